@@ -1,0 +1,84 @@
+"""The lives of a pod and of a container, as data: which state may follow which.
+
+One enum each, its transient states in it; nothing in the project infers a state from timestamps or flags. A transient
+state on disk after a crash tells recover.py what was under way, and thus what to finish or undo.
+
+    pod        CREATING -> READY -> STOPPING -> NOTREADY -> REMOVING
+    container  CREATING -> CREATED -> STARTING -> RUNNING -> EXITED -> REMOVING
+
+STOPPING of a container is not a state: a container that is being stopped is RUNNING until it has exited.
+"""
+
+from enum import StrEnum
+
+from crishim.errors import CrishimError, Kind
+
+
+class PodState(StrEnum):
+    CREATING = "creating"
+    READY = "ready"
+    STOPPING = "stopping"  # also: a stop that failed half-way and waits for the next
+    NOTREADY = "notready"
+    REMOVING = "removing"
+
+
+class ContainerState(StrEnum):
+    CREATING = "creating"
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+    REMOVING = "removing"
+
+
+POD_TRANSITIONS: dict[PodState, frozenset[PodState]] = {
+    PodState.CREATING: frozenset({PodState.READY, PodState.STOPPING, PodState.REMOVING}),
+    PodState.READY: frozenset({PodState.STOPPING, PodState.NOTREADY}),  # NOTREADY: its namespaces died with the host
+    PodState.STOPPING: frozenset({PodState.NOTREADY}),
+    PodState.NOTREADY: frozenset({PodState.STOPPING, PodState.REMOVING}),  # a second stop is allowed and does nothing
+    PodState.REMOVING: frozenset(),
+}
+
+CONTAINER_TRANSITIONS: dict[ContainerState, frozenset[ContainerState]] = {
+    ContainerState.CREATING: frozenset({ContainerState.CREATED, ContainerState.REMOVING}),
+    ContainerState.CREATED: frozenset({ContainerState.STARTING, ContainerState.EXITED, ContainerState.REMOVING}),
+    ContainerState.STARTING: frozenset({ContainerState.RUNNING, ContainerState.EXITED}),
+    ContainerState.RUNNING: frozenset({ContainerState.EXITED}),
+    ContainerState.EXITED: frozenset({ContainerState.REMOVING}),
+    ContainerState.REMOVING: frozenset(),
+}
+
+
+def check_pod(before: PodState, after: PodState) -> None:
+    """Raise INTERNAL unless a pod may go from `before` to `after`; staying is always allowed."""
+    if before != after and after not in POD_TRANSITIONS[before]:
+        raise CrishimError(Kind.INTERNAL, f"a pod cannot go from {before} to {after}")
+
+
+def check_container(before: ContainerState, after: ContainerState) -> None:
+    """Raise INTERNAL unless a container may go from `before` to `after`; staying is always allowed."""
+    if before != after and after not in CONTAINER_TRANSITIONS[before]:
+        raise CrishimError(Kind.INTERNAL, f"a container cannot go from {before} to {after}")
+
+
+def can_host_containers(state: PodState) -> bool:
+    """Whether CreateContainer may add a container to a pod in this state."""
+    return state is PodState.READY
+
+
+def can_start(state: ContainerState) -> bool:
+    return state is ContainerState.CREATED
+
+
+def has_process(state: ContainerState) -> bool:
+    """Whether a container in this state may have a process of its own on the node."""
+    return state in (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
+
+
+def is_visible_pod(state: PodState) -> bool:
+    """Whether List and Status show a pod: not before its RunPodSandbox succeeded."""
+    return state is not PodState.CREATING
+
+
+def is_visible_container(state: ContainerState) -> bool:
+    return state is not ContainerState.CREATING

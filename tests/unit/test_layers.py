@@ -1,0 +1,52 @@
+"""Imports point down the layers of docs/design.md."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+VOCABULARY = {"errors", "lifecycle", "model", "config", "ids", "pb", "__init__"}
+DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
+LAYER = dict.fromkeys(VOCABULARY, 0) | {"wire": 1} | dict.fromkeys(DRIVERS, 2) | {"verbs": 3, "cri": 4, "bundles": 0}
+TOP = 5  # wiring.py, __main__.py and what they are split into
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} if node.module != "crishim" else {f"crishim.{a.name}" for a in node.names}
+    return {m for m in found if m == "crishim" or m.startswith("crishim.")}
+
+
+def violations() -> list[str]:
+    bad = []
+    for path in sorted((ROOT / "crishim").rglob("*.py")):
+        if "pb" in path.parts:
+            continue
+        here = room("crishim." + ".".join(path.relative_to(ROOT / "crishim").with_suffix("").parts))
+        mine = LAYER.get(here, TOP)
+        for module in imports(path):
+            there = room(module)
+            theirs = LAYER.get(there, TOP)
+            if theirs > mine or (theirs == mine == 2 and here != there):
+                bad.append(f"{path.relative_to(ROOT)} ({here}, layer {mine}) imports {module} (layer {theirs})")
+    return bad
+
+
+def test_no_import_points_up() -> None:
+    """No module imports from a layer above its own, and no driver imports another driver."""
+    assert violations() == []
+
+
+def test_wire_protocols_know_no_asyncio() -> None:
+    """The protocol state machines take bytes and give events; only wire/linux touches the outside."""
+    for path in (ROOT / "crishim/wire").glob("*.py"):
+        names = {n.name for s in ast.walk(ast.parse(path.read_text())) if isinstance(s, ast.Import) for n in s.names}
+        assert not names & {"asyncio", "os", "socket", "pathlib"}, path
