@@ -1,0 +1,243 @@
+"""Typed settings, parsed once at start. Each setting's default and description have their home here: the comments that
+`crishim config default` prints are the descriptions below.
+"""
+
+import os
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+DEFAULT_PATH = Path("/etc/crishim/config.toml")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the text is one line that names the key."""
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+def _says(description: str) -> Meta:
+    return Meta(description=description)
+
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Handler(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One OCI runtime that a pod's runtime_handler may name."""
+
+    path: Annotated[str, _says("program, looked up in PATH unless absolute")]
+    netdevices: Annotated[
+        Literal["auto", "runtime", "builtin"],
+        _says("who moves network devices: the runtime if its `features` says it can, else crishim itself"),
+    ] = "auto"
+
+
+class Runtimes(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    default: Annotated[str, _says("handler of pods that name none")] = "crun"
+    handlers: Annotated[dict[str, Handler], _says("OCI runtimes by handler name (RuntimeClass.handler)")] = (
+        msgspec.field(default_factory=lambda: {"crun": Handler(path="crun"), "runc": Handler(path="runc")})
+    )
+    conmon: Annotated[str, _says("container monitor")] = "conmon"
+    timeout: Annotated[Seconds, _says("longest time, in seconds, one call of the runtime may take")] = 120.0
+    cgroup_driver: Annotated[
+        Literal["cgroupfs", "systemd"], _says("who makes cgroups; the kubelet asks and must agree")
+    ] = "cgroupfs"
+    missing_host_path: Annotated[
+        Literal["refuse", "create"],
+        _says('a mount whose host path does not exist: refuse (what CRI says) or make a directory (hostPath type "")'),
+    ] = "refuse"
+    pids_limit: Annotated[int, _says("most processes in one container; 0 is no limit")] = 0
+
+
+class Pods(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    init: Annotated[str, _says("init of pods with a shared PID namespace (catatonit -P)")] = "catatonit"
+    sysctls: Annotated[dict[str, str], _says("sysctls of every pod with namespaces of its own; the pod's own win")] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class Network(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    config_dir: Annotated[str, _says("CNI configurations; changes are seen without a restart")] = "/etc/cni/net.d"
+    choose: Annotated[
+        Literal["newest", "first"], _says("of several valid files: the newest, or the first by name as the kubelet did")
+    ] = "newest"
+    plugin_dirs: Annotated[list[str], _says("where CNI plugins are looked for, in this order")] = msgspec.field(
+        default_factory=lambda: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"]
+    )
+    timeout: Annotated[Seconds, _says("longest time, in seconds, one CNI plugin may take")] = 60.0
+
+
+class NetDevices(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    cdi_dirs: Annotated[list[str], _says("CDI specification directories; a later one overrides an earlier one")] = (
+        msgspec.field(default_factory=lambda: ["/etc/cdi", "/var/run/cdi"])
+    )
+    allow_node_device: Annotated[
+        bool, _says("let a pod take the device of the default route or of the node's address")
+    ] = False
+
+
+class Images(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    root: Annotated[str, _says("containers-storage graph root; empty: images/ below state_dir")] = ""
+    skopeo: Annotated[str, _says("image transport")] = "skopeo"
+    policy: Annotated[str, _says("signature policy; empty: where containers/image looks for it")] = ""
+    registries_conf: Annotated[str, _says("registries.conf; empty: where containers/image looks for it")] = ""
+    pull_timeout: Annotated[Seconds, _says("longest time, in seconds, one pull may take")] = 1800.0
+    pinned: Annotated[list[str], _says("images the kubelet must not collect: names or name patterns (*)")] = (
+        msgspec.field(default_factory=list)
+    )
+
+
+class Stream(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    address: Annotated[str, _says("address of the exec, attach and port-forward server")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535), _says("its port; 0 takes a free one")] = 0
+    tls_cert: Annotated[str, _says("certificate chain (PEM); empty: no TLS")] = ""
+    tls_key: Annotated[str, _says("its key (PEM)")] = ""
+
+
+class Log(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    level: Annotated[Literal["debug", "info", "warning", "error"], _says("least severity that is logged")] = "info"
+    format: Annotated[Literal["auto", "console", "json"], _says("auto: console at a terminal, else JSON")] = "auto"
+
+
+class Config(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    socket: Annotated[str, _says("unix socket of the CRI server, mode 0660")] = "/run/crishim/crishim.sock"
+    state_dir: Annotated[str, _says("what survives a reboot: records, images, writable layers")] = "/var/lib/crishim"
+    run_dir: Annotated[str, _says("what does not: namespaces, mounts, sockets; on tmpfs")] = "/run/crishim"
+    drain_timeout: Annotated[Seconds, _says("how long SIGTERM waits for calls under way, in seconds")] = 10.0
+    log: Log = Log()
+    runtimes: Runtimes = Runtimes()
+    pods: Pods = Pods()
+    network: Network = Network()
+    netdevices: NetDevices = NetDevices()
+    images: Images = Images()
+    stream: Stream = Stream()
+
+
+def parse(text: str) -> Config:
+    """Settings from TOML text. Raises ConfigError: a syntax error, an unknown key, a wrong type or value."""
+    try:
+        config = msgspec.convert(tomllib.loads(text), Config)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(_name_key(str(error))) from None
+    if config.runtimes.default not in config.runtimes.handlers:
+        raise ConfigError(f"runtimes.default: no handler is called {config.runtimes.default!r}")
+    if bool(config.stream.tls_cert) != bool(config.stream.tls_key):
+        raise ConfigError("stream.tls_cert and stream.tls_key belong together: one is missing")
+    return config
+
+
+def load(path: Path | None) -> Config:
+    """Settings from a file; with None from the default place, or the defaults if there is no file."""
+    if path is None and not DEFAULT_PATH.exists():
+        return Config()
+    path = path or DEFAULT_PATH
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"cannot read {path}: {reason}") from None
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def check_paths(config: Config) -> None:
+    """Raise ConfigError for the first path that cannot be used; makes state_dir and run_dir (mode 0700)."""
+    for key in ("state_dir", "run_dir"):
+        path = Path(getattr(config, key))
+        if not path.is_absolute():
+            raise ConfigError(f"{key}: {path} is not an absolute path")
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{key}: {path} cannot be made: {error.strerror}") from None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise ConfigError(f"{key}: {path} is not writable")
+    socket = Path(config.socket)
+    if len(os.fsencode(socket)) > 107:  # sockaddr_un.sun_path, unix(7)
+        raise ConfigError(f"socket: {socket} is longer than the 107 bytes a unix socket's path may have")
+    if not socket.is_absolute() or socket.is_dir():
+        raise ConfigError(f"socket: {socket} is not the absolute path of a socket")
+    files = {"images.policy": config.images.policy, "images.registries_conf": config.images.registries_conf}
+    files |= {"stream.tls_cert": config.stream.tls_cert, "stream.tls_key": config.stream.tls_key}
+    for key, name in files.items():
+        if name and not os.access(name, os.R_OK):
+            raise ConfigError(f"{key}: {name} cannot be read")
+    programs = {"runtimes.conmon": config.runtimes.conmon, "images.skopeo": config.images.skopeo}
+    default = config.runtimes.default
+    programs[f"runtimes.handlers.{default}.path"] = config.runtimes.handlers[default].path
+    for key, name in programs.items():
+        if find_program(name) is None:
+            raise ConfigError(f"{key}: there is no program {name}")
+
+
+def find_program(name: str) -> str | None:
+    """Absolute path of a program, also where a service's PATH leaves out sbin."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+
+
+def _name_key(message: str) -> str:
+    """msgspec's words with the key first: "log.level: Invalid enum value 'loud'"."""
+    text, _, where = message.partition(" - at `")
+    key = where.rstrip("`").removeprefix("$").lstrip(".")
+    if text.startswith("Object contains unknown field `"):
+        field = text.split("`")[1]
+        return f"{f'{key}.' if key else ''}{field}: unknown key"
+    return f"{key or 'top level'}: {text[0].lower()}{text[1:]}"
+
+
+def render_default() -> str:
+    """The default configuration as TOML, each key below its description."""
+    lines = ["# crishim's settings, with their defaults. Keys that are left out keep them.", ""]
+    _render(Config(), "", lines)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _render(section: _Section, prefix: str, lines: list[str]) -> None:
+    hints = get_type_hints(type(section), include_extras=True)
+    tables: list[tuple[str, Any]] = []
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        is_table = isinstance(value, _Section) or (isinstance(value, dict) and value)
+        if is_table:
+            tables.append((name, value))
+            continue
+        lines += [f"# {text}" for text in _descriptions(hints[name])]
+        lines += [f"{name} = {_toml(value)}", ""]
+    for name, value in tables:
+        if isinstance(value, dict):
+            lines += [f"# {text}" for text in _descriptions(hints[name])]
+        for key, table in value.items() if isinstance(value, dict) else [("", value)]:
+            path = ".".join(filter(None, (prefix, name, key)))
+            lines += [f"[{path}]"]
+            _render(table, path, lines)
+
+
+def _descriptions(hint: Any) -> list[str]:
+    if get_origin(hint) is not Annotated:
+        return []
+    base, *metas = get_args(hint)
+    choices = [" | ".join(f'"{a}"' for a in get_args(base))] if get_origin(base) is Literal else []
+    return [m.description for m in metas if isinstance(m, Meta) and m.description] + choices
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{}"
+    return str(value)

@@ -1,0 +1,150 @@
+"""Records on disk, and their cache in memory: one JSON file a record, `DIRECTORY/ID.json`, written beside and renamed.
+
+What recovery may assume (verbs/recover.py):
+- A file that is there is whole: rename(2) is atomic. A file without its directory's other effects is an intent.
+- Files are not fsynced. Killing the daemon loses nothing; a power cut ends every pod of the node as well, and may leave
+  a record empty: such a file is set aside as ID.json.broken and reported, never guessed at.
+- Memory is a cache of the disk: update() writes first and publishes after.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from crishim.errors import CrishimError, Kind
+from crishim.ids import is_prefix
+from crishim.model import ContainerRecord, PodRecord
+
+R = TypeVar("R", bound=PodRecord | ContainerRecord)
+Listener = Callable[[R | None, R | None], None]
+
+log = logging.getLogger("crishim.state")
+
+
+class Store(Generic[R]):
+    """The records of one kind. All methods belong to the event loop's thread; only the writes happen in others."""
+
+    def __init__(self, directory: Path, kind: type[R], noun: str, check: Callable[[R, R], None]) -> None:
+        """noun: how errors call a record ("pod sandbox"). check(before, after) raises on a forbidden transition."""
+        self._directory = directory
+        self._kind = kind
+        self._noun = noun
+        self._check = check
+        self._records: dict[str, R] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._listeners: list[Listener[R]] = []
+
+    def load(self) -> None:
+        """Read every record of the directory, which is made if it is not there. Blocks: call it before serving."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._directory.iterdir():
+            if path.name.endswith(".tmp"):
+                path.unlink()
+            if path.suffix != ".json":
+                continue
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=self._kind)
+            except msgspec.DecodeError as error:
+                path.rename(path.with_suffix(".json.broken"))
+                log.error("a record cannot be read and is set aside", extra={"path": str(path), "error": str(error)})
+                continue
+            self._records[record.id] = record
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(list(self._records.values()))
+
+    def get(self, id: str) -> R | None:
+        """The record of a full id."""
+        return self._records.get(id)
+
+    def find(self, id: str) -> R:
+        """The record of an id or of the unambiguous beginning of one. Raises NOT_FOUND, or INVALID if ambiguous."""
+        record = self._records.get(id)
+        if record is not None:
+            return record
+        matches = [r for key, r in self._records.items() if key.startswith(id)] if is_prefix(id) else []
+        if len(matches) > 1:
+            raise CrishimError(Kind.INVALID, f"{self._noun} id {id!r} is ambiguous: {len(matches)} begin so")
+        if not matches:
+            raise CrishimError(Kind.NOT_FOUND, f"{self._noun} {id!r} does not exist")
+        return matches[0]
+
+    async def add(self, record: R) -> None:
+        """Write and publish a new record."""
+        await asyncio.to_thread(self._write, record)
+        self._records[record.id] = record
+        self._publish(None, record)
+
+    async def update(self, id: str, change: Callable[[R], R]) -> R:
+        """Change a record: lock, apply, check the transition, write, publish. NOT_FOUND if it was removed."""
+        async with self._locks.setdefault(id, asyncio.Lock()):
+            before = self.find(id)
+            after = change(before)
+            self._check(before, after)
+            if after == before:
+                return before
+            await asyncio.to_thread(self._write, after)
+            self._records[id] = after
+        self._publish(before, after)
+        return after
+
+    async def remove(self, id: str) -> None:
+        """Forget a record; nothing happens if it is not there."""
+        async with self._locks.setdefault(id, asyncio.Lock()):
+            record = self._records.get(id)
+            await asyncio.to_thread((self._directory / f"{id}.json").unlink, missing_ok=True)
+            self._records.pop(id, None)
+        self._locks.pop(id, None)
+        if record is not None:
+            self._publish(record, None)
+
+    @contextlib.contextmanager
+    def listening(self, listener: Listener[R]) -> Iterator[None]:
+        """Call listener(before, after) after each change while the context lasts; None stands for "no record"."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    async def wait(self, id: str, satisfied: Callable[[R], bool]) -> R | None:
+        """Wait until a record satisfies a condition; None if it is gone. Bound it with asyncio.timeout."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settled() -> bool:
+            record = self._records.get(id)
+            return record is None or satisfied(record)
+
+        def listener(before: R | None, after: R | None) -> None:
+            record = after or before
+            if record is not None and record.id == id and settled() and not done.done():
+                done.set_result(None)
+
+        with self.listening(listener):
+            if not settled():
+                await done
+        return self._records.get(id)
+
+    def _publish(self, before: R | None, after: R | None) -> None:
+        for listener in tuple(self._listeners):
+            listener(before, after)
+
+    def _write(self, record: R) -> None:
+        path = self._directory / f"{record.id}.json"
+        beside = path.with_suffix(".tmp")
+        try:
+            beside.write_bytes(msgspec.json.encode(record))
+            os.replace(beside, path)  # noqa: PTH105
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise CrishimError(
+                Kind.EXHAUSTED if error.errno in (28, 122) else Kind.INTERNAL,  # ENOSPC, EDQUOT
+                f"cannot write the record of {self._noun} {record.id[:13]}: {error.strerror}",
+                path=str(path),
+            ) from error
