@@ -1,0 +1,1 @@
+"""The CNI client: finds the network configuration and runs its plugins."""

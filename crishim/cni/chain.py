@@ -1,0 +1,118 @@
+"""Running a chain of CNI plugins: ADD in order, each given the result of the one before; DEL in reverse, each given the
+cached result. CNI specification 1.1, sections 2 to 4.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire import cni
+from crishim.wire.linux import programs
+
+
+class Attachment(NamedTuple):
+    """What CNI calls an attachment: one container (here a pod), one interface, and what the plugins may know of it."""
+
+    container_id: str
+    netns: str  # path; "" when it is gone already, which DEL must accept
+    args: Mapping[str, str]  # CNI_ARGS, e.g. K8S_POD_NAME
+    capability_args: Mapping[str, Any]  # by capability name: portMappings, ipRanges, bandwidth, dns, ...
+    ifname: str = cni.IFNAME
+
+
+class Plugins:
+    """The plugin programs of this node."""
+
+    def __init__(self, directories: Sequence[str], timeout: float) -> None:
+        """timeout: seconds one plugin may take."""
+        self._directories = directories
+        self._timeout = timeout
+
+    def find(self, name: str) -> Path:
+        """The program of a plugin type. PRECONDITION names the type and where it was looked for."""
+        for directory in self._directories:
+            path = Path(directory) / name
+            if os.access(path, os.X_OK) and path.is_file():
+                return path
+        raise CrishimError(
+            Kind.PRECONDITION, f"there is no CNI plugin {name} in {', '.join(self._directories)}", plugin=name
+        )
+
+    async def add(self, network: cni.NetworkList, attachment: Attachment) -> dict[str, Any]:
+        """ADD through the chain; the last plugin's result. On an error the caller calls delete() (section 4)."""
+        result: dict[str, Any] | None = None
+        for plugin in network.plugins:
+            stdout = await self._execute("ADD", network, plugin, attachment, result)
+            result = cni.parse_result(stdout, plugin["type"])
+        assert result is not None
+        return result
+
+    async def check(self, network: cni.NetworkList, attachment: Attachment, result: dict[str, Any]) -> None:
+        """CHECK the attachment against its cached result; nothing below 0.4.0 or where the list disables it."""
+        if network.disable_check or not cni.at_least(network.version, (0, 4, 0)):
+            return
+        for plugin in network.plugins:
+            await self._execute("CHECK", network, plugin, attachment, result)
+
+    async def delete(self, network: cni.NetworkList, attachment: Attachment, result: dict[str, Any] | None) -> None:
+        """DEL in reverse order; result is ADD's, None if it never succeeded. May be repeated."""
+        previous = result if cni.at_least(network.version, (0, 4, 0)) else None
+        for plugin in reversed(network.plugins):
+            await self._execute("DEL", network, plugin, attachment, previous)
+
+    async def status(self, network: cni.NetworkList) -> None:
+        """Raise if the network cannot take pods: a plugin is missing, or says so itself (STATUS, since 1.1.0)."""
+        for plugin in network.plugins:
+            self.find(plugin["type"])
+        if not cni.at_least(network.version, (1, 1, 0)):
+            return
+        for plugin in network.plugins:
+            await self._execute("STATUS", network, plugin, Attachment("", "", {}, {}), None)
+
+    async def _execute(
+        self,
+        command: str,
+        network: cni.NetworkList,
+        plugin: Mapping[str, Any],
+        attachment: Attachment,
+        previous: dict[str, Any] | None,
+    ) -> bytes:
+        name = plugin["type"]
+        done = await programs.run(
+            [self.find(name)],
+            stdin=cni.plugin_input(network, plugin, attachment.capability_args, previous),
+            env=self._environment(command, attachment),
+            timeout=self._timeout,
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout
+        said = programs.complaint(done.stderr) or programs.complaint(done.stdout) or "it said nothing"
+        raise cni.plugin_error(done.stdout, name, command) or CrishimError(
+            Kind.INTERNAL, f"CNI plugin {name} failed to {command} with status {done.returncode}: {said}", plugin=name
+        )
+
+    def _environment(self, command: str, attachment: Attachment) -> dict[str, str]:
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_PATH": os.pathsep.join(self._directories),
+            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        }
+        if command != "STATUS":
+            environment |= {
+                "CNI_CONTAINERID": attachment.container_id,
+                "CNI_NETNS": attachment.netns,
+                "CNI_IFNAME": attachment.ifname,
+                "CNI_ARGS": ";".join(f"{k}={v}" for k, v in attachment.args.items()),
+            }
+        return environment
+
+
+def decode_result(raw: bytes) -> dict[str, Any] | None:
+    """A cached result from a record; None for an empty one."""
+    result: dict[str, Any] | None = msgspec.json.decode(raw) if raw else None
+    return result

@@ -1,0 +1,69 @@
+"""Which network configuration is in force. Looked up at each pod, so that a file dropped into the directory, the way
+network add-ons install themselves, counts without a restart; parsed again only when the directory changed.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire.cni import NetworkList, parse_list
+
+_SUFFIXES = {".conflist", ".conf", ".json"}
+_MAX_BYTES = 1 << 20
+
+log = logging.getLogger("crishim.cni")
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+class ConfigDirectory:
+    """The configurations of one directory. Its methods block briefly (a directory listing): call them in a thread."""
+
+    def __init__(self, path: Path, choose: Literal["newest", "first"]) -> None:
+        self._path = path
+        self._choose = choose
+        self._seen: Signature | None = None
+        self._chosen: NetworkList | CrishimError = CrishimError(Kind.UNAVAILABLE, "not looked yet")
+
+    def current(self) -> NetworkList:
+        """The network list in force. UNAVAILABLE, with the reason, while there is none."""
+        signature = self._signature()
+        if signature != self._seen:
+            self._chosen = self._pick(signature)
+            self._seen = signature
+        if isinstance(self._chosen, CrishimError):
+            raise self._chosen
+        return self._chosen
+
+    def _signature(self) -> Signature:
+        entries = []
+        try:
+            with os.scandir(self._path) as scan:
+                for entry in scan:
+                    if Path(entry.name).suffix in _SUFFIXES and not entry.name.startswith("."):
+                        status = entry.stat()
+                        entries.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ino))
+        except FileNotFoundError:
+            return ()
+        return tuple(sorted(entries))
+
+    def _pick(self, signature: Signature) -> NetworkList | CrishimError:
+        """The first valid file in the chosen order; a broken one is logged and passed over."""
+        order = sorted(signature, key=lambda e: -e[1]) if self._choose == "newest" else list(signature)
+        faults = []
+        for name, _, size, _ in order:
+            path = self._path / name
+            try:
+                if size > _MAX_BYTES:
+                    raise CrishimError(Kind.INVALID, f"CNI configuration {path}: larger than {_MAX_BYTES} bytes")
+                network = parse_list(path.read_bytes(), str(path))
+            except (CrishimError, OSError) as error:
+                faults.append(str(error))
+                log.warning("a CNI configuration is passed over", extra={"path": str(path), "error": str(error)})
+                continue
+            log.info("CNI network in force", extra={"network": network.name, "path": str(path)})
+            return network
+        reason = faults[0] if faults else f"no CNI configuration in {self._path}"
+        return CrishimError(Kind.UNAVAILABLE, f"the pod network is not ready: {reason}", path=str(self._path))
