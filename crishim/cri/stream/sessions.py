@@ -1,0 +1,55 @@
+"""What the streaming server needs from the rest of the daemon: three ways to open something to stream to.
+
+The server moves bytes and knows no containers; the composition root gives it these three. A session is opened when its
+client has created all its streams, and is closed by the server exactly once, whatever happened: closing must end and
+free everything that opening made.
+"""
+
+import asyncio
+from typing import Protocol
+
+from crishim.model import ExecSpec
+
+
+class Session(Protocol):
+    """One command (exec) or one view of a container's own streams (attach).
+
+    All four byte methods apply backpressure: write_stdin returns when the data is taken, read_* holds back the writer
+    until it is called again. Each is called by one task at a time.
+    """
+
+    async def write_stdin(self, data: bytes) -> None:
+        """Hand bytes to stdin. Data for a stdin that is gone is dropped without an error, as a pipe's reader may end."""
+
+    async def close_stdin(self) -> None:
+        """End of input. With a terminal nothing is closed: there the end of input is a character, as with docker."""
+
+    async def read_stdout(self) -> bytes:
+        """The next bytes of stdout (of the terminal, if there is one), b"" at its end."""
+
+    async def read_stderr(self) -> bytes:
+        """The next bytes of stderr, b"" at its end or if there is none."""
+
+    async def resize(self, width: int, height: int) -> None:
+        """Set the terminal's size in characters; without a terminal nothing happens."""
+
+    async def wait(self) -> int:
+        """Wait for the end and return the exit code (128 + signal for a signal); 0 for an attachment."""
+
+    async def close(self) -> None:
+        """Free everything. A command that still runs is killed with its descendants; an attachment is only left."""
+
+
+class OpenExec(Protocol):
+    async def __call__(self, container_id: str, spec: ExecSpec) -> Session:
+        """Start a command in a container. NOT_FOUND, PRECONDITION (not running, command cannot be executed)."""
+
+
+class OpenAttach(Protocol):
+    async def __call__(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Session:
+        """Connect to the streams of a running container. NOT_FOUND, PRECONDITION (not running)."""
+
+
+class OpenPort(Protocol):
+    async def __call__(self, pod_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a TCP port on a pod's loopback. NOT_FOUND, UNAVAILABLE (nothing listens there)."""
