@@ -29,7 +29,7 @@ class NetworkList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_list(raw: bytes, where: str) -> NetworkList:
-    """A network list from a .conflist, or from the older .conf with one plugin. INVALID names the file and the fault."""
+    """A network list from a .conflist, or from the older .conf with one plugin. INVALID names file and fault."""
 
     def bad(what: str) -> CrishimError:
         return CrishimError(Kind.INVALID, f"CNI configuration {where}: {what}", path=where)
