@@ -19,7 +19,7 @@ class Session(Protocol):
     """
 
     async def write_stdin(self, data: bytes) -> None:
-        """Hand bytes to stdin. Data for a stdin that is gone is dropped without an error, as a pipe's reader may end."""
+        """Hand bytes to stdin. Data for a stdin that is gone is dropped without an error: its reader may end."""
 
     async def close_stdin(self) -> None:
         """End of input. With a terminal nothing is closed: there the end of input is a character, as with docker."""
