@@ -1,0 +1,158 @@
+"""conmon, one for each container: it runs the runtime's create, holds the container's console, writes the CRI log and,
+when the container has ended, its exit code. It outlives the daemon, and that is its purpose.
+
+Files it keeps in the bundle directory: pidfile, conmon.pid, ctl and winsz (fifos), attach (socket, SOCK_SEQPACKET), oom
+(made at an OOM kill), exit (the code as text, written by rename once the log is complete). conmon(8).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from crishim.engine.runtime import Runtime, classify
+from crishim.errors import CrishimError, Kind
+from crishim.model import ProcessRef
+from crishim.wire.linux import processes, programs
+
+_REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What conmon has to know of a container."""
+
+    container_id: str
+    bundle: Path
+    log_path: str  # "" keeps no log
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False  # the first attached client's end of input is the container's
+
+
+@dataclass(frozen=True)
+class Launched:
+    process: ProcessRef
+    monitor: ProcessRef
+
+
+async def create(conmon: str, runtime: Runtime, launch: Launch) -> Launched:
+    """Start conmon, which runs `runtime create`; return when the container's process waits to be started.
+
+    Raises with the runtime's words if create fails, DEADLINE if it hangs; the caller then deletes the container.
+    """
+    receive, send = os.pipe()
+    try:
+        environment = dict(os.environ) | {"_OCI_SYNCPIPE": str(send), "TMPDIR": _short_directory(launch.bundle)}
+        argv = _arguments(conmon, runtime, launch)
+        await programs.run(argv, timeout=runtime.timeout, env=environment, cwd=launch.bundle, pass_fds=(send,))
+    except BaseException:
+        os.close(receive)
+        raise
+    finally:
+        os.close(send)
+    line = await _first_line(receive, launch, runtime.timeout)
+    process, monitor = await asyncio.to_thread(_references, launch, line)
+    if process is None:
+        raise CrishimError(Kind.INTERNAL, f"container {launch.container_id[:13]} ended while it was being created")
+    return Launched(process, monitor or process)
+
+
+def _arguments(conmon: str, runtime: Runtime, launch: Launch) -> list[str]:
+    argv = [conmon, "--api-version=1", "--cid", launch.container_id, "--cuuid", launch.container_id]
+    argv += ["--name", launch.container_id[:13], "--runtime", runtime.path, "--bundle", str(launch.bundle)]
+    argv += [
+        "--container-pidfile",
+        str(launch.bundle / "pidfile"),
+        "--conmon-pidfile",
+        str(monitor_file(launch.bundle)),
+    ]
+    argv += ["--persist-dir", str(launch.bundle), "--full-attach", "--no-sync-log", "--log-level", "error"]
+    argv += ["--log-path", f"k8s-file:{launch.log_path}" if launch.log_path else "none"]
+    for argument in runtime.global_arguments:
+        argv += ["--runtime-arg", argument]
+    argv += ["--terminal"] if launch.tty else []
+    argv += ["--stdin"] if launch.stdin else []
+    argv += ["--leave-stdin-open"] if launch.stdin and not launch.stdin_once else []
+    return argv
+
+
+def _short_directory(bundle: Path) -> str:
+    """conmon makes the console socket in TMPDIR, and a socket's path has 107 bytes at most (unix(7))."""
+    private = bundle.parent
+    return str(private) if len(str(private)) < 80 else "/tmp"
+
+
+async def _first_line(receive: int, launch: Launch, timeout: float) -> bytes:
+    """What conmon reports when create has ended: one line of JSON. At the timeout it is killed, create with it."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(receive, "rb", 0)
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            return await reader.readline()
+    except TimeoutError:
+        await asyncio.to_thread(kill_monitor, launch.bundle)
+        raise CrishimError(
+            Kind.DEADLINE, f"container {launch.container_id[:13]} could not be created within {timeout:g} s"
+        ) from None
+    finally:
+        transport.close()
+
+
+def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, ProcessRef | None]:
+    try:
+        report = msgspec.json.decode(line or b"{}")
+    except msgspec.DecodeError:
+        report = {}
+    pid = report.get("pid", -1)
+    if pid <= 0:
+        said = programs.complaint(str(report.get("message") or "").encode()) or "the runtime said nothing"
+        raise CrishimError(
+            classify(said), f"container {launch.container_id[:13]} cannot be created: {said}", stderr=said
+        )
+    return processes.reference(pid), processes.reference(int(monitor_file(launch.bundle).read_text()))
+
+
+def monitor_file(bundle: Path) -> Path:
+    return bundle / "conmon.pid"
+
+
+def kill_monitor(bundle: Path) -> None:
+    """Kill the conmon of a bundle, if any. Its runtime call dies with it (PDEATHSIG); the container does not."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(monitor_file(bundle).read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if str(bundle).encode() in command:
+            os.kill(pid, signal.SIGKILL)
+
+
+def exit_record(bundle: Path) -> tuple[int, int] | None:
+    """(exit code, when in ns since the epoch) of a container that has ended; None while its conmon has not said so."""
+    path = bundle / "exit"
+    try:
+        return int(path.read_text()), path.stat().st_mtime_ns
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def was_oom_killed(bundle: Path) -> bool:
+    return (bundle / "oom").exists()
+
+
+def reopen_log(bundle: Path) -> None:
+    """Make conmon open its log anew, after somebody renamed the file. PRECONDITION if there is no conmon to hear it."""
+    try:
+        fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise CrishimError(Kind.PRECONDITION, f"the container has no monitor: {error.strerror}") from error
+    try:
+        os.write(fd, _REOPEN_LOGS)
+    finally:
+        os.close(fd)

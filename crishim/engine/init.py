@@ -1,0 +1,70 @@
+"""The init of a pod that shares its PID namespace: catatonit -P, which reaps and waits. No other pod has such a process.
+
+It runs under the pod's OCI runtime, in a root file system that holds nothing but itself: in a shared PID namespace a
+container with SYS_PTRACE can look through /proc/1/root, and must not find the host there.
+"""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.engine.runtime import Runtime
+from crishim.errors import CrishimError, Kind
+from crishim.model import PodRecord, ProcessRef
+from crishim.wire.linux import namespaces, processes, programs
+
+
+class Inits:
+    """Starts and ends the inits of pods."""
+
+    def __init__(self, program: str, template: bytes, run_dir: Path) -> None:
+        """program: absolute path of catatonit. template: the OCI configuration (bundles/init.json)."""
+        self._program = program
+        self._template = template
+        self._rootfs = run_dir / "init"
+
+    async def start(self, pod: PodRecord, directory: Path, runtime: Runtime) -> ProcessRef:
+        """Start the init of a pod and pin its PID namespace to pod.namespaces.pid. directory: the pod's."""
+        await asyncio.to_thread(self._write_bundle, pod, directory / "init")
+        bundle = directory / "init"
+        argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
+        argv += ["--pid-file", str(bundle / "pidfile"), init_id(pod.id)]
+        await programs.run(argv, timeout=runtime.timeout)
+        return await asyncio.to_thread(self._pin, pod, bundle)
+
+    async def stop(self, pod: PodRecord, runtime: Runtime) -> None:
+        """End it, and with it every process of its PID namespace; fine if it is gone."""
+        await runtime.delete(init_id(pod.id))
+
+    def _write_bundle(self, pod: PodRecord, bundle: Path) -> None:
+        for name in ("proc", "dev", "sys"):
+            (self._rootfs / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        program = self._rootfs / "catatonit"
+        if not program.exists():
+            beside = self._rootfs / f".{pod.id}"
+            shutil.copyfile(self._program, beside)
+            beside.chmod(0o755)
+            os.replace(beside, program)  # noqa: PTH105
+        spec: dict[str, Any] = msgspec.json.decode(self._template)
+        spec["root"]["path"] = str(self._rootfs)
+        spec["linux"]["cgroupsPath"] = f"{pod.cgroup_parent}/{init_id(pod.id)}"
+        if pod.namespaces.user:
+            spec["linux"]["namespaces"].append({"type": "user", "path": pod.namespaces.user})
+        bundle.mkdir(mode=0o700)
+        (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+
+    def _pin(self, pod: PodRecord, bundle: Path) -> ProcessRef:
+        reference = processes.reference(int((bundle / "pidfile").read_text()))
+        if reference is None:
+            raise CrishimError(Kind.INTERNAL, f"the init of pod sandbox {pod.id[:13]} ended at once", pod=pod.id)
+        namespaces.pin(f"/proc/{reference.pid}/ns/pid", Path(pod.namespaces.pid))
+        return reference
+
+
+def init_id(pod_id: str) -> str:
+    """The runtime's name for a pod's init."""
+    return f"{pod_id}-init"

@@ -1,0 +1,111 @@
+"""The OCI runtime (crun, runc): the commands of its life cycle, each one short run of the program.
+
+create is conmon's to call (conmon.py); signals go straight to the process by pidfd, without the runtime.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import programs
+
+_COMMAND_MISSING = re.compile(
+    r"executable file|not found in \$PATH|exec: |exec user process|cannot find.*executable", re.I
+)
+_GONE = re.compile(r"does not exist|no such container|not found|No such file or directory", re.I)
+
+
+def classify(said: str) -> Kind:
+    """The kind of a runtime's complaint: a command that is not there is the request's fault, a full disk is not."""
+    if "No space left" in said or "Disk quota" in said:
+        return Kind.EXHAUSTED
+    if _COMMAND_MISSING.search(said):
+        return Kind.INVALID
+    return Kind.INTERNAL
+
+
+class Runtime:
+    """One OCI runtime with a state directory of its own."""
+
+    def __init__(self, name: str, path: str, root: Path, *, timeout: float, systemd: bool = False) -> None:
+        """path: absolute program. root: its --root, one for each handler. timeout: seconds for one call."""
+        self.name = name
+        self.path = path
+        self.root = root
+        self.timeout = timeout
+        self.systemd = systemd
+        self._features: dict[str, Any] | None = None
+
+    @property
+    def global_arguments(self) -> list[str]:
+        return [f"--root={self.root}"] + (["--systemd-cgroup"] if self.systemd else [])
+
+    async def features(self) -> dict[str, Any]:
+        """What `features` prints (runtime-spec, features.md); {} for a runtime that has no such command."""
+        if self._features is None:
+            done = await programs.run([self.path, "features"], timeout=self.timeout, check=False)
+            self._features = decode_features(done.stdout) if done.returncode == 0 else {}
+        return self._features
+
+    async def start(self, container_id: str) -> None:
+        """Let the created process execute its command. Raises with the runtime's own words."""
+        await self._call("start", container_id)
+
+    async def state(self, container_id: str) -> str:
+        """created, running or stopped; "" if the runtime does not know the container."""
+        done = await self._call("state", container_id, check=False)
+        if done.returncode != 0:
+            return ""
+        return str(msgspec.json.decode(done.stdout).get("status", ""))
+
+    async def delete(self, container_id: str) -> None:
+        """Kill what is left of the container and forget it, its cgroup too; fine if that is done already."""
+        done = await self._call("delete", "--force", container_id, check=False)
+        said = programs.complaint(done.stderr)
+        if done.returncode != 0 and not _GONE.search(said):
+            raise CrishimError(
+                Kind.INTERNAL, f"{self.name} cannot delete container {container_id[:13]}: {said}", stderr=said
+            )
+
+    async def update(self, container_id: str, resources: Mapping[str, Any]) -> None:
+        """Write OCI resources to the container's cgroup."""
+        stdin = msgspec.json.encode(resources)
+        await self._call("update", "--resources", "-", container_id, stdin=stdin)
+
+    async def known(self) -> set[str]:
+        """Ids of the containers in the runtime's state directory, whether or not they run."""
+        return await asyncio.to_thread(_directories, self.root)
+
+    async def _call(self, command: str, *arguments: str, stdin: bytes = b"", check: bool = True) -> programs.Finished:
+        argv = [self.path, *self.global_arguments, command, *arguments]
+        done = await programs.run(argv, timeout=self.timeout, stdin=stdin, check=False)
+        if check and done.returncode != 0:
+            said = programs.complaint(done.stderr) or f"status {done.returncode}"
+            id = arguments[-1][:13]
+            raise CrishimError(classify(said), f"{self.name} cannot {command} container {id}: {said}", stderr=said)
+        return done
+
+
+def decode_features(stdout: bytes) -> dict[str, Any]:
+    """The features object; {} if it is none."""
+    try:
+        data = msgspec.json.decode(stdout)
+    except msgspec.DecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def moves_devices(features: Mapping[str, Any]) -> bool:
+    """Whether a runtime says it honours linux.netDevices."""
+    linux = features.get("linux")
+    device = linux.get("netDevices") if isinstance(linux, dict) else None
+    return isinstance(device, dict) and device.get("enabled") is True
+
+
+def _directories(root: Path) -> set[str]:
+    return {p.name for p in root.iterdir() if p.is_dir()} if root.exists() else set()

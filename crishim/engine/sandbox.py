@@ -1,0 +1,197 @@
+"""What a pod has on the node before any container: namespaces, pinned; hostname, hosts and resolv.conf; /dev/shm.
+
+All of it lies in RUN_DIR/pods/ID/:
+    ns/{net,ipc,uts,user,pid}   handles, bind mounts of nsfs
+    hostname hosts resolv.conf  files the containers see, unless they mount their own
+    shm                         tmpfs of the pod's IPC namespace
+    init/                       bundle of the init of a shared PID namespace (init.py)
+"""
+
+import asyncio
+import fcntl
+import shutil
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crishim.errors import CrishimError, Kind
+from crishim.model import NamespacePaths, OwnerRange, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import libc, mounts, namespaces, userns
+
+SHM_BYTES = 64 << 20
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)
+
+
+@dataclass(frozen=True)
+class SandboxFiles:
+    """Paths on the host of a pod's files; shm is "" where the pod uses the host's IPC namespace."""
+
+    hostname: str
+    hosts: str
+    resolv_conf: str
+    shm: str
+
+
+class Sandboxes:
+    """The pods' directories below the run directory."""
+
+    def __init__(self, run_dir: Path, sysctls: Mapping[str, str]) -> None:
+        """sysctls: of every pod with the namespace they belong to; the pod's own win."""
+        self._root = run_dir / "pods"
+        self._sysctls = sysctls
+
+    def directory(self, pod_id: str) -> Path:
+        return self._root / pod_id
+
+    def plan(self, pod_id: str, config: cri.PodSandboxConfig) -> NamespacePaths:
+        """Where the handles of the namespaces this configuration asks for will be."""
+        options = config.linux.security_context.namespace_options
+        ns = self.directory(pod_id) / "ns"
+        own_network = options.network != cri.NODE
+        return NamespacePaths(
+            net=str(ns / "net") if own_network else "",
+            uts=str(ns / "uts") if own_network else "",  # a host-network pod keeps the host's name
+            ipc=str(ns / "ipc") if options.ipc == cri.POD else "",
+            user=str(ns / "user") if uses_user_namespace(config) else "",
+            pid=str(ns / "pid") if options.pid == cri.POD else "",
+        )
+
+    def files(self, pod: PodRecord) -> SandboxFiles:
+        d = self.directory(pod.id)
+        shm = str(d / "shm") if pod.namespaces.ipc else ""
+        return SandboxFiles(str(d / "hostname"), str(d / "hosts"), str(d / "resolv.conf"), shm)
+
+    async def make(self, pod: PodRecord) -> None:
+        """Make all of it but the network's content. On failure call remove(); INVALID names a sysctl that is refused."""
+        config = pod.parse_config()
+        ns = self.directory(pod.id) / "ns"
+        await asyncio.to_thread(ns.mkdir, mode=0o700, parents=True)
+        pins = {k: ns / k for k in ("net", "ipc", "uts") if getattr(pod.namespaces, k)}
+        hostname = config.hostname or (socket.gethostname() if "uts" not in pins else pod.id[:13])
+        wanted = dict(self._sysctls_for(pins)) | dict(config.linux.sysctls)
+
+        def prepare() -> None:
+            if "uts" in pins:
+                libc.sethostname(hostname.encode())
+            if "net" in pins:
+                bring_loopback_up()
+            for name, value in wanted.items():
+                set_sysctl(name, value)
+
+        if pod.namespaces.user:
+            uids, gids = user_mappings(config)
+            await userns.make(pins | {"user": ns / "user"}, uids, gids)
+            await asyncio.to_thread(namespaces.inside, {k: str(p) for k, p in pins.items()}, prepare)
+        elif pins:
+            await asyncio.to_thread(namespaces.make, pins, prepare)
+        await asyncio.to_thread(self._write_files, pod, config, hostname)
+
+    async def set_addresses(self, pod: PodRecord, ips: tuple[str, ...]) -> None:
+        """Write the pod's name and addresses to its hosts file."""
+        config = pod.parse_config()
+        text = hosts_text(config.hostname or pod.id[:13], ips)
+        await asyncio.to_thread((self.directory(pod.id) / "hosts").write_text, text)
+
+    async def remove(self, pod_id: str) -> None:
+        """Unmount and delete all of it; fine if some or all of it is gone."""
+        await asyncio.to_thread(_remove_tree, self.directory(pod_id))
+
+    def is_whole(self, pod: PodRecord) -> bool:
+        """Whether the pod's namespaces still exist: not after a reboot."""
+        paths = (pod.namespaces.net, pod.namespaces.ipc, pod.namespaces.uts, pod.namespaces.user)
+        return self.directory(pod.id).is_dir() and all(namespaces.is_pinned(p) for p in paths if p)
+
+    def known(self) -> set[str]:
+        """Ids that have a directory here, whether or not there is a record."""
+        return {p.name for p in self._root.iterdir()} if self._root.exists() else set()
+
+    def _sysctls_for(self, pins: Mapping[str, Path]) -> Mapping[str, str]:
+        return {k: v for k, v in self._sysctls.items() if ("net" if k.startswith("net") else "ipc") in pins}
+
+    def _write_files(self, pod: PodRecord, config: cri.PodSandboxConfig, hostname: str) -> None:
+        d = self.directory(pod.id)
+        (d / "hostname").write_text(hostname + "\n")
+        own_network = bool(pod.namespaces.net)
+        (d / "hosts").write_text(hosts_text(hostname, ()) if own_network else _host_file("/etc/hosts"))
+        dns = config.dns_config
+        text = resolv_conf(dns) if config.HasField("dns_config") else _host_file("/etc/resolv.conf")
+        (d / "resolv.conf").write_text(text)
+        if pod.namespaces.ipc:
+            (d / "shm").mkdir()
+            owner = f",uid={first_host_id(config)[0]},gid={first_host_id(config)[1]}" if pod.namespaces.user else ""
+            flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+            mounts.mount("tmpfs", "shm", d / "shm", flags=flags, data=f"mode=1777,size={SHM_BYTES}{owner}")
+
+
+def uses_user_namespace(config: cri.PodSandboxConfig) -> bool:
+    options = config.linux.security_context.namespace_options
+    return options.HasField("userns_options") and options.userns_options.mode == cri.POD
+
+
+def user_mappings(config: cri.PodSandboxConfig) -> tuple[tuple[OwnerRange, ...], tuple[OwnerRange, ...]]:
+    """(uids, gids) of the pod's user namespace; empty without one."""
+    if not uses_user_namespace(config):
+        return (), ()
+    options = config.linux.security_context.namespace_options.userns_options
+
+    def ranges(given: list[cri.IDMapping]) -> tuple[OwnerRange, ...]:
+        return tuple(OwnerRange(container=m.container_id, host=m.host_id, length=m.length) for m in given)
+
+    return ranges(list(options.uids)), ranges(list(options.gids))
+
+
+def first_host_id(config: cri.PodSandboxConfig) -> tuple[int, int]:
+    """The host uid and gid that are 0 inside the pod."""
+    uids, gids = user_mappings(config)
+    return next((r.host for r in uids if r.container == 0), 0), next((r.host for r in gids if r.container == 0), 0)
+
+
+def resolv_conf(dns: cri.DNSConfig) -> str:
+    """The text of a resolv.conf (resolv.conf(5))."""
+    lines = [f"nameserver {server}" for server in dns.servers]
+    lines += [f"search {' '.join(dns.searches)}"] if dns.searches else []
+    lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+    return "".join(line + "\n" for line in lines)
+
+
+def hosts_text(hostname: str, ips: tuple[str, ...]) -> str:
+    """The text of a hosts file (hosts(5)): the loopback names, and the pod's own at each of its addresses."""
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    return "".join(line + "\n" for line in lines + [f"{ip}\t{hostname}" for ip in ips])
+
+
+def bring_loopback_up() -> None:
+    """Set lo up in the calling thread's network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
+        request = struct.pack("16sH22x", b"lo", 0)
+        flags = struct.unpack("16sH22x", fcntl.ioctl(s, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(s, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
+
+
+def set_sysctl(name: str, value: str) -> None:
+    """Write a sysctl in the calling thread's namespaces. The name has dots, or slashes where a dot is part of a name."""
+    path = Path("/proc/sys") / (name if "/" in name else name.replace(".", "/"))
+    if ".." in path.parts:
+        raise CrishimError(Kind.INVALID, f"sysctl {name!r} is no name of a sysctl")
+    try:
+        path.write_text(value)
+    except OSError as error:
+        raise CrishimError(Kind.INVALID, f"sysctl {name}={value} is refused: {error.strerror}", sysctl=name) from error
+
+
+def _host_file(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _remove_tree(directory: Path) -> None:
+    if not directory.exists():
+        return
+    for target in mounts.below(directory):
+        mounts.unmount(target)
+    shutil.rmtree(directory, ignore_errors=False)
