@@ -1,0 +1,143 @@
+"""What a config.json is made from, in one frozen value: the request, the pod, the image, and facts of this host.
+
+Nothing in here is looked up by an editor: who builds a spec says what the host can do, so that a test can say otherwise.
+"""
+
+import os
+import platform
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from crishim import model
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.capability_names import CAPABILITIES
+from crishim.spec.mounts import Prepared
+
+Spec = dict[str, Any]  # the OCI runtime specification's JSON object
+
+_CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """Facts of this host and of the daemon's own process; `Host.probe()` asks the kernel."""
+
+    cgroup_version: int = 2  # 1 or 2 (hybrid counts as 1: that is what the runtimes use there)
+    controllers: frozenset[str] = frozenset({"cpu", "cpuset", "memory", "pids"})
+    swap: bool = True  # the kernel accounts for swap: memory.memsw.* (v1), memory.swap.max (v2)
+    apparmor: bool = False
+    apparmor_profiles: str = "/sys/kernel/security/apparmor/profiles"  # which profiles are loaded, one a line
+    apparmor_default: str = ""  # loaded profile that RuntimeDefault means; "": none, containers run unconfined
+    selinux: bool = False
+    seccomp: bool = True
+    capabilities: frozenset[str] = frozenset(CAPABILITIES)  # what the daemon holds, CAP_ names
+    rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # RLIMIT_ name: soft, hard; for containers
+    oom_floor: int = -1000  # least oom_score_adj the daemon may give
+    machine: str = "x86_64"  # uname -m
+    kernel: tuple[int, int] = (6, 1)
+
+    @classmethod
+    def probe(cls, **known: Any) -> "Host":
+        """Ask the kernel. Blocks shortly; call it once, at start. `known` overrides what it would find."""
+        held = _own_capabilities()
+        facts: dict[str, Any] = {
+            "cgroup_version": 2 if (_CGROUP_ROOT / "cgroup.controllers").exists() else 1,
+            "controllers": _controllers(),
+            "swap": _counts_swap(),
+            "apparmor": _first_letter("/sys/module/apparmor/parameters/enabled") == "Y",
+            "selinux": Path("/sys/fs/selinux/enforce").exists(),
+            "seccomp": Path("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            "capabilities": held,
+            "rlimits": {"RLIMIT_NOFILE": resource.getrlimit(resource.RLIMIT_NOFILE)},
+            "oom_floor": _oom_floor(held),
+            "machine": platform.machine(),
+            "kernel": _kernel_version(os.uname().release),
+        }
+        return cls(**(facts | known))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Everything a container's spec depends on. Paths are absolute host paths; "" is "not given"."""
+
+    container_id: str
+    config: cri.ContainerConfig
+    pod: cri.PodSandboxConfig
+    record: model.PodRecord
+    image: Mapping[str, Any]  # OCI image configuration: {"config": {"Env": [...], ...}}
+    rootfs: str  # mounted: /etc/passwd and /etc/group are read below it
+    cgroups_path: str  # linux.cgroupsPath, in the form of the cgroup driver
+    host: Host
+    features: Mapping[str, Any] | None = None  # `runtime features`; None: a runtime without that command
+    target_pid: int = 0  # a running process of the container a TARGET pid mode names
+    mounts: tuple[Prepared, ...] = ()  # what mounts.resolve() gave
+    hostname: str = ""  # for the variable HOSTNAME; the pod's UTS namespace has it already
+    hostname_path: str = ""  # /etc/hostname, /etc/hosts, /etc/resolv.conf, unless the container mounts its own
+    hosts_path: str = ""
+    resolv_conf_path: str = ""
+    shm_path: str = ""  # the pod's /dev/shm; "": the host's with host IPC, else a tmpfs of its own
+    net_devices: Mapping[str, str] = field(default_factory=dict)  # host device: name in the pod, "" to keep it
+    pids_limit: int = 0  # 0: none
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A spec in the making: editors change `spec` and `user`, and leave `notes` for the log."""
+
+    spec: Spec
+    user: model.User = field(default_factory=lambda: model.User(uid=0, gid=0, groups=(0,)))
+    notes: list[str] = field(default_factory=list)
+
+
+Editor = Callable[[Draft, Inputs], None]
+
+
+def security_context(inputs: Inputs) -> cri.LinuxContainerSecurityContext:
+    """The container's security context, empty if the request has none."""
+    return inputs.config.linux.security_context
+
+
+def _own_capabilities() -> frozenset[str]:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapPrm:"):
+            bits = int(line.split()[1], 16)
+            return frozenset(name for bit, name in enumerate(CAPABILITIES) if bits >> bit & 1)
+    return frozenset()
+
+
+def _oom_floor(held: frozenset[str]) -> int:
+    """proc_pid_oom_score_adj(5): lowering it takes CAP_SYS_RESOURCE; what we run with can always be given."""
+    if "CAP_SYS_RESOURCE" in held:
+        return -1000
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def _controllers() -> frozenset[str]:
+    unified = _CGROUP_ROOT / "cgroup.controllers"
+    if unified.exists():
+        return frozenset(unified.read_text().split())
+    rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
+    return frozenset(row[0] for row in rows if row[3] == "1" and (_CGROUP_ROOT / row[0]).exists())
+
+
+def _counts_swap() -> bool:
+    if (_CGROUP_ROOT / "cgroup.controllers").exists():
+        return Path("/proc/swaps").exists()  # memory.swap.max comes and goes with the kernel's swap support
+    return (_CGROUP_ROOT / "memory/memory.memsw.limit_in_bytes").exists()
+
+
+def _first_letter(path: str) -> str:
+    try:
+        return Path(path).read_text()[:1]
+    except OSError:
+        return ""
+
+
+def _kernel_version(release: str) -> tuple[int, int]:
+    major, _, rest = release.partition(".")
+    minor = rest.partition(".")[0]
+    digits = "".join(c for c in minor if c.isdigit())
+    return int(major), int(digits or 0)
