@@ -1,0 +1,145 @@
+"""What is known of network devices given to pods: requests, and the attachment as it is journalled.
+
+An attachment belongs to a pod, not to a container: the first container that names the device gets it moved, later ones
+find it there. Its life, one state at a time, each on disk before the next effect:
+
+    INTENT     captured and leased, nothing touched yet
+    MOVED      in the pod's namespace, not verified
+    READY      verified: name, addresses, UP
+    RETURNING  on its way back to the host
+    DONE       back on the host as it was (the file is removed: DONE is never read back)
+    LOST       neither in the pod nor on the host: gone into a nested namespace, or destroyed
+
+Times are nanoseconds since the epoch. Addresses and routes are kept as the kernel wrote them (netlink attributes), so
+that what this code does not know is restored too.
+"""
+
+from enum import StrEnum
+
+from crishim.errors import CrishimError, Kind
+from crishim.model import Record
+
+
+class Source(StrEnum):
+    """Who asked for a device."""
+
+    CDI = "cdi"
+    NRI = "nri"
+    ANNOTATION = "annotation"
+    COMMAND = "command"  # crishim netdev attach
+
+
+class Mover(StrEnum):
+    """Who moves a device into the pod."""
+
+    RUNTIME = "runtime"  # the OCI runtime, from linux.netDevices in config.json
+    BUILTIN = "builtin"
+
+
+class State(StrEnum):
+    INTENT = "intent"
+    MOVED = "moved"
+    READY = "ready"
+    RETURNING = "returning"
+    DONE = "done"
+    LOST = "lost"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.INTENT: frozenset({State.MOVED, State.RETURNING, State.DONE, State.LOST}),
+    State.MOVED: frozenset({State.READY, State.RETURNING, State.LOST}),
+    State.READY: frozenset({State.RETURNING, State.LOST}),
+    State.RETURNING: frozenset({State.DONE, State.LOST}),
+    State.DONE: frozenset(),
+    State.LOST: frozenset({State.RETURNING, State.DONE}),  # a lost device may turn up again
+}
+
+
+def check_transition(before: State, after: State) -> None:
+    """Raise INTERNAL unless an attachment may go from `before` to `after`; staying is always allowed."""
+    if before != after and after not in TRANSITIONS[before]:
+        raise CrishimError(Kind.INTERNAL, f"a network device's attachment cannot go from {before} to {after}")
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """One wish: this host device, under this name in the pod."""
+
+    device: str  # name or altname on the host
+    name: str = ""  # in the pod; "" keeps the host's name, "net%d" takes the first free number
+    source: Source
+    origin: str = ""  # what exactly asked: a CDI device, an NRI plugin, an annotation
+
+
+class Pod(Record, frozen=True, kw_only=True):
+    """The pod a device goes to, as far as this driver needs it."""
+
+    id: str
+    netns: str  # path of its pinned network namespace; "" for a pod on the host's network
+    title: str = ""  # "namespace/name" for texts; the id if empty
+
+    def __str__(self) -> str:
+        return self.title or self.id[:13]
+
+
+class Address(Record, frozen=True, kw_only=True):
+    """One address of a link. attributes: the netlink attributes of RTM_NEWADDR as read, rtnetlink(7)."""
+
+    family: int  # AF_INET, AF_INET6
+    prefix: int  # length
+    scope: int  # RT_SCOPE_*
+    flags: int  # IFA_F_*, 32 bits
+    attributes: bytes
+
+
+class Route(Record, frozen=True, kw_only=True):
+    """One route over a link. header: struct rtmsg; attributes: as read."""
+
+    header: bytes
+    attributes: bytes
+
+
+class Captured(Record, frozen=True, kw_only=True):
+    """A host link as it was before anything was touched."""
+
+    index: int
+    name: str
+    altnames: tuple[str, ...] = ()
+    kind: str = ""  # veth, macvlan, ...; "" for hardware
+    mtu: int = 0
+    mac: bytes = b""
+    flags: int = 0  # IFF_*
+    queue_length: int = 0
+    group: int = 0
+    alias: str = ""
+    parent: int = 0  # ifindex of the lower device, 0 if none
+    parent_netns: int | None = None  # its namespace id as the host counts; None: the same namespace
+    gen_mode: int | None = None  # how IPv6 makes link-local addresses (addr_gen_mode); None without IPv6
+    ipv4: tuple[int, ...] = ()  # per-device settings (net.ipv4.conf), in the order of the kernel's ids, from 1
+    ipv6: tuple[int, ...] = ()  # net.ipv6.conf, from 0
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+
+class Attachment(Record, frozen=True, kw_only=True):
+    """A device in a pod, or on its way there or back. One JSON file each in the journal."""
+
+    id: str  # 16 hex digits; also in the altname this project puts on the link
+    pod: Pod
+    netns_inode: int  # of the pod's network namespace
+    state: State
+    mover: Mover
+    sources: tuple[str, ...]  # "cdi: vendor.com/nic=a", in the order of the merge
+    wanted: str  # name as asked for: may hold %d
+    name: str  # in the pod
+    host: Captured
+    index: int = 0  # ifindex in the pod, 0 until known
+    addresses: tuple[str, ...] = ()  # as verified in the pod, "192.0.2.7/24"
+    warnings: tuple[str, ...] = ()  # what could not be carried over or restored, one sentence each
+    reason: str = ""  # why LOST
+    since: int = 0  # when it became READY (or was planned, before)
+    changed: int = 0  # last transition
+
+    @property
+    def altname(self) -> str:
+        """The name of ours a link carries while it is attached: survives moves and renames."""
+        return f"crishim-{self.id}"
