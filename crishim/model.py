@@ -85,6 +85,7 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     config: bytes  # runtime.v1.ContainerConfig
     handler: str  # resolved name, never ""
     image_id: str  # Image.id of the root file system
+    image_ref: str  # what PullImage answered for it: the same
     created_at: int
     started_at: int = 0
     finished_at: int = 0

@@ -1,4 +1,4 @@
-"""The init of a pod that shares its PID namespace: catatonit -P, which reaps and waits. No other pod has such a process.
+"""The init of a pod that shares its PID namespace: catatonit -P, which reaps and waits. No other pod has one.
 
 It runs under the pod's OCI runtime, in a root file system that holds nothing but itself: in a shared PID namespace a
 container with SYS_PTRACE can look through /proc/1/root, and must not find the host there.

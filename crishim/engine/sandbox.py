@@ -65,7 +65,7 @@ class Sandboxes:
         return SandboxFiles(str(d / "hostname"), str(d / "hosts"), str(d / "resolv.conf"), shm)
 
     async def make(self, pod: PodRecord) -> None:
-        """Make all of it but the network's content. On failure call remove(); INVALID names a sysctl that is refused."""
+        """Make all of it but the network. On failure call remove(); INVALID names a sysctl that is refused."""
         config = pod.parse_config()
         ns = self.directory(pod.id) / "ns"
         await asyncio.to_thread(ns.mkdir, mode=0o700, parents=True)
@@ -172,7 +172,7 @@ def bring_loopback_up() -> None:
 
 
 def set_sysctl(name: str, value: str) -> None:
-    """Write a sysctl in the calling thread's namespaces. The name has dots, or slashes where a dot is part of a name."""
+    """Write a sysctl in the calling thread's namespaces; name has dots, or slashes where a dot is part of a name."""
     path = Path("/proc/sys") / (name if "/" in name else name.replace(".", "/"))
     if ".." in path.parts:
         raise CrishimError(Kind.INVALID, f"sysctl {name!r} is no name of a sysctl")

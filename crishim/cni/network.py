@@ -1,0 +1,68 @@
+"""A pod's network, from the pod's point of view: made, checked and torn down through the configuration in force."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from crishim.cni.arguments import capability_args, cni_args
+from crishim.cni.chain import Attachment, Plugins, decode_result
+from crishim.cni.directory import ConfigDirectory
+from crishim.errors import CrishimError
+from crishim.model import Network, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.wire import cni
+
+
+class PodNetworks:
+    """The primary network of all pods of this node."""
+
+    def __init__(self, directory: ConfigDirectory, plugins: Plugins) -> None:
+        self._directory = directory
+        self._plugins = plugins
+        self.pod_cidr = ""  # UpdateRuntimeConfig; handed to plugins with the ipRanges capability
+
+    async def plan(self, config: cri.PodSandboxConfig) -> Network:
+        """What add() is going to do for a pod; put it into the record first. UNAVAILABLE without a configuration."""
+        network = await asyncio.to_thread(self._directory.current)
+        for kind in network.types:
+            self._plugins.find(kind)
+        arguments = capability_args(config, self.pod_cidr)
+        return Network(name=network.name, conflist=network.raw, capability_args=msgspec.json.encode(arguments))
+
+    async def add(self, pod: PodRecord) -> Network:
+        """Run ADD for a planned pod. After a failure call delete()."""
+        assert pod.network is not None
+        result = await self._plugins.add(*self._attachment(pod, pod.network))
+        return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
+
+    async def check(self, pod: PodRecord) -> None:
+        """Run CHECK; nothing for a host-network pod."""
+        if pod.network is not None and pod.network.result:
+            result = decode_result(pod.network.result)
+            assert result is not None
+            await self._plugins.check(*self._attachment(pod, pod.network), result)
+
+    async def delete(self, pod: PodRecord, netns: str) -> None:
+        """Run DEL; may be repeated. netns: "" when the namespace is gone."""
+        if pod.network is not None:
+            network, attachment = self._attachment(pod, pod.network)
+            await self._plugins.delete(network, attachment._replace(netns=netns), decode_result(pod.network.result))
+
+    async def ready(self) -> str:
+        """ "" if pods can be given a network now, else the reason in one sentence."""
+        try:
+            await self._plugins.status(await asyncio.to_thread(self._directory.current))
+        except CrishimError as error:
+            return error.message
+        return ""
+
+    def _attachment(self, pod: PodRecord, network: Network) -> tuple[cni.NetworkList, Attachment]:
+        arguments: dict[str, Any] = msgspec.json.decode(network.capability_args)
+        attachment = Attachment(
+            container_id=pod.id,
+            netns=pod.namespaces.net,
+            args=cni_args(pod.id, pod.parse_config().metadata),
+            capability_args=arguments,
+        )
+        return cni.parse_list(network.conflist, network.name), attachment

@@ -1,0 +1,153 @@
+"""The RPCs of containers."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+from crishim.cri.batches import batches
+from crishim.cri.filters import selects_labels
+from crishim.cri.server import Functions
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState, is_visible_container
+from crishim.model import ContainerRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.state.store import Store
+from crishim.wire.signals import to_cri
+
+STATES = {
+    ContainerState.CREATED: cri.CONTAINER_CREATED,
+    ContainerState.STARTING: cri.CONTAINER_CREATED,
+    ContainerState.RUNNING: cri.CONTAINER_RUNNING,
+    ContainerState.EXITED: cri.CONTAINER_EXITED,
+    ContainerState.REMOVING: cri.CONTAINER_EXITED,
+}
+
+
+def functions(
+    *,
+    create_container: Callable[[cri.CreateContainerRequest], Awaitable[str]],
+    start_container: Callable[[str], Awaitable[None]],
+    stop_container: Callable[[str, float], Awaitable[None]],
+    remove_container: Callable[[str], Awaitable[None]],
+    containers: Store[ContainerRecord],
+    describe: Callable[[ContainerRecord], Awaitable[dict[str, Any]]],
+) -> Functions:
+    """describe: what verbose ContainerStatus tells of a container beyond its status."""
+
+    async def create(request: cri.CreateContainerRequest) -> cri.CreateContainerResponse:
+        return cri.CreateContainerResponse(container_id=await create_container(request))
+
+    async def start(request: cri.StartContainerRequest) -> cri.StartContainerResponse:
+        await start_container(request.container_id)
+        return cri.StartContainerResponse()
+
+    async def stop(request: cri.StopContainerRequest) -> cri.StopContainerResponse:
+        await stop_container(request.container_id, request.timeout)
+        return cri.StopContainerResponse()
+
+    async def remove(request: cri.RemoveContainerRequest) -> cri.RemoveContainerResponse:
+        await remove_container(request.container_id)
+        return cri.RemoveContainerResponse()
+
+    async def status(request: cri.ContainerStatusRequest) -> cri.ContainerStatusResponse:
+        container = visible(containers, request.container_id)
+        response = cri.ContainerStatusResponse(status=container_status(container))
+        if request.verbose:
+            response.info["info"] = json.dumps(await describe(container))
+        return response
+
+    async def list_all(request: cri.ListContainersRequest) -> cri.ListContainersResponse:
+        return cri.ListContainersResponse(containers=select(containers, request.filter))
+
+    async def stream(request: cri.StreamContainersRequest) -> AsyncIterator[cri.StreamContainersResponse]:
+        for batch in batches(select(containers, request.filter)):
+            yield cri.StreamContainersResponse(containers=batch)
+
+    return {
+        "CreateContainer": create,
+        "StartContainer": start,
+        "StopContainer": stop,
+        "RemoveContainer": remove,
+        "ContainerStatus": status,
+        "ListContainers": list_all,
+        "StreamContainers": stream,
+    }
+
+
+def visible(containers: Store[ContainerRecord], id: str) -> ContainerRecord:
+    """The container of an id or of the beginning of one, if it is more than an attempt. Raises NOT_FOUND."""
+    container = containers.find(id)
+    if not is_visible_container(container.state):
+        raise CrishimError(Kind.NOT_FOUND, f"container {id!r} does not exist")
+    return container
+
+
+def container_status(container: ContainerRecord) -> cri.ContainerStatus:
+    """The CRI's picture of a container."""
+    config = container.parse_config()
+    status = cri.ContainerStatus(
+        id=container.id,
+        metadata=config.metadata,
+        state=STATES[container.state],
+        created_at=container.created_at,
+        started_at=container.started_at,
+        finished_at=container.finished_at,
+        exit_code=container.exit_code,
+        image=config.image,
+        image_ref=container.image_ref,
+        image_id=container.image_id,
+        reason=container.reason,
+        message=container.message,
+        labels=config.labels,
+        annotations=config.annotations,
+        mounts=_mounts(container, config),
+        log_path=container.log_path,
+        stop_signal=to_cri(container.stop_signal),
+    )
+    status.resources.linux.ParseFromString(container.resources)
+    if container.user is not None:
+        user = container.user
+        status.user.linux.CopyFrom(cri.LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=user.groups))
+    return status
+
+
+def _mounts(container: ContainerRecord, config: cri.ContainerConfig) -> list[cri.Mount]:
+    """The mounts as requested, image volumes with the digest of the image that was mounted."""
+    resolved = {m.container_path: m for m in container.mounts}
+    mounts = []
+    for requested in config.mounts:
+        mount = cri.Mount.FromString(requested.SerializeToString())
+        known = resolved.get(mount.container_path)
+        if known is not None and known.image_ref:
+            mount.image.image_ref = known.image_ref
+        mounts.append(mount)
+    return mounts
+
+
+def select(containers: Iterable[ContainerRecord], wanted: cri.ContainerFilter) -> list[cri.Container]:
+    """The containers that match every part of a filter, newest first."""
+    chosen = []
+    for container in sorted(containers, key=lambda c: -c.created_at):
+        if not is_visible_container(container.state) or not container.id.startswith(wanted.id):
+            continue
+        if wanted.HasField("state") and wanted.state.state != STATES[container.state]:
+            continue
+        if not container.pod_id.startswith(wanted.pod_sandbox_id):
+            continue
+        config = container.parse_config()
+        if selects_labels(wanted.label_selector, config.labels):
+            chosen.append(
+                cri.Container(
+                    id=container.id,
+                    pod_sandbox_id=container.pod_id,
+                    metadata=config.metadata,
+                    image=config.image,
+                    image_ref=container.image_ref,
+                    image_id=container.image_id,
+                    state=STATES[container.state],
+                    created_at=container.created_at,
+                    labels=config.labels,
+                    annotations=config.annotations,
+                )
+            )
+    return chosen

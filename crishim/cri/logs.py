@@ -1,0 +1,65 @@
+"""Structured logs: each line has time, level, logger, message and facts; lines of an RPC its name, pod and container.
+
+Secrets: an RPC's request is never logged, only the ids in it; facts come from the code that logs. As a second line of
+defence, facts whose name speaks of a secret are blanked.
+"""
+
+import contextvars
+import datetime
+import json
+import logging
+import sys
+from typing import Any, TextIO
+
+CONTEXT: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("rpc", default=None)
+SECRET_WORDS = ("password", "passwd", "secret", "token", "auth", "credential")
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def facts_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The facts of a line: the RPC's context, then what was passed as `extra`."""
+    extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
+    facts = (CONTEXT.get() or {}) | extra
+    return {k: "***" if any(w in k.lower() for w in SECRET_WORDS) else v for k, v in facts.items()}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= facts_of(record)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """For people: time, level, message, facts as key=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = " ".join(f"{k}={v}" for k, v in facts_of(record).items())
+        text = f"{_time(record)[11:23]} {record.levelname.lower():7} {record.getMessage()}" + (
+            f"  {facts}" if facts else ""
+        )
+        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def set_up(level: str, form: str, stream: TextIO = sys.stderr) -> None:
+    """Send the project's logs to stream. form: json, console, or auto (console at a terminal)."""
+    console = form == "console" or (form == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(ConsoleFormatter() if console else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("crishim").setLevel(level.upper())

@@ -1,0 +1,129 @@
+"""The RPCs of pod sandboxes."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
+
+from crishim.cri.batches import batches
+from crishim.cri.containers import container_status
+from crishim.cri.filters import selects_labels
+from crishim.cri.server import Functions
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import PodState, is_visible_container, is_visible_pod
+from crishim.model import ContainerRecord, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.state.store import Store
+
+Describe = Callable[[PodRecord], Awaitable[dict[str, Any]]]
+
+
+def functions(
+    *,
+    run_pod: Callable[[cri.PodSandboxConfig, str], Awaitable[str]],
+    stop_pod: Callable[[str], Awaitable[None]],
+    remove_pod: Callable[[str], Awaitable[None]],
+    pods: Store[PodRecord],
+    containers: Store[ContainerRecord],
+    describe: Describe,
+) -> Functions:
+    """describe: what verbose PodSandboxStatus tells of a pod beyond its status."""
+
+    async def run(request: cri.RunPodSandboxRequest) -> cri.RunPodSandboxResponse:
+        return cri.RunPodSandboxResponse(pod_sandbox_id=await run_pod(request.config, request.runtime_handler))
+
+    async def stop(request: cri.StopPodSandboxRequest) -> cri.StopPodSandboxResponse:
+        await stop_pod(request.pod_sandbox_id)
+        return cri.StopPodSandboxResponse()
+
+    async def remove(request: cri.RemovePodSandboxRequest) -> cri.RemovePodSandboxResponse:
+        await remove_pod(request.pod_sandbox_id)
+        return cri.RemovePodSandboxResponse()
+
+    async def list_all(request: cri.ListPodSandboxRequest) -> cri.ListPodSandboxResponse:
+        return cri.ListPodSandboxResponse(items=select(pods, request.filter))
+
+    async def stream(request: cri.StreamPodSandboxesRequest) -> AsyncIterator[cri.StreamPodSandboxesResponse]:
+        for batch in batches(select(pods, request.filter)):
+            yield cri.StreamPodSandboxesResponse(pod_sandboxes=batch)
+
+    return {
+        "RunPodSandbox": run,
+        "StopPodSandbox": stop,
+        "RemovePodSandbox": remove,
+        "PodSandboxStatus": partial(_status, pods, containers, describe),
+        "ListPodSandbox": list_all,
+        "StreamPodSandboxes": stream,
+    }
+
+
+async def _status(
+    pods: Store[PodRecord], containers: Store[ContainerRecord], describe: Describe, request: cri.PodSandboxStatusRequest
+) -> cri.PodSandboxStatusResponse:
+    pod = visible(pods, request.pod_sandbox_id)
+    mine = [c for c in containers if c.pod_id == pod.id and is_visible_container(c.state)]
+    response = cri.PodSandboxStatusResponse(
+        status=pod_status(pod),
+        containers_statuses=[container_status(c) for c in mine],
+        timestamp=time.time_ns(),
+    )
+    if request.verbose:
+        response.info["info"] = json.dumps(await describe(pod))
+    return response
+
+
+def visible(pods: Store[PodRecord], id: str) -> PodRecord:
+    """The pod of an id or of the beginning of one, if it is more than an attempt. Raises NOT_FOUND."""
+    pod = pods.find(id)
+    if not is_visible_pod(pod.state):
+        raise CrishimError(Kind.NOT_FOUND, f"pod sandbox {id!r} does not exist")
+    return pod
+
+
+def state_of(pod: PodRecord) -> "cri.PodSandboxState.ValueType":
+    return cri.SANDBOX_READY if pod.state is PodState.READY else cri.SANDBOX_NOTREADY
+
+
+def pod_status(pod: PodRecord) -> cri.PodSandboxStatus:
+    """The CRI's picture of a pod. Only eth0's addresses: the kubelet would take any other for a pod IP."""
+    config = pod.parse_config()
+    ips = pod.network.ips if pod.network and pod.state is PodState.READY else ()
+    status = cri.PodSandboxStatus(
+        id=pod.id,
+        metadata=config.metadata,
+        state=state_of(pod),
+        created_at=pod.created_at,
+        network=cri.PodSandboxNetworkStatus(
+            ip=ips[0] if ips else "", additional_ips=[cri.PodIP(ip=ip) for ip in ips[1:]]
+        ),
+        labels=config.labels,
+        annotations=config.annotations,
+        runtime_handler=pod.handler,
+    )
+    status.linux.namespaces.options.CopyFrom(config.linux.security_context.namespace_options)
+    return status
+
+
+def select(pods: Iterable[PodRecord], wanted: cri.PodSandboxFilter) -> list[cri.PodSandbox]:
+    """The pods that match every part of a filter, newest first."""
+    chosen = []
+    for pod in sorted(pods, key=lambda p: -p.created_at):
+        if not is_visible_pod(pod.state) or not pod.id.startswith(wanted.id):
+            continue
+        if wanted.HasField("state") and wanted.state.state != state_of(pod):
+            continue
+        config = pod.parse_config()
+        if selects_labels(wanted.label_selector, config.labels):
+            chosen.append(
+                cri.PodSandbox(
+                    id=pod.id,
+                    metadata=config.metadata,
+                    state=state_of(pod),
+                    created_at=pod.created_at,
+                    labels=config.labels,
+                    annotations=config.annotations,
+                    runtime_handler=pod.handler,
+                )
+            )
+    return chosen

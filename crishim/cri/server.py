@@ -1,0 +1,135 @@
+"""The gRPC server: joins the RPC functions into the two services, and gives each call its context, its task and its
+error.
+
+RPC functions take the request and return the response (or are async generators of responses); they know no gRPC. A
+method without a function answers UNIMPLEMENTED by gRPC itself, which is what the kubelet expects of a missing one.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+
+from crishim.cri.errors import CODES
+from crishim.cri.logs import CONTEXT
+from crishim.errors import CrishimError, Kind
+from crishim.pb import cri_pb2 as cri
+from crishim.verbs.owned import Owned
+
+MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
+Unary = Callable[[Any], Awaitable[Any]]
+Streaming = Callable[[Any], AsyncIterator[Any]]
+Functions = Mapping[str, Unary | Streaming]
+
+# Answered even while recovery runs: the kubelet asks them first and gives up within seconds.
+ALWAYS = frozenset({"Version", "RuntimeConfig"})
+# Their failures are a client's everyday questions, not events of the node.
+QUIET = frozenset({Kind.NOT_FOUND, Kind.UNIMPLEMENTED})
+
+log = logging.getLogger("crishim.rpc")
+
+
+class Gate:
+    """Whether recovery is complete."""
+
+    def __init__(self) -> None:
+        self.open = False
+
+    def check(self, method: str) -> None:
+        if not self.open and method not in ALWAYS:
+            raise CrishimError(Kind.UNAVAILABLE, "crishim is starting: recovery is not complete yet")
+
+
+def make_server(functions: Functions, owned: Owned, gate: Gate) -> grpc.aio.Server:
+    """A server with both CRI services. functions: by RPC name; their names must exist in the definition."""
+    options = [
+        ("grpc.max_send_message_length", MESSAGE_LIMIT),
+        ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.aio.server(options=options)
+    left = dict(functions)
+    for service in cri.DESCRIPTOR.services_by_name.values():
+        handlers = {m.name: _handler(m, left.pop(m.name), owned, gate) for m in service.methods if m.name in left}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+    if left:
+        raise ValueError(f"no such RPC: {sorted(left)}")
+    return server
+
+
+def _handler(method: Any, function: Any, owned: Owned, gate: Gate) -> grpc.RpcMethodHandler:
+    request = message_factory.GetMessageClass(method.input_type)
+    response = message_factory.GetMessageClass(method.output_type)
+    wrap, make = (
+        (_streaming, grpc.unary_stream_rpc_method_handler)
+        if method.server_streaming
+        else (_unary, grpc.unary_unary_rpc_method_handler)
+    )
+    return make(
+        wrap(method.name, function, owned, gate),
+        request_deserializer=request.FromString,
+        response_serializer=response.SerializeToString,
+    )
+
+
+def _unary(name: str, function: Unary, owned: Owned, gate: Gate) -> Callable[..., Awaitable[Any]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        CONTEXT.set(_ids(name, request))
+        started = time.perf_counter()
+        try:
+            gate.check(name)
+            response = await owned.run(_as_coroutine(function(request)), name=name)
+        except Exception as error:
+            await _abort(error, context)
+            raise
+        log.debug("answered", extra={"ms": round((time.perf_counter() - started) * 1000, 1)})
+        return response
+
+    return call
+
+
+def _streaming(name: str, function: Streaming, owned: Owned, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        CONTEXT.set(_ids(name, request))
+        try:
+            gate.check(name)
+            async for response in function(request):
+                yield response
+        except Exception as error:
+            await _abort(error, context)
+            raise
+
+    return call
+
+
+async def _as_coroutine(work: Awaitable[Any]) -> Any:
+    return await work
+
+
+async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
+    """Log an error once and end the call with the code of its kind. Raises gRPC's AbortError."""
+    if isinstance(error, grpc.aio.AbortError | asyncio.CancelledError):
+        raise error
+    if isinstance(error, CrishimError):
+        level = logging.DEBUG if error.kind in QUIET else logging.WARNING
+        log.log(
+            level, error.message, extra={"kind": str(error.kind)} | {f"fact_{k}": v for k, v in error.facts.items()}
+        )
+        await context.abort(CODES[error.kind], error.message)
+    log.error("an error nobody expected", exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _ids(method: str, request: Any) -> dict[str, str]:
+    """What every log line of a call carries: the RPC, and the pod and container it is about."""
+    ids = {"rpc": method}
+    for field, key in (("pod_sandbox_id", "pod"), ("container_id", "container")):
+        value = getattr(request, field, "")
+        if value:
+            ids[key] = value
+    return ids

@@ -1,0 +1,43 @@
+"""Verbs as owned tasks: a client's deadline cancels its RPC handler in mid-verb, and a second cancellation would skip
+the rollback. So the verb runs in a task of ours, the handler only waits for it, and shutdown waits for all of them.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Owned:
+    """The running verbs and background tasks of the daemon."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        """Run work to its end, whoever waits for it. The task keeps the caller's log context."""
+        task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.copy_context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Start work and wait for it; cancelling the waiter does not cancel the work."""
+        task = self.start(work, name=name)
+        task.add_done_callback(_retrieve)
+        return await asyncio.shield(task)
+
+    async def drain(self, timeout: float) -> list[str]:
+        """Wait until all tasks have ended, at most timeout seconds; the names of those still running."""
+        pending = set(self._tasks)
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=timeout)
+        return sorted(task.get_name() for task in pending)
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of the outcome, so that an abandoned call's failure is not reported as never retrieved."""
+    if not task.cancelled():
+        task.exception()

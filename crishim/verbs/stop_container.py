@@ -1,0 +1,55 @@
+"""StopContainer: the stop signal, the grace period, SIGKILL, and the record of the end.
+
+No lock is held while waiting: a second call with a shorter timeout runs beside the first and kills sooner.
+"""
+
+import asyncio
+import contextlib
+import signal
+
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState, has_process
+from crishim.model import ContainerRecord
+from crishim.state.store import Store
+from crishim.wire.linux import processes
+
+KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
+
+
+async def stop_container(id: str, timeout: float, *, containers: Store[ContainerRecord]) -> None:
+    """Stop a container; OK if it has ended or is not there.
+
+    timeout: seconds between the stop signal and SIGKILL; 0 or less kills at once. Raises DEADLINE if the process
+    survives SIGKILL for a minute.
+    """
+    try:
+        container = containers.find(id)
+    except CrishimError as error:
+        if error.kind is Kind.NOT_FOUND:
+            return
+        raise
+    if not has_process(container.state):
+        return
+    # A created container's process is still the runtime's own init: it knows no signal but SIGKILL.
+    created = container.state is ContainerState.CREATED
+    if timeout > 0 and not created and await _signalled(container, container.stop_signal, timeout, containers):
+        return
+    if not await _signalled(container, signal.SIGKILL, KILL_PATIENCE, containers):
+        raise CrishimError(
+            Kind.DEADLINE,
+            f"container {container.id[:13]} is still alive {KILL_PATIENCE:g} s after SIGKILL",
+            container=container.id,
+        )
+
+
+async def _signalled(
+    container: ContainerRecord, number: int, patience: float, containers: Store[ContainerRecord]
+) -> bool:
+    """Send a signal and wait for the end to be recorded; False if patience (seconds) ran out."""
+    if container.process:
+        await asyncio.to_thread(processes.send_signal, container.process, number)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await containers.wait(container.id, lambda c: not has_process(c.state))
+            return True
+    return False
