@@ -18,6 +18,7 @@ from google.protobuf import message_factory
 from crishim.cri.errors import CODES
 from crishim.cri.logs import CONTEXT
 from crishim.errors import CrishimError, Kind
+from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 from crishim.verbs.owned import Owned
 
@@ -45,8 +46,11 @@ class Gate:
             raise CrishimError(Kind.UNAVAILABLE, "crishim is starting: recovery is not complete yet")
 
 
+SERVICES = (*cri.DESCRIPTOR.services_by_name.values(), *admin.DESCRIPTOR.services_by_name.values())
+
+
 def make_server(functions: Functions, owned: Owned, gate: Gate) -> grpc.aio.Server:
-    """A server with both CRI services. functions: by RPC name; their names must exist in the definition."""
+    """A server with both CRI services and our own. functions: by RPC name; each must exist in a definition."""
     options = [
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -54,7 +58,7 @@ def make_server(functions: Functions, owned: Owned, gate: Gate) -> grpc.aio.Serv
     ]
     server = grpc.aio.server(options=options)
     left = dict(functions)
-    for service in cri.DESCRIPTOR.services_by_name.values():
+    for service in SERVICES:
         handlers = {m.name: _handler(m, left.pop(m.name), owned, gate) for m in service.methods if m.name in left}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
     if left:

@@ -104,9 +104,13 @@ class Store(Generic[R]):
         if record is not None:
             self._publish(record, None)
 
+    def subscribe(self, listener: Listener[R]) -> None:
+        """Call listener(before, after) after each change from now on; None stands for "no record"."""
+        self._listeners.append(listener)
+
     @contextlib.contextmanager
     def listening(self, listener: Listener[R]) -> Iterator[None]:
-        """Call listener(before, after) after each change while the context lasts; None stands for "no record"."""
+        """subscribe() for as long as the context lasts."""
         self._listeners.append(listener)
         try:
             yield

@@ -22,8 +22,8 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec.validate import check_pod
 from crishim.state.names import Names, pod_name
 from crishim.state.store import Store
+from crishim.verbs.stop_pod import remove_cgroup
 from crishim.verbs.undo import Undo
-from crishim.wire.linux import cgroups
 
 
 async def run_pod(
@@ -100,12 +100,6 @@ def _finished_before(
         return None
     same = pod.handler == handler and pod.config == config.SerializeToString(deterministic=True)
     return pod.id if same else None
-
-
-async def remove_cgroup(pod: PodRecord) -> None:
-    """Remove the pod's cgroup if it is ours: the kubelet removes its own."""
-    if not pod.parse_config().linux.cgroup_parent:
-        await asyncio.to_thread(cgroups.remove, pod.cgroup_parent)
 
 
 async def _forget(pod: PodRecord, undo: Undo, pods: Store[PodRecord], names: Names) -> None:

@@ -1,0 +1,55 @@
+"""The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
+
+import asyncio
+from dataclasses import dataclass
+
+from crishim.cdi.edits import Edits, Registry, names
+from crishim.engine.runtime import Runtime, moves_devices
+from crishim.errors import CrishimError, Kind
+from crishim.model import PodRecord
+from crishim.netdev.annotation import requests as annotated
+from crishim.netdev.attach import NetDevices, Plan
+from crishim.netdev.records import Mover, Request, Source
+from crishim.pb import cri_pb2 as cri
+from crishim.verbs.stop_pod import device_pod
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a container's configuration asks for."""
+
+    edits: Edits
+    network: tuple[Request, ...]
+
+
+class Devices:
+    """Collects requests and plans the moves."""
+
+    def __init__(self, cdi: Registry, netdevices: NetDevices, movers: dict[str, str]) -> None:
+        """movers: auto, runtime or builtin by handler name (runtimes.handlers.NAME.netdevices)."""
+        self._cdi = cdi
+        self._netdevices = netdevices
+        self._movers = movers
+
+    async def wanted(self, pod: PodRecord, config: cri.ContainerConfig) -> Wanted:
+        """Resolve CDI names and read the annotations. NOT_FOUND: a CDI name no file defines; INVALID: bad JSON."""
+        asked = names([d.name for d in config.CDI_devices], dict(config.annotations))
+        edits = await asyncio.to_thread(self._cdi.resolve, asked) if asked else Edits()
+        from_cdi = [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
+        pod_annotations = dict(pod.parse_config().annotations)
+        return Wanted(edits, (*from_cdi, *annotated(pod_annotations, dict(config.annotations))))
+
+    async def plan(self, pod: PodRecord, wanted: Wanted, runtime: Runtime) -> Plan:
+        """Check and lease the network devices; nothing is touched yet."""
+        mover = await self._mover(runtime) if wanted.network else Mover.BUILTIN
+        return await self._netdevices.plan(wanted.network, device_pod(pod), mover)
+
+    async def _mover(self, runtime: Runtime) -> Mover:
+        choice = self._movers.get(runtime.name, "auto")
+        capable = choice != "builtin" and moves_devices(await runtime.features())
+        if choice == "runtime" and not capable:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"handler {runtime.name} is told to move network devices, but {runtime.path} does not say it can",
+            )
+        return Mover.RUNTIME if capable else Mover.BUILTIN

@@ -1,0 +1,36 @@
+"""ReopenContainerLog: the kubelet renamed the log file, the container's monitor opens a new one at its path."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from crishim.engine import conmon
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord
+from crishim.state.store import Store
+
+PATIENCE, PAUSE = 10.0, 0.005  # seconds until the new file must be there, and between two looks
+
+
+async def reopen_log(id: str, *, containers: Store[ContainerRecord], bundle: Callable[[str], Path]) -> None:
+    """Return when the new file exists. PRECONDITION, and no file made, if the container is not running."""
+    container = containers.find(id)
+    if container.state is not ContainerState.RUNNING:
+        raise CrishimError(
+            Kind.PRECONDITION,
+            f"container {container.id[:13]} is not running: its log is closed",
+            container=container.id,
+        )
+    if not container.log_path:
+        return
+    await asyncio.to_thread(conmon.reopen_log, bundle(container.id))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while not await asyncio.to_thread(Path(container.log_path).exists):  # noqa: ASYNC110
+                await asyncio.sleep(PAUSE)
+            return
+    raise CrishimError(
+        Kind.DEADLINE, f"container {container.id[:13]}: no new log file within {PATIENCE:g} s", container=container.id
+    )

@@ -1,0 +1,101 @@
+"""StopPodSandbox: containers, then network devices, then the primary network, then the namespaces.
+
+The order matters. Devices return while the namespace lives and before CNI DEL, since a plugin may flush it; CNI DEL
+comes after the last container, since one that still runs would lose its network under its feet.
+"""
+
+import asyncio
+
+from msgspec.structs import replace
+
+from crishim.cni.network import PodNetworks
+from crishim.engine.handlers import Handlers
+from crishim.engine.init import Inits
+from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import PodState, has_process
+from crishim.model import ContainerRecord, PodRecord
+from crishim.netdev.attach import NetDevices
+from crishim.netdev.records import Pod
+from crishim.state.locks import Locks
+from crishim.state.store import Store
+from crishim.verbs.stop_container import stop_container
+from crishim.wire.linux import cgroups, namespaces
+
+
+class Teardown:
+    """What a stop takes apart besides the containers."""
+
+    def __init__(
+        self, devices: NetDevices, networks: PodNetworks, inits: Inits, sandboxes: Sandboxes, handlers: Handlers
+    ) -> None:
+        self._devices = devices
+        self._networks = networks
+        self._inits = inits
+        self._sandboxes = sandboxes
+        self._handlers = handlers
+
+    async def run(self, pod: PodRecord) -> None:
+        """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails."""
+        alive = bool(pod.namespaces.net) and await asyncio.to_thread(namespaces.is_pinned, pod.namespaces.net)
+        if pod.namespaces.net:
+            await self._devices.return_devices(device_pod(pod))
+        if pod.namespaces.pid:
+            await self._inits.stop(pod, self._handlers.get(pod.handler))
+        await self._networks.delete(pod, pod.namespaces.net if alive else "")
+        await self._sandboxes.remove(pod.id)
+
+    async def finish(self, pod: PodRecord) -> None:
+        """Take away what a stopped pod still has: its directory, its cgroup, records of devices it lost."""
+        await self._devices.forget(pod.id)
+        await self._sandboxes.remove(pod.id)
+        await remove_cgroup(pod)
+
+
+async def remove_cgroup(pod: PodRecord) -> None:
+    """Remove the pod's cgroup if it is ours: the kubelet removes its own."""
+    if not pod.parse_config().linux.cgroup_parent:
+        await asyncio.to_thread(cgroups.remove, pod.cgroup_parent)
+
+
+async def stop_pod(
+    id: str,
+    *,
+    pods: Store[PodRecord],
+    containers: Store[ContainerRecord],
+    locks: Locks,
+    teardown: Teardown,
+) -> None:
+    """Stop a pod; OK if it is stopped or not there.
+
+    Containers that run are killed at once: a client that wants grace stops them first. If the network cannot be torn
+    down the error is raised, the pod stays NOTREADY and the next call tries again.
+    """
+    try:
+        pod = pods.find(id)
+    except CrishimError as error:
+        if error.kind is Kind.NOT_FOUND:
+            return
+        raise
+    async with locks.holding(pod.id):  # no container is being created, and none will be
+        current = pods.get(pod.id)
+        if current is None or current.state in (PodState.NOTREADY, PodState.REMOVING):
+            return
+        await pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
+    running = [c for c in containers if c.pod_id == pod.id and has_process(c.state)]
+    await asyncio.gather(*(stop_container(c.id, 0, containers=containers) for c in running))
+    async with locks.holding(pod.id):
+        current = pods.get(pod.id)
+        if current is None or current.state is not PodState.STOPPING:
+            return
+        for container in running:  # its root file system and cgroup are gone when its lock is free
+            async with locks.holding(container.id):
+                pass
+        await teardown.run(current)
+        await pods.update(pod.id, lambda p: replace(p, state=PodState.NOTREADY, init=None))
+
+
+def device_pod(pod: PodRecord) -> Pod:
+    """The pod as the network-device driver knows it."""
+    metadata = pod.parse_config().metadata
+    return Pod(id=pod.id, netns=pod.namespaces.net, title=f"{metadata.namespace}/{metadata.name}")
