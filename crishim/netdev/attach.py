@@ -1,56 +1,42 @@
 """The driver's front: plan, move, verify, return, recover. Each verb of the runtime calls one of these.
 
-devices = NetDevices(state_dir / "netdev")
-await devices.recover(pods)                                   # once, before serving
-async with await devices.plan(requests, pod, Mover.RUNTIME) as plan:
-    await plan.begin()                                        # the built-in mover moves here
-    spec["linux"]["netDevices"] = plan.entries                # {} for the built-in mover
-    ... create the container ...                              # the OCI runtime moves here
-    await plan.verify_and_repair()                            # READY; leaving early rolls everything back
-await devices.return_devices(pod)                             # at stop, before CNI DEL
+    devices = NetDevices(state_dir / "netdev")
+    await devices.recover(pods)                                   # once, before serving
+    async with await devices.plan(requests, pod, Mover.RUNTIME) as plan:
+        await plan.begin()                                        # the built-in mover moves here
+        spec["linux"]["netDevices"] = plan.entries                # {} for the built-in mover
+        ... create the container ...                              # the OCI runtime moves here
+        await plan.verify_and_repair()                            # READY; leaving early rolls everything back
+    await devices.return_devices(pod)                             # at stop, before CNI DEL
+
+All kernel work happens in throw-away threads with a socket in the host's and one in the pod's namespace.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import TypeVar
 
-from crishim.netdev.records import Attachment, Mover, Pod, Request
+import msgspec
 
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.capture import capture
+from crishim.netdev.journal import Journal, boot_id
+from crishim.netdev.plan import Plan, bring_back
+from crishim.netdev.preflight import View, Wish, assign_names, resolve
+from crishim.netdev.records import Attachment, Mover, Pod, Request, State
+from crishim.netdev.restore import find_in_pod
+from crishim.netdev.tally import Tally
+from crishim.netdev.threads import across
+from crishim.wire.linux import addresses, links, routes
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
 
-class Plan:
-    """What one container's devices need. Made by NetDevices.plan(); holds the pod's device lock until it is settled.
-
-    attachments: every device of the container, those already in the pod too.
-    entries: for linux.netDevices of config.json, {host name: {"name": in-pod name}}; only devices the OCI runtime is
-    to move. Empty when all are in the pod already, or the built-in mover does it.
-    """
-
-    attachments: tuple[Attachment, ...]
-    entries: Mapping[str, Mapping[str, str]]
-
-    async def begin(self) -> None:
-        """Put our altname on the devices, and with the built-in mover move them: all, or none and an error."""
-        raise NotImplementedError
-
-    async def verify_and_repair(self) -> tuple[Attachment, ...]:
-        """After the container was created and before it starts: check and repair names, addresses, UP; READY.
-
-        Raises PRECONDITION if a device is not there and cannot be brought there; call rollback() then.
-        """
-        raise NotImplementedError
-
-    async def rollback(self) -> None:
-        """Bring back what this plan moved, as it was, and end the leases. Nothing happens after verify_and_repair."""
-        raise NotImplementedError
-
-    async def __aenter__(self) -> "Plan":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Roll back unless verify_and_repair succeeded."""
-        await self.rollback()
+T = TypeVar("T")
+Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 
 
 class NetDevices:
@@ -66,8 +52,16 @@ class NetDevices:
         dad_timeout: float = 3.0,
     ) -> None:
         """journal: directory of the attachment files, made if missing. host_netns: where devices come from, the
-        process's own namespace if None. dad_timeout: seconds to wait for duplicate address detection."""
-        raise NotImplementedError
+        process's own namespace if None. node_addresses: whose device no pod may take, as the default route's.
+        dad_timeout: seconds to wait for duplicate address detection."""
+        self.tally = Tally()
+        self._journal = Journal(journal)
+        self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
+        self._allow_node_device = allow_node_device
+        self._node_addresses = frozenset(node_addresses)
+        self._dad_timeout = dad_timeout
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._boot = boot_id()
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
@@ -75,36 +69,194 @@ class NetDevices:
         Raises INVALID (a bad name), NOT_FOUND (no such device), PRECONDITION (clash, immovable, in use, host network),
         ABORTED (another pod holds it: fact `holder`). The host's links are then exactly as they were.
         """
-        raise NotImplementedError
+        run = self._between(pod.netns)
+        lock = self._lock(pod.id)
+        if requests:
+            await lock.acquire()
+        try:
+            new, kept = await self._prepare(requests, pod, mover, run)
+        except BaseException as error:
+            if requests:
+                lock.release()
+            self.tally.fail("attach", error.kind.value if isinstance(error, CrishimError) else "internal")
+            raise
+        return Plan(
+            pod,
+            new,
+            kept,
+            journal=self._journal,
+            tally=self.tally,
+            run=run,
+            release=lock.release if requests else lambda: None,
+            dad_timeout=self._dad_timeout,
+        )
+
+    async def _prepare(
+        self, requests: Sequence[Request], pod: Pod, mover: Mover, run: Callable[..., Awaitable[Planned]]
+    ) -> Planned:
+        if not requests:
+            return [], []
+        if not pod.netns:
+            resolve(requests, View(pod, (), (), (), ()))  # raises: the pod is on the host's network
+        return await run(lambda host, inside: self._check(requests, pod, mover, host, inside))
+
+    def _check(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
+        self._drop_strays(pod, host, inside)
+        if host.inode == inside.inode:
+            pod = msgspec.structs.replace(pod, netns="")
+        view = View(pod, links.dump(host.netlink), links.dump(inside.netlink), (), self._journal.held())
+        wishes = resolve(requests, view)
+        candidates = [w.link for w in wishes if w.link is not None]
+        view = view._replace(node_links=self._node_links(candidates, host))
+        now = time.time_ns()
+        new = [
+            self._intent(wish, wish.link, name, pod, mover, now, host, inside)
+            for wish, name in assign_names(wishes, view)
+            if wish.link is not None
+        ]
+        self._journal.open(new)
+        return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
+
+    def _intent(
+        self, wish: Wish, link: Link, name: str, pod: Pod, mover: Mover, now: int, host: End, inside: End
+    ) -> Attachment:
+        return Attachment(
+            id=secrets.token_hex(8),
+            pod=pod,
+            netns_inode=inside.inode,
+            state=State.INTENT,
+            mover=mover,
+            sources=wish.sources,
+            wanted=wish.wanted,
+            name=name,
+            host=capture(host.netlink, link),
+            boot=self._boot,
+            since=now,
+            changed=now,
+        )
+
+    def _keep(self, attachment: Attachment, sources: tuple[str, ...]) -> Attachment:
+        """A device that is in the pod already; who else asked for it is recorded."""
+        if attachment.state is not State.READY:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"device {attachment.device} of pod {attachment.pod} is {attachment.state}",
+                device=attachment.device,
+            )
+        merged = tuple(dict.fromkeys(attachment.sources + sources))
+        if merged == attachment.sources:
+            return attachment
+        return self._journal.advance(attachment, attachment.state, sources=merged)
+
+    def _drop_strays(self, pod: Pod, host: End, inside: End) -> None:
+        """A device that left the pod without us is no longer attached: it may be asked for again."""
+        for attachment in self._journal.all(pod.id):
+            if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
+                bring_back(attachment, self._journal, host, inside)
+
+    def _node_links(self, candidates: Sequence[Link], host: End) -> set[int]:
+        if self._allow_node_device:
+            return set()
+        found = set()
+        for link in candidates:
+            ways = routes.dump(host.netlink, link.index)
+            own = {a.ip for a in addresses.dump(host.netlink, link.index)}
+            if own & self._node_addresses or any(r.is_default and r.table == routes.RT_TABLE_MAIN for r in ways):
+                found.add(link.index)
+        return found
 
     async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:
-        """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended (DONE, LOST).
+        """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended.
 
         Call it after the containers have stopped, while the namespace lives, before CNI DEL. A LOST device is no
         error. Raises INTERNAL if a device is still in the pod and the kernel refuses: the stop must be retried.
         """
-        raise NotImplementedError
+        async with self._lock(pod.id):
+            return await self._return(self._journal.all(pod.id), pod.netns)
+
+    async def _return(self, attachments: Sequence[Attachment], netns: str) -> tuple[Attachment, ...]:
+        if not attachments:
+            return ()
+        started = time.monotonic()
+        path = self._reachable(netns or attachments[0].pod.netns, attachments[0].netns_inode)
+
+        def work(host: End, inside: End | None = None) -> list[tuple[Attachment, str]]:
+            return [bring_back(a, self._journal, host, inside) for a in attachments]
+
+        ended = await across((self._host, path) if path else (self._host,), work)
+        returned = [a for a, _ in ended if a.state is State.DONE]
+        self.tally.observe("return", time.monotonic() - started, len(returned))
+        failures = [text for _, text in ended if text]
+        for attachment, text in ended:
+            if attachment.state is not State.DONE:
+                self.tally.fail("return", "internal" if text else "lost")
+        if failures:
+            raise CrishimError(Kind.INTERNAL, failures[0], pod=attachments[0].pod.id)
+        return tuple(a for a, _ in ended)
 
     async def forget(self, pod_id: str) -> None:
         """Drop what is left of a removed pod: LOST records."""
-        raise NotImplementedError
+        for attachment in self._journal.all(pod_id):
+            if attachment.state is State.LOST:
+                await asyncio.to_thread(self._journal.drop, attachment)
+        self._locks.pop(pod_id, None)
 
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
 
-        INTENT and MOVED are undone (no container was started with them), READY of a living pod is verified,
+        INTENT and MOVED are undone (no container was started with them), READY of a living pod is checked,
         RETURNING is finished, everything of a pod that is not alive is returned. Returns what is attached now.
         """
-        raise NotImplementedError
+        await asyncio.to_thread(self._journal.load)
+        alive = {pod.id: pod for pod in pods}
+        for attachment in self._journal.all():
+            if attachment.boot != self._boot:
+                await asyncio.to_thread(self._journal.drop, attachment)
+                continue
+            await self._recover(attachment, alive.get(attachment.pod.id))
+        return tuple(self._journal.all())
+
+    async def _recover(self, attachment: Attachment, pod: Pod | None) -> None:
+        path = self._reachable(pod.netns if pod else attachment.pod.netns, attachment.netns_inode)
+
+        def work(host: End, inside: End | None = None) -> Attachment:
+            stays = pod is not None and inside is not None and attachment.state is State.READY
+            if stays and inside is not None and find_in_pod(attachment, inside) is not None:
+                return attachment
+            return bring_back(attachment, self._journal, host, inside)[0]
+
+        ended = await across((self._host, path) if path else (self._host,), work)
+        if ended.state is State.LOST and pod is None:
+            await asyncio.to_thread(self._journal.drop, ended)
 
     async def attach(self, pod: Pod, request: Request) -> Attachment:
         """Give a device to a running pod, by the built-in mover. Errors as plan()."""
-        raise NotImplementedError
+        async with await self.plan([request], pod, Mover.BUILTIN) as plan:
+            await plan.begin()
+            return (await plan.verify_and_repair())[0]
 
     async def detach(self, pod: Pod, device: str) -> Attachment:
         """Return one device of a running pod, named by its host name, an altname, or its in-pod name. NOT_FOUND."""
-        raise NotImplementedError
+        async with self._lock(pod.id):
+            for attachment in self._journal.all(pod.id):
+                if device in (attachment.host.name, *attachment.host.altnames, attachment.name):
+                    return (await self._return([attachment], pod.netns))[0]
+        raise CrishimError(Kind.NOT_FOUND, f"pod {pod} has no network device {device}", device=device, pod=pod.id)
 
     def attachments(self, pod_id: str = "") -> list[Attachment]:
         """What is attached, of one pod or of all, oldest first. From memory: no lock, no system call."""
-        raise NotImplementedError
+        return self._journal.all(pod_id)
+
+    def _lock(self, pod_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(pod_id, asyncio.Lock())
+
+    def _between(self, netns: str) -> Callable[[Callable[[End, End], T]], Awaitable[T]]:
+        return lambda work: across((self._host, netns), work)
+
+    @staticmethod
+    def _reachable(netns: str, inode: int) -> str:
+        """The handle, if it is still that of the attachment's namespace; else ""."""
+        try:
+            return netns if netns and os.stat(netns).st_ino == inode else ""  # noqa: PTH116
+        except OSError:
+            return ""

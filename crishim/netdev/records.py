@@ -18,6 +18,9 @@ from enum import StrEnum
 
 from crishim.errors import CrishimError, Kind
 from crishim.model import Record
+from crishim.wire.linux.addresses import Address
+from crishim.wire.linux.devconf import Settings
+from crishim.wire.linux.routes import Route
 
 
 class Source(StrEnum):
@@ -81,23 +84,6 @@ class Pod(Record, frozen=True, kw_only=True):
         return self.title or self.id[:13]
 
 
-class Address(Record, frozen=True, kw_only=True):
-    """One address of a link. attributes: the netlink attributes of RTM_NEWADDR as read, rtnetlink(7)."""
-
-    family: int  # AF_INET, AF_INET6
-    prefix: int  # length
-    scope: int  # RT_SCOPE_*
-    flags: int  # IFA_F_*, 32 bits
-    attributes: bytes
-
-
-class Route(Record, frozen=True, kw_only=True):
-    """One route over a link. header: struct rtmsg; attributes: as read."""
-
-    header: bytes
-    attributes: bytes
-
-
 class Captured(Record, frozen=True, kw_only=True):
     """A host link as it was before anything was touched."""
 
@@ -113,9 +99,7 @@ class Captured(Record, frozen=True, kw_only=True):
     alias: str = ""
     parent: int = 0  # ifindex of the lower device, 0 if none
     parent_netns: int | None = None  # its namespace id as the host counts; None: the same namespace
-    gen_mode: int | None = None  # how IPv6 makes link-local addresses (addr_gen_mode); None without IPv6
-    ipv4: tuple[int, ...] = ()  # per-device settings (net.ipv4.conf), in the order of the kernel's ids, from 1
-    ipv6: tuple[int, ...] = ()  # net.ipv6.conf, from 0
+    settings: Settings = Settings()  # net.ipv4.conf and net.ipv6.conf
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
 
@@ -132,6 +116,7 @@ class Attachment(Record, frozen=True, kw_only=True):
     wanted: str  # name as asked for: may hold %d
     name: str  # in the pod
     host: Captured
+    boot: str = ""  # the kernel's boot id: a record of an earlier boot means nothing any more
     index: int = 0  # ifindex in the pod, 0 until known
     addresses: tuple[str, ...] = ()  # as verified in the pod, "192.0.2.7/24"
     warnings: tuple[str, ...] = ()  # what could not be carried over or restored, one sentence each
@@ -140,6 +125,17 @@ class Attachment(Record, frozen=True, kw_only=True):
     changed: int = 0  # last transition
 
     @property
+    def device(self) -> str:
+        """Its name on the host."""
+        return self.host.name
+
+    @property
     def altname(self) -> str:
         """The name of ours a link carries while it is attached: survives moves and renames."""
         return f"crishim-{self.id}"
+
+
+def held_by(holder: Attachment, device: str) -> CrishimError:
+    """The error for a device another pod has: ABORTED, with the facts device and holder (the pod's id)."""
+    text = f"device {device} is held by pod {holder.pod} as {holder.name}"
+    return CrishimError(Kind.ABORTED, text, device=device, holder=holder.pod.id)

@@ -1,0 +1,114 @@
+"""Addresses on a device: what a pod is to see of the host's, and making a link's addresses equal to a list.
+
+Duplicate address detection: an address that was verified before is added with NODAD, so that it is usable at once, with
+and without carrier. Others keep their detection, and whoever waits for it does so with a bound.
+"""
+
+import errno
+from collections.abc import Sequence
+
+from crishim.netdev.names import relabel
+from crishim.netdev.records import Captured
+from crishim.wire.linux import addresses
+from crishim.wire.linux.addresses import IFA_F_DADFAILED, IFA_F_PERMANENT, RT_SCOPE_UNIVERSE, Address
+from crishim.wire.linux.links import AF_INET, AF_INET6
+from crishim.wire.linux.rtnetlink import Rtnetlink
+
+NO_IPV6 = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
+
+
+def for_pod(host: Captured, name: str) -> list[Address]:
+    """The addresses the OCI runtime specification carries (permanent, scope global), with IPv4 labels for the name."""
+    chosen = [a for a in host.addresses if a.flags & IFA_F_PERMANENT and a.scope == RT_SCOPE_UNIVERSE]
+    return [addresses.relabel(a, lambda label: relabel(label, name)) for a in chosen]
+
+
+def make_equal(
+    netlink: Rtnetlink, index: int, wanted: Sequence[Address], *, prune: bool = True, settle: bool = False
+) -> list[str]:
+    """Give a link these addresses; returns what could not be done, one sentence each.
+
+    prune: remove others, except those the kernel makes by itself. settle: take the NODAD flag off again.
+    """
+    present = [a for a in addresses.dump(netlink, index) if not a.is_automatic and _may_touch(a, wanted)]
+    problems = _make_equal_ipv4(
+        netlink, index, [a for a in wanted if a.family == AF_INET], [a for a in present if a.family == AF_INET], prune
+    )
+    refused: list[tuple[Address, OSError]] = []
+    wanted6 = [a for a in wanted if a.family == AF_INET6]
+    present6 = {a.essence: a for a in present if a.family == AF_INET6}
+    goals = {a.essence for a in wanted6}
+    if prune:
+        for essence, address in present6.items():
+            if essence not in goals:
+                _remove(netlink, index, address)
+    for address in wanted6:
+        now = present6.get(address.essence)
+        if now is not None and (now.is_verified or not address.is_verified):
+            continue
+        try:
+            if now is not None:
+                _remove(netlink, index, now)
+            addresses.add(netlink, index, address, nodad=address.is_verified)
+            if settle and address.is_verified:
+                addresses.settle(netlink, index, address)
+        except OSError as error:
+            refused.append((address, error))
+    return problems + _explain(refused)
+
+
+def _may_touch(address: Address, wanted: Sequence[Address]) -> bool:
+    """A link-local IPv6 address that nobody listed is the kernel's own, also where it does not say so (before 5.18)."""
+    if address.family != AF_INET6 or address.scope == RT_SCOPE_UNIVERSE:
+        return True
+    return any(address.essence == a.essence for a in wanted)
+
+
+def _make_equal_ipv4(
+    netlink: Rtnetlink, index: int, wanted: list[Address], present: list[Address], prune: bool
+) -> list[str]:
+    """All anew if anything differs: which address is a subnet's primary one depends on the order."""
+    there = [a.essence for a in present]
+    goals = [a.essence for a in wanted]
+    if there == goals or (not prune and set(goals) <= set(there)):
+        return []
+    if prune:
+        for address in reversed(present):
+            _remove(netlink, index, address)
+        there = []
+    problems = []
+    for address in wanted:
+        if address.essence in there:
+            continue
+        try:
+            addresses.add(netlink, index, address)
+        except OSError as error:
+            problems.append(f"{address} was not carried over: {error.strerror}")
+    return problems
+
+
+def _remove(netlink: Rtnetlink, index: int, address: Address) -> None:
+    try:
+        addresses.remove(netlink, index, address)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:  # gone with its primary address
+            raise
+
+
+def _explain(refused: list[tuple[Address, OSError]]) -> list[str]:
+    if not refused:
+        return []
+    names = ", ".join(str(a) for a, _ in refused)
+    error = refused[0][1]
+    why = "IPv6 is off there (disable_ipv6, or an MTU below 1280)" if error.errno in NO_IPV6 else str(error.strerror)
+    return [f"{names} was not carried over: {why}"]
+
+
+def unverified(present: Sequence[Address], wanted: Sequence[Address]) -> list[Address]:
+    """Of the wanted addresses, those whose detection still runs or has failed."""
+    goals = {a.essence for a in wanted}
+    return [a for a in present if a.essence in goals and not a.is_verified]
+
+
+def failed(address: Address) -> bool:
+    return bool(address.flags & IFA_F_DADFAILED)

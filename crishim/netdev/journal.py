@@ -1,0 +1,151 @@
+"""The journal: one file per attachment, written before each effect. The leases: who holds which host device.
+
+Recovery assumes: a file is whole (temp file, fsync, rename); the state in it was reached or its effects begun; a
+removed file means the device is back. Attachments that are not DONE or LOST hold their device. Used from several
+threads; every change goes through advance() or open().
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.records import Attachment, State, check_transition, held_by
+
+log = logging.getLogger("crishim.netdev")
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class Journal:
+    """Attachments in memory and on disk."""
+
+    def __init__(self, directory: Path) -> None:
+        """directory: made if missing, mode 0700."""
+        self._directory = directory
+        self._attachments: dict[str, Attachment] = {}
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        """Read the directory. A file that cannot be read is set aside with an error in the log. Blocks."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in sorted(self._directory.iterdir()):
+            if path.suffix == ".tmp":
+                path.unlink()
+            if path.suffix != ".json":
+                continue
+            try:
+                attachment = msgspec.json.decode(path.read_bytes(), type=Attachment)
+            except msgspec.DecodeError as error:
+                path.rename(path.with_suffix(".json.broken"))
+                log.error("an attachment cannot be read and is set aside", extra={"path": str(path), "why": str(error)})
+                continue
+            self._attachments[attachment.id] = attachment
+
+    def all(self, pod_id: str = "") -> list[Attachment]:
+        """Attachments of a pod, or of all, oldest first."""
+        found = [a for a in list(self._attachments.values()) if not pod_id or a.pod.id == pod_id]
+        return sorted(found, key=lambda a: (a.since, a.id))
+
+    def held(self) -> list[Attachment]:
+        """Those that hold their host device."""
+        return [a for a in self.all() if a.state is not State.LOST]
+
+    def find(self, id: str) -> Attachment | None:
+        return self._attachments.get(id)
+
+    def open(self, attachments: Sequence[Attachment]) -> None:
+        """Lease the devices of new attachments and write their INTENT: all or none.
+
+        Raises ABORTED if one of them is held (fact `holder`: the other pod's id).
+        """
+        with self._lock:
+            holders = {a.host.index: a for a in self.held()}
+            for attachment in attachments:
+                holder = holders.get(attachment.host.index)
+                if holder is not None:
+                    raise held_by(holder, attachment.device)
+            written: list[Attachment] = []
+            try:
+                for attachment in attachments:
+                    self._write(attachment)
+                    written.append(attachment)
+            except BaseException:
+                for attachment in written:
+                    self._drop(attachment)
+                raise
+        for attachment in attachments:
+            _tell(attachment, None)
+
+    def advance(self, attachment: Attachment, state: State, **changes: Any) -> Attachment:
+        """Write an attachment's next state with the changed fields; DONE removes the file. Returns it as it is now."""
+        before = self._attachments[attachment.id]
+        check_transition(before.state, state)
+        if state is before.state and not changes:
+            return before
+        after = msgspec.structs.replace(before, state=state, changed=time.time_ns(), **changes)
+        with self._lock:
+            if state is State.DONE:
+                self._drop(after)
+            else:
+                self._write(after)
+        if state is not before.state:
+            _tell(after, before)
+        return after
+
+    def drop(self, attachment: Attachment) -> None:
+        """Forget an attachment, whatever its state: its pod or its boot is gone."""
+        with self._lock:
+            self._drop(attachment)
+
+    def _drop(self, attachment: Attachment) -> None:
+        self._path(attachment).unlink(missing_ok=True)
+        self._attachments.pop(attachment.id, None)
+
+    def _path(self, attachment: Attachment) -> Path:
+        return self._directory / f"{attachment.id}.json"
+
+    def _write(self, attachment: Attachment) -> None:
+        path = self._path(attachment)
+        beside = path.with_suffix(".tmp")
+        try:
+            with beside.open("wb") as file:
+                file.write(msgspec.json.encode(attachment))
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise CrishimError(
+                Kind.EXHAUSTED if error.errno in (28, 122) else Kind.INTERNAL,  # ENOSPC, EDQUOT
+                f"cannot write the journal of network device {attachment.device}: {error.strerror}",
+                path=str(path),
+            ) from error
+        self._attachments[attachment.id] = attachment
+
+
+def _tell(after: Attachment, before: Attachment | None) -> None:
+    level = logging.WARNING if after.state is State.LOST else logging.INFO
+    log.log(
+        level,
+        "network device %s",
+        after.state.value,
+        extra={
+            "device": after.device,
+            "interface": after.name,
+            "pod": after.pod.id,
+            "attachment": after.id,
+            "mover": after.mover.value,
+            "sources": list(after.sources),
+            "before": before.state.value if before else "",
+            "reason": after.reason,
+        },
+    )

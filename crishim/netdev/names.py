@@ -1,0 +1,62 @@
+"""Interface names: what the kernel takes, and "net%d" expanded by us.
+
+The kernel and the runtimes disagree about templates: the kernel expands them (twice, if the old name exists in the
+target), runtimes then look for the literal text and strand the device. So nobody below this file sees a template.
+"""
+
+from collections.abc import Collection
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux.links import NAME_LIMIT
+
+TEMPLATE = "%d"
+RESERVED = {"eth0": "the pod network's own interface", "lo": "the loopback interface"}
+
+
+def check_name(name: str, device: str) -> None:
+    """Raise INVALID unless name may be an interface's, or a template with one %d; device is for the text.
+
+    Rules: dev_valid_name() of the kernel (1 to 15 bytes, no '/', ':' or white space, not '.' or '..').
+    """
+    problem = ""
+    length = len(name.replace(TEMPLATE, "0", 1).encode(errors="surrogateescape"))
+    if not name:
+        problem = "is empty"
+    elif length > NAME_LIMIT:
+        problem = f"has {length} bytes; an interface's name has at most {NAME_LIMIT}"
+    elif name in (".", "..") or any(c in "/:" or c.isspace() or ord(c) < 32 or ord(c) == 127 for c in name):
+        problem = "is no interface name: no '/', ':', white space or control characters"
+    elif "%" in name.replace(TEMPLATE, "", 1):
+        problem = "has a '%' that is not one %d"
+    elif name in RESERVED:
+        raise CrishimError(Kind.PRECONDITION, f"device {device} cannot be {name}: {RESERVED[name]}", device=device)
+    if problem:
+        raise CrishimError(Kind.INVALID, f"the name {name!r} for device {device} {problem}", device=device, name=name)
+
+
+def expand(name: str, taken: Collection[str], device: str) -> str:
+    """The name a template stands for: the lowest free number. Raises INVALID if that is too long."""
+    if TEMPLATE not in name:
+        return name
+    number = 0
+    while (candidate := name.replace(TEMPLATE, str(number))) in taken or candidate in RESERVED:
+        number += 1
+    check_name(candidate, device)
+    return candidate
+
+
+def fallback(name: str, id: str, taken: Collection[str]) -> str:
+    """The name of a returned device whose own is taken: the same each time for the same attachment, if it is free."""
+    stem = name.encode(errors="surrogateescape")[: NAME_LIMIT - 5].decode(errors="ignore")
+    for start in range(len(id) - 3):
+        candidate = f"{stem}-{id[start : start + 4]}"
+        if candidate not in taken:
+            return candidate
+    raise CrishimError(Kind.EXHAUSTED, f"no name is free on the host for the device that was {name}", device=name)
+
+
+def relabel(label: str, new: str) -> str:
+    """An IPv4 label after its interface was renamed: a suffix (":1") is kept if it fits in 15 bytes."""
+    suffix = label[label.index(":") :] if ":" in label else ""
+    renamed = new + suffix
+    return renamed if len(renamed.encode(errors="surrogateescape")) <= NAME_LIMIT else new

@@ -1,0 +1,195 @@
+"""One container's devices, from the check to READY or back: the steps that run in a namespace thread, and their order.
+
+All or nothing: whatever goes wrong before READY, every device this plan moved goes back as it was.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev import move
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import Attachment, Mover, Pod, State
+from crishim.netdev.restore import find_in_pod, find_on_host, restore
+from crishim.netdev.tally import Tally
+from crishim.wire.linux.netns_thread import End
+
+log = logging.getLogger("crishim.netdev")
+T = TypeVar("T")
+Runner = Callable[[Callable[[End, End], T]], Awaitable[T]]
+
+
+class Plan:
+    """What one container's devices need. Made by NetDevices.plan(); holds the pod's device lock until it is settled.
+
+    attachments: every device of the container, those already in the pod too.
+    entries: for linux.netDevices of config.json, {host name: {"name": in-pod name}}; only devices the OCI runtime is
+    to move. Empty when all are in the pod already, or the built-in mover does it.
+    """
+
+    def __init__(
+        self,
+        pod: Pod,
+        new: list[Attachment],
+        kept: list[Attachment],
+        *,
+        journal: Journal,
+        tally: Tally,
+        run: Runner[Any],
+        release: Callable[[], None],
+        dad_timeout: float,
+    ) -> None:
+        self.pod = pod
+        self._new = [a.id for a in new]
+        self._kept = [a.id for a in kept]
+        self._journal = journal
+        self._tally = tally
+        self._run = run
+        self._release = release
+        self._dad_timeout = dad_timeout
+        self._started = time.monotonic()
+        self._settled = False
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        return tuple(self._known(self._kept) + self._known(self._new))
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, str]]:
+        return {a.device: {"name": a.name} for a in self._known(self._new) if a.mover is Mover.RUNTIME}
+
+    def _known(self, ids: list[str]) -> list[Attachment]:
+        return [a for a in map(self._journal.find, ids) if a is not None]
+
+    async def begin(self) -> None:
+        """Put our altname on the devices, and with the built-in mover move them: all, or none and an error.
+
+        Raises NOT_FOUND or PRECONDITION; then everything is as it was and the plan is over.
+        """
+        if not self._new:
+            return
+        try:
+            await self._run(self._begin)
+        except BaseException:
+            await self.rollback()
+            raise
+
+    def _begin(self, host: End, pod: End) -> None:
+        for attachment in self._known(self._new):
+            try:
+                move.mark(attachment, host)
+            except OSError as error:
+                raise CrishimError(
+                    Kind.NOT_FOUND if error.errno == 19 else Kind.PRECONDITION,  # ENODEV
+                    f"device {attachment.device} cannot be prepared: {error.strerror}",
+                    device=attachment.device,
+                ) from error
+        for attachment in self._known(self._new):
+            if attachment.mover is Mover.BUILTIN:
+                move.move(attachment, host, pod)
+                self._moved(attachment, pod)
+
+    def _moved(self, attachment: Attachment, pod: End) -> Attachment:
+        link = find_in_pod(attachment, pod)
+        if link is None:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"device {attachment.device} was moved but is not in pod {self.pod}",
+                device=attachment.device,
+            )
+        return self._journal.advance(attachment, State.MOVED, index=link.index)
+
+    async def verify_and_repair(self) -> tuple[Attachment, ...]:
+        """After the container was created and before it starts: check and repair names, addresses, UP; READY.
+
+        Raises PRECONDITION if a device is not there and cannot be brought there; call rollback() then.
+        """
+        if self._settled or not (self._new or self._kept):
+            return self.attachments
+        await self._run(self._verify)
+        if self._new:
+            self._tally.observe("attach", time.monotonic() - self._started, len(self._new))
+        self._settle()
+        return self.attachments
+
+    def _verify(self, host: End, pod: End) -> None:
+        for attachment in self._known(self._kept):
+            found = move.verify(attachment, pod, first=False)
+            self._warn(attachment, found.problems)
+        moved = [self._arrived(a, host, pod) for a in self._known(self._new)]
+        verified = {a.id: move.verify(a, pod, first=True) for a in moved}
+        doubts = move.await_detection(moved, pod, self._dad_timeout)
+        for attachment in moved:
+            found = verified[attachment.id]
+            warnings = (*found.problems, *doubts.get(attachment.id, ()))
+            self._warn(attachment, warnings)
+            self._journal.advance(
+                attachment, State.READY, addresses=found.addresses, warnings=warnings, since=time.time_ns()
+            )
+
+    def _arrived(self, attachment: Attachment, host: End, pod: End) -> Attachment:
+        """The attachment as MOVED, whoever moved it; a runtime that ignored its config.json is made up for."""
+        if attachment.state is not State.INTENT:
+            return attachment
+        if find_in_pod(attachment, pod) is None and find_on_host(attachment, host) is not None:
+            text = f"the OCI runtime left device {attachment.device} on the host: moving it"
+            log.warning(text, extra={"device": attachment.device, "pod": self.pod.id})
+            move.move(attachment, host, pod)
+        return self._moved(attachment, pod)
+
+    def _warn(self, attachment: Attachment, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            log.warning(problem, extra={"device": attachment.device, "pod": self.pod.id, "interface": attachment.name})
+
+    async def rollback(self) -> None:
+        """Bring back what this plan moved, as it was, and end the leases. Nothing happens after verify_and_repair."""
+        if self._settled:
+            return
+        try:
+            if self._new:
+                await self._run(self._undo)
+        finally:
+            self._settle()
+
+    def _undo(self, host: End, pod: End) -> None:
+        """Newest first. What cannot be brought back stays RETURNING in the journal, for the stop or the next start."""
+        self._tally.fail("attach", "rolled back")
+        for attachment in reversed(self._known(self._new)):
+            bring_back(attachment, self._journal, host, pod)
+
+    def _settle(self) -> None:
+        if not self._settled:
+            self._settled = True
+            self._release()
+
+    async def __aenter__(self) -> "Plan":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Roll back unless verify_and_repair succeeded."""
+        await self.rollback()
+
+
+def bring_back(attachment: Attachment, journal: Journal, host: End, pod: End | None) -> tuple[Attachment, str]:
+    """Restore one device and journal how it ended: the attachment (DONE, LOST, or still RETURNING) and what failed."""
+    if attachment.state is not State.LOST:
+        attachment = journal.advance(attachment, State.RETURNING)
+    try:
+        outcome = restore(attachment, host, pod)
+    except OSError as error:
+        text = f"device {attachment.device} of pod {attachment.pod} could not be returned: {error.strerror}"
+        log.error(text, extra={"device": attachment.device, "pod": attachment.pod.id})
+        return attachment, text
+    for problem in outcome.problems:
+        log.warning(problem, extra={"device": attachment.device, "pod": attachment.pod.id})
+    warnings = (*attachment.warnings, *outcome.problems)
+    if outcome.name:
+        return journal.advance(attachment, State.DONE, warnings=warnings), ""
+    if attachment.state is State.LOST:
+        return attachment, ""
+    return journal.advance(attachment, State.LOST, reason=outcome.reason, warnings=warnings), ""

@@ -1,0 +1,190 @@
+"""What is checked before anything is touched: a flat list of independent checks over what was read.
+
+Nothing here talks to the kernel. A refusal leaves the host's links exactly as they were, which no runtime's own
+netDevices does: they set the link down first and ask questions later.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.names import TEMPLATE, check_name, expand
+from crishim.netdev.records import Attachment, Pod, Request, held_by
+from crishim.wire.linux.links import IFF_LOOPBACK, Link
+
+# Kinds whose IFLA_LINK is their other half, not a device they are stacked on.
+PAIRED = frozenset({"veth", "netkit", "vxcan"})
+
+
+class View(NamedTuple):
+    """What the checks look at."""
+
+    pod: Pod
+    host_links: Sequence[Link]
+    pod_links: Sequence[Link]
+    node_links: Collection[int]  # indexes of the default route's and the node address's links; empty: allowed
+    attachments: Sequence[Attachment]  # that hold a device, of every pod
+
+    def holder(self, device: str) -> Attachment | None:
+        """Who has the device that was called so on the host: this pod, if several had one of that name."""
+        found = [a for a in self.attachments if device in (a.host.name, *a.host.altnames)]
+        return min(found, key=lambda a: a.pod.id != self.pod.id, default=None)
+
+
+class Wish(NamedTuple):
+    """One device for one container, its requests merged."""
+
+    device: str  # primary name on the host
+    wanted: str  # never "", may hold %d
+    sources: tuple[str, ...]
+    link: Link | None = None  # on the host, to be moved
+    attachment: Attachment | None = None  # in the pod already
+
+
+def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
+    """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID.
+
+    Raises PRECONDITION for one device under two names, and for two devices under one name, naming both.
+    """
+    if requests and not view.pod.netns:
+        raise CrishimError(
+            Kind.PRECONDITION,
+            f"device {requests[0].device} cannot go to pod {view.pod}: it is on the host's network",
+            device=requests[0].device,
+        )
+    wishes: dict[str, Wish] = {}
+    for request in requests:
+        wish = _find(request, view)
+        known = wishes.get(wish.device)
+        if known is not None:
+            if known.wanted != wish.wanted:
+                raise _two_names(wish.device, (known.wanted, known.sources), (wish.wanted, wish.sources))
+            wish = known._replace(sources=tuple(dict.fromkeys(known.sources + wish.sources)))
+        wishes[wish.device] = wish
+    _check_distinct(list(wishes.values()))
+    return list(wishes.values())
+
+
+def _find(request: Request, view: View) -> Wish:
+    source = f"{request.source}: {request.origin}" if request.origin else request.source.value
+    if request.name:
+        check_name(request.name, request.device)
+    holder = view.holder(request.device)
+    if holder is not None and holder.pod.id == view.pod.id:
+        wanted = request.name or holder.host.name
+        if wanted not in (holder.name, holder.wanted):
+            raise _two_names(holder.host.name, (holder.name, holder.sources), (wanted, (source,)))
+        return Wish(holder.host.name, holder.wanted, (source,), attachment=holder)
+    link = next((x for x in view.host_links if request.device in x.names), None)
+    if link is not None:
+        wanted = request.name or link.name
+        check_name(wanted, link.name)
+        return Wish(link.name, wanted, (source,), link=link)
+    if holder is not None:
+        raise held_by(holder, request.device)
+    raise CrishimError(
+        Kind.NOT_FOUND, f"there is no network device {request.device} on the host", device=request.device
+    )
+
+
+def _two_names(device: str, first: tuple[str, Sequence[str]], second: tuple[str, Sequence[str]]) -> CrishimError:
+    return CrishimError(
+        Kind.PRECONDITION,
+        f"device {device} is asked for under two names: {first[0]} ({first[1][0]}) and {second[0]} ({second[1][0]})",
+        device=device,
+        names=[first[0], second[0]],
+    )
+
+
+def _check_distinct(wishes: Sequence[Wish]) -> None:
+    first: dict[str, Wish] = {}
+    for wish in wishes:
+        other = first.setdefault(wish.wanted, wish)
+        if other is not wish and TEMPLATE not in wish.wanted:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"devices {other.device} ({other.sources[0]}) and {wish.device} ({wish.sources[0]}) "
+                f"both want the name {wish.wanted}",
+                devices=[other.device, wish.device],
+                name=wish.wanted,
+            )
+
+
+def _immovable(link: Link, view: View) -> str:
+    return (
+        "it is the loopback interface"
+        if link.flags & IFF_LOOPBACK
+        else ("its kind cannot leave its namespace" if link.immovable or link.kind == "bridge" else "")
+    )
+
+
+def _enslaved(link: Link, view: View) -> str:
+    if not link.master:
+        return ""
+    master = next((x.name for x in view.host_links if x.index == link.master), str(link.master))
+    return f"it belongs to {master}"
+
+
+def _lower(link: Link, view: View) -> str:
+    below = [x.name for x in view.host_links if x.master == link.index]
+    above = [
+        x.name
+        for x in view.host_links
+        if x.parent == link.index and x.index != link.index and x.parent_netns is None and x.kind not in PAIRED
+    ]
+    away = [
+        f"{a.name} in pod {a.pod}"
+        for a in view.attachments
+        if a.host.parent == link.index and a.host.parent_netns is None and a.host.kind not in PAIRED
+    ]
+    users = below + above + away
+    return f"{users[0]} depends on it" if users else ""
+
+
+def _node(link: Link, view: View) -> str:
+    return "the node's own traffic goes over it" if link.index in view.node_links else ""
+
+
+def _altnames(link: Link, view: View) -> str:
+    taken = {name for x in view.pod_links for name in x.names}
+    clash = [name for name in link.altnames if name in taken]
+    return f"its alternative name {clash[0]} is taken in the pod" if clash else ""
+
+
+CHECKS: tuple[Callable[[Link, View], str], ...] = (_immovable, _enslaved, _lower, _node, _altnames)
+
+
+def assign_names(wishes: Sequence[Wish], view: View) -> list[tuple[Wish, str]]:
+    """The devices to move, each with its final name, after every check. Raises PRECONDITION, INVALID, ABORTED."""
+    taken = {name: x.name for x in view.pod_links for name in x.names}
+    chosen: list[tuple[Wish, str]] = []
+    fixed_first = sorted(wishes, key=lambda w: TEMPLATE in w.wanted)
+    for wish in fixed_first:
+        if wish.link is None:
+            continue
+        for check in CHECKS:
+            problem = check(wish.link, view)
+            if problem:
+                raise CrishimError(
+                    Kind.PRECONDITION,
+                    f"device {wish.device} cannot be given to pod {view.pod}: {problem}",
+                    device=wish.device,
+                )
+        name = expand(wish.wanted, taken, wish.device)
+        if name in taken:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"device {wish.device} cannot be {name} in pod {view.pod}: {_owner(name, taken[name], view)} is",
+                device=wish.device,
+                name=name,
+            )
+        taken[name] = wish.device
+        chosen.append((wish, name))
+    return chosen
+
+
+def _owner(name: str, link: str, view: View) -> str:
+    for attachment in view.attachments:
+        if attachment.pod.id == view.pod.id and attachment.name == link:
+            return f"device {attachment.host.name}"
+    return f"interface {link}" if link != name else "an interface of the pod"

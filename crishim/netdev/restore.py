@@ -1,0 +1,186 @@
+"""A device goes back to the host as it was, wherever it is and whatever happened to it.
+
+One function for return, rollback and recovery, so that each of them may run after any of them: every step compares
+before it acts. In the pod the device gets what needs it to be down or what must be right before it appears on the host
+(MAC, MTU, names); on the host everything else. One move.
+"""
+
+import errno
+from typing import NamedTuple
+
+from crishim.netdev import carry, names
+from crishim.netdev.records import Attachment, State
+from crishim.wire.linux import devconf, links, routes
+from crishim.wire.linux.addresses import Address, relabel
+from crishim.wire.linux.links import IFF_UP, Link
+from crishim.wire.linux.netns_thread import End
+
+
+class Outcome(NamedTuple):
+    """What became of a device. name: on the host; "" if it is LOST, and then reason says why."""
+
+    name: str
+    problems: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def find_in_pod(attachment: Attachment, pod: End) -> Link | None:
+    """The attachment's link in the pod: by our altname, else by its ifindex there; a pod may change all the rest."""
+    link = links.get(pod.netlink, attachment.altname)
+    if link is None and attachment.index:
+        link = links.get(pod.netlink, attachment.index)
+        if link is not None and link.kind != attachment.host.kind:
+            return None
+    return link
+
+
+def find_on_host(attachment: Attachment, host: End) -> Link | None:
+    """The attachment's link on the host: by our altname; untouched yet; or all but recorded as returned."""
+    link = links.get(host.netlink, attachment.altname)
+    if link is not None:
+        return link
+    was = attachment.host
+    if not attachment.index:
+        link = links.get(host.netlink, was.index)
+        return link if link is not None and (link.name, link.kind) == (was.name, was.kind) else None
+    if attachment.state is State.RETURNING:
+        for name in (was.name, names.fallback(was.name, attachment.id, ())):
+            link = links.get(host.netlink, name)
+            if link is not None and (link.kind, link.mac) == (was.kind, was.mac):
+                return link
+    return None
+
+
+def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
+    """Bring the device home. Raises OSError if it is in the pod and the kernel refuses to move it."""
+    problems: list[str] = []
+    link = find_in_pod(attachment, pod) if pod is not None and pod.inode != host.inode else None
+    if pod is not None and link is not None:
+        _mend(pod, link, attachment, problems)
+        _move_home(pod, host, link, attachment, problems)
+    link = find_on_host(attachment, host)
+    if link is None:
+        there = "in its pod" if pod is not None else "anywhere else: its pod's namespace is gone"
+        return Outcome("", tuple(problems), f"it is neither on the host nor {there}")
+    name = _restore_on_host(host, link, attachment, problems)
+    return Outcome(name, tuple(problems))
+
+
+def _mend(end: End, link: Link, attachment: Attachment, problems: list[str]) -> None:
+    """Undo what was changed of the link itself: MAC, MTU, queue length, group, alias."""
+    was = attachment.host
+    if link.mac != was.mac:
+        links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
+    for field in ("mac", "mtu", "queue_length", "group", "alias"):
+        value = getattr(was, field)
+        if getattr(link, field) == value:
+            continue
+        try:
+            links.change(end.netlink, link.index, **{field: value})
+        except OSError as error:
+            problems.append(f"the {field.replace('_', ' ')} of {was.name} was not restored: {error.strerror}")
+
+
+def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: list[str]) -> None:
+    was = attachment.host
+    others = links.dump(host.netlink)
+    taken = {name for x in others for name in x.names}
+    for altname in link.altnames:
+        if altname == attachment.altname or (altname in was.altnames and altname not in taken):
+            continue
+        links.remove_altname(pod.netlink, link.index, altname)
+    name = _free_name(attachment, taken, problems)
+    index = was.index if was.index not in {x.index for x in others} else None
+    for attempt in ((name, index), (name, None), (names.fallback(was.name, attachment.id, taken | {name}), None)):
+        try:
+            links.move(pod.netlink, link.index, host.fd, attempt[0], up=False, new_index=attempt[1])
+            return
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EBUSY) and attempt[1] is None:
+                raise
+            if find_on_host(attachment, host) is not None:
+                return  # moved, but its new name was taken in between: the host's part renames it
+    raise OSError(errno.EEXIST, f"every name for {was.name} is taken on the host")
+
+
+def _free_name(attachment: Attachment, taken: set[str], problems: list[str]) -> str:
+    was = attachment.host.name
+    if was not in taken:
+        return was
+    name = names.fallback(was, attachment.id, taken)
+    problems.append(f"the name {was} is taken on the host: the device is back as {name}")
+    return name
+
+
+def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: list[str]) -> str:
+    """Name, settings, flags, addresses, routes, altnames; each only where it differs. Returns the name."""
+    was = attachment.host
+    host.enter()
+    name = _rename(host, link, attachment, problems)
+    _mend(host, link, attachment, problems)
+    _restore_settings(host, link.index, name, attachment, problems)
+    links.set_flags(host.netlink, link.index, was.flags, links.IFF_KEPT)
+    wanted = [a if name == was.name else _relabelled(a, name) for a in was.addresses]
+    problems += carry.make_equal(host.netlink, link.index, wanted, settle=True)
+    if was.flags & IFF_UP:
+        _restore_routes(host, link.index, attachment, problems)
+    for altname in was.altnames:
+        if altname not in link.altnames:
+            try:
+                links.add_altname(host.netlink, link.index, altname)
+            except OSError as error:
+                problems.append(f"the alternative name {altname} was not restored: {error.strerror}")
+    if attachment.altname in link.altnames:
+        links.remove_altname(host.netlink, link.index, attachment.altname)
+    return name
+
+
+def _relabelled(address: Address, name: str) -> Address:
+    return relabel(address, lambda label: names.relabel(label, name))
+
+
+def _rename(host: End, link: Link, attachment: Attachment, problems: list[str]) -> str:
+    was = attachment.host
+    others = [x for x in links.dump(host.netlink) if x.index != link.index]
+    taken = {name for x in others for name in x.names}
+    for altname in set(link.altnames) - set(was.altnames) - {attachment.altname}:
+        links.remove_altname(host.netlink, link.index, altname)
+    if link.name == was.name:
+        return was.name
+    if was.name in taken and link.name == names.fallback(was.name, attachment.id, taken - {link.name}):
+        return link.name  # where the move has put it
+    name = _free_name(attachment, taken, problems)
+    if name in link.altnames:
+        links.remove_altname(host.netlink, link.index, name)
+    links.change(host.netlink, link.index, name=name)
+    return name
+
+
+def _restore_settings(host: End, index: int, name: str, attachment: Attachment, problems: list[str]) -> None:
+    wanted = attachment.host.settings
+    link = links.get(host.netlink, index)
+    if link is None:
+        return
+    now = devconf.parse(link.settings)
+    mode = wanted.gen_mode if wanted.gen_mode != now.gen_mode else None
+    try:
+        links.set_settings(host.netlink, index, devconf.ipv4_changes(now, wanted), mode)
+    except OSError as error:
+        problems.append(f"settings of {name} were not restored: {error.strerror}")
+    for setting, value in devconf.ipv6_changes(now, wanted):
+        try:
+            devconf.write_ipv6(name, setting, value)
+        except OSError as error:
+            problems.append(f"net.ipv6.conf.{name}.{setting} was not restored: {error.strerror}")
+
+
+def _restore_routes(host: End, index: int, attachment: Attachment, problems: list[str]) -> None:
+    """Routes without a gateway first: the others are reached through them."""
+    replaced = {attachment.host.index: index}
+    for route in sorted(attachment.host.routes, key=lambda r: r.has_gateway):
+        try:
+            routes.add(host.netlink, route, replaced)
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                what = "a route by a nexthop object" if route.uses_nexthop_object else f"a route in table {route.table}"
+                problems.append(f"{what} over {attachment.host.name} was not restored: {error.strerror}")

@@ -1,0 +1,40 @@
+"""The bridge from the event loop to a throw-away thread that works in network namespaces."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from crishim.wire.linux.netns_thread import in_namespaces
+
+T = TypeVar("T")
+
+
+async def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
+    """Await work(End, ...), one end in each namespace, run in a thread of its own (netns_thread.py).
+
+    A cancelled caller waits for the thread nevertheless: half a move must not go on behind a rollback's back.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def body() -> None:
+        try:
+            result = in_namespaces(paths, work)
+        except BaseException as error:
+            loop.call_soon_threadsafe(done.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(done.set_result, result)
+
+    threading.Thread(target=body, name="netdev").start()
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        done.exception()  # seen: the cancellation is what the caller gets
+        raise cancelled
+    return done.result()

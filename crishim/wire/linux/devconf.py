@@ -1,0 +1,131 @@
+"""Per-device settings, net.ipv4.conf.NAME.* and net.ipv6.conf.NAME.*: read from a link message, written back.
+
+Reading the hundred files below /proc/sys takes a millisecond a link; the link message has them all. IPv4's are written
+through netlink too; IPv6's only through their files, so writing happens in a thread that is in the link's namespace.
+The ids are the kernel's: linux/ip.h (IPV4_DEVCONF_*), linux/ipv6.h (DEVCONF_*); ids unknown here are left alone.
+"""
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from crishim.wire.linux.links import (
+    AF_INET,
+    AF_INET6,
+    IFLA_INET6_ADDR_GEN_MODE,
+    IFLA_INET6_CONF,
+    IFLA_INET_CONF,
+)
+from crishim.wire.linux.rtnetlink import attributes
+
+MC_FORWARDING = 2  # of IPv4: read-only
+ACCEPT_RA, FORWARDING, DISABLE_IPV6 = "accept_ra", "forwarding", "disable_ipv6"
+
+# None: not a setting (read-only, or derived from another), or written in seconds while the message has milliseconds.
+IPV6_NAMES: tuple[str | None, ...] = (
+    "forwarding",
+    "hop_limit",
+    None,  # mtu: follows the link's
+    "accept_ra",
+    "accept_redirects",
+    "autoconf",
+    "dad_transmits",
+    "router_solicitations",
+    None,  # router_solicitation_interval
+    None,  # router_solicitation_delay
+    "use_tempaddr",
+    "temp_valid_lft",
+    "temp_prefered_lft",
+    "regen_max_retry",
+    "max_desync_factor",
+    "max_addresses",
+    "force_mld_version",
+    "accept_ra_defrtr",
+    "accept_ra_pinfo",
+    "accept_ra_rtr_pref",
+    None,  # router_probe_interval
+    "accept_ra_rt_info_max_plen",
+    "proxy_ndp",
+    "optimistic_dad",
+    "accept_source_route",
+    None,  # mc_forwarding
+    "disable_ipv6",
+    "accept_dad",
+    "force_tllao",
+    "ndisc_notify",
+    "mldv1_unsolicited_report_interval",
+    "mldv2_unsolicited_report_interval",
+    "suppress_frag_ndisc",
+    "accept_ra_from_local",
+    "use_optimistic",
+    "accept_ra_mtu",
+    None,  # stable_secret: an address, never in the message
+    "use_oif_addrs_only",
+    "accept_ra_min_hop_limit",
+    "ignore_routes_with_linkdown",
+    "drop_unicast_in_l2_multicast",
+    "drop_unsolicited_na",
+    "keep_addr_on_down",
+    None,  # router_solicitation_max_interval
+    "seg6_enabled",
+    "seg6_require_hmac",
+    "enhanced_dad",
+    "addr_gen_mode",
+    "disable_policy",
+    "accept_ra_rt_info_min_plen",
+    "ndisc_tclass",
+    "rpl_seg_enabled",
+    "ra_defrtr_metric",
+    "ioam6_enabled",
+    "ioam6_id",
+    "ioam6_id_wide",
+    "ndisc_evict_nocarrier",
+    "accept_untracked_na",
+    "accept_ra_min_lft",
+)
+
+
+class Settings(NamedTuple):
+    """ipv4: values of ids 1, 2, ...; ipv6: of ids 0, 1, ...; both empty where the link has no such family."""
+
+    ipv4: tuple[int, ...] = ()
+    ipv6: tuple[int, ...] = ()
+    gen_mode: int | None = None  # IFLA_INET6_ADDR_GEN_MODE
+
+
+def parse(settings: bytes) -> Settings:
+    """Settings of Link.settings (IFLA_AF_SPEC)."""
+    families = dict(attributes(settings))
+    inet = dict(attributes(families.get(AF_INET, b"")))
+    inet6 = dict(attributes(families.get(AF_INET6, b"")))
+    mode = inet6.get(IFLA_INET6_ADDR_GEN_MODE)
+    return Settings(
+        _numbers(inet.get(IFLA_INET_CONF, b"")), _numbers(inet6.get(IFLA_INET6_CONF, b"")), mode[0] if mode else None
+    )
+
+
+def _numbers(value: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"={len(value) // 4}i", value)
+
+
+def ipv4_changes(now: Settings, wanted: Settings) -> list[tuple[int, int]]:
+    """(id, value) of each net.ipv4.conf setting that differs, for links.set_settings."""
+    pairs = enumerate(zip(now.ipv4, wanted.ipv4, strict=False), start=1)
+    return [(kind, value & 0xFFFFFFFF) for kind, (is_now, value) in pairs if is_now != value and kind != MC_FORWARDING]
+
+
+def ipv6_changes(now: Settings, wanted: Settings) -> list[tuple[str, int]]:
+    """(name, value) of each net.ipv6.conf setting that differs, for write_ipv6."""
+    pairs = zip(IPV6_NAMES, now.ipv6, wanted.ipv6, strict=False)
+    return [(name, value) for name, is_now, value in pairs if name is not None and is_now != value]
+
+
+def ipv6_value(settings: Settings, name: str) -> int | None:
+    """The value of one net.ipv6.conf setting; None if the link has none."""
+    position = IPV6_NAMES.index(name)
+    return settings.ipv6[position] if position < len(settings.ipv6) else None
+
+
+def write_ipv6(link: str, name: str, value: int) -> None:
+    """Write net.ipv6.conf.LINK.NAME in the namespace this thread is in. Raises OSError."""
+    Path(f"/proc/sys/net/ipv6/conf/{link}/{name}").write_text(str(value))

@@ -1,0 +1,184 @@
+"""Network links: read, rename, bring up, move to another namespace. rtnetlink(7), linux/if_link.h.
+
+Attribute numbers are the kernel's. A link message carries both address families' per-device settings (devconf.py).
+"""
+
+import os
+import struct
+from collections.abc import Iterable
+
+import msgspec
+
+from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, text, u32
+
+RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
+RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 20, 26, 27, 28, 29
+IFLA_LINK_NETNSID, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME, IFLA_NETNS_IMMUTABLE = 37, 49, 52, 53, 67
+IFLA_INFO_KIND = 1
+IFLA_INET_CONF = 1
+IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE = 2, 8
+RTEXT_FILTER_SKIP_STATS = 8
+AF_INET, AF_INET6 = 2, 10
+
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
+IFF_LOWER_UP = 0x10000
+IFF_KEPT = 0x1 | 0x80 | 0x100 | 0x200 | 0x1000  # UP, NOARP, PROMISC, ALLMULTI, MULTICAST: what a user may set
+
+_INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
+NAME_LIMIT = 15  # bytes: IFNAMSIZ without the final NUL
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A link as the kernel describes it to one namespace."""
+
+    index: int
+    name: str
+    altnames: tuple[str, ...] = ()
+    kind: str = ""  # veth, macvlan, bridge, ...; "" for hardware and lo
+    flags: int = 0  # IFF_*
+    mtu: int = 0
+    mac: bytes = b""
+    queue_length: int = 0
+    group: int = 0
+    alias: str = ""
+    master: int = 0  # ifindex of the bridge or bond it is in
+    parent: int = 0  # ifindex of the lower device (IFLA_LINK); a veth's peer, too
+    parent_netns: int | None = None  # the parent's namespace id as the reader counts; None: the reader's own
+    immovable: bool = False  # IFLA_NETNS_IMMUTABLE
+    settings: bytes = b""  # IFLA_AF_SPEC, for devconf.parse
+
+    @property
+    def is_up(self) -> bool:
+        return bool(self.flags & IFF_UP)
+
+    @property
+    def has_carrier(self) -> bool:
+        return bool(self.flags & IFF_LOWER_UP)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything it can be called by: names and altnames share one space."""
+        return (self.name, *self.altnames)
+
+
+def parse(body: bytes) -> Link:
+    """A Link from the body of an RTM_NEWLINK message."""
+    _, _, index, flags, _ = _INFO.unpack_from(body)
+    found = dict(attributes(body[_INFO.size :]))
+
+    def number(kind: int) -> int:
+        return int(struct.unpack("=I", found[kind][:4])[0]) if kind in found else 0
+
+    def string(value: bytes) -> str:
+        return os.fsdecode(value.rstrip(b"\0"))
+
+    netns = found.get(IFLA_LINK_NETNSID)
+    info = dict(attributes(found.get(IFLA_LINKINFO, b"")))
+    return Link(
+        index=index,
+        name=string(found.get(IFLA_IFNAME, b"")),
+        altnames=tuple(string(v) for k, v in attributes(found.get(IFLA_PROP_LIST, b"")) if k == IFLA_ALT_IFNAME),
+        kind=string(info.get(IFLA_INFO_KIND, b"")),
+        flags=flags,
+        mtu=number(IFLA_MTU),
+        mac=found.get(IFLA_ADDRESS, b""),
+        queue_length=number(IFLA_TXQLEN),
+        group=number(IFLA_GROUP),
+        alias=string(found.get(IFLA_IFALIAS, b"")),
+        master=number(IFLA_MASTER),
+        parent=number(IFLA_LINK),
+        parent_netns=None if netns is None else struct.unpack("=i", netns)[0],
+        immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
+        settings=found.get(IFLA_AF_SPEC, b""),
+    )
+
+
+def _info(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    return _INFO.pack(0, 0, index, flags, change)
+
+
+def dump(netlink: Rtnetlink) -> list[Link]:
+    """Every link of the namespace."""
+    body = _info() + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return [parse(m.body) for m in netlink.dump(RTM_GETLINK, body) if m.type == RTM_NEWLINK]
+
+
+def get(netlink: Rtnetlink, key: int | str) -> Link | None:
+    """The link of an ifindex, name or altname; None if there is none."""
+    body = _info(key) if isinstance(key, int) else _info() + text(IFLA_ALT_IFNAME, key)
+    try:
+        answers = netlink.request(RTM_GETLINK, body + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+    except OSError as error:
+        if error.errno == 19:  # ENODEV
+            return None
+        raise
+    return parse(answers[0].body)
+
+
+def set_flags(netlink: Rtnetlink, index: int, flags: int, mask: int = IFF_UP) -> None:
+    """Set the flags in mask to their value in flags; IFF_UP brings a link up or down."""
+    netlink.request(RTM_SETLINK, _info(index, flags & mask, mask))
+
+
+def change(
+    netlink: Rtnetlink,
+    index: int,
+    *,
+    name: str | None = None,
+    mtu: int | None = None,
+    mac: bytes | None = None,
+    queue_length: int | None = None,
+    group: int | None = None,
+    alias: str | None = None,
+) -> None:
+    """Change what is given, in one message; nothing is sent if nothing is. A rename works on a link that is up."""
+    body = b""
+    if name is not None:
+        body += text(IFLA_IFNAME, name)
+    if mtu is not None:
+        body += u32(IFLA_MTU, mtu)
+    if mac is not None:
+        body += attribute(IFLA_ADDRESS, mac)
+    if queue_length is not None:
+        body += u32(IFLA_TXQLEN, queue_length)
+    if group is not None:
+        body += u32(IFLA_GROUP, group)
+    if alias is not None:
+        body += attribute(IFLA_IFALIAS, os.fsencode(alias))  # empty removes it
+    if body:
+        netlink.request(RTM_SETLINK, _info(index) + body)
+
+
+def set_settings(netlink: Rtnetlink, index: int, ipv4: Iterable[tuple[int, int]], gen_mode: int | None = None) -> None:
+    """Set net.ipv4.conf values by the kernel's id, and how IPv6 makes link-local addresses."""
+    values = [u32(kind, value) for kind, value in ipv4]
+    families = [nested(AF_INET, nested(IFLA_INET_CONF, *values))] if values else []
+    if gen_mode is not None:
+        families.append(nested(AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([gen_mode]))))
+    if families:
+        netlink.request(RTM_SETLINK, _info(index) + nested(IFLA_AF_SPEC, *families))
+
+
+def move(netlink: Rtnetlink, index: int, netns: int, name: str, *, up: bool, new_index: int | None = None) -> None:
+    """Move a link to the namespace of the descriptor netns, rename it there, and bring it up: one message.
+
+    Not atomic: an error may leave it moved but not renamed, and down. EBUSY or EEXIST with new_index (the ifindex to
+    take there) means it is taken and nothing happened. 15 to 20 ms of the kernel's time.
+    """
+    body = _info(index, IFF_UP if up else 0, IFF_UP if up else 0)
+    body += u32(IFLA_NET_NS_FD, netns) + text(IFLA_IFNAME, name)
+    if new_index is not None:
+        body += u32(IFLA_NEW_IFINDEX, new_index)
+    netlink.request(RTM_SETLINK, body)
+
+
+def add_altname(netlink: Rtnetlink, index: int, name: str) -> None:
+    """Raises FileExistsError if the name or altname is taken in the namespace."""
+    netlink.request(RTM_NEWLINKPROP, _info(index) + nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name)), 0x600)
+
+
+def remove_altname(netlink: Rtnetlink, index: int, name: str) -> None:
+    """Raises OSError (ENOENT, EINVAL) if the link has no such altname."""
+    netlink.request(RTM_DELLINKPROP, _info(index) + nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name)))

@@ -1,0 +1,57 @@
+"""Work in several network namespaces at once: one throw-away thread, one rtnetlink socket for each namespace.
+
+The thread joins each namespace in turn to make the socket there; afterwards it can talk to all of them. It ends when
+the work is done and never returns to a pool: it is no longer in the namespace the process is in.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from crishim.wire.linux import libc, namespaces
+from crishim.wire.linux.rtnetlink import Rtnetlink
+
+T = TypeVar("T")
+
+
+class End:
+    """One namespace: its handle and a socket in it."""
+
+    def __init__(self, path: str | Path) -> None:
+        """path: a handle of the namespace (a bind mount or /proc/.../ns/net). The calling thread joins it."""
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.inode = os.fstat(self.fd).st_ino
+            self.enter()
+            self.netlink = Rtnetlink()
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def enter(self) -> None:
+        """Join the namespace: for what goes by the thread and not by the socket (files below /proc/sys/net)."""
+        libc.setns(self.fd, namespaces.CLONE_NEWNET)
+
+    def close(self) -> None:
+        self.netlink.__exit__()
+        os.close(self.fd)
+
+
+def in_namespaces(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
+    """Run work(End, ...) with an end in each namespace, in the calling thread, which must end afterwards.
+
+    Raises OSError if a handle cannot be opened or is not a network namespace (EINVAL).
+    """
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for path in paths:
+            ends.append(End(path))
+            stack.callback(ends[-1].close)
+        return work(*ends)
+
+
+def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
+    """in_namespaces() in a thread of its own; waits for it and hands on its result or exception."""
+    return namespaces.in_thread(lambda: in_namespaces(paths, work))

@@ -1,0 +1,110 @@
+"""Routes over a link, in every table, kept as the kernel wrote them. rtnetlink(7)."""
+
+import struct
+
+import msgspec
+
+from crishim.wire.linux.links import AF_INET, AF_INET6
+from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, Rtnetlink, attributes, join, u32
+
+RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_NH_ID = 4, 5, 9, 12, 15, 18, 30
+RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA = 1, 2, 9
+RTNH_F_ONLINK = 4
+RTM_F_CLONED = 0x200
+RT_TABLE_MAIN = 254
+
+_HEADER = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst len, src len, tos, table, proto, scope, type, flags
+_NEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, ifindex
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One route. header: struct rtmsg; attributes: those of RTM_NEWROUTE as read."""
+
+    header: bytes
+    attributes: bytes
+
+    @property
+    def family(self) -> int:
+        return self.header[0]
+
+    @property
+    def is_default(self) -> bool:
+        return self.header[1] == 0
+
+    @property
+    def table(self) -> int:
+        value = dict(attributes(self.attributes)).get(RTA_TABLE)
+        return self.header[4] if value is None else int(struct.unpack("=I", value)[0])
+
+    @property
+    def is_automatic(self) -> bool:
+        """Made by the kernel or by a router advertisement: it comes again with its address."""
+        return self.header[5] in (RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA)
+
+    @property
+    def has_gateway(self) -> bool:
+        return any(kind in (RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH) for kind, _ in attributes(self.attributes))
+
+    @property
+    def uses_nexthop_object(self) -> bool:
+        """Refers to a nexthop object, which the kernel removes with its link."""
+        return any(kind == RTA_NH_ID for kind, _ in attributes(self.attributes))
+
+    @property
+    def links(self) -> set[int]:
+        """Indexes of the links it goes out of."""
+        found = set()
+        for kind, value in attributes(self.attributes):
+            if kind == RTA_OIF:
+                found.add(int(struct.unpack("=I", value)[0]))
+            elif kind == RTA_MULTIPATH:
+                found |= {hop[3] for hop, _ in _hops(value)}
+        return found
+
+
+def _hops(value: bytes) -> list[tuple[tuple[int, int, int, int], bytes]]:
+    found, offset = [], 0
+    while offset + 8 <= len(value):
+        hop = _NEXTHOP.unpack_from(value, offset)
+        if hop[0] < 8:
+            break
+        found.append((hop, value[offset + 8 : offset + hop[0]]))
+        offset += hop[0] + 3 & ~3
+    return found
+
+
+def dump(netlink: Rtnetlink, index: int = 0) -> list[Route]:
+    """Routes of both families and every table, in the kernel's order; with index those over that link only."""
+    found = []
+    for family in (AF_INET, AF_INET6):
+        body = _HEADER.pack(family, 0, 0, 0, 0, 0, 0, 0, 0) + (u32(RTA_OIF, index) if index else b"")
+        for message in netlink.dump(RTM_GETROUTE, body):
+            if message.type != RTM_NEWROUTE or _HEADER.unpack_from(message.body)[8] & RTM_F_CLONED:
+                continue
+            route = Route(header=message.body[: _HEADER.size], attributes=message.body[_HEADER.size :])
+            if not index or index in route.links:
+                found.append(route)
+    return found
+
+
+def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
+    """Add a route as it was read; replaced maps link indexes that changed. Raises OSError: EEXIST, ENETUNREACH, ..."""
+    items = []
+    for kind, value in attributes(route.attributes):
+        if kind == RTA_CACHEINFO:
+            continue
+        if kind == RTA_OIF:
+            (index,) = struct.unpack("=I", value)
+            value = struct.pack("=I", replaced.get(index, index))
+        elif kind == RTA_MULTIPATH:
+            value = b"".join(
+                _NEXTHOP.pack(hop[0], hop[1] & RTNH_F_ONLINK, hop[2], replaced.get(hop[3], hop[3]))
+                + inner
+                + bytes(-len(inner) % 4)
+                for hop, inner in _hops(value)
+            )
+        items.append((kind, value))
+    fields = list(_HEADER.unpack(route.header))
+    fields[8] &= RTNH_F_ONLINK  # the others tell a state (dead, linkdown, offloaded)
+    netlink.request(RTM_NEWROUTE, _HEADER.pack(*fields) + join(items), NLM_F_CREATE | NLM_F_EXCL)
