@@ -1,22 +1,35 @@
 """A container's config.json: a list of small editors, each of which owns a few fields of the OCI runtime spec.
 
-    base.json -> EDITORS, in order -> Built
+    bundles/base.json -> EDITORS, in order -> Built
 
 An editor takes (draft, inputs), changes the draft, and raises CrishimError where the request cannot be carried out.
 Blocks shortly (reads the image's passwd, stats devices): call it in a thread.
 """
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from crishim import model
-from crishim.spec.inputs import Draft, Editor, Host, Inputs, Spec, security_context
+from crishim.spec import (
+    annotations,
+    apparmor,
+    bundle,
+    capabilities,
+    command,
+    devices,
+    limits,
+    mount_table,
+    namespaces,
+    resources,
+    seccomp,
+    selinux,
+    user,
+)
+from crishim.spec.inputs import Draft, Editor, Host, Inputs, Spec
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
 
-__all__ = ["Built", "Draft", "Editor", "Host", "ImageVolume", "Inputs", "Prepared", "Spec", "build", "encode", "resolve", "security_context"]
+__all__ = ["Built", "Editor", "Host", "ImageVolume", "Inputs", "Prepared", "Spec", "build", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -29,24 +42,51 @@ class Built:
 
     def encode(self) -> bytes:
         """The bytes of config.json."""
-        return encode(self.spec)
+        return msgspec.json.encode(self.spec)
 
 
-def encode(document: Any) -> bytes:
-    """JSON for a runtime. A string that came from bytes that are not UTF-8 (surrogateescape) goes out as those bytes."""
-    try:
-        return msgspec.json.encode(document)
-    except UnicodeEncodeError:
-        return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogateescape")
-
-
-EDITORS: tuple[Editor, ...] = ()
+# The order matters where one editor reads what another wrote: namespaces before mounts and sysctls, arguments and
+# environment before the launcher's prefix, capabilities before seccomp, all mounts before their order.
+EDITORS: tuple[Editor, ...] = (
+    annotations.oci_version,
+    annotations.root,
+    annotations.annotations,
+    annotations.net_devices,
+    namespaces.pod_shares_pids,
+    namespaces.namespaces,
+    namespaces.user_mappings,
+    user.process_user,
+    command.process_args,
+    command.process_environment,
+    command.process_cwd,
+    command.process_terminal,
+    capabilities.process_capabilities,
+    limits.no_new_privileges,
+    limits.oom_score,
+    limits.rlimits,
+    limits.fenced_paths,
+    limits.ipc_sysctls,
+    apparmor.apparmor,
+    selinux.selinux,
+    seccomp.seccomp,
+    devices.devices,
+    resources.resources,
+    mount_table.kernel_file_systems,
+    mount_table.shared_memory,
+    mount_table.pod_files,
+    mount_table.container_mounts,
+    mount_table.mount_order,
+    mount_table.rootfs_propagation,
+)
 
 
 def build(inputs: Inputs) -> Built:
     """Make the complete spec of a container.
 
-    Raises CrishimError: INVALID (the request can never work), NOT_FOUND (user, group, device), PRECONDITION (this
-    host or this pod cannot do it).
+    Raises CrishimError: INVALID (the request can never work), NOT_FOUND (a user, group, device or profile),
+    PRECONDITION (this host, this runtime or this pod cannot do it).
     """
-    raise NotImplementedError
+    draft = Draft(spec=bundle.base())
+    for edit in EDITORS:
+        edit(draft, inputs)
+    return Built(draft.spec, draft.user, tuple(draft.notes))

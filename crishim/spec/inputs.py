@@ -1,6 +1,6 @@
 """What a config.json is made from, in one frozen value: the request, the pod, the image, and facts of this host.
 
-Nothing in here is looked up by an editor: who builds a spec says what the host can do, so that a test can say otherwise.
+No editor looks these up: who builds a spec says what the host can do, so that a test can say otherwise.
 """
 
 import os
@@ -81,6 +81,7 @@ class Inputs:
     shm_path: str = ""  # the pod's /dev/shm; "": the host's with host IPC, else a tmpfs of its own
     net_devices: Mapping[str, str] = field(default_factory=dict)  # host device: name in the pod, "" to keep it
     pids_limit: int = 0  # 0: none
+    launcher: str = ""  # a static busybox on this host, for variables that are not UTF-8; see command.py
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,65 @@
+"""AppArmor: process.apparmorProfile, from the request and from what this host has loaded.
+
+A nil field with an empty old one, like an empty struct, means the runtime's default; a default that no one loaded means
+no profile. Only a profile asked for by name fails where it cannot be had.
+"""
+
+from pathlib import Path
+
+from crishim.errors import CrishimError, Kind
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.inputs import Draft, Host, Inputs, security_context
+
+
+def apparmor(draft: Draft, inputs: Inputs) -> None:
+    """process.apparmorProfile. A privileged container gets no default profile, but one asked for by name."""
+    context = security_context(inputs)
+    kind, name = requested(context)
+    host = inputs.host
+    if kind == cri.SecurityProfile.Localhost:
+        _require(name, host)
+        draft.spec["process"]["apparmorProfile"] = name
+    elif kind == cri.SecurityProfile.RuntimeDefault and host.apparmor and not context.privileged:
+        if host.apparmor_default:
+            draft.spec["process"]["apparmorProfile"] = host.apparmor_default
+        else:
+            draft.notes.append("no default AppArmor profile is loaded: the container runs unconfined by AppArmor")
+    elif kind == cri.SecurityProfile.Unconfined and host.apparmor:
+        draft.spec["process"]["apparmorProfile"] = "unconfined"
+
+
+def requested(context: cri.LinuxContainerSecurityContext) -> tuple[int, str]:
+    """(kind of profile, name): the apparmor field if it is set, else the deprecated string."""
+    profile = cri.SecurityProfile
+    if context.HasField("apparmor"):
+        return context.apparmor.profile_type, context.apparmor.localhost_ref.removeprefix("localhost/")
+    old = context.apparmor_profile
+    if old in ("", "runtime/default"):
+        return profile.RuntimeDefault, ""
+    if old == "unconfined":
+        return profile.Unconfined, ""
+    if old.startswith("localhost/"):
+        return profile.Localhost, old.removeprefix("localhost/")
+    raise CrishimError(Kind.INVALID, f"{old!r} is no AppArmor profile: localhost/NAME is meant?", profile=old)
+
+
+def parse_profiles(text: str) -> set[str]:
+    """Names of /sys/kernel/security/apparmor/profiles: "name (mode)" a line; a name may hold spaces."""
+    return {line.rpartition(" (")[0] for line in text.splitlines() if line.endswith(")")}
+
+
+def _require(name: str, host: Host) -> None:
+    if not host.apparmor:
+        raise CrishimError(
+            Kind.PRECONDITION,
+            f"the AppArmor profile {name!r} is asked for, but this node has no AppArmor",
+            profile=name,
+        )
+    try:
+        loaded = parse_profiles(Path(host.apparmor_profiles).read_text())
+    except OSError as error:
+        raise CrishimError(
+            Kind.PRECONDITION, f"cannot tell which AppArmor profiles are loaded: {error.strerror}", profile=name
+        ) from error
+    if name not in loaded:
+        raise CrishimError(Kind.PRECONDITION, f"the AppArmor profile {name!r} is not loaded", profile=name)
