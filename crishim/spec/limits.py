@@ -65,11 +65,12 @@ def ipc_sysctls(draft: Draft, inputs: Inputs) -> None:
 
 def is_ipc_sysctl(name: str) -> bool:
     """Whether a sysctl belongs to the IPC namespace (ipc_namespaces(7))."""
-    return name.startswith(("kernel.shm", "kernel.msg", "fs.mqueue.")) or name == "kernel.sem"
+    dotted = name.replace("/", ".")
+    return dotted.startswith(("kernel.shm", "kernel.msg", "fs.mqueue.")) or dotted == "kernel.sem"
 
 
 def is_net_sysctl(name: str) -> bool:
-    return name.startswith("net.")
+    return name.replace("/", ".").startswith("net.")
 
 
 def _unsigned(limit: int) -> int:

@@ -34,19 +34,28 @@ class _Abilities:
 
 
 def check(requests: Sequence[cri.Mount], features: Mapping[str, Any] | None) -> None:
-    """Everything that can be said about mounts without looking at the host."""
+    """INVALID for the first rule that is broken, PRECONDITION for what the OCI runtime does not offer."""
+    problem = first_problem(requests)
+    if problem:
+        raise CrishimError(Kind.INVALID, problem)
     abilities = _Abilities.of(features)
+    for request in requests:
+        _check_abilities(request, abilities)
+
+
+def first_problem(requests: Sequence[cri.Mount]) -> str | None:
+    """What is wrong with a container's mounts on their own, or None."""
     seen: set[str] = set()
     for request in requests:
         for rule in _RULES:
             problem = rule(request)
             if problem:
-                raise CrishimError(Kind.INVALID, f"mount {_name(request)}: {problem}", path=request.container_path)
-        _check_abilities(request, abilities)
+                return f"mount {_name(request)}: {problem}"
         where = posixpath.normpath(request.container_path)
         if where in seen:
-            raise CrishimError(Kind.INVALID, f"two mounts have the container path {where}", path=where)
+            return f"two mounts have the container path {where}"
         seen.add(where)
+    return None
 
 
 def is_image(request: cri.Mount) -> bool:
