@@ -1,0 +1,127 @@
+"""What an image archive holds: the images, under which names, and how skopeo is to be asked for each.
+
+    OCI archive or layout   index.json; a manifest's name is in its annotations (image-spec 1.1, annotations.md, or
+                            containerd's io.containerd.image.name, which is whole where the other may be a mere tag)
+    docker archive          manifest.json, a list of images with RepoTags
+
+Reads headers only; the content is skopeo's to unpack and verify. Blocks: a tar file has to be read through.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire import reference
+
+MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
+REF_NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One name of one image: skopeo's source reference and the name to store it under."""
+
+    source: str
+    name: str
+
+
+def members(path: Path, given_name: str = "") -> list[Member]:
+    """The images of a file or layout directory. given_name: for an archive whose one image has no name of its own.
+
+    NOT_FOUND if there is no such file, INVALID if it is no archive, or holds a name that is no reference.
+    """
+    if not path.exists():
+        raise CrishimError(Kind.NOT_FOUND, f"there is no image archive {path}", path=path)
+    if path.is_dir():
+        index = path / "index.json"
+        if not index.is_file():
+            raise CrishimError(Kind.INVALID, f"{path} is no OCI image layout: it has no index.json", path=path)
+        return _oci("oci", path, _json(index.read_bytes(), path), given_name)
+    found = _tar_headers(path)
+    if "index.json" in found:
+        return _oci("oci-archive", path, _json(found["index.json"], path), given_name)
+    return _docker(path, _json(found["manifest.json"], path), given_name)
+
+
+def _tar_headers(path: Path) -> dict[str, bytes]:
+    """index.json or manifest.json of a tar file. A docker archive of today has both, and is an OCI layout as well."""
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for entry in archive:
+                name = entry.name.removeprefix("./")
+                if name in ("index.json", "manifest.json") and entry.isreg() and entry.size <= MAX_INDEX:
+                    content = archive.extractfile(entry)
+                    found[name] = content.read() if content else b""
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise CrishimError(Kind.INVALID, f"{path} is no image archive: {error}", path=path) from error
+    if "manifest.json" in found and _names_nothing(found.get("index.json")):
+        return {"manifest.json": found["manifest.json"]}
+    if not found:
+        raise CrishimError(
+            Kind.INVALID, f"{path} is no image archive: it has neither index.json nor manifest.json", path=path
+        )
+    return found
+
+
+def _names_nothing(index: bytes | None) -> bool:
+    """Whether an index.json has no full name: then manifest.json beside it knows better."""
+    try:
+        manifests = json.loads(index or b"{}").get("manifests", [])
+        return not any("/" in _annotated_name(m) for m in manifests)
+    except (ValueError, AttributeError, TypeError):
+        return True
+
+
+def _annotated_name(manifest: dict[str, Any]) -> str:
+    annotations = manifest.get("annotations") or {}
+    return str(annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME) or "")
+
+
+def _oci(transport: str, path: Path, index: Any, given_name: str) -> list[Member]:
+    try:
+        manifests = list(index["manifests"])
+        names = [_annotated_name(m) for m in manifests]
+        selectors = [str((m.get("annotations") or {}).get(REF_NAME) or "") for m in manifests]
+    except (KeyError, TypeError, AttributeError):
+        raise CrishimError(Kind.INVALID, f"{path}: index.json is no OCI image index", path=path) from None
+    if len(manifests) == 1:
+        selectors = [""]  # the only image needs no selector, whatever its name
+    found = zip(names, selectors, strict=True)
+    pairs = [(f"{transport}:{path}" + (f":{s}" if s else ""), n) for n, s in found if s or len(manifests) == 1]
+    return _named(path, pairs, given_name)
+
+
+def _docker(path: Path, images: Any, given_name: str) -> list[Member]:
+    pairs = []
+    try:
+        for number, image in enumerate(images):
+            tags = image.get("RepoTags") or []
+            pairs += [(f"docker-archive:{path}:{tag}", str(tag)) for tag in tags]
+            pairs += [] if tags else [(f"docker-archive:{path}:@{number}", "")]
+    except (TypeError, AttributeError):
+        raise CrishimError(Kind.INVALID, f"{path}: manifest.json is no list of images", path=path) from None
+    return _named(path, pairs, given_name)
+
+
+def _named(path: Path, pairs: Iterable[tuple[str, str]], given_name: str) -> list[Member]:
+    pairs = list(pairs)
+    if given_name and len(pairs) == 1:
+        pairs = [(pairs[0][0], given_name)]
+    if not pairs:
+        raise CrishimError(Kind.INVALID, f"{path} holds no image that can be told from the others by name", path=path)
+    if not all(name for _, name in pairs):
+        raise CrishimError(Kind.INVALID, f"{path} holds an image without a name: give it one", path=path)
+    return [Member(source, reference.parse(name).name) for source, name in pairs]
+
+
+def _json(text: bytes, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise CrishimError(Kind.INVALID, f"{path}: its index is no JSON", path=path) from None

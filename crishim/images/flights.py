@@ -1,0 +1,58 @@
+"""Identical work under way at once is done once: later callers join the first.
+
+The work belongs to all its callers together. One that is cancelled leaves without harm to the others; when the last
+one leaves, the work is cancelled too, and a caller that comes then starts anew.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Flight(Generic[T]):
+    task: asyncio.Task[T]
+    callers: int = 0
+
+
+class Flights(Generic[T]):
+    """Joins callers by a key."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Hashable, _Flight[T]] = {}
+        self._leaving: set[asyncio.Task[T]] = set()
+
+    async def join(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of work(), which another caller with an equal key may have begun; or its error."""
+        flight = self._under_way.get(key)
+        if flight is None:
+            flight = self._under_way[key] = _Flight(asyncio.create_task(_run(work)))
+        flight.callers += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.callers -= 1
+            if flight.callers == 0:
+                if self._under_way.get(key) is flight:
+                    del self._under_way[key]
+                if not flight.task.done():
+                    flight.task.cancel()
+                    self._leaving.add(flight.task)
+                    flight.task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[T]) -> None:
+        self._leaving.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved: nobody waits for it any more
+
+    async def settled(self) -> None:
+        """Wait until the work of callers that left has ended."""
+        while self._leaving:
+            await asyncio.wait(set(self._leaving))
+
+
+async def _run(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

@@ -1,0 +1,190 @@
+"""Root file systems of containers: overlayfs over the layers of an image, mounted by ourselves. overlayfs(5) in the
+kernel's Documentation/filesystems/overlayfs.rst.
+
+    STATE/upper, STATE/work    the writable layer, on the disk of the state directory
+    TARGET                     the mount point, below the run directory
+
+Directories reach the kernel as /proc/self/fd/N: the mount options of 200 layers fit in their one page, and no character
+of a path means anything to the option parser. With a user namespace the layers are seen through one idmapped mount of
+the whole store (mount_setattr(2)), so nothing is chowned or copied; it is unmounted as soon as overlayfs has its own
+clone. The writable layer is `volatile`: no sync of the whole disk at each unmount. A container does not outlive a power
+cut, and its writable layer lives no longer than it does.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crishim.errors import CrishimError, Kind
+from crishim.images.usage import Usage, measure
+from crishim.model import ImageRecord, OwnerRange
+from crishim.wire.linux import mounts, programs
+
+MAX_LAYERS = 200  # as many /proc/self/fd/N as fit in the page of mount options
+REMOVE_TIMEOUT = 120.0  # seconds for rm of a writable layer
+
+
+@dataclass(frozen=True)
+class IdMap:
+    """Owners of a container with a user namespace."""
+
+    uids: tuple[OwnerRange, ...]
+    gids: tuple[OwnerRange, ...]
+    userns: str  # path of a user namespace with these mappings
+
+
+class RootFilesystems:
+    """Mounts images of one store."""
+
+    def __init__(self, store_root: Path) -> None:
+        """store_root: the graph root of the containers/storage store."""
+        self._overlay = store_root / "overlay"
+
+    async def mount(
+        self, image: ImageRecord, state: Path, target: Path, *, idmap: IdMap | None = None, label: str = ""
+    ) -> Path:
+        """Mount an image with a writable layer of its own, and return target.
+
+        state and target are made if they are not there. idmap: of the pod's user namespace, whose root then owns the
+        file system's root. label: an SELinux label for all its files. After an error nothing is mounted. PRECONDITION
+        where the kernel or a file system lacks overlayfs or idmapped mounts, NOT_FOUND if a layer is gone.
+        """
+        with _explained(image, target):
+            await asyncio.to_thread(self._mount, image, state, target, idmap, label)
+        return target
+
+    async def mount_readonly(
+        self, image: ImageRecord, target: Path, *, idmap: IdMap | None = None, label: str = ""
+    ) -> Path:
+        """Mount an image read-only, without a writable layer: for image volumes. As mount()."""
+        with _explained(image, target):
+            await asyncio.to_thread(self._mount, image, None, target, idmap, label)
+        return target
+
+    async def unmount(self, target: Path) -> None:
+        """Unmount a file system and remove its mount point; fine if there is none."""
+        await asyncio.to_thread(_unmount, target)
+
+    async def remove(self, state: Path, target: Path) -> None:
+        """Unmount a container's file system and remove its writable layer; fine if there is none."""
+        await self.unmount(target)
+        try:
+            await asyncio.to_thread(_remove_tree, state)
+        except (OSError, RecursionError):
+            # Deeper than Python walks; or it is busy, and then rm says so.
+            await programs.run(["rm", "-rf", "--one-file-system", "--", state], timeout=REMOVE_TIMEOUT)
+
+    async def usage(self, state: Path) -> Usage:
+        """What a container wrote: bytes and inodes of its writable layer."""
+        return await asyncio.to_thread(measure, state / "upper")
+
+    def _mount(self, image: ImageRecord, state: Path | None, target: Path, idmap: IdMap | None, label: str) -> None:
+        if len(image.layers) > MAX_LAYERS:
+            raise CrishimError(Kind.INVALID, f"image {image.id} has more than {MAX_LAYERS} layers", image=image.id)
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with contextlib.ExitStack() as stack:
+                overlay = stack.enter_context(self._mapped(target, idmap)) if idmap else self._overlay
+                lowers = [_open(stack, overlay / layer / "diff") for layer in image.layers]
+                # overlayfs wants a layer, and two where none is writable.
+                while len(lowers) < (1 if state else 2):
+                    lowers.append(_open(stack, _made(target.with_name(target.name + ".empty"), stack)))
+                options = ["lowerdir=" + ":".join(lowers)]
+                if state:
+                    self._make_writable(state, image, idmap)
+                    upper, work = _open(stack, state / "upper"), _open(stack, state / "work")
+                    options += [f"upperdir={upper}", f"workdir={work}", "volatile"]
+                if label:
+                    options.append(f'context="{label}"')
+                flags = 0 if state else mounts.MS_RDONLY | mounts.MS_NODEV
+                mounts.mount("overlay", "overlay", target, flags=flags, data=",".join(options))
+                mounts.mount("", "", target, flags=mounts.MS_PRIVATE)
+        except BaseException:
+            _unmount(target)
+            raise
+
+    def _make_writable(self, state: Path, image: ImageRecord, idmap: IdMap | None) -> None:
+        """The upper directory, with the owner and mode of the image's root: the merged root shows the upper's."""
+        upper, work = state / "upper", state / "work"
+        shutil.rmtree(work, ignore_errors=True)  # of an earlier mount: its mark of volatile forbids another
+        work.mkdir(mode=0o700, parents=True)
+        top = (self._overlay / image.layers[0] / "diff").stat() if image.layers else None
+        uid, gid = (top.st_uid, top.st_gid) if top else (0, 0)
+        upper.mkdir(exist_ok=True)
+        # containers/storage makes roots 0555 where the image does not say; everybody else 0755.
+        upper.chmod((top.st_mode & 0o7777 if top else 0) | 0o755)
+        if idmap:
+            uid, gid = host_id(uid, idmap.uids), host_id(gid, idmap.gids)
+        os.chown(upper, uid, gid)
+
+    @contextlib.contextmanager
+    def _mapped(self, target: Path, idmap: IdMap) -> Iterator[Path]:
+        """The store's layers with their owners mapped, for as long as it takes to mount an overlay of them."""
+        point = target.with_name(target.name + ".mapped")
+        point.mkdir(mode=0o700, exist_ok=True)
+        try:
+            tree = mounts.clone_tree(self._overlay)
+            try:
+                userns = os.open(idmap.userns, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    mounts.set_idmap(tree, userns)
+                finally:
+                    os.close(userns)
+                mounts.attach_tree(tree, point)
+                mounts.mount("", "", point, flags=mounts.MS_PRIVATE)
+            finally:
+                os.close(tree)
+            yield point
+        finally:
+            _unmount(point)
+
+
+def host_id(id: int, ranges: tuple[OwnerRange, ...]) -> int:
+    """An id of the container as the host's; INVALID if it is not mapped."""
+    for part in ranges:
+        if part.container <= id < part.container + part.length:
+            return part.host + id - part.container
+    raise CrishimError(Kind.INVALID, f"id {id} has no mapping in the user namespace")
+
+
+def _open(stack: contextlib.ExitStack, path: Path) -> str:
+    """A directory as a path of a few characters, good until the stack unwinds."""
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return f"/proc/self/fd/{fd}"
+
+
+def _made(path: Path, stack: contextlib.ExitStack) -> Path:
+    """An empty directory that goes when the stack unwinds; overlayfs holds on to the inode."""
+    path.mkdir(mode=0o755, exist_ok=True)
+    stack.callback(path.rmdir)
+    return path
+
+
+def _unmount(target: Path) -> None:
+    mounts.unmount(target)
+    with contextlib.suppress(FileNotFoundError):
+        target.rmdir()
+
+
+def _remove_tree(state: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(state)
+
+
+@contextlib.contextmanager
+def _explained(image: ImageRecord, target: Path) -> Iterator[None]:
+    """OSError of a mount as an error that names the image."""
+    try:
+        yield
+    except OSError as error:
+        kinds = {errno.ENOENT: Kind.NOT_FOUND, errno.ENOSPC: Kind.EXHAUSTED, errno.EDQUOT: Kind.EXHAUSTED}
+        kinds |= dict.fromkeys((errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.EPERM), Kind.PRECONDITION)
+        kind = kinds.get(error.errno or 0, Kind.INTERNAL)
+        text = f"image {image.id} cannot be mounted: {error.strerror}: {error.filename or target}"
+        raise CrishimError(kind, text, image=image.id, path=str(target)) from error

@@ -1,0 +1,168 @@
+"""One skopeo run: the store it works on, its configuration files, a private scratch directory, its end with ours.
+
+skopeo is given the whole store on its command line and a storage.conf of ours beside it, so that the host's own
+/etc/containers/storage.conf (other stores, mount programs) changes nothing. skip_mount_home keeps containers/storage
+from leaving a bind mount of the store in the host's mount table. The rest of the host's configuration counts as it does
+for podman: registries.conf, policy.json, registries.d, certs.d, proxies from the environment.
+
+A run dies with the daemon (PR_SET_PDEATHSIG through setpriv(1)), so that at the next start nothing writes to the store.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crishim.errors import CrishimError, Kind
+from crishim.images.credentials import Credentials, auth_file, write_secret
+from crishim.images.failures import failure
+from crishim.wire.linux import programs
+from crishim.wire.reference import Reference
+
+# Characters that end a part of [overlay@ROOT+RUN:options]REF in containers-storage references.
+_UNSAFE = re.compile(r"[\[\]@+:,\s\"\\]")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image store lies. Absolute paths; root and scratch belong on the disk, run and secrets on a tmpfs."""
+
+    root: Path  # graph root: layers and records
+    run: Path  # run root: locks and caches of containers/storage, gone after a reboot
+    scratch: Path  # downloads of pulls under way; emptied at start
+    secrets: Path  # auth files of pulls under way; emptied at start
+
+    def prepare(self) -> None:
+        """Make the directories, private, and empty the temporary ones. Blocks."""
+        for path in (self.root, self.run):
+            if _UNSAFE.search(str(path)):
+                raise CrishimError(
+                    Kind.PRECONDITION,
+                    f"the image store cannot lie at {str(path)!r}: no spaces, nor any of []@+:,",
+                    path=path,
+                )
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (self.scratch, self.secrets):
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir(mode=0o700, parents=True)
+        self.storage_conf.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.root}"\nrunroot = "{self.run}"\n'
+            '[storage.options.overlay]\nskip_mount_home = "true"\n'
+        )
+
+    @property
+    def storage_conf(self) -> Path:
+        return self.run / "storage.conf"
+
+    def reference(self, name: str) -> str:
+        """A containers-storage reference; name is a stored name, or "@" and an image's id in the store."""
+        return f"containers-storage:[overlay@{self.root}+{self.run}:overlay.skip_mount_home=true]{name}"
+
+
+class Skopeo:
+    """Runs skopeo for one store."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        program: str = "skopeo",
+        registries_conf: Path | None = None,
+        policy: Path | None = None,
+        node_auth: Path | None = None,
+    ) -> None:
+        """registries_conf, policy, node_auth: files to use in place of the host's own (containers-registries.conf(5),
+        containers-policy.json(5), containers-auth.json(5))."""
+        self.place = place
+        self._program = program
+        self._registries_conf = registries_conf
+        self._policy = policy
+        self._node_auth = node_auth
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        what: str,
+        timeout: float,
+        image: Reference | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """skopeo copy. what: how an error calls the undertaking. timeout: seconds, then DEADLINE.
+
+        image and credentials: whose registry gets which. Cancelling kills the run; its files are gone on return.
+        """
+        async with self._scratch() as (directory, secrets):
+            options = await asyncio.to_thread(self._auth_options, secrets, image, credentials)
+            await self._run(["copy", "--quiet", *options, source, target], what, timeout, directory)
+
+    async def delete(self, stored_id: str, *, timeout: float) -> None:
+        """Remove an image with all its names, and the layers that no other image needs; fine if it is not there."""
+        async with self._scratch() as (directory, _):
+            what = f"image {stored_id[:12]} cannot be removed"
+            try:
+                await self._run(["delete", self.place.reference("@" + stored_id)], what, timeout, directory)
+            except CrishimError as error:
+                if not re.search(r"image not known|does not resolve to an image|not an image", error.message):
+                    raise
+
+    @contextlib.asynccontextmanager
+    async def linked(self, path: Path) -> AsyncIterator[Path]:
+        """A symbolic link to path whose own path is safe in a skopeo reference, where a colon would end it."""
+        async with self._scratch() as (directory, _):
+            link = directory / ("layout" if path.is_dir() else "archive")
+            link.symlink_to(path.absolute())
+            yield link
+            link.unlink()
+
+    async def _run(self, arguments: Sequence[str], what: str, timeout: float, scratch: Path) -> None:
+        options = ["--tmpdir", str(scratch)]
+        if self._registries_conf:
+            options += ["--registries-conf", str(self._registries_conf)]
+        if self._policy:
+            options += ["--policy", str(self._policy)]
+        # TMPDIR as well: not everything in skopeo asks the option.
+        env = {**os.environ, "CONTAINERS_STORAGE_CONF": str(self.place.storage_conf), "TMPDIR": str(scratch)}
+        argv = ["setpriv", "--pdeathsig", "KILL", self._program, *options, *arguments]
+        try:
+            done = await programs.run(argv, timeout=timeout, env=env, check=False)
+        except CrishimError as error:
+            if error.kind is Kind.DEADLINE:
+                raise CrishimError(Kind.DEADLINE, f"{what}: not finished within {timeout:g} s") from None
+            raise
+        if done.returncode < 0:
+            raise CrishimError(Kind.ABORTED, f"{what}: {self._program} was ended by signal {-done.returncode}")
+        if done.returncode == 127:
+            raise CrishimError(Kind.PRECONDITION, f"{what}: there is no {self._program}", program=self._program)
+        if done.returncode:
+            raise failure(what, programs.complaint(done.stderr), status=done.returncode)
+
+    def _auth_options(self, secrets: Path, image: Reference | None, credentials: Credentials | None) -> list[str]:
+        if image and credentials:
+            path = secrets / "auth.json"
+            node = json.loads(self._node_auth.read_bytes()) if self._node_auth and self._node_auth.exists() else {}
+            write_secret(path, auth_file(credentials, image, node))
+            return ["--src-authfile", str(path)]
+        return ["--src-authfile", str(self._node_auth)] if self._node_auth else []
+
+    @contextlib.asynccontextmanager
+    async def _scratch(self) -> AsyncIterator[tuple[Path, Path]]:
+        """A directory for large files and one for secrets, for one run."""
+        directory = Path(tempfile.mkdtemp(dir=self.place.scratch))
+        secrets = Path(tempfile.mkdtemp(dir=self.place.secrets))
+        try:
+            yield directory, secrets
+        finally:
+            shutil.rmtree(secrets, ignore_errors=True)
+            # Empty after a run that ended by itself; a killed one leaves what it downloaded.
+            try:
+                directory.rmdir()
+            except OSError:
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))

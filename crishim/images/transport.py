@@ -1,0 +1,128 @@
+"""Images in and out of the store: pull, import, remove, and what a killed daemon left.
+
+One skopeo run does each of them, and nothing else writes to the store. Locking between runs is containers/storage's
+own; here is only what it cannot know: identical pulls are one, removal of an image is one however often it is asked
+for, and the sweep runs alone.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from crishim.errors import CrishimError, Kind
+from crishim.images import archives, sweep
+from crishim.images.credentials import ANONYMOUS, Credentials
+from crishim.images.failures import lost_a_layer
+from crishim.images.flights import Flights
+from crishim.images.skopeo import Skopeo
+from crishim.images.store import ImageStore
+from crishim.model import ImageRecord
+from crishim.wire.reference import Reference
+
+REMOVE_TIMEOUT = 120.0  # seconds; a large image on a slow disk takes ten
+
+log = logging.getLogger("crishim.images")
+
+
+class Transport:
+    """Everything that changes the image store."""
+
+    def __init__(self, skopeo: Skopeo, store: ImageStore, *, pull_timeout: float = 3600.0) -> None:
+        """pull_timeout: seconds for one pull or import, whoever waits for it."""
+        self._skopeo = skopeo
+        self._store = store
+        self._timeout = pull_timeout
+        self._pulls: Flights[ImageRecord] = Flights()
+        self._removals: Flights[None] = Flights()
+        self._copies = 0
+        self._sweeping = asyncio.Lock()
+
+    async def recover(self) -> None:
+        """Make the directories and clear what killed copies left. Call it once, before anything else."""
+        place = self._skopeo.place
+        await asyncio.to_thread(place.prepare)
+        for stored_id in await asyncio.to_thread(sweep.half_images, place.root):
+            log.info("removing an image whose pull was killed", extra={"image": stored_id})
+            await self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT)
+        await self.sweep()
+
+    async def pull(self, reference: Reference, credentials: Credentials = ANONYMOUS) -> ImageRecord:
+        """Fetch an image and return its record; always asks the registry, as a tag may have moved.
+
+        Calls for the same name with the same credentials that overlap are one pull. Cancelling leaves the others'
+        pull alone; the last one's cancellation kills it. Errors: see failures.py, and DEADLINE after pull_timeout.
+        """
+        key = (reference.name, credentials.fingerprint())
+        return await self._pulls.join(key, lambda: self._pull(reference, credentials))
+
+    async def _pull(self, reference: Reference, credentials: Credentials) -> ImageRecord:
+        name = reference.name
+        what = f"image {name} cannot be pulled"
+        target = self._skopeo.place.reference(name)
+        async with self._copying():
+            for last in (False, True):
+                try:
+                    await self._skopeo.copy(
+                        f"docker://{name}",
+                        target,
+                        what=what,
+                        timeout=self._timeout,
+                        image=reference,
+                        credentials=credentials,
+                    )
+                    break
+                except CrishimError as error:
+                    if last or not lost_a_layer(error):
+                        error.facts["image"] = name
+                        raise
+        return await self._stored(name)
+
+    async def import_archive(self, path: Path, name: str = "") -> list[ImageRecord]:
+        """Store the images of an OCI or docker archive, or an OCI layout directory, under the names they carry.
+
+        name: for an archive whose only image has none. Errors: see archives.members().
+        """
+        found = []
+        async with self._copying(), self._skopeo.linked(path) as link:
+            for member in await asyncio.to_thread(archives.members, link, name):
+                what = f"image {member.name} of {path} cannot be imported"
+                target = self._skopeo.place.reference(member.name)
+                await self._skopeo.copy(member.source, target, what=what, timeout=self._timeout)
+                found.append(await self._stored(member.name))
+        return found
+
+    async def remove(self, image: ImageRecord) -> None:
+        """Remove an image with all its names; nothing happens if it is gone. The caller sees to it that nobody uses it.
+
+        Calls for the same image that overlap are one; it is gone when each returns.
+        """
+        stored_id = (await self._store.snapshot()).stored_ids.get(image.id)
+        if stored_id is None:
+            return
+        await self._removals.join(stored_id, lambda: self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT))
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Remove layers without an image, unless a copy is under way, whose layers have no image yet."""
+        async with self._sweeping:
+            if not self._copies:
+                orphans = await asyncio.shield(asyncio.to_thread(sweep.remove_orphans, self._skopeo.place.root))
+                if orphans:
+                    log.info("removed layers without an image", extra={"layers": len(orphans)})
+
+    async def _stored(self, name: str) -> ImageRecord:
+        image = (await self._store.snapshot()).by_name.get(name)
+        if image is None:
+            raise CrishimError(Kind.ABORTED, f"image {name} was removed while it was pulled", image=name)
+        return image
+
+    @contextlib.asynccontextmanager
+    async def _copying(self) -> AsyncIterator[None]:
+        async with self._sweeping:
+            self._copies += 1
+        try:
+            yield
+        finally:
+            self._copies -= 1
