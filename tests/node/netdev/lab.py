@@ -1,0 +1,258 @@
+"""A throw-away host: a network namespace that plays the node, pods beside it, and bare OCI runtimes inside.
+
+iproute2 is the second opinion: what the tests compare was not read by the code under test.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from crishim.netdev.attach import NetDevices
+from crishim.netdev.plan import Plan
+from crishim.netdev.records import Attachment, Mover, Pod, Request, Source
+from crishim.wire.linux import namespaces
+
+T = TypeVar("T")
+ROOT = Path("/run/crishim-test")
+# crun refuses a hybrid cgroup host that leaves a controller in v2; it need not see v2, and nobody else is affected.
+HIDE_HYBRID = ["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"', "sh"]
+SETTINGS_NOT_OURS = {"mc_forwarding", "stable_secret", "mtu"}
+
+
+class Kit:
+    """One way of moving devices, and the runtime whose container uses them."""
+
+    def __init__(self, name: str, mover: Mover, runtime: Path) -> None:
+        self.name, self.mover, self.runtime = name, mover, runtime
+
+
+def candidates() -> list[Path]:
+    places = os.environ.get("CRISHIM_TEST_BIN", "").split(":") + os.environ.get("PATH", "").split(":")
+    found = [Path(p) / n for p in places if p for n in ("runc", "crun", "youki")]
+    return [p for p in dict.fromkeys(found) if p.is_file() and os.access(p, os.X_OK)]
+
+
+def moves_devices(runtime: Path) -> bool:
+    """Whether `features` says linux.netDevices.enabled."""
+    done = subprocess.run([runtime, "features"], capture_output=True, check=False)
+    with contextlib.suppress(ValueError):
+        return bool(json.loads(done.stdout).get("linux", {}).get("netDevices", {}).get("enabled"))
+    return False
+
+
+def kits() -> list[Kit]:
+    """The OCI runtimes that move devices, and the built-in mover before an old and a new runtime."""
+    found = candidates()
+    able = [p for p in found if moves_devices(p)]
+    old = next((p for p in found if p.name == "crun" and p not in able), None)
+    made = [Kit(f"{p.name}-moves", Mover.RUNTIME, p) for p in {p.name: p for p in reversed(able)}.values()]
+    if old is not None:
+        made.append(Kit("builtin-old-crun", Mover.BUILTIN, old))
+    if able:
+        made.append(Kit(f"builtin-{able[0].name}", Mover.BUILTIN, able[0]))
+    return made
+
+
+class Container:
+    """A container of a bare runtime: busybox that sleeps, in the pod's network namespace."""
+
+    def __init__(self, lab: "Lab", runtime: Path, netns: Path, entries: Any) -> None:
+        self.lab, self.runtime, self.id = lab, runtime, f"crishim-test-{uuid.uuid4().hex[:8]}"
+        self.bundle = lab.directory / self.id
+        (self.bundle / "rootfs/bin").mkdir(parents=True)
+        shutil.copy("/bin/busybox", self.bundle / "rootfs/bin/sh")
+        for name in ("proc", "dev", "sys"):
+            (self.bundle / "rootfs" / name).mkdir()
+        spaces: list[dict[str, str]] = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts")]
+        spec: dict[str, Any] = {
+            "ociVersion": "1.3.0" if entries else "1.0.2",
+            "process": {"args": ["/bin/sh", "sleep", "300"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": []},
+            "root": {"path": "rootfs"},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"namespaces": [*spaces, {"type": "network", "path": str(netns)}], "cgroupsPath": f"/{self.id}"},
+        }
+        spec["process"]["args"] = ["/bin/sh", "-c", "sleep 300"]
+        if entries:
+            spec["linux"]["netDevices"] = entries
+        (self.bundle / "config.json").write_text(json.dumps(spec))
+        lab.containers.append(self)
+
+    def call(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+        argv = ["nsenter", f"--net={self.lab.host}", str(self.runtime), "--root", str(self.lab.directory / "runtime")]
+        if self.runtime.name == "crun":
+            argv = [*HIDE_HYBRID, *argv]
+        with (self.bundle / "log").open("w+b") as log:
+            done = subprocess.run([*argv, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+            log.seek(0)
+            if check and done.returncode:
+                raise RuntimeError(log.read().decode())
+        return done
+
+    def create(self) -> None:
+        self.call("create", "--bundle", str(self.bundle), self.id)
+
+    def start(self) -> None:
+        self.call("start", self.id)
+
+    def kill(self) -> None:
+        """End and delete it, as far as it exists."""
+        self.call("delete", "--force", self.id, check=False)
+        if self in self.lab.containers:
+            self.lab.containers.remove(self)
+        shutil.rmtree(self.bundle, ignore_errors=True)
+
+
+class Lab:
+    """host: the namespace that plays the node. Everything else hangs below `directory`."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.directory = ROOT / uuid.uuid4().hex[:8]
+        self.directory.mkdir(parents=True)
+        self.containers: list[Container] = []
+        self.pins: list[Path] = []
+        self.host = self.namespace("host")
+        self.devices = self.driver()
+
+    def driver(self, **options: Any) -> NetDevices:
+        """A driver as a freshly started daemon has it, on the same journal."""
+        return NetDevices(self.journal, host_netns=self.host, **options)
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / "journal"
+
+    def namespace(self, name: str) -> Path:
+        path = self.directory / f"{name}.net"
+        namespaces.make({"net": path}, lambda: None)
+        self.pins.append(path)
+        self.ip("link set lo up", path)
+        return path
+
+    def pod(self, name: str = "pod-a", *, cni: bool = True) -> Pod:
+        """A pod with an eth0 (a veth whose other end is in the pod too, so that no other namespace is involved)."""
+        path = self.namespace(name)
+        if cni:
+            self.ip("link add eth0 type veth peer name eth0-peer", path)
+            self.ip("link set eth0-peer up", path)
+            self.ip("link set eth0 up", path)
+            self.ip("addr add 10.88.0.2/16 dev eth0", path)
+        return Pod(id=f"{name}-0123456789abcdef", netns=str(path), title=f"default/{name}")
+
+    def container(self, pod: Pod, entries: Any = None) -> Container:
+        return Container(self, self.kit.runtime, Path(pod.netns), entries)
+
+    async def plan(self, pod: Pod, *wishes: tuple[str, str]) -> Plan:
+        return await self.devices.plan([request(*w) for w in wishes], pod, self.kit.mover)
+
+    async def attach(self, pod: Pod, *wishes: tuple[str, str], run: bool = True) -> tuple[Attachment, ...]:
+        """A container with these devices, created and started as the runtime's verbs do it."""
+        async with await self.plan(pod, *wishes) as plan:
+            await plan.begin()
+            if run or self.kit.mover is Mover.RUNTIME:
+                container = self.container(pod, plan.entries)
+                container.create()
+            attached = await plan.verify_and_repair()
+            if run:
+                container.start()
+        return attached
+
+    def ip(self, words: str, netns: Path | str | None = None, *, check: bool = True) -> str:
+        argv = ["nsenter", f"--net={netns or self.host}", "ip", *words.split()]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise RuntimeError(f"ip {words}: {done.stderr}")
+        return done.stdout
+
+    def json(self, words: str, netns: Path | str | None = None) -> Any:
+        return json.loads(self.ip(f"-j -d {words}", netns) or "[]")
+
+    def link(self, name: str, netns: Path | str | None = None) -> dict[str, Any] | None:
+        """A link as iproute2 tells it; None if there is none."""
+        out = self.ip(f"-j -d link show dev {name}", netns, check=False)
+        return json.loads(out)[0] if out.strip() else None
+
+    def names(self, netns: Path | str | None = None) -> set[str]:
+        return {x["ifname"] for x in self.json("link show", netns)}
+
+    def addresses(self, name: str, netns: Path | str | None = None) -> list[dict[str, Any]]:
+        """Addresses but for IPv6's link-local ones, without what changes by itself."""
+        infos = self.json(f"addr show dev {name}", netns)[0]["addr_info"]
+        return [a for a in infos if a and not (a["family"] == "inet6" and a["scope"] == "link")]
+
+    def inside(self, netns: Path | str, work: Callable[[], T]) -> T:
+        return namespaces.inside({"net": netns}, work)
+
+    def settings(self, name: str, netns: Path | str | None = None) -> dict[str, str]:
+        """Every net.ipv4.conf and net.ipv6.conf setting of a link, read from its files."""
+
+        def read() -> dict[str, str]:
+            found = {}
+            for family in ("ipv4", "ipv6"):
+                for file in Path(f"/proc/sys/net/{family}/conf/{name}").glob("*"):
+                    with contextlib.suppress(OSError):
+                        found[f"{family}.{file.name}"] = file.read_text().strip()
+            return {k: v for k, v in found.items() if k.split(".")[1] not in SETTINGS_NOT_OURS}
+
+        return self.inside(netns or self.host, read)
+
+    def picture(self, name: str) -> dict[str, Any]:
+        """All there is to say about a host link and its routes; equal before and after is the point of it all."""
+        link = self.link(name)
+        assert link is not None, f"{name} is not on the host"
+        kept = ("ifname", "ifindex", "mtu", "address", "link_type", "txqlen", "group", "ifalias", "altnames", "linkinfo")
+        addresses = [
+            {k: v for k, v in a.items() if k not in ("tentative", "valid_life_time", "preferred_life_time")}
+            for a in self.addresses(name)
+        ]
+        routes = [r for family in ("-4", "-6") for r in self.json(f"{family} route show table all dev {name}")]
+        shown = [{k: v for k, v in r.items() if k not in ("flags", "cache")} for r in routes if "fe80" not in str(r)]
+        return {
+            **{k: link.get(k) for k in kept},
+            "flags": sorted(set(link["flags"]) & {"UP", "NOARP", "PROMISC", "MULTICAST", "ALLMULTI"}),
+            "addresses": addresses,
+            "routes": sorted(shown, key=str),
+            "settings": self.settings(name),
+        }
+
+    def close(self) -> None:
+        for container in list(self.containers):
+            container.kill()
+        for pin in self.pins:
+            namespaces.unpin(pin)
+        shutil.rmtree(self.directory)
+
+
+def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> Request:
+    return Request(device=device, name=name, source=source)
+
+
+def census() -> dict[str, list[str]]:
+    """What could leak: links of this machine, our mounts, open descriptors, cgroups of our containers."""
+    mine = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(ROOT) in line]
+    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("*/crishim-test-*")]
+    fds = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
+    spaces = [fd for fd in fds if fd.startswith(("net:", "socket:", "/run/crishim-test"))]
+    return {
+        "links": sorted(os.listdir("/sys/class/net")),
+        "mounts": mine,
+        "cgroups": cgroups,
+        "descriptors": sorted(x.split("[")[0] for x in spaces),
+    }
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[None]:
+    before = census()
+    yield
+    assert census() == before
