@@ -42,7 +42,8 @@ POD_TRANSITIONS: dict[PodState, frozenset[PodState]] = {
 CONTAINER_TRANSITIONS: dict[ContainerState, frozenset[ContainerState]] = {
     ContainerState.CREATING: frozenset({ContainerState.CREATED, ContainerState.REMOVING}),
     ContainerState.CREATED: frozenset({ContainerState.STARTING, ContainerState.EXITED, ContainerState.REMOVING}),
-    ContainerState.STARTING: frozenset({ContainerState.RUNNING, ContainerState.EXITED}),
+    # back to CREATED: recovery found that the runtime had not been asked yet
+    ContainerState.STARTING: frozenset({ContainerState.RUNNING, ContainerState.EXITED, ContainerState.CREATED}),
     ContainerState.RUNNING: frozenset({ContainerState.EXITED}),
     ContainerState.EXITED: frozenset({ContainerState.REMOVING}),
     ContainerState.REMOVING: frozenset(),

@@ -1,4 +1,4 @@
-"""The RPCs of crishim's own service: network devices of running pods, for `crishim netdev`."""
+"""The RPCs of crishim's own service: network devices of running pods, and images from archives."""
 
 from collections.abc import Iterable
 
@@ -7,6 +7,7 @@ import msgspec
 from crishim.cri.pods import visible
 from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
+from crishim.images.transport import Transport
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
 from crishim.netdev.attach import NetDevices
@@ -14,10 +15,11 @@ from crishim.netdev.records import Attachment, Request, Source
 from crishim.pb import admin_pb2 as admin
 from crishim.state.locks import Locks
 from crishim.state.store import Store
+from crishim.verbs.import_image import import_image
 from crishim.verbs.stop_pod import device_pod
 
 
-def functions(*, devices: NetDevices, pods: Store[PodRecord], locks: Locks) -> Functions:
+def functions(*, devices: NetDevices, pods: Store[PodRecord], locks: Locks, transport: Transport) -> Functions:
     def ready(id: str) -> PodRecord:
         pod = visible(pods, id)
         if pod.state is not PodState.READY:
@@ -41,7 +43,18 @@ def functions(*, devices: NetDevices, pods: Store[PodRecord], locks: Locks) -> F
             attachment = await devices.detach(device_pod(ready(pod.id)), request.device)
         return admin.DetachNetDeviceResponse(device=describe(attachment))
 
-    return {"ListNetDevices": list_all, "AttachNetDevice": attach, "DetachNetDevice": detach}
+    async def import_images(request: admin.ImportImagesRequest) -> admin.ImportImagesResponse:
+        found = await import_image(request.path, request.name, transport=transport)
+        return admin.ImportImagesResponse(
+            images=[admin.ImportImagesResponse.Image(id=i.id, repo_tags=i.repo_tags) for i in found]
+        )
+
+    return {
+        "ListNetDevices": list_all,
+        "AttachNetDevice": attach,
+        "DetachNetDevice": detach,
+        "ImportImages": import_images,
+    }
 
 
 def describe(attachment: Attachment) -> admin.NetDevice:

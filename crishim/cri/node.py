@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import crishim
+from crishim.cni.network import PodNetworks
 from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
@@ -16,13 +17,12 @@ KUBELET_VERSION = "0.1.0"  # of the runtime API as the kubelet counts it; consta
 
 def functions(
     *,
-    network_ready: Callable[[], Awaitable[str]],
-    set_pod_cidr: Callable[[str], None],
+    networks: PodNetworks,
     handlers: Callable[[], Awaitable[list[cri.RuntimeHandler]]],
     systemd_cgroups: bool,
     info: Callable[[], Awaitable[Mapping[str, Any]]],
 ) -> Functions:
-    """network_ready: "" or the reason why not. handlers: as Status lists them. info: of a verbose Status."""
+    """handlers: as Status lists them. info: of a verbose Status."""
 
     async def version(request: cri.VersionRequest) -> cri.VersionResponse:
         return cri.VersionResponse(
@@ -33,7 +33,7 @@ def functions(
         )
 
     async def status(request: cri.StatusRequest) -> cri.StatusResponse:
-        reason = await network_ready()
+        reason = await networks.ready()
         response = cri.StatusResponse(
             status=cri.RuntimeStatus(
                 conditions=[
@@ -62,7 +62,7 @@ def functions(
     async def update(request: cri.UpdateRuntimeConfigRequest) -> cri.UpdateRuntimeConfigResponse:
         cidr = request.runtime_config.network_config.pod_cidr
         if cidr:
-            set_pod_cidr(check_cidrs(cidr))
+            networks.pod_cidr = check_cidrs(cidr)
         return cri.UpdateRuntimeConfigResponse()
 
     return {

@@ -21,11 +21,14 @@ from crishim.wire.linux import namespaces, processes, programs
 class Inits:
     """Starts and ends the inits of pods."""
 
-    def __init__(self, program: str, template: bytes, run_dir: Path) -> None:
-        """program: absolute path of catatonit. template: the OCI configuration (bundles/init.json)."""
+    def __init__(self, program: str, template: bytes, state_dir: Path) -> None:
+        """program: absolute path of catatonit. template: the OCI configuration (bundles/init.json).
+
+        state_dir: on a file system that is not mounted noexec, as /run often is.
+        """
         self._program = program
         self._template = template
-        self._rootfs = run_dir / "init"
+        self._rootfs = state_dir / "init"
 
     async def start(self, pod: PodRecord, directory: Path, runtime: Runtime) -> ProcessRef:
         """Start the init of a pod and pin its PID namespace to pod.namespaces.pid. directory: the pod's."""

@@ -1,6 +1,7 @@
 """The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crishim.cdi.edits import Edits, Registry, names
@@ -8,7 +9,8 @@ from crishim.engine.runtime import Runtime, moves_devices
 from crishim.errors import CrishimError, Kind
 from crishim.model import PodRecord
 from crishim.netdev.annotation import requests as annotated
-from crishim.netdev.attach import NetDevices, Plan
+from crishim.netdev.attach import NetDevices
+from crishim.netdev.plan import Plan
 from crishim.netdev.records import Mover, Request, Source
 from crishim.pb import cri_pb2 as cri
 from crishim.verbs.stop_pod import device_pod
@@ -25,7 +27,7 @@ class Wanted:
 class Devices:
     """Collects requests and plans the moves."""
 
-    def __init__(self, cdi: Registry, netdevices: NetDevices, movers: dict[str, str]) -> None:
+    def __init__(self, cdi: Registry, netdevices: NetDevices, movers: Mapping[str, str]) -> None:
         """movers: auto, runtime or builtin by handler name (runtimes.handlers.NAME.netdevices)."""
         self._cdi = cdi
         self._netdevices = netdevices

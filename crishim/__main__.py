@@ -1,0 +1,106 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import crishim
+from crishim.config import DEFAULT_PATH, Config, ConfigError, load, render_default
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 for a failure, 2 for wrong arguments or configuration."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ConfigError as error:
+        print(f"crishim: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except BrokenPipeError:
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="crishim", description="A CRI runtime shim.")
+    parser.add_argument("--version", action="version", version=crishim.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, help: str, parent: object = commands) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = parent.add_parser(name, help=help, description=help)  # type: ignore[attr-defined]
+        sub.set_defaults(run=run)
+        sub.add_argument("--config", type=Path, metavar="FILE", help=f"settings, default {DEFAULT_PATH}")
+        return sub
+
+    command("serve", _serve, "run the daemon")
+    command("doctor", _doctor, "check this host and print a fix for what is missing")
+    config = parser_group(commands, "config", "settings")
+    command("default", _config_default, "print the default settings with comments", config)
+    command("check", _config_check, "read the settings and say whether they can be used", config)
+    images = parser_group(commands, "images", "the image store")
+    load_images = command("import", _images_import, "load images from an OCI or docker archive", images)
+    load_images.add_argument("file", type=Path, metavar="FILE")
+    load_images.add_argument("--name", help="name to give the image, if the archive holds none")
+    netdev = parser_group(commands, "netdev", "network devices of pods (the daemon must be running)")
+    listed = command("list", _netdev("list"), "list them", netdev)
+    listed.add_argument("--pod", default="", help="only of this pod sandbox")
+    show = command("show", _netdev("show"), "everything known of one", netdev)
+    show.add_argument("device", metavar="NAME")
+    attach = command("attach", _netdev("attach"), "give a host device to a running pod", netdev)
+    attach.add_argument("pod", metavar="POD")
+    attach.add_argument("device", metavar="DEVICE")
+    attach.add_argument("--name", default="", help="name in the pod")
+    detach = command("detach", _netdev("detach"), "bring a device of a running pod back", netdev)
+    detach.add_argument("pod", metavar="POD")
+    detach.add_argument("device", metavar="DEVICE")
+    return parser
+
+
+def parser_group(commands: object, name: str, help: str) -> object:
+    """A command that only holds others."""
+    group = commands.add_parser(name, help=help)  # type: ignore[attr-defined]
+    return group.add_subparsers(required=True, metavar="COMMAND")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from crishim.serve import serve
+
+    return serve(load(arguments.config))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from crishim.doctor import print_report
+
+    return print_report(load(arguments.config))
+
+
+def _config_default(_: argparse.Namespace) -> int:
+    sys.stdout.write(render_default())
+    return 0
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    from crishim.config import check_paths
+
+    config: Config = load(arguments.config)
+    check_paths(config)
+    return 0
+
+
+def _images_import(arguments: argparse.Namespace) -> int:
+    from crishim.commands import import_images
+
+    return import_images(load(arguments.config), arguments.file, arguments.name)
+
+
+def _netdev(action: str) -> object:
+    def run(arguments: argparse.Namespace) -> int:
+        from crishim.commands import netdev
+
+        return netdev(load(arguments.config), action, arguments)
+
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())

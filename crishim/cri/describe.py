@@ -1,0 +1,75 @@
+"""What verbose Status RPCs tell beyond the status: JSON for people and for tools such as `crictl inspect`."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.config import Config
+from crishim.cri.admin import all_facts
+from crishim.engine.handlers import Handlers
+from crishim.engine.runtime import Runtime
+from crishim.model import ContainerRecord, PodRecord
+from crishim.netdev.attach import NetDevices
+from crishim.pb import cri_pb2 as cri
+
+
+class Describer:
+    """Answers for verbose requests."""
+
+    def __init__(self, config: Config, devices: NetDevices, bundle: Callable[[str], Path]) -> None:
+        self._config = config
+        self._devices = devices
+        self._bundle = bundle
+
+    async def pod(self, pod: PodRecord) -> dict[str, Any]:
+        """State, namespaces, CNI result and the network devices attached beside eth0."""
+        info: dict[str, Any] = {
+            "state": str(pod.state),
+            "pid": pod.init.pid if pod.init else 0,
+            "namespaces": msgspec.to_builtins(pod.namespaces),
+            "cgroupParent": pod.cgroup_parent,
+            "netDevices": all_facts(self._devices.attachments(pod.id)),
+        }
+        if pod.network is not None:
+            info["cniNetwork"] = pod.network.name
+            info["cniResult"] = msgspec.json.decode(pod.network.result or b"null")
+        return info
+
+    async def container(self, container: ContainerRecord) -> dict[str, Any]:
+        """State, processes, and the OCI runtime spec while there is one."""
+        info: dict[str, Any] = {
+            "state": str(container.state),
+            "sandboxID": container.pod_id,
+            "pid": container.process.pid if container.process else 0,
+            "monitorPid": container.monitor.pid if container.monitor else 0,
+            "runtimeHandler": container.handler,
+            "cgroup": container.cgroup,
+        }
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            path = self._bundle(container.id) / "config.json"
+            info["runtimeSpec"] = msgspec.json.decode(await asyncio.to_thread(path.read_bytes))
+        return info
+
+    async def node(self) -> dict[str, Any]:
+        """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
+        return {"stateDir": self._config.state_dir, "settings": msgspec.to_builtins(self._config)}
+
+
+async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:
+    """The handlers as Status lists them: every one by name, and the default one as "" too."""
+    described = [("", handlers.get(""))] + [(runtime.name, runtime) for runtime in handlers]
+    return [cri.RuntimeHandler(name=name, features=await _features(runtime)) for name, runtime in described]
+
+
+async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
+    features = await runtime.features()
+    options = features.get("mountOptions") or []
+    namespaces = (features.get("linux") or {}).get("namespaces") or []
+    # crun before 1.9 has no `features`, and does join user namespaces; recursive read-only it cannot promise.
+    return cri.RuntimeHandlerFeatures(
+        recursive_read_only_mounts="rro" in options, user_namespaces=not features or "user" in namespaces
+    )

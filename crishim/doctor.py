@@ -1,0 +1,159 @@
+"""`crishim doctor`: is this host fit? A flat list of independent checks, each with a fix for when it fails."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crishim.config import Config, find_program
+from crishim.errors import CrishimError
+from crishim.wire.linux import cgroups, mounts, programs
+
+NEEDED_CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12, "CAP_MKNOD": 27, "CAP_SYS_CHROOT": 18}
+CAP_SYS_RESOURCE = 24
+OK, WARN, FAIL = "ok", "warn", "FAIL"
+
+
+@dataclass(frozen=True)
+class Row:
+    subject: str
+    status: str  # OK, WARN (works, with something missing) or FAIL
+    found: str
+    fix: str = ""
+
+
+Check = Callable[[Config], Awaitable[list[Row]]]
+
+
+async def root(config: Config) -> list[Row]:
+    if os.geteuid() != 0:
+        return [Row("root", FAIL, f"uid {os.geteuid()}", "run as root")]
+    held = _capabilities()
+    missing = [name for name, bit in NEEDED_CAPABILITIES.items() if not held >> bit & 1]
+    if missing:
+        return [Row("capabilities", FAIL, "missing " + ", ".join(missing), "give the service these capabilities")]
+    if not held >> CAP_SYS_RESOURCE & 1:
+        found = "CAP_SYS_RESOURCE is missing: negative oom_score_adj and raised rlimits are clamped"
+        return [Row("capabilities", WARN, found, "give the service CAP_SYS_RESOURCE")]
+    return [Row("capabilities", OK, "root with all that is needed")]
+
+
+async def cgroup(config: Config) -> list[Row]:
+    points = mounts.table()
+    if cgroups.version(points) == 2:
+        return [Row("cgroups", OK, "v2")]
+    found = cgroups.hierarchies(points)
+    if not set(found) - {"unified"}:
+        return [Row("cgroups", FAIL, "none mounted below /sys/fs/cgroup", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")]
+    rows = [Row("cgroups", WARN, "v1: " + ", ".join(sorted(found)), "v2 is what new kernels and kubelets want")]
+    left = _controllers_left_in_v2(found)
+    if left:
+        fix = "; ".join(
+            f"mkdir -p {cgroups.ROOT}/{c} && mount -t cgroup -o {c} cgroup {cgroups.ROOT}/{c}" for c in left
+        )
+        text = f"v1 hybrid, but {', '.join(left)} is left in v2: crun newer than 1.20 refuses this"
+        rows.append(Row("cgroup hybrid", WARN, text, fix))
+    return rows
+
+
+def _controllers_left_in_v2(found: dict[str, Path]) -> list[str]:
+    try:
+        return (found["unified"] / "cgroup.controllers").read_text().split()
+    except (KeyError, OSError):
+        return []
+
+
+async def overlay(config: Config) -> list[Row]:
+    if "overlay" in Path("/proc/filesystems").read_text():
+        return [Row("overlay", OK, "in the kernel")]
+    return [Row("overlay", FAIL, "the kernel has no overlayfs", "modprobe overlay")]
+
+
+async def tools(config: Config) -> list[Row]:
+    rows = []
+    for name, package in (
+        (config.runtimes.conmon, "conmon"),
+        (config.images.skopeo, "skopeo"),
+        (config.pods.init, "catatonit"),
+        ("unshare", "util-linux"),
+    ):
+        path = find_program(name)
+        rows.append(Row(package, OK, path) if path else Row(package, FAIL, f"no {name}", f"apt-get install {package}"))
+    return rows
+
+
+async def runtimes(config: Config) -> list[Row]:
+    from crishim.engine.runtime import decode_features, moves_devices
+
+    rows = []
+    for name, handler in config.runtimes.handlers.items():
+        subject = f"runtime {name}" + (" (default)" if name == config.runtimes.default else "")
+        path = find_program(handler.path)
+        if path is None:
+            status = FAIL if name == config.runtimes.default else WARN
+            rows.append(Row(subject, status, f"no {handler.path}", f"install it, or drop runtimes.handlers.{name}"))
+            continue
+        try:
+            done = await programs.run([path, "--version"], timeout=10)
+            features = await programs.run([path, "features"], timeout=10, check=False)
+        except CrishimError as error:
+            rows.append(Row(subject, FAIL, error.message, f"reinstall {handler.path}"))
+            continue
+        first = (done.stdout.decode(errors="replace").splitlines() or ["?"])[0]
+        can = features.returncode == 0 and moves_devices(decode_features(features.stdout))
+        mover = "moves network devices itself" if can else "network devices are moved by crishim"
+        rows.append(Row(subject, OK, f"{path}: {first}; {mover}"))
+    return rows
+
+
+async def network(config: Config) -> list[Row]:
+    from crishim.cni.chain import Plugins
+    from crishim.cni.directory import ConfigDirectory
+
+    directory = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
+    plugins = Plugins(config.network.plugin_dirs, config.network.timeout)
+    try:
+        current = directory.current()
+        for kind in current.types:
+            plugins.find(kind)
+    except CrishimError as error:
+        fix = (
+            f"put a network list into {config.network.config_dir}; plugins: apt-get install containernetworking-plugins"
+        )
+        return [Row("CNI", FAIL, error.message, fix)]
+    return [Row("CNI", OK, f"network {current.name}: {', '.join(current.types)}")]
+
+
+CHECKS: tuple[Check, ...] = (root, cgroup, overlay, tools, runtimes, network)
+
+
+async def examine(config: Config) -> list[Row]:
+    """Run every check; one that breaks is a row of its own."""
+    rows = []
+    for check in CHECKS:
+        try:
+            rows += await check(config)
+        except (OSError, ValueError) as error:
+            rows.append(Row(check.__name__, FAIL, str(error)))
+    return rows
+
+
+def print_report(config: Config) -> int:
+    """Print the table; 1 if a row fails."""
+    rows = asyncio.run(examine(config))
+    width = max(len(r.subject) for r in rows)
+    for row in rows:
+        sys.stdout.write(f"{row.status:4}  {row.subject:{width}}  {row.found}\n")
+        if row.fix and row.status != OK:
+            sys.stdout.write(f"{'':4}  {'':{width}}  fix: {row.fix}\n")
+    return 1 if any(r.status == FAIL for r in rows) else 0
+
+
+def _capabilities() -> int:
+    """Effective capabilities as a bit set (proc_pid_status(5))."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0

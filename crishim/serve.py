@@ -1,0 +1,100 @@
+"""The daemon's life: one per state directory, sockets open before recovery, ready after it, drained at SIGTERM.
+
+Containers do not notice any of it: conmon holds them.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from crishim.config import Config, ConfigError, check_paths
+
+# gRPC's fork handlers are not wanted: no child of this process ever runs Python (set before grpc is imported).
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+log = logging.getLogger("crishim")
+
+
+def serve(config: Config) -> int:
+    """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used."""
+    from crishim.cri.logs import set_up
+
+    check_paths(config)
+    set_up(config.log.level, config.log.format)
+    with only_daemon(Path(config.state_dir), Path(config.run_dir)):
+        if sys.version_info < (3, 12):  # later versions have pidfds by default
+            asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        asyncio.run(_daemon(config))
+    return 0
+
+
+@contextlib.contextmanager
+def only_daemon(*directories: Path) -> Iterator[None]:
+    """Hold a lock on each directory. ConfigError if another daemon works there; the kernel frees them at our end."""
+    with contextlib.ExitStack() as stack:
+        for directory in directories:
+            file = stack.enter_context((directory / "lock").open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(f"another crishim daemon works in {directory}") from None
+        yield
+
+
+async def _daemon(config: Config) -> None:
+    from crishim.wiring import build
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    daemon = await build(config)
+    listen(daemon.server, Path(config.socket))
+    await daemon.streams.start(config.stream.address, config.stream.port)
+    await daemon.server.start()
+    Path(config.socket).chmod(0o660)
+    await daemon.recover()
+    daemon.gate.open = True
+    gc.collect()
+    gc.freeze()  # what is alive now stays: no collection needs to walk it again
+    notify("READY=1")
+    log.info("serving", extra={"socket": config.socket, "streams": daemon.streams.url, "pid": os.getpid()})
+    await stop.wait()
+    notify("STOPPING=1")
+    log.info("draining")
+    await daemon.server.stop(config.drain_timeout)
+    await daemon.streams.stop()
+    left = await daemon.owned.drain(config.drain_timeout)
+    if left:
+        log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})
+    Path(config.socket).unlink(missing_ok=True)
+    log.info("stopped; containers keep running")
+
+
+def listen(server: object, path: Path) -> None:
+    """Bind the CRI socket, mode 0660 from its first moment. The lock is ours, so an old socket file is nobody's."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o117)
+    try:
+        server.add_insecure_port(f"unix:{path}")  # type: ignore[attr-defined]
+    finally:
+        os.umask(before)
+
+
+def notify(state: str) -> None:
+    """Tell the service manager (sd_notify(3)); nothing without one."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

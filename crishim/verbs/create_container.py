@@ -1,0 +1,94 @@
+"""CreateContainer: root file system, devices, config.json, and the runtime's create under conmon.
+
+    admission (the pod is ready, the name is free) -> record CREATING -> root file system and image volumes mounted
+    -> network devices planned, and moved by us or by the runtime -> config.json -> conmon + runtime create
+    -> network devices verified and repaired -> record CREATED, its end watched
+
+The container's process exists when this returns and waits for StartContainer.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.validate import check_container
+from crishim.state.store import Store
+from crishim.verbs.admission import Admission
+from crishim.verbs.devices import Devices
+from crishim.verbs.exits import Exits
+from crishim.verbs.filesystems import Filesystems
+from crishim.verbs.launch import Launcher
+from crishim.verbs.timeline import span
+from crishim.verbs.undo import Undo
+
+T = TypeVar("T")
+
+
+async def create_container(
+    request: cri.CreateContainerRequest,
+    *,
+    admission: Admission,
+    filesystems: Filesystems,
+    devices: Devices,
+    launcher: Launcher,
+    containers: Store[ContainerRecord],
+    exits: Exits,
+) -> str:
+    """Make a container and return its id; it is CREATED then.
+
+    Raises INVALID, NOT_FOUND (pod, image, device), PRECONDITION (pod not ready, a device that cannot be given), EXISTS
+    (name and attempt in use). After a failure nothing is left, and network devices are back on the host.
+    """
+    config = request.config
+    async with filesystems.using(config) as image, admission.admit(request) as (pod, container):
+        if container.state is ContainerState.CREATED:  # the answer to an identical request got lost
+            return container.id
+        check_container(config, pod.parse_config())
+        wanted = await devices.wanted(pod, config)
+        container = replace(container, image_id=image.id, image_ref=image.id)
+        undo = Undo()
+        try:
+            async with undo:
+                await containers.add(container)
+                undo.push("the root file system", _bound(filesystems.delete, container.id))
+                with span("root file system"):
+                    prepared = await filesystems.prepare(pod, container, image)
+                undo.push("the runtime's container", _bound(launcher.discard, container))
+                runtime = launcher.runtime(container)
+                async with await devices.plan(pod, wanted, runtime) as plan:
+                    with span("network devices"):
+                        await plan.begin()
+                    with span("config.json"):
+                        built = await launcher.write_bundle(pod, container, image, prepared, wanted.edits, plan.entries)
+                    with span("runtime create"):
+                        launched = await launcher.create(container)
+                    with span("network devices verified"):
+                        await plan.verify_and_repair()
+                await containers.update(
+                    container.id,
+                    lambda c: replace(
+                        c,
+                        state=ContainerState.CREATED,
+                        user=built.user,
+                        mounts=tuple(m.record() for m in prepared.mounts),
+                        resources=config.linux.resources.SerializeToString(deterministic=True),
+                        stop_signal=launcher.stop_signal(config, image),
+                        cgroup=launcher.cgroup(pod, container.id),
+                        process=launched.process,
+                        monitor=launched.monitor,
+                    ),
+                )
+        except BaseException:
+            if not undo.failed:
+                await containers.remove(container.id)
+            raise
+        exits.watch(containers.find(container.id))
+    return container.id
+
+
+def _bound(step: Callable[[T], Awaitable[object]], argument: T) -> Callable[[], Awaitable[object]]:
+    return lambda: step(argument)

@@ -1,0 +1,152 @@
+"""What a container sees as its file system: the image's layers with a writable one on top, image volumes, mounts.
+
+STATE_DIR/writable/ID         upper and work directory
+RUN_DIR/roots/ID/rootfs       the mounted root
+RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crishim.engine.handlers import Handlers
+from crishim.engine.sandbox import user_mappings
+from crishim.errors import CrishimError, Kind
+from crishim.ids import is_id
+from crishim.images.rootfs import IdMap, RootFilesystems
+from crishim.images.store import ImageStore
+from crishim.images.uses import Uses
+from crishim.model import ContainerRecord, ImageRecord, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.mounts import ImageVolume, Prepared, resolve
+
+
+@dataclass(frozen=True)
+class PreparedRoot:
+    """Everything mounted for a container, before its config.json is written."""
+
+    rootfs: str
+    mounts: tuple[Prepared, ...]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where containers' file systems lie."""
+
+    writable: Path
+    roots: Path
+
+    def root(self, container_id: str) -> Path:
+        return self.roots / container_id / "rootfs"
+
+
+class Filesystems:
+    """Mounts for containers."""
+
+    def __init__(
+        self,
+        images: ImageStore,
+        uses: Uses,
+        roots: RootFilesystems,
+        places: Places,
+        handlers: Handlers,
+        *,
+        create_missing: bool,
+    ) -> None:
+        """create_missing: make host paths that do not exist (runtimes.missing_host_path)."""
+        self._images = images
+        self._uses = uses
+        self._roots = roots
+        self._places = places
+        self._handlers = handlers
+        self._create_missing = create_missing
+
+    @contextlib.asynccontextmanager
+    async def using(self, config: cri.ContainerConfig) -> AsyncIterator[ImageRecord]:
+        """The image a container is made from; it and those of image volumes are not removed meanwhile.
+
+        NOT_FOUND names the image that is not there; INVALID if none is asked for.
+        """
+        name = config.image.image
+        if not name:
+            raise CrishimError(Kind.INVALID, "the container's configuration names no image")
+        image = await self._images.find(name)
+        if image is None:
+            raise CrishimError(Kind.NOT_FOUND, f"image {name!r} is not in the store: pull it first", image=name)
+        with contextlib.ExitStack() as holds:
+            holds.enter_context(self._uses.hold(image.id))
+            for volume_name in (m.image.image for m in config.mounts if m.image.image):
+                volume = await self._images.find(volume_name)
+                if volume is not None:
+                    holds.enter_context(self._uses.hold(volume.id))
+            yield image
+
+    async def prepare(self, pod: PodRecord, container: ContainerRecord, image: ImageRecord) -> PreparedRoot:
+        """Mount the root file system and the image volumes, and resolve the mounts; after a failure call delete()."""
+        config = container.parse_config()
+        uids, gids = user_mappings(pod.parse_config())
+        idmap = IdMap(uids, gids, pod.namespaces.user) if pod.namespaces.user else None
+        writable = self._places.writable / container.id
+        rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
+        volumes = await self._volumes(container.id, config, idmap)
+        features = await self._handlers.get(container.handler).features()
+        return PreparedRoot(str(rootfs), await asyncio.to_thread(self._resolve, config, volumes, features))
+
+    def _resolve(
+        self, config: cri.ContainerConfig, volumes: Mapping[str, ImageVolume], features: Mapping[str, Any]
+    ) -> tuple[Prepared, ...]:
+        return resolve(list(config.mounts), volumes, create_missing=self._create_missing, features=features or None)
+
+    async def _volumes(
+        self, container_id: str, config: cri.ContainerConfig, idmap: IdMap | None
+    ) -> dict[str, ImageVolume]:
+        """Mount the images of image volumes. The kubelet knows their failure by a prefix and the code UNKNOWN."""
+        volumes = {}
+        for number, mount in enumerate(config.mounts):
+            name = mount.image.image
+            if not name:
+                continue
+            try:
+                image = await self._images.find(name)
+                if image is None:
+                    raise CrishimError(Kind.NOT_FOUND, f"image {name!r} is not in the store")
+                target = self._places.roots / container_id / f"volume-{number}"
+                directory = await self._roots.mount_readonly(image, target, idmap=idmap)
+            except CrishimError as error:
+                raise CrishimError(Kind.UNKNOWN, f"ImageVolumeMountFailed: {error.message}", image=name) from error
+            reference = image.repo_digests[0] if image.repo_digests else image.id
+            volumes[mount.container_path] = ImageVolume(
+                directory=str(directory), image_id=image.id, image_ref=reference
+            )
+        return volumes
+
+    async def release(self, container: ContainerRecord) -> None:
+        """Unmount what an ended container had mounted; its writable layer stays."""
+        directory = self._places.roots / container.id
+        for target in await asyncio.to_thread(lambda: sorted(directory.glob("*"))):
+            await self._roots.unmount(target)
+
+    async def delete(self, container_id: str) -> None:
+        """Unmount, and delete the writable layer; fine if all of it is gone."""
+        directory = self._places.roots / container_id
+        for target in await asyncio.to_thread(lambda: sorted(directory.glob("*"))):
+            await self._roots.unmount(target)
+        await self._roots.remove(self._places.writable / container_id, self._places.root(container_id))
+        await asyncio.to_thread(_remove_empty, directory)
+
+    async def sweep(self, keep: set[str]) -> None:
+        """Delete what belongs to containers that are not in keep."""
+        for id in await asyncio.to_thread(self._known) - keep:
+            await self.delete(id)
+
+    def _known(self) -> set[str]:
+        found = (d for d in (self._places.writable, self._places.roots) if d.exists())
+        return {p.name for d in found for p in d.iterdir() if is_id(p.name)}
+
+
+def _remove_empty(directory: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        directory.rmdir()

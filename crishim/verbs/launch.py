@@ -1,0 +1,170 @@
+"""From a container's configuration to a waiting process: bundle directory, config.json, conmon and runtime create."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.cdi.edits import Edits, apply
+from crishim.engine import conmon
+from crishim.engine.handlers import Handlers
+from crishim.engine.runtime import Runtime
+from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord, ImageRecord, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.build import Built, Host, Inputs, build
+from crishim.state.store import Store
+from crishim.verbs.filesystems import PreparedRoot
+from crishim.verbs.remove_container import discard
+from crishim.wire import signals
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    conmon: str  # absolute path
+    systemd_cgroups: bool
+    pids_limit: int  # 0: none
+
+
+class Launcher:
+    """Writes bundles and has them created."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        handlers: Handlers,
+        sandboxes: Sandboxes,
+        containers: Store[ContainerRecord],
+        host: Host,
+        settings: LaunchSettings,
+    ) -> None:
+        self._root = run_dir / "containers"
+        self._handlers = handlers
+        self._sandboxes = sandboxes
+        self._containers = containers
+        self._host = host
+        self._settings = settings
+
+    def bundle(self, container_id: str) -> Path:
+        return self._root / container_id
+
+    def runtime(self, container: ContainerRecord) -> Runtime:
+        return self._handlers.get(container.handler)
+
+    def cgroup(self, pod: PodRecord, container_id: str) -> str:
+        """The container's cgroup below the root of each hierarchy."""
+        if self._settings.systemd_cgroups:
+            return f"{_expand_slice(pod.cgroup_parent)}/crishim-{container_id}.scope"
+        return f"{pod.cgroup_parent}/{container_id}"
+
+    async def write_bundle(
+        self,
+        pod: PodRecord,
+        container: ContainerRecord,
+        image: ImageRecord,
+        prepared: PreparedRoot,
+        edits: Edits,
+        net_devices: Mapping[str, Mapping[str, str]],
+    ) -> Built:
+        """Build the spec and write it to the bundle directory; errors as the spec's editors raise them."""
+        runtime = self.runtime(container)
+        inputs = self._inputs(pod, container, image, prepared, await runtime.features())
+
+        def write() -> Built:
+            built = build(inputs)
+            apply(built.spec, edits)
+            if net_devices:
+                built.spec["linux"]["netDevices"] = dict(net_devices)
+            bundle = self.bundle(container.id)
+            bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (bundle / "config.json").write_bytes(built.encode())
+            if container.log_path:
+                os.makedirs(Path(container.log_path).parent, mode=0o755, exist_ok=True)  # noqa: PTH103
+            return built
+
+        return await asyncio.to_thread(write)
+
+    def _inputs(
+        self,
+        pod: PodRecord,
+        container: ContainerRecord,
+        image: ImageRecord,
+        prepared: PreparedRoot,
+        features: Mapping[str, Any],
+    ) -> Inputs:
+        files = self._sandboxes.files(pod)
+        config = container.parse_config()
+        pod_config = pod.parse_config()
+        systemd = self._settings.systemd_cgroups
+        path = f"{pod.cgroup_parent}:crishim:{container.id}" if systemd else self.cgroup(pod, container.id)
+        return Inputs(
+            container_id=container.id,
+            config=config,
+            pod=pod_config,
+            record=pod,
+            image=msgspec.json.decode(image.config),
+            rootfs=prepared.rootfs,
+            cgroups_path=path,
+            host=self._host,
+            features=features or None,
+            target_pid=self._target_pid(pod, config),
+            mounts=prepared.mounts,
+            hostname=pod_config.hostname,
+            hostname_path=files.hostname,
+            hosts_path=files.hosts,
+            resolv_conf_path=files.resolv_conf,
+            shm_path=files.shm,
+            pids_limit=self._settings.pids_limit,
+        )
+
+    def _target_pid(self, pod: PodRecord, config: cri.ContainerConfig) -> int:
+        """A process of the container whose PID namespace is to be joined. PRECONDITION if it does not run."""
+        options = config.linux.security_context.namespace_options
+        if options.pid != cri.TARGET:
+            return 0
+        target = self._containers.find(options.target_id)
+        if target.pod_id != pod.id or target.state is not ContainerState.RUNNING or target.process is None:
+            raise CrishimError(
+                Kind.PRECONDITION, f"target container {options.target_id[:13]!r} does not run in this pod"
+            )
+        return target.process.pid
+
+    async def create(self, container: ContainerRecord) -> conmon.Launched:
+        """Have conmon create the container of a written bundle."""
+        config = container.parse_config()
+        launch = conmon.Launch(
+            container_id=container.id,
+            bundle=self.bundle(container.id),
+            log_path=container.log_path,
+            tty=config.tty,
+            stdin=config.stdin,
+            stdin_once=config.stdin_once,
+        )
+        return await conmon.create(self._settings.conmon, self.runtime(container), launch)
+
+    async def discard(self, container: ContainerRecord) -> None:
+        """Undo create() and write_bundle(), however far they got."""
+
+        async def nothing(_: str) -> None:
+            return
+
+        await discard(container, self._handlers, self.bundle(container.id), nothing)
+
+    def stop_signal(self, config: cri.ContainerConfig, image: ImageRecord) -> int:
+        """The number of the signal StopContainer sends: the container's, else the image's, else SIGTERM."""
+        if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
+            return signals.from_cri(config.stop_signal)
+        name = (msgspec.json.decode(image.config).get("config") or {}).get("StopSignal") or "SIGTERM"
+        return signals.parse(str(name))
+
+
+def _expand_slice(name: str) -> str:
+    """systemd nests slices by the dashes in their names: a-b.slice is a.slice/a-b.slice (systemd.slice(5))."""
+    parts = name.strip("/").removesuffix(".slice").split("-")
+    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))
