@@ -22,6 +22,9 @@ from crishim.model import ImageRecord
 from crishim.wire.reference import Reference
 
 REMOVE_TIMEOUT = 120.0  # seconds; a large image on a slow disk takes ten
+# containers/storage has no lock between a pull that found a layer and the removal of that layer's last image. The pull
+# then fails and has to be repeated; each repetition can only lose to yet another removal.
+TRIES = 8
 
 log = logging.getLogger("crishim.images")
 
@@ -62,7 +65,7 @@ class Transport:
         what = f"image {name} cannot be pulled"
         target = self._skopeo.place.reference(name)
         async with self._copying():
-            for last in (False, True):
+            for tries_left in reversed(range(TRIES)):
                 try:
                     await self._skopeo.copy(
                         f"docker://{name}",
@@ -74,7 +77,7 @@ class Transport:
                     )
                     break
                 except CrishimError as error:
-                    if last or not lost_a_layer(error):
+                    if not tries_left or not lost_a_layer(error):
                         error.facts["image"] = name
                         raise
         return await self._stored(name)
