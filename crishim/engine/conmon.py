@@ -111,7 +111,7 @@ def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, Process
         report = msgspec.json.decode(line or b"{}")
     except msgspec.DecodeError:
         report = {}
-    pid = report.get("pid", -1)
+    pid = report.get("data", -1)  # "pid" before API version 1
     if pid <= 0:
         said = programs.complaint(str(report.get("message") or "").encode()) or "the runtime said nothing"
         raise CrishimError(

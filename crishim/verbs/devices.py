@@ -35,7 +35,8 @@ class Devices:
 
     async def wanted(self, pod: PodRecord, config: cri.ContainerConfig) -> Wanted:
         """Resolve CDI names and read the annotations. NOT_FOUND: a CDI name no file defines; INVALID: bad JSON."""
-        asked = names([d.name for d in config.CDI_devices], dict(config.annotations))
+        fields, marked = [d.name for d in config.CDI_devices], dict(config.annotations)
+        asked = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
         edits = await asyncio.to_thread(self._cdi.resolve, asked) if asked else Edits()
         from_cdi = [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
         pod_annotations = dict(pod.parse_config().annotations)

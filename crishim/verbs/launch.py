@@ -78,7 +78,8 @@ class Launcher:
 
         def write() -> Built:
             built = build(inputs)
-            apply(built.spec, edits)
+            if edits != Edits():
+                apply(built.spec, edits)
             if net_devices:
                 built.spec["linux"]["netDevices"] = dict(net_devices)
             bundle = self.bundle(container.id)
