@@ -1,10 +1,84 @@
-"""Client of conmon's attach socket: a container's own stdin, stdout and stderr."""
+"""Client of conmon's attach socket: a container's own stdin, stdout and stderr.
 
+Facts of conmon 2.1 (conn_sock.c, ctrl.c): the socket is SOCK_SEQPACKET; what the container writes comes as packets of
+one byte (2: stdout, 3: stderr) and up to 8 KiB of data; what we send goes to its stdin, at most 32 KiB a packet. The
+end of our sending side (shutdown) ends the container's stdin, unless conmon runs with --leave-stdin-open, and so does
+closing the connection: stdin_once is conmon's business. The size of a terminal goes to the ctl fifo, one line "1 HEIGHT
+WIDTH". conmon writes to its clients with blocking sends: while a client does not read, the container's output, its log
+included, stands still. That is the backpressure docker has too; a client that is gone is closed at once.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket as sockets
 from pathlib import Path
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux.packets import PacketSocket
+
+STDOUT, STDERR = 2, 3  # the first byte of a packet
+PACKET = 32 * 1024  # bytes conmon takes at once
+RECEIVED = 64 * 1024  # more than conmon sends at once
 
 
 class Attachment:
     """One connection; satisfies crishim.cri.stream.sessions.Session. Made by open_attachment()."""
+
+    def __init__(self, connection: PacketSocket, control: Path, *, stdout: bool, stderr: bool, tty: bool) -> None:
+        self._connection = connection
+        self._control = control
+        self._tty = tty
+        self._outputs = {STDOUT: asyncio.Queue[bytes](1) if stdout else None}
+        self._outputs[STDERR] = asyncio.Queue[bytes](1) if stderr else None
+        self._reading = asyncio.create_task(self._read())
+
+    async def write_stdin(self, data: bytes) -> None:
+        for at in range(0, len(data), PACKET):
+            await self._connection.send(data[at : at + PACKET])
+
+    async def close_stdin(self) -> None:
+        if not self._tty:
+            self._connection.shutdown()
+
+    async def read_stdout(self) -> bytes:
+        return await self._next(STDOUT)
+
+    async def read_stderr(self) -> bytes:
+        return await self._next(STDERR)
+
+    async def resize(self, width: int, height: int) -> None:
+        if self._tty:
+            await asyncio.to_thread(_tell, self._control, b"1 %d %d\n" % (height, width))
+
+    async def wait(self) -> int:
+        """Until the container's streams end; an attachment has no exit code."""
+        await asyncio.shield(self._reading)
+        return 0
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        self._connection.close()
+
+    async def _read(self) -> None:
+        """Sort packets into the outputs that are wanted. An output that is not read holds up the others, and conmon."""
+        while packet := await self._connection.receive(RECEIVED):
+            output = self._outputs.get(packet[0])
+            if output is not None and len(packet) > 1:
+                await output.put(packet[1:])
+        for output in self._outputs.values():
+            if output is not None:
+                await output.put(b"")
+
+    async def _next(self, kind: int) -> bytes:
+        output = self._outputs[kind]
+        if output is None:
+            return b""
+        data = await output.get()
+        if not data:
+            output.put_nowait(b"")  # the end stays the end
+        return data
 
 
 async def open_attachment(
@@ -12,6 +86,36 @@ async def open_attachment(
 ) -> Attachment:
     """Connect to a conmon.
 
-    socket: conmon's attach socket (any length of path). control: its `ctl` FIFO. PRECONDITION if conmon is gone.
+    socket: conmon's attach socket (any length of path). control: its `ctl` FIFO. stdin needs no preparation: it is
+    there if the container was created with it. PRECONDITION if conmon is gone.
     """
-    raise NotImplementedError
+    connection = await asyncio.to_thread(_connect, socket)
+    return Attachment(PacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
+
+
+def _connect(path: Path) -> sockets.socket:
+    """Connect through the directory's descriptor: a socket's own path may have 107 bytes at most (unix(7))."""
+    connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
+    try:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+        finally:
+            os.close(directory)
+    except OSError as error:
+        connection.close()
+        raise CrishimError(
+            Kind.PRECONDITION, f"cannot attach: the container has no monitor ({error.strerror})", socket=str(path)
+        ) from error
+    connection.setblocking(False)
+    return connection
+
+
+def _tell(control: Path, line: bytes) -> None:
+    """Write to the ctl fifo; a monitor that is gone needs no size."""
+    with contextlib.suppress(OSError):
+        fd = os.open(control, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)

@@ -193,7 +193,12 @@ class Session:
             self._send(GoAway(self._last_remote, status))
 
     def is_open(self, stream: int) -> bool:
+        """Whether either direction is open."""
         return stream in self._streams
+
+    def is_sending(self, stream: int) -> bool:
+        """Whether we may still send on the stream, now or when its window opens."""
+        return stream in self._streams and self._streams[stream].sending
 
     # what comes in
 

@@ -1,13 +1,30 @@
 """The streaming server: hands out single-use URLs and serves what they stand for.
 
-server = StreamServer(open_exec, open_attach, open_port)
-await server.start("127.0.0.1", 0)
-server.exec_url(request) -> "http://127.0.0.1:40123/exec/dGhpcyBp"
-await server.stop()
+    server = StreamServer(open_exec, open_attach, open_port)
+    await server.start("127.0.0.1", 0)
+    server.exec_url(request) -> "http://127.0.0.1:40123/exec/dGhpcyBp"
+    await server.stop()
+
+The files beside this one, in the order a connection meets them: connection (TCP), endpoints (HTTP, tokens,
+negotiation), then for a command remote_command over remote_spdy or remote_websocket, for ports forward_spdy or
+forward_websocket. spdy_streams and channels turn the wire's state machines into streams.
 """
 
+import asyncio
+import ipaddress
+import logging
+import ssl
+
+from crishim.cri.stream.connection import Connection, ConnectionEnded
+from crishim.cri.stream.endpoints import Endpoints
+from crishim.cri.stream.requests import Waiting, from_attach, from_exec, from_port_forward
 from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort
+from crishim.cri.stream.tokens import Tokens
+from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux.hangups import HangupWatch
+
+log = logging.getLogger(__name__)
 
 
 class StreamServer:
@@ -29,23 +46,96 @@ class StreamServer:
         idle_timeout: float = 4 * 3600,
     ) -> None:
         self.url = ""  # "http://127.0.0.1:40123", once started
+        self._tokens: Tokens[Waiting] = Tokens()
+        self._endpoints = Endpoints(self._tokens, open_exec, open_attach, open_port, creation_timeout)
+        self._tls = (tls_cert, tls_key)
+        self._idle_timeout = idle_timeout
+        self._server: asyncio.Server | None = None
+        self._hangups: HangupWatch | None = None
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def start(self, address: str, port: int) -> None:
         """Listen; port 0 takes a free one. UNAVAILABLE if the address is taken, INVALID for unusable TLS files."""
-        raise NotImplementedError
+        context = _tls_context(*self._tls)
+        try:
+            self._server = await asyncio.start_server(self._accept, address, port, ssl=context)
+        except OSError as error:
+            raise CrishimError(
+                Kind.UNAVAILABLE, f"cannot listen for streaming on {address} port {port}: {error.strerror}"
+            ) from error
+        self._hangups = HangupWatch()
+        self.url = _url("https" if context else "http", *self._server.sockets[0].getsockname()[:2])
 
     async def stop(self) -> None:
         """Stop listening, close every session (exec'd commands are killed) and wait until they are gone."""
-        raise NotImplementedError
+        if self._server is None or self._hangups is None:
+            return
+        self._server.close()
+        for task in self._clients:
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        self._hangups.close()
+        self._server = self._hangups = None
 
     def exec_url(self, request: cri.ExecRequest) -> str:
-        """A URL for one exec. INVALID as below; EXHAUSTED when 1000 URLs wait for their client."""
-        raise NotImplementedError
+        """A URL for one exec. INVALID without a stream or a command; EXHAUSTED when 1000 URLs wait for clients."""
+        return self._issue("exec", from_exec(request))
 
     def attach_url(self, request: cri.AttachRequest) -> str:
         """A URL for one attach. INVALID if no stream is asked for, or tty and stderr together."""
-        raise NotImplementedError
+        return self._issue("attach", from_attach(request))
 
     def port_forward_url(self, request: cri.PortForwardRequest) -> str:
         """A URL for port forwarding into one pod, for any number of connections."""
-        raise NotImplementedError
+        return self._issue("portforward", from_port_forward(request))
+
+    def _issue(self, kind: str, waiting: Waiting) -> str:
+        if not self.url:
+            raise CrishimError(Kind.UNAVAILABLE, "the streaming server is not running")
+        return f"{self.url}/{kind}/{self._tokens.issue(waiting)}"
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        assert self._hangups is not None
+        self._clients.add(task)
+        try:
+            await self._serve(Connection(reader, writer, self._hangups, self._idle_timeout))
+        except asyncio.CancelledError:
+            pass  # stop() cancelled it; asyncio's own callback would raise this again
+        finally:
+            self._clients.discard(task)
+
+    async def _serve(self, connection: Connection) -> None:
+        """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(connection.wait_ended())
+                await self._endpoints.serve(connection)
+                watching.cancel()
+            await connection.finish()
+        except* ConnectionEnded as ended:
+            log.debug("a streaming connection ended: %s", ended.exceptions[0])
+        except* Exception:
+            log.exception("a streaming connection failed")
+        finally:
+            connection.abort()
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    """The URL for clients: they run on this node, so an address that means all of them becomes the loopback."""
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"{scheme}://{address if address.version == 4 else f'[{address}]'}:{port}"
+
+
+def _tls_context(cert: str, key: str) -> ssl.SSLContext | None:
+    if not cert and not key:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise CrishimError(Kind.INVALID, f"cannot use the streaming TLS files {cert} and {key}: {error}") from error
+    return context

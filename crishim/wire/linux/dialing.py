@@ -1,11 +1,63 @@
-"""TCP connections from inside a network namespace. A socket belongs for life to the namespace it was made in."""
+"""TCP connections from inside a network namespace. A socket belongs for life to the namespace it was made in.
+
+So only making it needs a thread in that namespace, and the event loop does the rest. setns(2) acts on one thread, and a
+thread that has moved must never be used for anything else again: each call has a throw-away thread of its own.
+"""
 
 import asyncio
+import os
+import socket
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import libc, namespaces
+
+ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 async def dial(netns: str, port: int, timeout: float = 10) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to `port` on the loopback (127.0.0.1, then ::1) of the namespace at path `netns` ("": the host's).
 
-    UNAVAILABLE if nothing listens on either address, NOT_FOUND if the namespace is gone.
+    timeout: seconds for both addresses. UNAVAILABLE if nothing listens on either, NOT_FOUND if the namespace is gone.
     """
-    raise NotImplementedError
+    refused = ""
+    try:
+        async with asyncio.timeout(timeout):
+            for family, address in ADDRESSES:
+                try:
+                    return await _connect(netns, family, address, port)
+                except OSError as error:
+                    refused = refused or f"{address}: {error.strerror or error}"
+    except TimeoutError:
+        refused = f"no answer within {timeout:g} s"
+    raise CrishimError(Kind.UNAVAILABLE, f"cannot connect to port {port} in the pod: {refused}", port=port)
+
+
+async def _connect(
+    netns: str, family: int, address: str, port: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    connection = await asyncio.to_thread(_make_socket, netns, family)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        return await asyncio.open_connection(sock=connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _make_socket(netns: str, family: int) -> socket.socket:
+    if not netns:
+        return socket.socket(family, socket.SOCK_STREAM)
+    try:
+        return namespaces.in_thread(lambda: _make_inside(netns, family))
+    except FileNotFoundError as error:
+        raise CrishimError(Kind.NOT_FOUND, f"there is no network namespace at {netns}", path=netns) from error
+
+
+def _make_inside(netns: str, family: int) -> socket.socket:
+    fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc.setns(fd, namespaces.CLONE_NEWNET)
+    finally:
+        os.close(fd)
+    return socket.socket(family, socket.SOCK_STREAM)

@@ -1,0 +1,88 @@
+"""A WebSocket's numbered channels as asyncio sees them: each can be read and written like a stream.
+
+One task runs the WebSocket (`run`). While a channel's inlet is full nothing is read, so the client's pings are not
+either; kubectl gives up after a minute without a pong. Therefore a stalled WebSocket sends pongs unasked.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from crishim.cri.stream.connection import Connection, ConnectionEnded
+from crishim.cri.stream.inlet import Inlet
+from crishim.wire.websocket import WebSocket
+from crishim.wire.websocket_channels import BadMessage, ChannelClosed, ChannelCodec, ChannelData
+
+PONG_INTERVAL = 10.0  # seconds between the pongs of a stalled WebSocket
+PIECE = 32 * 1024  # bytes of a message we send
+
+
+class Channels:
+    """surplus: what came behind the request head. readable: the channels whose data somebody reads."""
+
+    def __init__(
+        self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, readable: Iterable[int]
+    ) -> None:
+        self._connection = connection
+        self._socket = socket
+        self._surplus = surplus
+        self._codec = ChannelCodec(subprotocol)
+        self._inlets = {number: Inlet() for number in readable}
+        self._writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serve until ConnectionEnded: the client is gone, closed the WebSocket, or broke the protocol."""
+        await self._flush()
+        while self._socket.is_open:
+            data = self._surplus or await self._connection.read()
+            self._surplus = b""
+            for fragment in self._socket.receive_data(data):
+                try:
+                    found = self._codec.receive(fragment.payload, first=fragment.first, last=fragment.last)
+                except BadMessage as error:
+                    self._socket.close(broken=str(error))
+                    await self._flush()
+                    raise ConnectionEnded(str(error)) from error
+                for event in found:
+                    await self._handle(event)
+            await self._flush()
+        raise ConnectionEnded("the client closed the WebSocket")
+
+    async def read(self, channel: int) -> bytes:
+        """The next bytes, b"" when the client closed the channel."""
+        return await self._inlets[channel].get()
+
+    async def write(self, channel: int, data: bytes) -> None:
+        """Send bytes as one or more messages; no bytes are an empty message."""
+        for at in range(0, len(data) or 1, PIECE):
+            self._socket.send(self._codec.encode(channel, data[at : at + PIECE]), text=self._codec.text)
+            await self._flush()
+
+    def end(self, channel: int) -> None:
+        """Nobody reads this channel any more; what comes for it is dropped."""
+        self._inlets[channel].discard()
+
+    async def close(self) -> None:
+        """End the WebSocket normally."""
+        self._socket.close()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            while data := self._socket.data_to_send():
+                await self._connection.write(data)
+
+    async def _handle(self, event: ChannelData | ChannelClosed) -> None:
+        inlet = self._inlets.get(event.channel)
+        if inlet is None:
+            return
+        if isinstance(event, ChannelClosed):
+            inlet.end()
+            return
+        while True:
+            try:
+                async with asyncio.timeout(PONG_INTERVAL):
+                    await inlet.put(event.data)
+                return
+            except TimeoutError:
+                self._socket.pong()
+                await self._flush()

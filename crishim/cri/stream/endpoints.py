@@ -1,0 +1,156 @@
+"""From one accepted connection to what is served over it: read the head, redeem the token, negotiate, serve.
+
+    GET or POST /exec/TOKEN, /attach/TOKEN, /portforward/TOKEN
+
+    Upgrade: websocket   a channel subprotocol (none: the oldest), or for port-forward the SPDY tunnel; else 403
+    Upgrade: SPDY/3.1    X-Stream-Protocol-Version: 400 without, 403 if none of its versions is ours
+
+A token is spent by the attempt, even one that is refused, as by the reference server.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from crishim.cri.stream.carriers import Direct, Tunnel
+from crishim.cri.stream.connection import Connection, ConnectionEnded
+from crishim.cri.stream.forward_spdy import SpdyForwarder
+from crishim.cri.stream.remote_command import serve
+from crishim.cri.stream.remote_spdy import SpdyBundle
+from crishim.cri.stream.requests import Attach, Exec, PortForward, Waiting
+from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort, Session
+from crishim.cri.stream.tokens import Tokens
+from crishim.wire import portforward, remotecommand, websocket_channels
+from crishim.wire.http_upgrade import BadRequest, Request, RequestHead, refusal
+
+HEAD_TIMEOUT = 30.0  # seconds for the request head
+SPDY = "SPDY/3.1"
+VERSION_HEADER = "X-Stream-Protocol-Version"
+KINDS = {"exec": Exec, "attach": Attach, "portforward": PortForward}
+
+
+class Refused(Exception):
+    """The request is answered with an HTTP status."""
+
+    def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(text)
+        self.answer = refusal(status, text, headers)
+
+
+class Endpoints:
+    """What the server's connections share."""
+
+    def __init__(
+        self,
+        tokens: Tokens[Waiting],
+        open_exec: OpenExec,
+        open_attach: OpenAttach,
+        open_port: OpenPort,
+        creation_timeout: float,
+    ) -> None:
+        self._tokens = tokens
+        self._open_exec = open_exec
+        self._open_attach = open_attach
+        self._open_port = open_port
+        self._creation_timeout = creation_timeout
+
+    async def serve(self, connection: Connection) -> None:
+        """Serve one connection to the end of its session. ConnectionEnded, alone or in groups."""
+        head = RequestHead()
+        try:
+            request = await _read_head(connection, head)
+            waiting = self._redeem(request)
+            if request.upgrades_to("websocket"):
+                await self._serve_websocket(connection, head, request, waiting)
+            else:
+                await self._serve_spdy(connection, head, request, waiting)
+        except Refused as refused:
+            await connection.write(refused.answer)
+        except BadRequest as error:
+            await connection.write(refusal(400, str(error)))
+
+    def _redeem(self, request: Request) -> Waiting:
+        if request.method not in ("GET", "POST"):
+            raise Refused(405, f"method {request.method} is not allowed", (("Allow", "GET, POST"),))
+        _, kind, token = [*request.path.split("/", 2), "", ""][:3]
+        waiting = self._tokens.redeem(token) if kind in KINDS else None
+        if waiting is None or not isinstance(waiting, KINDS[kind]):
+            raise Refused(404, "404 page not found")
+        return waiting
+
+    async def _serve_spdy(self, connection: Connection, head: RequestHead, request: Request, waiting: Waiting) -> None:
+        supported = (portforward.PROTOCOL,) if isinstance(waiting, PortForward) else remotecommand.SPDY_VERSIONS
+        version = _negotiate(request, supported)
+        if not request.upgrades_to(SPDY):
+            raise Refused(400, f"unable to upgrade: the request does not ask for {SPDY} or websocket")
+        answer = head.switch([("Connection", "Upgrade"), ("Upgrade", SPDY), (VERSION_HEADER, version)])
+        await connection.write(answer)
+        carrier = Direct(connection, head.surplus())
+        if isinstance(waiting, PortForward):
+            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout).serve()
+        else:
+            bundle = SpdyBundle(carrier, version, waiting.wanted, self._creation_timeout)
+            await serve(bundle, waiting.wanted, self._opener(waiting))
+
+    async def _serve_websocket(
+        self, connection: Connection, head: RequestHead, request: Request, waiting: Waiting
+    ) -> None:
+        from crishim.cri.stream.forward_websocket import WebSocketForwarder  # late: the library costs 5 MB
+        from crishim.cri.stream.remote_websocket import WebSocketBundle
+        from crishim.wire.websocket import WebSocket
+
+        offered = request.values("Sec-WebSocket-Protocol")
+        chosen = _choose(offered, waiting)
+        socket = WebSocket(head.raw(), chosen)
+        surplus = head.surplus()
+        if isinstance(waiting, PortForward) and chosen == portforward.TUNNEL:
+            await connection.write(socket.data_to_send())
+            carrier = Tunnel(connection, socket, surplus)
+            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout).serve()
+        elif isinstance(waiting, PortForward):
+            await WebSocketForwarder(
+                connection, socket, surplus, chosen, waiting.ports, self._open_port, waiting.pod_id
+            ).serve()
+        else:
+            bundle = WebSocketBundle(connection, socket, surplus, chosen, waiting.wanted)
+            await serve(bundle, waiting.wanted, self._opener(waiting))
+
+    def _opener(self, waiting: Exec | Attach) -> Callable[[], Awaitable[Session]]:
+        if isinstance(waiting, Exec):
+            return lambda: self._open_exec(waiting.container_id, waiting.spec)
+        return lambda: self._open_attach(waiting.container_id, **waiting.wanted._asdict())
+
+
+async def _read_head(connection: Connection, head: RequestHead) -> Request:
+    try:
+        async with asyncio.timeout(HEAD_TIMEOUT):
+            while (request := head.receive_data(await connection.read())) is None:
+                pass
+    except TimeoutError:
+        raise ConnectionEnded(f"no request within {HEAD_TIMEOUT:g} s") from None
+    return request
+
+
+def _negotiate(request: Request, supported: tuple[str, ...]) -> str:
+    offered = request.values(VERSION_HEADER)
+    if not offered:
+        raise Refused(400, f"unable to upgrade: header {VERSION_HEADER} is missing or empty")
+    version = remotecommand.negotiate(offered, supported)
+    if version is None:
+        accepted = tuple(("X-Accepted-Stream-Protocol-Versions", name) for name in supported)
+        text = f"unable to negotiate protocol: client supports {offered}, server accepts {[*supported]}"
+        raise Refused(403, f"unable to upgrade: {text}", accepted)
+    return version
+
+
+def _choose(offered: list[str], waiting: Waiting) -> str:
+    """The WebSocket subprotocol to speak."""
+    if isinstance(waiting, PortForward):
+        supported: tuple[str, ...] = (portforward.TUNNEL, *websocket_channels.PORT_FORWARD)
+    else:
+        supported = websocket_channels.REMOTE_COMMAND
+    chosen = websocket_channels.select(offered, supported)
+    if chosen is None:
+        raise Refused(403, f"requested protocols {offered} are not supported, only {[*supported]}")
+    if isinstance(waiting, PortForward) and chosen != portforward.TUNNEL and not waiting.ports:
+        raise Refused(400, "port forwarding in this form needs the ports in the request")
+    return chosen

@@ -1,0 +1,64 @@
+"""From a CRI request to what a token stands for: validated, and free of gRPC."""
+
+from typing import NamedTuple
+
+from crishim.errors import CrishimError, Kind
+from crishim.model import ExecSpec
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.remotecommand import Wanted
+
+
+class Exec(NamedTuple):
+    container_id: str
+    spec: ExecSpec
+    wanted: Wanted
+
+
+class Attach(NamedTuple):
+    container_id: str
+    wanted: Wanted
+
+
+class PortForward(NamedTuple):
+    pod_id: str
+    ports: tuple[int, ...]  # only the old WebSocket form needs them
+
+
+Waiting = Exec | Attach | PortForward
+
+
+def from_exec(request: cri.ExecRequest) -> Exec:
+    """INVALID without a container, a command or a stream, and for a terminal with its own stderr."""
+    wanted = _wanted(request)
+    if not request.cmd:
+        raise CrishimError(Kind.INVALID, f"exec in container {request.container_id} names no command")
+    spec = ExecSpec(argv=tuple(request.cmd), **wanted._asdict())
+    return Exec(request.container_id, spec, wanted)
+
+
+def from_attach(request: cri.AttachRequest) -> Attach:
+    """INVALID as for exec."""
+    return Attach(request.container_id, _wanted(request))
+
+
+def from_port_forward(request: cri.PortForwardRequest) -> PortForward:
+    """INVALID without a pod, or for a number that is no port."""
+    if not request.pod_sandbox_id:
+        raise CrishimError(Kind.INVALID, "port-forward names no pod")
+    for port in request.port:
+        if not 0 < port <= 0xFFFF:
+            raise CrishimError(Kind.INVALID, f"{port} is no port", pod=request.pod_sandbox_id)
+    return PortForward(request.pod_sandbox_id, tuple(request.port))
+
+
+def _wanted(request: cri.ExecRequest | cri.AttachRequest) -> Wanted:
+    wanted = Wanted(stdin=request.stdin, stdout=request.stdout, stderr=request.stderr, tty=request.tty)
+    if not request.container_id:
+        raise CrishimError(Kind.INVALID, "the request names no container")
+    if not (wanted.stdin or wanted.stdout or wanted.stderr):
+        raise CrishimError(Kind.INVALID, "one of stdin, stdout and stderr must be set", container=request.container_id)
+    if wanted.tty and wanted.stderr:
+        raise CrishimError(
+            Kind.INVALID, "tty and stderr cannot both be set: a terminal has one output", container=request.container_id
+        )
+    return wanted

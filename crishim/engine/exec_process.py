@@ -1,0 +1,183 @@
+"""`RUNTIME exec` as a child of ours: starting it, its exit code, and killing what it started.
+
+The runtime stays in the foreground as the parent of the command, for only the parent learns the exit code. Facts, found
+with crun 1.8.1 and runc 1.1.5 and 1.5.2:
+
+- The pid file appears if and only if the command was executed. Without it, the runtime's log says why.
+- Warnings and errors go to the log file when there is one; the error is repeated on stderr.
+- crun hands its own stdio to the command. runc copies, and stays until every process that holds its pipes has ended:
+  a background process that keeps stdout open would hold up the session for ever (containerd and CRI-O wait for it). So
+  once the command itself has ended and its output has been silent for HELD seconds, runc is ended, and the exit code
+  comes from the kernel. Where the kernel cannot tell (before Linux 6.15) there is no way but to wait as the peers do.
+- runc starts the command in a session of its own, crun leaves it in the runtime's, which is ours.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.engine.runtime import classify
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import pidfds, process_trees, programs
+
+HELD = 0.5  # seconds of silence after which a background process does not count as output any more
+_FIRST_LOOK, _LAST_LOOK = 0.003, 0.05  # seconds between looks at the pid file
+
+_known: dict[Path, bool] = {}
+
+
+async def copies_output(runtime: Path) -> bool:
+    """Whether this runtime stands between the command and its output. Only crun is known not to."""
+    if runtime not in _known:
+        done = await programs.run([runtime, "--version"], timeout=10, check=False)
+        _known[runtime] = not done.stdout.startswith(b"crun ")
+    return _known[runtime]
+
+
+class ExecProcess:
+    """One run of the runtime's exec command. Made by spawn(); close() must be called."""
+
+    def __init__(self, runtime: Path, container_id: str, command: str, scratch: Path, copies: bool) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="x", dir=scratch))
+        self.copies = copies
+        self._runtime = runtime
+        self._container_id = container_id
+        self._command = command
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def spawn(
+        self, root: Path, process: Mapping[str, Any], stdio: tuple[int, int, int], extra: Sequence[str] = ()
+    ) -> None:
+        """Start the runtime with these descriptors as stdin, stdout and stderr. PRECONDITION if it cannot be run."""
+        await asyncio.to_thread((self.directory / "process.json").write_bytes, msgspec.json.encode(process))
+        argv = [str(self._runtime), "--root", str(root), "--log", str(self.directory / "log"), "--log-format", "json"]
+        argv += ["exec", "--process", str(self.directory / "process.json"), "--pid-file", str(self._pid_file)]
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *argv, *extra, self._container_id, stdin=stdio[0], stdout=stdio[1], stderr=stdio[2],
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise CrishimError(Kind.PRECONDITION, f"cannot run {self._runtime}: {error.strerror}") from error
+
+    async def wait(self, silent: Callable[[], bool]) -> int:
+        """The command's exit code. silent: whether all its output so far has been read.
+
+        Raises with the runtime's words if the command could not be executed.
+        """
+        child = self._started
+        if self.copies:
+            code = await self._wait_copying(child, silent)
+        else:
+            code = await child.wait()
+        if not self._pid_file.exists():
+            raise await asyncio.to_thread(self._complaint)
+        if code < 0:
+            raise CrishimError(Kind.INTERNAL, f"{self._runtime.name} exec was killed by signal {-code}")
+        return code
+
+    def wake(self, number: int) -> None:
+        """Send the runtime itself a signal (SIGWINCH: look at your terminal)."""
+        with contextlib.suppress(ProcessLookupError):
+            self._started.send_signal(number)
+
+    async def close(self) -> None:
+        """Kill the runtime and the command with its descendants, if it still runs; remove the files."""
+        child = self._child
+        if child is not None and child.returncode is None:
+            pid = self._command_pid()
+            sessions = [child.pid] if pid is None else [child.pid, pid]
+            await asyncio.to_thread(process_trees.kill_tree, child.pid, sessions)
+            await child.wait()
+        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+
+    @property
+    def _started(self) -> asyncio.subprocess.Process:
+        assert self._child is not None
+        return self._child
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "pid"
+
+    def _command_pid(self) -> int | None:
+        """The command's pid while it is the runtime's child: then it is certainly the process we mean."""
+        try:
+            pid = int(self._pid_file.read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if process_trees.parent(pid) == self._started.pid else None
+
+    async def _wait_copying(self, child: asyncio.subprocess.Process, silent: Callable[[], bool]) -> int:
+        """As child.wait(), but not for ever when the command has ended and something else holds its output."""
+        exited = asyncio.create_task(child.wait())
+        try:
+            pidfd = await self._open_command(exited)
+            if pidfd is None:
+                return await exited
+            try:
+                return await self._wait_command(pidfd, exited, silent)
+            finally:
+                os.close(pidfd)
+        finally:
+            exited.cancel()
+
+    async def _open_command(self, exited: asyncio.Task[int]) -> int | None:
+        """A pidfd of the command, None if the runtime ends first.
+
+        The pid file comes only after the command has begun, and a short command may be gone by then. So all children
+        of the runtime are held on to while it prepares, and the pid file tells which of them it was.
+        """
+        held: dict[int, int] = {}
+        look = _FIRST_LOOK
+        try:
+            while not exited.done():
+                for pid in process_trees.children(self._started.pid) - held.keys():
+                    with contextlib.suppress(ProcessLookupError):
+                        held[pid] = os.pidfd_open(pid)
+                if self._pid_file.exists():
+                    return held.pop(int(self._pid_file.read_text() or 0), None)
+                await asyncio.wait([exited], timeout=look)
+                look = min(1.3 * look, _LAST_LOOK)
+            return None
+        finally:
+            for fd in held.values():
+                os.close(fd)
+
+    async def _wait_command(self, pidfd: int, exited: asyncio.Task[int], silent: Callable[[], bool]) -> int:
+        with pidfds.watched(pidfd) as ended:
+            either: list[asyncio.Future[Any]] = [exited, ended]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        quiet = 0.0
+        while not exited.done():
+            await asyncio.wait([exited], timeout=_LAST_LOOK)
+            quiet = quiet + _LAST_LOOK if silent() else 0.0
+            code = pidfds.exit_code(pidfd)
+            if quiet >= HELD and code is not None and not exited.done():
+                self._started.kill()
+                await exited
+                return code
+        return exited.result()
+
+    def _complaint(self) -> CrishimError:
+        """Why the command was not executed, in the runtime's words."""
+        said = ""
+        with contextlib.suppress(OSError):
+            for line in (self.directory / "log").read_bytes().splitlines():
+                with contextlib.suppress(msgspec.DecodeError):
+                    entry = msgspec.json.decode(line)
+                    said = str(entry.get("msg", "")) if entry.get("level") in ("error", "fatal") else said
+        said = programs.complaint(said.encode()) or "the runtime said nothing"
+        return CrishimError(
+            classify(said),
+            f"cannot execute {self._command!r} in container {self._container_id[:13]}: OCI runtime exec failed: {said}",
+            container=self._container_id,
+            stderr=said,
+        )

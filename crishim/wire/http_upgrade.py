@@ -1,0 +1,98 @@
+"""The HTTP head of a streaming connection: one request that asks for an upgrade, one answer. RFC 9112, RFC 9110 7.8.
+
+    head = RequestHead()
+    request = head.receive_data(received)      # None until the head is complete
+    transport.write(head.switch([("Upgrade", "SPDY/3.1")]))    # or head.refuse(404, "...")
+    spdy.receive_data(head.surplus())          # what the client sent behind its head
+
+A connection carries one request only. The raw bytes of the head are kept, because the WebSocket library wants to read
+the head itself.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import h11
+
+MAX_HEAD = 32 * 1024  # bytes
+
+
+class BadRequest(ValueError):
+    """Not an HTTP request we can answer; the text is for the client."""
+
+
+class Request(NamedTuple):
+    method: str
+    path: str  # without the query
+    headers: dict[str, list[str]]  # by lower-case name, in the order received
+
+    def values(self, name: str) -> list[str]:
+        """A header's comma-separated values, over all its lines, without the empty ones."""
+        lines = self.headers.get(name.lower(), [])
+        return [v for line in lines for v in (part.strip() for part in line.split(",")) if v]
+
+    def upgrades_to(self, protocol: str) -> bool:
+        """Whether the client asks for this protocol (in any case, as Kubernetes compares them)."""
+        wants = any("upgrade" in v.lower() for v in self.values("Connection"))
+        return wants and any(v.lower() == protocol.lower() for v in self.values("Upgrade"))
+
+
+class RequestHead:
+    """Reads one request head and makes the answer's head."""
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._raw = b""
+
+    def receive_data(self, data: bytes) -> Request | None:
+        """The request once its head is complete. BadRequest if it is none, is too long, or the client hung up."""
+        self._raw += data
+        try:
+            self._h11.receive_data(data)
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            raise BadRequest(str(error)) from error
+        if event is h11.NEED_DATA:
+            return None
+        if not isinstance(event, h11.Request):
+            raise BadRequest("the connection was closed before a request")
+        return self._request(event)
+
+    def _request(self, event: h11.Request) -> Request:
+        headers: dict[str, list[str]] = {}
+        for name, value in event.headers:
+            headers.setdefault(name.decode("ascii"), []).append(value.decode("latin-1"))
+        path = event.target.decode("ascii").partition("?")[0]
+        return Request(event.method.decode("ascii"), path, headers)
+
+    def switch(self, headers: Iterable[tuple[str, str]]) -> bytes:
+        """101 Switching Protocols. Read surplus() afterwards. BadRequest if a request body stands in the way."""
+        try:
+            if not isinstance(self._h11.next_event(), h11.EndOfMessage):
+                raise BadRequest("an upgrade request must not have a body")
+            answer = h11.InformationalResponse(status_code=101, headers=[*headers], reason=b"Switching Protocols")
+            return self._h11.send(answer) or b""
+        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
+            raise BadRequest(f"unable to upgrade: {error}") from error
+
+    def surplus(self) -> bytes:
+        """The bytes received after the request's head: they belong to the protocol switched to."""
+        return bytes(self._h11.trailing_data[0])
+
+    def raw(self) -> bytes:
+        """The request's head as it was received."""
+        return self._raw[: len(self._raw) - len(self.surplus())]
+
+
+REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+           503: "Service Unavailable"}  # fmt: skip
+
+
+def refusal(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """A whole answer that ends the connection: status line, headers, and one line of text for a person."""
+    body = text.encode() + b"\n"
+    writer = h11.Connection(h11.SERVER)
+    own = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
+    answer = h11.Response(status_code=status, headers=[*own, *headers], reason=REASONS.get(status, "Error").encode())
+    head = writer.send(answer) or b""
+    return head + (writer.send(h11.Data(data=body)) or b"")

@@ -1,0 +1,84 @@
+"""Ending a process with everything it started, from outside of its namespaces. proc(5), pidfd_send_signal(2).
+
+What counts: its descendants, and the processes of its session, which also finds children of a parent that has ended.
+A process that left both (a daemon that forked twice and called setsid) counts as the container's own.
+"""
+
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from crishim.model import ProcessRef
+from crishim.wire.linux.processes import is_alive, send_signal
+
+GONE_TIMEOUT = 5.0  # seconds for killed processes to be gone; SIGKILL may have to wait for a page to be written
+STEP = 0.005
+
+
+class Entry(NamedTuple):
+    process: ProcessRef
+    parent: int
+    session: int
+
+
+def _entries() -> Iterator[Entry]:
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (directory / "stat").read_bytes().rpartition(b") ")[2].split()
+        except OSError:
+            continue
+        if stat[0] not in (b"Z", b"X"):
+            yield Entry(ProcessRef(pid=int(directory.name), start_time=int(stat[19])), int(stat[1]), int(stat[3]))
+
+
+def members(root: int, sessions: Iterable[int]) -> set[ProcessRef]:
+    """The living processes that descend from the process `root`, itself included, or belong to one of the sessions."""
+    entries = list(_entries())
+    wanted = set(sessions)
+    inside = {root}
+    grown = True
+    while grown:
+        new = {e.process.pid for e in entries if e.parent in inside or e.session in wanted} - inside
+        inside |= new
+        grown = bool(new)
+    return {e.process for e in entries if e.process.pid in inside}
+
+
+def kill_tree(root: int, sessions: Iterable[int] = ()) -> None:
+    """Stop, then kill, all members and wait until they are gone. Blocks: for a thread.
+
+    They are stopped first, for a process that runs may fork a child between the look and the kill. The caller makes
+    sure that `root` and the sessions' leaders are still the processes it means, for instance by not having reaped them.
+    """
+    found: set[ProcessRef] = set()
+    while new := members(root, sessions) - found:
+        for process in new:
+            send_signal(process, signal.SIGSTOP)
+        found |= new
+    for process in found:
+        send_signal(process, signal.SIGKILL)
+    deadline = time.monotonic() + GONE_TIMEOUT
+    while any(is_alive(p) for p in found) and time.monotonic() < deadline:
+        time.sleep(STEP)
+
+
+def parent(pid: int) -> int | None:
+    """The parent of a process; None if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat.rpartition(b") ")[2].split()[1])
+
+
+def children(pid: int) -> set[int]:
+    """The pids of a process's children, zombies included (proc_pid_task(5), children); none if it is gone."""
+    found: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found |= {int(word) for word in path.read_text().split()}
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,65 @@
+"""Port forwarding over SPDY: each forwarded connection is a pair of streams the client opens, data and error.
+
+Source: k8s.io/apimachinery/pkg/util/portforward and the reference server, k8s.io/cri-streaming.
+
+Both streams of a pair carry the headers port and streamType ("data" or "error"), and requestID, which tells whose pair
+they are. Clients from before requestID are served by guessing: their error stream comes first and data is the next id.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PROTOCOL = "portforward.k8s.io"
+TUNNEL = f"SPDY/3.1+{PROTOCOL}"  # WebSocket subprotocol: binary messages are the bytes of a SPDY session
+
+DATA, ERROR = "data", "error"
+
+
+class BadStream(ValueError):
+    """A stream that belongs to no pair; it is refused."""
+
+
+class Pair(NamedTuple):
+    """The streams of one forwarded connection."""
+
+    port: int
+    data: int
+    error: int
+
+
+class Pairing:
+    """Finds the pairs among streams as they are opened."""
+
+    def __init__(self) -> None:
+        self._half: dict[str, tuple[str, int, int]] = {}  # by request id: type, stream, port
+
+    def stream_opened(self, stream: int, headers: Mapping[str, str]) -> Pair | None:
+        """The pair this stream completes, None for the first half. BadStream for anything that cannot be a half."""
+        kind, port = headers.get("streamtype"), parse_port(headers.get("port", ""))
+        if kind not in (DATA, ERROR):
+            raise BadStream(f"stream type {kind!r} is neither data nor error")
+        request = headers.get("requestid") or f"#{stream if kind == ERROR else stream - 2}"
+        half = self._half.get(request)
+        if half is None:
+            self._half[request] = kind, stream, port
+            return None
+        if half[0] == kind:
+            raise BadStream(f"request {request} has a {kind} stream already")
+        del self._half[request]
+        data, error = (stream, half[1]) if kind == DATA else (half[1], stream)
+        return Pair(port if kind == DATA else half[2], data, error)
+
+    def stream_gone(self, stream: int) -> None:
+        """Forget a half whose stream has ended."""
+        self._half = {request: half for request, half in self._half.items() if half[1] != stream}
+
+    def waits(self, stream: int) -> bool:
+        """Whether this stream's other half is still missing."""
+        return any(half[1] == stream for half in self._half.values())
+
+
+def parse_port(text: str) -> int:
+    """A TCP port in decimal; BadStream otherwise."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 0xFFFF):
+        raise BadStream(f"{text!r} is no port")
+    return int(text)
