@@ -44,6 +44,7 @@ class RootFilesystems:
     def __init__(self, store_root: Path) -> None:
         """store_root: the graph root of the containers/storage store."""
         self._overlay = store_root / "overlay"
+        self._empty = store_root / "empty-layers"
 
     async def mount(
         self, image: ImageRecord, state: Path, target: Path, *, idmap: IdMap | None = None, label: str = ""
@@ -93,7 +94,9 @@ class RootFilesystems:
                 lowers = [_open(stack, overlay / layer / "diff") for layer in image.layers]
                 # overlayfs wants a layer, and two where none is writable.
                 while len(lowers) < (1 if state else 2):
-                    lowers.append(_open(stack, _made(target.with_name(target.name + ".empty"), stack)))
+                    empty = self._empty / str(len(lowers))  # one directory cannot be two layers
+                    empty.mkdir(mode=0o755, parents=True, exist_ok=True)
+                    lowers.append(_open(stack, empty))
                 options = ["lowerdir=" + ":".join(lowers)]
                 if state:
                     self._make_writable(state, image, idmap)
@@ -157,13 +160,6 @@ def _open(stack: contextlib.ExitStack, path: Path) -> str:
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
     return f"/proc/self/fd/{fd}"
-
-
-def _made(path: Path, stack: contextlib.ExitStack) -> Path:
-    """An empty directory that goes when the stack unwinds; overlayfs holds on to the inode."""
-    path.mkdir(mode=0o755, exist_ok=True)
-    stack.callback(path.rmdir)
-    return path
 
 
 def _unmount(target: Path) -> None:
