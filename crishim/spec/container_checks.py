@@ -1,4 +1,4 @@
-"""What can be wrong with a ContainerConfig, or with it in its pod: one small function each, which returns the sentence."""
+"""What can be wrong with a ContainerConfig, or with it in its pod: a small function each, returning the sentence."""
 
 from collections.abc import Callable
 

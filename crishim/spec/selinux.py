@@ -84,8 +84,9 @@ def check(options: cri.SELinuxOption) -> None:
 def level_of(pod_id: str) -> str:
     """Two categories a pod's containers share and other pods hardly do: s0:cLOW,cHIGH, derived from the pod's id."""
     number = int.from_bytes(hashlib.sha256(pod_id.encode()).digest()[:8])
-    low, high = sorted((number % 1024, (number // 1024) % 1023))
-    return f"s0:c{low},c{high + 1 if high >= low else high}"
+    one, other = number % 1024, number // 1024 % 1023
+    low, high = sorted((one, other + 1 if other >= one else other))
+    return f"s0:c{low},c{high}"
 
 
 def relabel(path: str, label: str) -> None:

@@ -52,13 +52,15 @@ def read_in_root(root: str | Path, path: str, limit: int) -> bytes:
     Never blocks on a FIFO or a device an image has put there, and never reads more than limit bytes.
     """
     fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    with os.fdopen(fd, "rb", buffering=0) as file:
+    try:
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         if facts.st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return file.read(limit) or b""
+        return os.read(fd, limit)
+    finally:
+        os.close(fd)
 
 
 def directory_in_root(root: str | Path, path: str) -> str:
