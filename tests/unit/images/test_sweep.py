@@ -1,0 +1,73 @@
+"""What a sweep takes and what it leaves; the real store is in tests/node."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crishim.images.records import big_data_file
+from crishim.images.sweep import half_images, remove_orphans
+
+USED, BASE, ORPHAN, LOST = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
+IMAGE, HALF = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image with two layers, an orphan with a link, a directory without a record, half an image."""
+    for layer in (USED, BASE, ORPHAN, LOST):
+        (tmp_path / "overlay" / layer / "diff/sub").mkdir(parents=True)
+        (tmp_path / "overlay" / layer / "link").write_text("LINK" + layer[0])
+    (tmp_path / "overlay/l").mkdir()
+    for layer in (USED, BASE, ORPHAN):
+        (tmp_path / "overlay/l" / ("LINK" + layer[0])).symlink_to(f"../{layer}/diff")
+    (tmp_path / "overlay-layers").mkdir()
+    layers = [{"id": USED, "parent": BASE, "extra": {"kept": 1}}, {"id": BASE}, {"id": ORPHAN, "parent": BASE}]
+    (tmp_path / "overlay-layers/layers.json").write_text(json.dumps(layers))
+    for layer in (USED, ORPHAN):
+        (tmp_path / f"overlay-layers/{layer}.tar-split.gz").touch()
+    (tmp_path / "overlay-images" / IMAGE).mkdir(parents=True)
+    (tmp_path / "overlay-images" / IMAGE / big_data_file("sha256:" + IMAGE)).touch()
+    keys = ["sha256:" + IMAGE]
+    images = [{"id": IMAGE, "layer": USED, "big-data-names": keys}, {"id": HALF, "layer": BASE}]
+    (tmp_path / "overlay-images/images.json").write_text(json.dumps(images))
+    return tmp_path
+
+
+def test_orphans_go_and_the_rest_stays(root: Path) -> None:
+    """Layers without an image go with their link and records; used ones stay, unknown fields of theirs as well."""
+    assert remove_orphans(root) == [ORPHAN, LOST]
+    assert sorted(p.name for p in (root / "overlay").iterdir()) == [USED, BASE, "l"]
+    assert sorted(p.name for p in (root / "overlay/l").iterdir()) == ["LINK1", "LINK2"]
+    left = json.loads((root / "overlay-layers/layers.json").read_text())
+    assert left == [{"id": USED, "parent": BASE, "extra": {"kept": 1}}, {"id": BASE}]
+    assert not (root / f"overlay-layers/{ORPHAN}.tar-split.gz").exists()
+    assert (root / f"overlay-layers/{USED}.tar-split.gz").exists()
+    assert remove_orphans(root) == []
+
+
+def test_half_images(root: Path) -> None:
+    """An image record without configuration is half an image."""
+    assert half_images(root) == [HALF]
+
+
+def test_broken_records_stop_the_sweep(root: Path) -> None:
+    """If the images cannot be read, no layer is an orphan: nothing is touched."""
+    (root / "overlay-images/images.json").write_text("[{")
+    with pytest.raises(ValueError):
+        remove_orphans(root)
+    assert (root / "overlay" / ORPHAN).is_dir()
+
+
+def test_hostile_link_name(root: Path) -> None:
+    """A link file that names a path removes nothing outside."""
+    (root / "overlay" / LOST / "link").write_text("../../keep")
+    (root / "keep").touch()
+    remove_orphans(root)
+    assert (root / "keep").exists()
+
+
+def test_empty_root(tmp_path: Path) -> None:
+    """A store that was never used has nothing to sweep."""
+    assert remove_orphans(tmp_path) == []
+    assert half_images(tmp_path) == []
