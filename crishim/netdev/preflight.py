@@ -133,7 +133,7 @@ def _lower(link: Link, view: View) -> str:
         if x.parent == link.index and x.index != link.index and x.parent_netns is None and x.kind not in PAIRED
     ]
     away = [
-        f"{a.name} in pod {a.pod}"
+        f"{a.host.name} in pod {a.pod}"
         for a in view.attachments
         if a.host.parent == link.index and a.host.parent_netns is None and a.host.kind not in PAIRED
     ]

@@ -2,13 +2,14 @@
 
 import importlib.util
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 _spec = importlib.util.spec_from_file_location("netdev_lab", Path(__file__).with_name("lab.py"))
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 lab_module = sys.modules["netdev_lab"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(lab_module)
 
@@ -38,8 +39,3 @@ async def builtin_lab() -> AsyncIterator[object]:
             yield made
         finally:
             made.close()
-
-
-@pytest.fixture
-def kits() -> Iterator[list[object]]:
-    yield KITS

@@ -4,9 +4,13 @@ iproute2 is the second opinion: what the tests compare was not read by the code 
 """
 
 import contextlib
+import ctypes
+import fcntl
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +23,7 @@ from crishim.netdev.records import Attachment, Mover, Pod, Request, Source
 from crishim.wire.linux import namespaces
 
 T = TypeVar("T")
-ROOT = Path("/run/crishim-test")
+ROOT = Path("/run/crishim-netdev-lab")
 # crun refuses a hybrid cgroup host that leaves a controller in v2; it need not see v2, and nobody else is affected.
 HIDE_HYBRID = ["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"', "sh"]
 SETTINGS_NOT_OURS = {"mc_forwarding", "stable_secret", "mtu"}
@@ -63,7 +67,7 @@ class Container:
     """A container of a bare runtime: busybox that sleeps, in the pod's network namespace."""
 
     def __init__(self, lab: "Lab", runtime: Path, netns: Path, entries: Any) -> None:
-        self.lab, self.runtime, self.id = lab, runtime, f"crishim-test-{uuid.uuid4().hex[:8]}"
+        self.lab, self.runtime, self.id = lab, runtime, f"netdev-lab-{uuid.uuid4().hex[:8]}"
         self.bundle = lab.directory / self.id
         (self.bundle / "rootfs/bin").mkdir(parents=True)
         shutil.copy("/bin/busybox", self.bundle / "rootfs/bin/sh")
@@ -173,6 +177,16 @@ class Lab:
     def json(self, words: str, netns: Path | str | None = None) -> Any:
         return json.loads(self.ip(f"-j -d {words}", netns) or "[]")
 
+    def demo(self, name: str = "demo0") -> dict[str, Any]:
+        """A veth on the host with carrier, verified IPv4 and IPv6 addresses and MTU 1400; its picture."""
+        self.ip(f"link add {name} mtu 1400 type veth peer name {name}-peer mtu 1400")
+        self.ip(f"link set {name}-peer up")
+        self.ip(f"link set {name} up")
+        number = sum(name.encode()) % 200
+        self.ip(f"addr add 192.0.{number}.7/24 dev {name}")
+        self.ip(f"addr add 2001:db8:{number}::7/64 dev {name} nodad")
+        return self.picture(name)
+
     def link(self, name: str, netns: Path | str | None = None) -> dict[str, Any] | None:
         """A link as iproute2 tells it; None if there is none."""
         out = self.ip(f"-j -d link show dev {name}", netns, check=False)
@@ -206,7 +220,7 @@ class Lab:
         """All there is to say about a host link and its routes; equal before and after is the point of it all."""
         link = self.link(name)
         assert link is not None, f"{name} is not on the host"
-        kept = ("ifname", "ifindex", "mtu", "address", "link_type", "txqlen", "group", "ifalias", "altnames", "linkinfo")
+        kept = ("ifname", "ifindex", "mtu", "address", "link_type", "txqlen", "group", "ifalias", "linkinfo")
         addresses = [
             {k: v for k, v in a.items() if k not in ("tentative", "valid_life_time", "preferred_life_time")}
             for a in self.addresses(name)
@@ -215,6 +229,7 @@ class Lab:
         shown = [{k: v for k, v in r.items() if k not in ("flags", "cache")} for r in routes if "fe80" not in str(r)]
         return {
             **{k: link.get(k) for k in kept},
+            "altnames": sorted(link.get("altnames", [])),
             "flags": sorted(set(link["flags"]) & {"UP", "NOARP", "PROMISC", "MULTICAST", "ALLMULTI"}),
             "addresses": addresses,
             "routes": sorted(shown, key=str),
@@ -236,9 +251,9 @@ def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> 
 def census() -> dict[str, list[str]]:
     """What could leak: links of this machine, our mounts, open descriptors, cgroups of our containers."""
     mine = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(ROOT) in line]
-    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("*/crishim-test-*")]
+    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("*/netdev-lab-*")]
     fds = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
-    spaces = [fd for fd in fds if fd.startswith(("net:", "socket:", "/run/crishim-test"))]
+    spaces = [fd for fd in fds if fd.startswith(("net:", "socket:", str(ROOT)))]
     return {
         "links": sorted(os.listdir("/sys/class/net")),
         "mounts": mine,
@@ -255,4 +270,48 @@ def _is_open(fd: str) -> bool:
 def counted() -> Iterator[None]:
     before = census()
     yield
-    assert census() == before
+    after = census()
+    assert after == before, f"left behind or lost: {before} before, {after} after"
+
+
+class _IfAddrs(ctypes.Structure):
+    """struct ifaddrs, getifaddrs(3): the head is all that is looked at."""
+
+
+_IfAddrs._fields_ = [
+    ("next", ctypes.POINTER(_IfAddrs)),
+    ("name", ctypes.c_char_p),
+    ("flags", ctypes.c_uint),
+    ("address", ctypes.c_void_p),
+]
+
+
+def getifaddrs_names() -> set[str]:
+    """Names under which getifaddrs(3) reports IPv4 addresses in this thread's namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    head = ctypes.POINTER(_IfAddrs)()
+    assert libc.getifaddrs(ctypes.byref(head)) == 0
+    found, entry = set(), head
+    while entry:
+        address = entry.contents.address
+        if address and ctypes.c_ushort.from_address(address).value == socket.AF_INET:
+            found.add(entry.contents.name.decode())
+        entry = entry.contents.next
+    libc.freeifaddrs(head)
+    return found
+
+
+def siocgifaddr(name: str) -> str:
+    """The address the SIOCGIFADDR ioctl tells for an interface, netdevice(7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        answer = fcntl.ioctl(made, 0x8915, struct.pack("256s", name.encode()))
+    return socket.inet_ntoa(answer[20:24])
+
+
+def can_bind(address: str) -> bool:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as made:
+        try:
+            made.bind((address, 0))
+        except OSError:
+            return False
+    return True
