@@ -135,10 +135,10 @@ def test_masked_and_readonly_paths(lab: Lab) -> None:
     """The request's lists: a masked file is empty, a read-only path cannot be written, others can (procMount)."""
     (lab.rootfs / "etc/secret").write_text("x")
     config = secured(masked_paths=["/etc/secret"], readonly_paths=["/tmp"])
-    script = 'cat /etc/secret; touch /tmp/x 2>/dev/null || echo read-only; [ -n "$(head -n1 /proc/interrupts)" ] && echo unmasked'
+    unmasked = '[ -n "$(head -n1 /proc/interrupts)" ] && echo unmasked'
+    script = f"cat /etc/secret; touch /tmp/x 2>/dev/null || echo read-only; {unmasked}"
     assert lab.run(script, config) == "read-only\nunmasked\n"
-    plain = '[ -n "$(head -n1 /proc/interrupts)" ] && echo unmasked; (echo > /proc/sys/kernel/domainname) 2>/dev/null || echo no'
-    assert lab.run(plain) == "no\n"
+    assert lab.run(f"{unmasked}; (echo > /proc/sys/kernel/domainname) 2>/dev/null || echo no") == "no\n"
 
 
 def test_read_only_root(lab: Lab) -> None:
