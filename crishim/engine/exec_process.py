@@ -25,9 +25,11 @@ import msgspec
 
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import pidfds, process_trees, programs
+from crishim.wire.linux import pidfds, process_trees, processes, programs
 
 HELD = 0.5  # seconds of silence after which a background process does not count as output any more
+REAPING = 1.0  # seconds for the runtime to end after its child was killed
+REPEATS = 3
 _FIRST_LOOK, _LAST_LOOK = 0.003, 0.05  # seconds between looks at the pid file
 
 _known: dict[Path, bool] = {}
@@ -92,11 +94,23 @@ class ExecProcess:
         """Kill the runtime and the command with its descendants, if it still runs; remove the files."""
         child = self._child
         if child is not None and child.returncode is None:
+            await self._kill(child)
+        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+
+    async def _kill(self, child: asyncio.subprocess.Process) -> None:
+        """Kill what the runtime started; it then reaps its child and ends by itself, unless it was half-way."""
+        for _ in range(REPEATS):
+            reference = processes.reference(child.pid)
+            if reference is None:
+                break
             pid = self._command_pid()
             sessions = [child.pid] if pid is None else [child.pid, pid]
-            await asyncio.to_thread(process_trees.kill_tree, child.pid, sessions)
-            await child.wait()
-        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+            await asyncio.to_thread(process_trees.kill_below, reference, sessions)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REAPING):
+                    await child.wait()
+                    return
+        await programs.end(child)
 
     @property
     def _started(self) -> asyncio.subprocess.Process:

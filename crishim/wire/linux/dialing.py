@@ -5,11 +5,11 @@ thread that has moved must never be used for anything else again: each call has 
 """
 
 import asyncio
-import os
 import socket
+from functools import partial
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import libc, namespaces
+from crishim.wire.linux import namespaces
 
 ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -49,15 +49,6 @@ def _make_socket(netns: str, family: int) -> socket.socket:
     if not netns:
         return socket.socket(family, socket.SOCK_STREAM)
     try:
-        return namespaces.in_thread(lambda: _make_inside(netns, family))
+        return namespaces.inside({"net": netns}, partial(socket.socket, family, socket.SOCK_STREAM))
     except FileNotFoundError as error:
         raise CrishimError(Kind.NOT_FOUND, f"there is no network namespace at {netns}", path=netns) from error
-
-
-def _make_inside(netns: str, family: int) -> socket.socket:
-    fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        libc.setns(fd, namespaces.CLONE_NEWNET)
-    finally:
-        os.close(fd)
-    return socket.socket(family, socket.SOCK_STREAM)

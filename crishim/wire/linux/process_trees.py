@@ -46,19 +46,23 @@ def members(root: int, sessions: Iterable[int]) -> set[ProcessRef]:
     return {e.process for e in entries if e.process.pid in inside}
 
 
-def kill_tree(root: int, sessions: Iterable[int] = ()) -> None:
-    """Stop, then kill, all members and wait until they are gone. Blocks: for a thread.
+def kill_below(root: ProcessRef, sessions: Iterable[int] = ()) -> None:
+    """Stop, then kill, all members but the process `root`, and wait until they are gone. Blocks: for a thread.
 
-    They are stopped first, for a process that runs may fork a child between the look and the kill. The caller makes
-    sure that `root` and the sessions' leaders are still the processes it means, for instance by not having reaped them.
+    They are stopped first, for a process that runs may fork a child between the look and the kill. `root` is stopped
+    meanwhile and then goes on: it is there to reap its children, which nobody else may do for a while. Without any
+    children it is killed itself, before it has some. The caller makes sure that the sessions' leaders are still the
+    processes it means, for instance by not having reaped them.
     """
     found: set[ProcessRef] = set()
-    while new := members(root, sessions) - found:
+    while new := members(root.pid, sessions) - found:
         for process in new:
             send_signal(process, signal.SIGSTOP)
         found |= new
+    found.discard(root)
     for process in found:
         send_signal(process, signal.SIGKILL)
+    send_signal(root, signal.SIGCONT if found else signal.SIGKILL)
     deadline = time.monotonic() + GONE_TIMEOUT
     while any(is_alive(p) for p in found) and time.monotonic() < deadline:
         time.sleep(STEP)

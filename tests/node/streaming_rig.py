@@ -1,0 +1,307 @@
+"""Real containers under conmon, a streaming server that reaches into them, and crictl in front of it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crishim.cri.stream.server import StreamServer
+from crishim.engine import attach, conmon, exec_session, exec_sync
+from crishim.engine.runtime import Runtime
+from crishim.model import ExecSpec
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import dialing
+from crishim.wire.linux.programs import Finished
+from tests.fakes.streaming_cri import StreamingCri
+
+BIN = os.environ.get("CRISHIM_TEST_BIN", "")
+PATH = f"{os.environ['PATH']}:{BIN}:/usr/sbin"
+APPLETS = """
+cat dd echo env false head httpd id ip kill mkdir nc ps seq setsid sh sleep stat stty test true tty wc yes
+"""
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path=PATH)
+    assert found, f"{name} is missing: run hack/setup test"
+    return found
+
+
+def runtimes() -> list[str]:
+    """crun, and every runc there is: the distribution's and a newer one differ in what they print and when they end."""
+    found = [tool("crun"), tool("runc"), "/usr/sbin/runc"]
+    return sorted({os.path.realpath(p) for p in found if os.path.exists(p)})
+
+
+def creating(runtime: str, directory: Path) -> str:
+    """A program that can create containers here.
+
+    crun 1.8 refuses to on a host that has both cgroup hierarchies with a controller in the second. It is shown the
+    first one only. Its exec needs no such help.
+    """
+    if "crun" not in runtime or not Path("/sys/fs/cgroup/unified/cgroup.controllers").exists():
+        return runtime
+    script = directory / "crun"
+    script.write_text(
+        f'#!/bin/sh\nexec unshare -m sh -c \'umount /sys/fs/cgroup/unified; exec {runtime} "$@"\' sh "$@"\n'
+    )
+    script.chmod(0o755)
+    return str(script)
+
+
+@dataclass
+class Container:
+    id: str
+    runtime: Runtime
+    bundle: Path
+    pid: int
+    monitor: int
+    tty: bool
+
+    def process(self, *argv: str, tty: bool = False, uid: int = 0) -> dict[str, Any]:
+        user = {"uid": uid, "gid": uid}
+        return {"terminal": tty, "user": user, "args": [*argv], "env": ["PATH=/bin", "TERM=xterm"], "cwd": "/"}
+
+
+class Rig:
+    """Everything a test needs, in one scratch directory."""
+
+    def __init__(self, runtime: str) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="stream", dir="/dev/shm"))
+        self.scratch = self.base / "scratch"
+        self.scratch.mkdir()
+        self.executable = Path(runtime)
+        self.containers: dict[str, Container] = {}
+        self.sessions: list[exec_session.ExecSession | attach.Attachment] = []
+        self.streams = StreamServer(self.open_exec, self.open_attach, self.open_port, creation_timeout=5)
+        self.cri = StreamingCri(self.streams, self.run_sync)
+        self._rootfs = self.base / "rootfs"
+        for directory in ("bin", "proc", "dev", "tmp", "sys", "etc"):
+            (self._rootfs / directory).mkdir(parents=True)
+        shutil.copy(tool("busybox"), self._rootfs / "bin" / "busybox")
+        for applet in APPLETS.split():
+            (self._rootfs / "bin" / applet).symlink_to("busybox")
+
+    async def start(self) -> None:
+        await self.streams.start("127.0.0.1", 0)
+        await self.cri.start(str(self.base / "cri.sock"))
+
+    async def stop(self) -> None:
+        await self.streams.stop()
+        await self.cri.stop()
+        for container in self.containers.values():
+            await container.runtime.delete(container.id)
+            await eventually(partial(gone, container.monitor))
+        shutil.rmtree(self.base)
+
+    async def run(self, *argv: str, tty: bool = False, stdin: bool = False, stdin_once: bool = False) -> Container:
+        """Start a container with a network namespace of its own, its lo up."""
+        id = uuid.uuid4().hex
+        bundle = self.base / ("b" * 60) / id  # longer than a socket's path may be
+        bundle.mkdir(parents=True)
+        process = Container(id, None, bundle, 0, 0, tty).process(*argv, tty=tty)  # type: ignore[arg-type]
+        capabilities = ["CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"]
+        process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
+        (bundle / "config.json").write_text(json.dumps(config(id, process, self._rootfs)))
+        runtime = Runtime("rt", creating(str(self.executable), self.base), self.base / "root", timeout=30)
+        launch = conmon.Launch(id, bundle, str(bundle / "log"), tty=tty, stdin=stdin, stdin_once=stdin_once)
+        launched = await conmon.create(tool("conmon"), runtime, launch)
+        container = Container(id, runtime, bundle, launched.process.pid, launched.monitor.pid, tty)
+        self.containers[id] = container
+        await runtime.start(id)
+        await self.sync(container, "ip", "link", "set", "lo", "up")
+        return container
+
+    async def sync(self, container: Container, *argv: str, **options: Any) -> exec_sync.SyncResult:
+        process = container.process(*argv)
+        return await exec_sync.run_sync(
+            self.executable, container.runtime.root, container.id, process, self.scratch, **options
+        )
+
+    async def start_exec(
+        self, container: Container, *argv: str, tty: bool = False, **streams: bool
+    ) -> exec_session.ExecSession:
+        process = container.process(*argv, tty=tty)
+        streams = {"stdin": True, **streams}
+        return await exec_session.start(
+            self.executable, container.runtime.root, container.id, process, self.scratch, **streams
+        )
+
+    # what the streaming server is given
+
+    async def open_exec(self, container_id: str, spec: ExecSpec) -> exec_session.ExecSession:
+        session = await self.start_exec(
+            self.containers[container_id],
+            *spec.argv,
+            tty=spec.tty,
+            stdin=spec.stdin,
+            stdout=spec.stdout,
+            stderr=spec.stderr,
+        )
+        self.sessions.append(session)
+        return session
+
+    async def open_attach(self, container_id: str, **streams: bool) -> attach.Attachment:
+        bundle = self.containers[container_id].bundle
+        session = await attach.open_attachment(bundle / "attach", bundle / "ctl", **streams)
+        self.sessions.append(session)
+        return session
+
+    async def open_port(self, pod_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await dialing.dial(f"/proc/{self.containers[pod_id].pid}/ns/net", port)
+
+    async def run_sync(self, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
+        container = self.containers[request.container_id]
+        result = await self.sync(container, *request.cmd, timeout=request.timeout)
+        return cri.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
+
+    # crictl
+
+    async def crictl(self, *argv: str, stdin: bytes | None = b"", timeout: float = 30) -> Finished:
+        """Run crictl to its end. stdin None: an open pipe that nothing is written to."""
+        process = await self.start_crictl(*argv)
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate(stdin)
+        assert process.returncode is not None
+        return Finished(out, err, process.returncode)
+
+    async def start_crictl(self, *argv: str, **stdio: Any) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        stdio = {"stdin": pipe, "stdout": pipe, "stderr": pipe, **stdio}
+        return await asyncio.create_subprocess_exec(
+            tool("crictl"), "--runtime-endpoint", self.cri.endpoint, "--timeout", "20s", *argv, **stdio
+        )
+
+    @contextlib.asynccontextmanager
+    async def terminal(self, *argv: str) -> AsyncIterator[tuple["Screen", asyncio.subprocess.Process]]:
+        """crictl on a terminal of its own."""
+        master, slave = pty.openpty()
+        try:
+            process = await self.start_crictl(*argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        finally:
+            os.close(slave)
+        screen = Screen(master)
+        try:
+            yield screen, process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            screen.close()
+
+    # what is left
+
+    def processes(self, container: Container) -> set[str]:
+        """Command lines in the container, without its first process."""
+        return set(self._commands(container).values())
+
+    def pid(self, container: Container, command: str) -> int:
+        return next(pid for pid, line in self._commands(container).items() if line == command)
+
+    def _commands(self, container: Container) -> dict[int, str]:
+        found = {}
+        namespace = os.stat(f"/proc/{container.pid}/ns/pid").st_ino
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                zombie = (path / "stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
+                same = (path / "ns/pid").stat().st_ino == namespace
+                if same and not zombie and path.name != str(container.pid):
+                    found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        return found
+
+    def descriptors(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def settled(self, container: Container, *expected: str, seconds: float = 10) -> None:
+        """Wait until only these command lines run in the container and no session's files are left."""
+        await eventually(
+            lambda: self.processes(container) == set(expected) and not any(self.scratch.iterdir()), seconds
+        )
+
+
+class Screen:
+    """The user's side of a terminal."""
+
+    def __init__(self, master: int) -> None:
+        self.master = master
+        os.set_blocking(master, False)
+        self.text = ""
+
+    async def expect(self, text: str, seconds: float = 15) -> str:
+        """Wait for a text after the last one that was found; what stood before it."""
+        try:
+            async with asyncio.timeout(seconds):
+                while text not in self.text:
+                    await self._read()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} did not appear, only {self.text!r}") from None
+        before, _, self.text = self.text.partition(text)
+        return before
+
+    async def _read(self) -> None:
+        try:
+            self.text += os.read(self.master, 65536).decode(errors="replace")
+        except (BlockingIOError, OSError):
+            await asyncio.sleep(0.01)
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def close(self) -> None:
+        os.close(self.master)
+
+
+def gone(pid: int) -> bool:
+    """A zombie is gone: the one who should reap it may be slow."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
+    except OSError:
+        return True
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until something holds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not holds():
+        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
+        await asyncio.sleep(0.02)
+
+
+def config(id: str, process: dict[str, Any], rootfs: Path) -> dict[str, Any]:
+    """A small config.json."""
+    mounts = [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]},
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+    ]
+    namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")]
+    return {
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": str(rootfs), "readonly": True},
+        "mounts": mounts,
+        "linux": {"namespaces": namespaces, "cgroupsPath": f"/crishim-test-{id}"},
+    }
+
+
+@pytest.fixture(params=runtimes(), ids=lambda p: p.strip("/").replace("/", "-"))
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A rig for each runtime; afterwards no container, no process and no file of it is left."""
+    rig = Rig(request.param)
+    try:
+        await rig.start()
+        yield rig
+    finally:
+        await rig.stop()

@@ -1,0 +1,174 @@
+"""crishim/engine/exec_session.py and exec_sync.py with the real runtimes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from crishim.engine import exec_sync
+from crishim.engine.exec_sync import OUTPUT_LIMIT
+from crishim.errors import CrishimError, Kind
+from tests.node.streaming_rig import Rig, eventually
+from tests.node.streaming_rig import rig as rig
+
+pytestmark = pytest.mark.node
+
+IDLE = ("sh", "-c", "while :; do sleep 1000; done")
+INIT = {"sleep 1000"}
+
+
+async def read_all(read: object) -> bytes:
+    data = b""
+    while part := await read():  # type: ignore[operator]
+        data += part
+    return data
+
+
+async def test_sync_separates_outputs_and_reports_the_exit_code(rig: Rig) -> None:
+    """stdout, stderr and a non-zero code of one command; a signal counts 128 more."""
+    container = await rig.run(*IDLE)
+    assert await rig.sync(container, "sh", "-c", "echo out; echo err >&2; exit 3") == (b"out\n", b"err\n", 3)
+    assert await rig.sync(container, "sh", "-c", "kill -9 $$") == (b"", b"", 137)
+    await rig.settled(container, *INIT)
+
+
+async def test_sync_of_a_command_that_is_not_there(rig: Rig) -> None:
+    """An error in the runtime's words, not an exit code; a command's own 127 and 255 stay exit codes."""
+    container = await rig.run(*IDLE)
+    with pytest.raises(CrishimError, match=r"OCI runtime exec failed: .*nonesuch.* not found in \$PATH") as caught:
+        await rig.sync(container, "nonesuch")
+    assert caught.value.kind is Kind.INVALID
+    assert (await rig.sync(container, "sh", "-c", "exit 127")).exit_code == 127
+    assert (await rig.sync(container, "sh", "-c", "exit 255")).exit_code == 255
+    with pytest.raises(CrishimError):
+        await rig.sync(container, "/etc")
+    await rig.settled(container, *INIT)
+
+
+async def test_sync_timeout_kills_the_command_and_its_children(rig: Rig) -> None:
+    """DEADLINE, and nothing of it runs on, not even children that wait in the background or changed their session."""
+    container = await rig.run(*IDLE)
+    with pytest.raises(CrishimError) as caught:
+        await rig.sync(container, "sh", "-c", "sleep 501 & setsid sleep 502 & sleep 503", timeout=0.7)
+    assert caught.value.kind is Kind.DEADLINE
+    assert rig.processes(container) == INIT
+    await rig.settled(container, *INIT)
+
+
+async def test_sync_that_is_cancelled_kills_the_command(rig: Rig) -> None:
+    """A client that stops waiting takes its command with it."""
+    container = await rig.run(*IDLE)
+    task = asyncio.create_task(rig.sync(container, "sleep", "504"))
+    await eventually(lambda: "sleep 504" in rig.processes(container))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await rig.settled(container, *INIT)
+
+
+async def test_sync_does_not_wait_for_a_background_process(rig: Rig) -> None:
+    """A process left behind holds stdout open: the answer comes all the same, complete, with the code; it lives on."""
+    container = await rig.run(*IDLE)
+    script = "sleep 505 & head -c 100000 /dev/zero; exit 4"
+    async with asyncio.timeout(4):
+        out, err, code = await rig.sync(container, "sh", "-c", script)
+    assert (len(out), err, code) == (100_000, b"", 4)
+    await rig.settled(container, *INIT, "sleep 505")
+
+
+async def test_sync_output_is_capped_and_read_to_its_end(rig: Rig) -> None:
+    """Both outputs together stay under the limit, the command is not blocked and its code is right."""
+    container = await rig.run(*IDLE)
+    script = "head -c 12000000 /dev/zero; head -c 12000000 /dev/zero >&2; exit 6"
+    out, err, code = await rig.sync(container, "sh", "-c", script)
+    assert (len(out), len(out) + len(err), code) == (12_000_000, OUTPUT_LIMIT, 6)
+
+
+async def test_stdin_reaches_its_end(rig: Rig) -> None:
+    """What is written arrives, and closing stdin ends a command that reads to the end."""
+    container = await rig.run(*IDLE)
+    session = await rig.start_exec(container, "wc", "-c")
+    await session.write_stdin(bytes(200_000))
+    await session.close_stdin()
+    assert await session.wait() == 0
+    assert await read_all(session.read_stdout) == b"200000\n"
+    await session.close()
+    await rig.settled(container, *INIT)
+
+
+async def test_a_terminal_has_a_size_and_a_line_discipline(rig: Rig) -> None:
+    """The size arrives before and during the command, and Ctrl-C interrupts it."""
+    container = await rig.run(*IDLE)
+    script = "trap 'echo interrupted; exit 9' INT; read x; stty size; read x; stty size; sleep 506"
+    session = await rig.start_exec(container, "sh", "-c", script, tty=True)
+    await session.resize(101, 31)
+    await session.write_stdin(b"\n")
+    text = await until(session.read_stdout, b"31 101\r\n")
+    await session.resize(77, 22)
+    await asyncio.sleep(0.1)
+    await session.write_stdin(b"\n")
+    text = await until(session.read_stdout, b"22 77\r\n")
+    await eventually(lambda: "sleep 506" in rig.processes(container))
+    await session.write_stdin(b"\x03")
+    assert await session.wait() == 9
+    text = await read_all(session.read_stdout)
+    assert b"interrupted" in text
+    await session.close()
+    await rig.settled(container, *INIT)
+
+
+async def until(read: object, text: bytes) -> bytes:
+    seen = b""
+    async with asyncio.timeout(10):
+        while text not in seen:
+            seen += await read()  # type: ignore[operator]
+    return seen
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_closing_a_session_kills_what_it_started(rig: Rig, tty: bool) -> None:
+    """A session that is closed early leaves no process, file or descriptor, with and without a terminal."""
+    container = await rig.run(*IDLE)
+    before = rig.descriptors()
+    session = await rig.start_exec(container, "sh", "-c", "sleep 507 & echo up; cat", tty=tty)
+    assert b"up" in await until(session.read_stdout, b"up")
+    await session.close()
+    assert rig.processes(container) == INIT
+    await rig.settled(container, *INIT)
+    assert rig.descriptors() == before
+
+
+async def test_closing_a_session_that_has_hardly_begun(rig: Rig) -> None:
+    """Closing while the runtime still prepares the command leaves nothing either."""
+    container = await rig.run(*IDLE)
+    for delay in (0, 0.005, 0.01, 0.02):
+        session = await rig.start_exec(container, "sleep", "508")
+        await asyncio.sleep(delay)
+        await session.close()
+        assert rig.processes(container) == INIT
+    await rig.settled(container, *INIT)
+
+
+async def test_the_pipe_is_the_only_buffer(rig: Rig) -> None:
+    """A command whose output nobody reads stands still after what the kernel's pipes hold."""
+    container = await rig.run(*IDLE)
+    session = await rig.start_exec(container, "yes")
+    await eventually(lambda: "yes" in rig.processes(container))
+    written = -1
+    while (now := written_by(rig.pid(container, "yes"))) != written:
+        written = now
+        await asyncio.sleep(0.3)
+    assert 0 < written < 1_000_000
+    await session.close()
+
+
+def written_by(pid: int) -> int:
+    return int(dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())["wchar"])
+
+
+async def test_a_user_without_rights_can_write_to_its_own_stdout(rig: Rig) -> None:
+    """/dev/stdout can be opened by the user the command runs as."""
+    container = await rig.run(*IDLE)
+    process = container.process("sh", "-c", "echo mine > /proc/self/fd/1", uid=1234)
+    result = await exec_sync.run_sync(rig.executable, container.runtime.root, container.id, process, rig.scratch)
+    assert result == (b"mine\n", b"", 0)
