@@ -36,7 +36,7 @@ class Inits:
         bundle = directory / "init"
         argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
         argv += ["--pid-file", str(bundle / "pidfile"), init_id(pod.id)]
-        await programs.run(argv, timeout=runtime.timeout)
+        await programs.run_detaching(argv, log=bundle / "log", timeout=runtime.timeout)
         return await asyncio.to_thread(self._pin, pod, bundle)
 
     async def stop(self, pod: PodRecord, runtime: Runtime) -> None:

@@ -4,10 +4,13 @@ the rollback. So the verb runs in a task of ours, the handler only waits for it,
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+log = logging.getLogger("crishim.owned")
 
 
 class Owned:
@@ -17,17 +20,22 @@ class Owned:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Run work to its end, whoever waits for it. The task keeps the caller's log context."""
-        task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.copy_context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Run work to its end in the background; a failure is logged. The task keeps the caller's log context."""
+        task = self._start(work, name)
+        task.add_done_callback(_report)
         return task
 
     async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Start work and wait for it; cancelling the waiter does not cancel the work."""
-        task = self.start(work, name=name)
+        task = self._start(work, name)
         task.add_done_callback(_retrieve)
         return await asyncio.shield(task)
+
+    def _start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.copy_context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def drain(self, timeout: float) -> list[str]:
         """Wait until all tasks have ended, at most timeout seconds; the names of those still running."""
@@ -35,6 +43,12 @@ class Owned:
         if pending:
             _, pending = await asyncio.wait(pending, timeout=timeout)
         return sorted(task.get_name() for task in pending)
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for a background task: its failure must not go unseen."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a background task failed", extra={"task": task.get_name()}, exc_info=task.exception())
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

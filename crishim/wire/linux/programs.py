@@ -85,6 +85,34 @@ async def run(
     return done
 
 
+async def run_detaching(argv: Sequence[str | Path], *, log: Path, timeout: float) -> None:
+    """Run a program that leaves a process behind, which keeps its output open: it goes to the file `log` instead.
+
+    Returns when the program itself has ended; errors as run(), with what the log holds.
+    """
+    with await asyncio.to_thread(log.open, "wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *map(str, argv), stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    name = Path(argv[0]).name
+    try:
+        async with asyncio.timeout(timeout):
+            status = await process.wait()
+    except TimeoutError:
+        await end(process)
+        raise CrishimError(
+            Kind.DEADLINE, f"{name} did not finish within {timeout:g} s and was killed", program=str(argv[0])
+        ) from None
+    except BaseException:
+        await end(process)
+        raise
+    if status != 0:
+        said = complaint(await asyncio.to_thread(log.read_bytes)) or "it said nothing"
+        raise CrishimError(
+            Kind.INTERNAL, f"{name} failed with status {status}: {said}", program=str(argv[0]), stderr=said
+        )
+
+
 async def end(process: asyncio.subprocess.Process) -> None:
     """Kill a program with its process group and reap it."""
     with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,52 @@
+"""Fixtures of the node tests: a daemon for each module, an image in it, and a count of leaks around every test."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.daemon import Daemon, eventually, scratch_daemon
+from tests.node.isolation import isolate
+
+if os.geteuid() == 0:
+    isolate()
+
+
+@pytest.fixture(scope="session")
+def busybox_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OCI archive of a small busybox image, built on the spot."""
+    path = tmp_path_factory.mktemp("image") / "busybox.tar"
+    script = Path(__file__).parents[2] / "hack/build-images"
+    subprocess.run([sys.executable, str(script), "--demo", str(path)], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def node(busybox_archive: Path) -> Iterator[Daemon]:
+    """A running daemon with the busybox image."""
+    with scratch_daemon() as daemon:
+        done = daemon.command("images", "import", str(busybox_archive))
+        assert done.returncode == 0, done.stderr
+        yield daemon
+
+
+@pytest.fixture
+def daemon(node: Daemon) -> Iterator[Daemon]:
+    """The module's daemon; the test must leave nothing behind."""
+    before = node.left()
+    yield node
+
+    def new() -> dict[str, set[str]]:
+        after = node.left()
+        return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
+
+    def clean() -> bool:
+        return not new()
+
+    try:
+        eventually(clean, "nothing is left", timeout=5)
+    except AssertionError:
+        pytest.fail(f"left behind: {new()}")

@@ -1,0 +1,257 @@
+"""A real daemon on scratch directories, the way a node runs it: own process, own socket, real CNI plugins."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import message_factory
+
+from crishim.pb import admin_pb2 as admin
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import cgroups, mounts
+
+IMAGE = "localhost/crishim/busybox:latest"
+T = TypeVar("T")
+BRIDGE = "crishimt0"
+METHODS = {
+    m.name: (s.full_name, m)
+    for d in (cri.DESCRIPTOR, admin.DESCRIPTOR)
+    for s in d.services_by_name.values()
+    for m in s.methods
+}
+
+
+def test_program(name: str) -> str:
+    """A program of the set-up's directory, else of PATH."""
+    own = Path(os.environ.get("CRISHIM_TEST_BIN", Path.home() / ".cache/crishim/bin")) / name
+    found = str(own) if own.exists() else shutil.which(name)
+    assert found, f"{name} is missing: run hack/setup test"
+    return found
+
+
+def eventually(look: Callable[[], T], what: str, timeout: float = 20.0) -> T:
+    """Wait until look() gives something true; fail after timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        time.sleep(0.01)
+
+
+class Daemon:
+    """One scratch node. Its directories outlive stop() and kill(), so that start() is a restart."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any] | None = None) -> None:
+        self.directory = directory
+        self.socket = directory / "crishim.sock"
+        self.state, self.run = directory / "state", directory / "run"
+        self.log = directory / "log"
+        self.cni = directory / "cni"
+        self.plugins = directory / "plugins"
+        self.cni.mkdir(parents=True)
+        self.plugins.mkdir()
+        self.write_network()
+        self.config = directory / "config.toml"
+        self.write_config(settings or {})
+        self.process: subprocess.Popen[bytes] | None = None
+        self._channel: grpc.Channel | None = None
+
+    def write_network(self, name: str = "10-test.conflist", **changes: Any) -> None:
+        """A dual-stack bridge with portmap, as small clusters have it."""
+        bridge = {
+            "type": "bridge",
+            "bridge": BRIDGE,
+            "isGateway": True,
+            "ipMasq": True,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": str(self.directory / "ipam"),
+                "ranges": [[{"subnet": "10.231.0.0/16"}], [{"subnet": "fd31::/64"}]],
+                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+            },
+        }
+        plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}]
+        network = {"cniVersion": "1.0.0", "name": "test", "plugins": plugins} | changes
+        (self.cni / name).write_text(json.dumps(network))
+
+    def write_config(self, settings: dict[str, Any]) -> None:
+        base: dict[str, Any] = {
+            "socket": str(self.socket),
+            "state_dir": str(self.state),
+            "run_dir": str(self.run),
+            "log": {"level": "debug", "format": "json"},
+            "network": {
+                "config_dir": str(self.cni),
+                "plugin_dirs": [str(self.plugins), "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"],
+                "timeout": 10,
+            },
+            "netdevices": {"cdi_dirs": [str(self.directory / "cdi")]},
+            "runtimes": {
+                "handlers": {"crun": {"path": "crun"}, "runc": {"path": test_program("runc")}},
+            },
+        }
+        for section, values in settings.items():
+            base[section] = {**base[section], **values} if isinstance(values, dict) and section in base else values
+        self.config.write_text(to_toml(base))
+
+    def start(self) -> None:
+        """Start and wait until it serves."""
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+        def serving() -> bool:
+            assert self.process is not None
+            text = self.log.read_bytes()[offset:]
+            assert self.process.poll() is None, f"the daemon ended: {text.decode(errors='replace')}"
+            return b'"message": "serving"' in text
+
+        eventually(serving, "the daemon serves")
+        self._channel = grpc.insecure_channel(
+            f"unix:{self.socket}", options=[("grpc.max_receive_message_length", 1 << 24)]
+        )
+
+    def end(self, number: int) -> None:
+        """Send a signal and wait for the end; containers keep running."""
+        if self._channel is not None:
+            self._channel.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+
+    def stop(self) -> None:
+        self.end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+    def call(self, name: str, request: Any = None, *, deadline: float = 30.0, **fields: Any) -> Any:
+        """One RPC, named; the request as a message or by its fields. Server streams come as a list."""
+        service, method = METHODS[name]
+        request_class = message_factory.GetMessageClass(method.input_type)
+        answer = message_factory.GetMessageClass(method.output_type)
+        assert self._channel is not None
+        stub = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        function = stub(
+            f"/{service}/{name}",
+            request_serializer=request_class.SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        response = function(request_class(**fields) if request is None else request, timeout=deadline)
+        return list(response) if method.server_streaming and name != "GetContainerEvents" else response
+
+    def crictl(self, *arguments: str, check: bool = True, stdin: bytes = b"") -> str:
+        """crictl's standard output."""
+        command = [test_program("crictl"), f"--runtime-endpoint=unix://{self.socket}", "--timeout=60s", *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, input=stdin)
+        assert not check or done.returncode == 0, f"crictl {' '.join(arguments)}: {done.stderr.decode()}"
+        return done.stdout.decode()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`crishim ARGUMENTS --config ...`."""
+        command = [sys.executable, "-m", "crishim", *arguments, "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The daemon's log so far."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def left(self) -> dict[str, set[str]]:
+        """Everything there is on the node that a pod or container could have made, by kind."""
+        return {
+            "mounts": {p.target for p in mounts.table() if str(self.directory) in p.target},
+            "links": _links(),
+            "cgroups": set(_cgroups()),
+            "processes": set(_processes(str(self.run))),
+            "files": set(_files(self.directory)),
+            "rules": set(_rules()),
+        }
+
+    def delete(self) -> None:
+        """Stop the daemon and remove all of the node, whatever state it is in."""
+        self.kill()
+        for pid in _processes(str(self.run)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid.partition(" ")[0]), signal.SIGKILL)
+        for path in _cgroups():
+            cgroups.kill(path)
+        for target in mounts.below(self.directory):
+            mounts.unmount(target)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _links() -> set[str]:
+    out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE}
+
+
+def _rules() -> set[str]:
+    """Rules of pods: the bridge plugin's masquerading, portmap's forwarding. Their empty chains stay, as designed."""
+    out = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=False).stdout
+    return {line for line in out.splitlines() if "10.231." in line}
+
+
+def _cgroups() -> Iterator[str]:
+    for root in cgroups.hierarchies().values():
+        for directory in (root / "crishim").glob("**/"):
+            if directory != root / "crishim":
+                yield "/" + str(directory.relative_to(root))
+
+
+def _processes(mark: str) -> Iterator[str]:
+    """Processes that carry the run directory in their command line, but the daemon itself, whose name is another."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if mark in command:
+                    yield f"{entry.name} {command[:200]}"
+
+
+def _files(directory: Path) -> Iterator[str]:
+    """Files of pods and containers, and leased addresses; not the images, the log, the daemon's own."""
+    kept = ("state/images", "state/downloads", "state/init", "run/images", "logs", "run/runtime")
+    for path in directory.rglob("*"):
+        name = str(path.relative_to(directory))
+        if name.startswith(kept) or name.startswith("ipam/test/last_reserved") or name == "ipam/test/lock":
+            continue
+        if path.is_file() or path.is_symlink():
+            yield name
+    for path in (directory / "run/runtime").glob("*/*"):
+        yield str(path.relative_to(directory))
+
+
+def to_toml(table: dict[str, Any], prefix: str = "") -> str:
+    """Enough TOML for the settings."""
+    lines = [f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    text = "".join(line + "\n" for line in lines)
+    for key, value in table.items():
+        if isinstance(value, dict):
+            text += f"[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}.")
+    return text
+
+
+@contextlib.contextmanager
+def scratch_daemon(**settings: Any) -> Iterator[Daemon]:
+    """A running daemon; everything of it is gone afterwards."""
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else "/run"
+    daemon = Daemon(Path(tempfile.mkdtemp(prefix="crishim-test-", dir=base)), settings)
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.delete()
