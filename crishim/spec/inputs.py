@@ -102,11 +102,10 @@ def security_context(inputs: Inputs) -> cri.LinuxContainerSecurityContext:
 
 
 def _own_capabilities() -> frozenset[str]:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapPrm:"):
-            bits = int(line.split()[1], 16)
-            return frozenset(name for bit, name in enumerate(CAPABILITIES) if bits >> bit & 1)
-    return frozenset()
+    """Permitted and bounding: what the runtime, started by us as root, can have and hand on (capabilities(7))."""
+    status = dict(line.partition(":")[::2] for line in Path("/proc/self/status").read_text().splitlines())
+    bits = int(status["CapPrm"], 16) & int(status["CapBnd"], 16)
+    return frozenset(name for bit, name in enumerate(CAPABILITIES) if bits >> bit & 1)
 
 
 def _oom_floor(held: frozenset[str]) -> int:

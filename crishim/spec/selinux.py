@@ -8,12 +8,14 @@ import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
-from crishim.spec.inputs import Draft, Inputs, security_context
+from crishim.spec.inputs import Draft, Inputs, Spec, security_context
+from crishim.spec.mounts import Prepared
 
 # What container-selinux gives containers and the files they may write.
 _USER: Final = "system_u"
@@ -87,6 +89,17 @@ def level_of(pod_id: str) -> str:
     one, other = number % 1024, number // 1024 % 1023
     low, high = sorted((one, other + 1 if other >= one else other))
     return f"s0:c{low},c{high}"
+
+
+def relabel_volumes(spec: Spec, volumes: Iterable[Prepared]) -> None:
+    """Label the sources of the mounts that ask for it with the spec's mountLabel; nothing without SELinux.
+
+    Called before the container is created, in a thread. Errors as of relabel().
+    """
+    label = spec["linux"].get("mountLabel")
+    for volume in volumes if label else ():
+        if volume.request.selinux_relabel and not volume.image_id:
+            relabel(volume.source, label)
 
 
 def relabel(path: str, label: str) -> None:

@@ -2,7 +2,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec import annotations
 
 
-def test_annotations_say_where_a_container_belongs(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_annotations_say_where_a_container_belongs(make, apply) -> None:
     """The keys tools know from containerd, beside the container's own."""
     pod = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u"))
     config = cri.ContainerConfig(
@@ -22,7 +22,7 @@ def test_annotations_say_where_a_container_belongs(make, apply) -> None:  # type
     }
 
 
-def test_annotations_cannot_steer_the_runtime(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_annotations_cannot_steer_the_runtime(make, apply) -> None:
     """What crun and runc act upon is dropped, known to us or named by `features`; ours cannot be overwritten."""
     config = cri.ContainerConfig(
         annotations={
@@ -45,7 +45,7 @@ def test_annotations_cannot_steer_the_runtime(make, apply) -> None:  # type: ign
     }
 
 
-def test_root_is_read_only_if_asked_for(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_root_is_read_only_if_asked_for(make, apply) -> None:
     """readonly_rootfs."""
     config = cri.ContainerConfig()
     config.linux.security_context.readonly_rootfs = True
@@ -53,13 +53,13 @@ def test_root_is_read_only_if_asked_for(make, apply) -> None:  # type: ignore[no
     assert apply(annotations.root, inputs).spec["root"] == {"path": inputs.rootfs, "readonly": True}
 
 
-def test_version_is_the_newest_the_runtime_knows(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_version_is_the_newest_the_runtime_knows(make, apply) -> None:
     """An old runtime, which does not say, gets the base's."""
     assert apply(annotations.oci_version, make(features={"ociVersionMax": "1.3.0"})).spec["ociVersion"] == "1.3.0"
     assert apply(annotations.oci_version, make()).spec["ociVersion"] == "1.0.2"
 
 
-def test_net_devices(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_net_devices(make, apply) -> None:
     """The spec's own shape; a device that keeps its name has no name key; none, no key."""
     inputs = make(net_devices={"demo0": "net1", "demo1": ""})
     assert apply(annotations.net_devices, inputs).spec["linux"]["netDevices"] == {

@@ -45,21 +45,21 @@ def host(tmp_path: Path) -> Host:
         (config(LOCALHOST, "my profile", privileged=True), "my profile"),
     ],
 )
-def test_profile(make, apply, host: Host, request_, profile) -> None:  # type: ignore[no-untyped-def]
+def test_profile(make, apply, host: Host, request_, profile) -> None:
     """The field wins over the old string; nil with an empty old field and an empty struct are the runtime default."""
     process = apply(apparmor.apparmor, make(config=request_, host=host)).spec["process"]
     assert process.get("apparmorProfile") == profile
 
 
 @pytest.mark.parametrize("request_", [config(LOCALHOST, "other"), config(old="localhost/other")])
-def test_an_unloaded_profile_fails(make, apply, host: Host, request_) -> None:  # type: ignore[no-untyped-def]
+def test_an_unloaded_profile_fails(make, apply, host: Host, request_) -> None:
     """An AppArmor profile that is not loaded fails at CreateContainer, and is named."""
     with pytest.raises(CrishimError, match="'other' is not loaded") as caught:
         apply(apparmor.apparmor, make(config=request_, host=host))
     assert caught.value.kind is Kind.PRECONDITION
 
 
-def test_a_host_without_apparmor(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_a_host_without_apparmor(make, apply) -> None:
     """Default and unconfined need none; a profile by name does, and the error says what is missing."""
     for request_ in (config(), config(RUNTIME_DEFAULT), config(UNCONFINED)):
         assert "apparmorProfile" not in apply(apparmor.apparmor, make(config=request_)).spec["process"]
@@ -67,7 +67,7 @@ def test_a_host_without_apparmor(make, apply) -> None:  # type: ignore[no-untype
         apply(apparmor.apparmor, make(config=config(LOCALHOST, "x")))
 
 
-def test_without_a_default_profile_it_is_noted(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_default_profile_it_is_noted(make, apply) -> None:
     """A host with AppArmor on which nobody loaded a default runs unconfined, and the log says so."""
     draft = apply(apparmor.apparmor, make(host=Host(apparmor=True)))
     assert "apparmorProfile" not in draft.spec["process"]
@@ -80,7 +80,7 @@ def test_profile_names_may_hold_spaces_and_parentheses() -> None:
     assert apparmor.parse_profiles(text) == {"a", "/usr/bin/x (deleted)"}
 
 
-def test_malformed_old_string(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_malformed_old_string(make, apply) -> None:
     """Neither a keyword nor localhost/NAME: INVALID."""
     with pytest.raises(CrishimError) as caught:
         apply(apparmor.apparmor, make(config=config(old="docker-default")))

@@ -6,7 +6,7 @@ from crishim.spec import build, bundle
 from crishim.spec.inputs import Host
 
 
-def test_a_plain_container_has_every_section(make) -> None:  # type: ignore[no-untyped-def]
+def test_a_plain_container_has_every_section(make) -> None:
     """Nothing but a command asked for: process, root, mounts and namespaces are complete."""
     built = build.build(make())
     spec = json.loads(built.encode())
@@ -22,7 +22,7 @@ def test_a_plain_container_has_every_section(make) -> None:  # type: ignore[no-u
     assert built.notes == ()
 
 
-def test_two_specs_share_nothing(make) -> None:  # type: ignore[no-untyped-def]
+def test_two_specs_share_nothing(make) -> None:
     """The base is decoded for each: a change to one spec never shows in the next."""
     first = build.build(make()).spec
     before = json.dumps(first)
@@ -34,7 +34,7 @@ def test_two_specs_share_nothing(make) -> None:  # type: ignore[no-untyped-def]
     assert json.dumps(build.build(make()).spec) == before
 
 
-def test_the_request_is_not_changed(make) -> None:  # type: ignore[no-untyped-def]
+def test_the_request_is_not_changed(make) -> None:
     """The config round-trips unaltered: building reads it only."""
     config = cri.ContainerConfig(command=["/bin/true"])
     before = config.SerializeToString()
@@ -42,7 +42,7 @@ def test_the_request_is_not_changed(make) -> None:  # type: ignore[no-untyped-de
     assert config.SerializeToString() == before
 
 
-def test_notes_are_collected(make) -> None:  # type: ignore[no-untyped-def]
+def test_notes_are_collected(make) -> None:
     """What was bounded comes out for the log."""
     config = cri.ContainerConfig(command=["/bin/true"])
     config.linux.resources.oom_score_adj = -500

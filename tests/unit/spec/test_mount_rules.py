@@ -11,7 +11,7 @@ IMAGE = cri.ImageSpec(image="i")
 
 
 def mount(**fields: object) -> cri.Mount:
-    return cri.Mount(**({"container_path": "/c", "host_path": "/h"} | fields))  # type: ignore[arg-type]
+    return cri.Mount(**({"container_path": "/c", "host_path": "/h"} | fields))
 
 
 def image(**fields: object) -> cri.Mount:
@@ -78,7 +78,7 @@ def test_what_is_accepted(request_: cri.Mount) -> None:
     ],
 )
 @pytest.mark.parametrize("features", [None, {}, {"mountOptions": ["ro"], "linux": {"mountExtensions": {}}}])
-def test_what_the_runtime_cannot_do_is_refused(request_: cri.Mount, words: str, features: dict | None) -> None:  # type: ignore[type-arg]
+def test_what_the_runtime_cannot_do_is_refused(request_: cri.Mount, words: str, features: dict | None) -> None:
     """An old runtime would ignore these silently."""
     with pytest.raises(CrishimError, match=words) as caught:
         mount_rules.check([request_], features)

@@ -15,29 +15,29 @@ EDITORS = (
 )
 
 
-def run(apply, inputs: Inputs) -> Draft:  # type: ignore[no-untyped-def]
+def run(apply, inputs: Inputs) -> Draft:
     draft: Draft = apply(EDITORS[0], inputs)
     for editor in EDITORS[1:]:
         editor(draft, inputs)
     return draft
 
 
-def table(apply, inputs: Inputs) -> dict[str, dict]:  # type: ignore[no-untyped-def, type-arg]
+def table(apply, inputs: Inputs) -> dict[str, dict]:
     return {m["destination"]: m for m in run(apply, inputs).spec["mounts"]}
 
 
 def prepared(path: str, source: str = "/src", **fields: object) -> Prepared:
-    return Prepared(request=cri.Mount(container_path=path, **fields), source=source)  # type: ignore[arg-type]
+    return Prepared(request=cri.Mount(container_path=path, **fields), source=source)
 
 
-def test_shm_is_the_pods(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_shm_is_the_pods(make, apply) -> None:
     """/dev/shm is a bind mount of the path the pod shares."""
     mount = table(apply, make(shm_path="/run/pod/shm"))["/dev/shm"]
     assert (mount["type"], mount["source"]) == ("bind", "/run/pod/shm")
     assert {"nosuid", "noexec", "nodev"} <= set(mount["options"])
 
 
-def test_shm_of_the_node_with_host_ipc(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_shm_of_the_node_with_host_ipc(make, apply) -> None:
     """Host IPC means the node's /dev/shm."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.ipc = cri.NODE
@@ -45,7 +45,7 @@ def test_shm_of_the_node_with_host_ipc(make, apply) -> None:  # type: ignore[no-
     assert table(apply, make(config=config, namespaces=pins))["/dev/shm"]["source"] == "/dev/shm"
 
 
-def test_shm_of_its_own(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_shm_of_its_own(make, apply) -> None:
     """A container with an IPC namespace of its own shares no memory, whatever the pod has."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.ipc = cri.CONTAINER
@@ -53,7 +53,7 @@ def test_shm_of_its_own(make, apply) -> None:  # type: ignore[no-untyped-def]
     assert table(apply, make())["/dev/shm"]["type"] == "tmpfs"
 
 
-def test_pod_files(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_pod_files(make, apply) -> None:
     """/etc/hostname, hosts and resolv.conf from the pod; read-only with a read-only root; none that is not given."""
     config = cri.ContainerConfig()
     mounts = table(apply, make(config=config, hostname_path="/p/hn", hosts_path="/p/h", resolv_conf_path="/p/r"))
@@ -64,7 +64,7 @@ def test_pod_files(make, apply) -> None:  # type: ignore[no-untyped-def]
     assert "/etc/hosts" not in table(apply, make())
 
 
-def test_the_containers_own_mount_wins(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_the_containers_own_mount_wins(make, apply) -> None:
     """Of /etc/hosts, /dev/shm or /sys there is one, the request's."""
     inputs = make(
         hosts_path="/p/h",
@@ -77,7 +77,7 @@ def test_the_containers_own_mount_wins(make, apply) -> None:  # type: ignore[no-
     assert len(sources) == len(spec["mounts"])
 
 
-def test_outer_mounts_come_before_inner_ones(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_outer_mounts_come_before_inner_ones(make, apply) -> None:
     """Whatever the order of the request; equals keep theirs."""
     inputs = make(mounts=(prepared("/a/b/c"), prepared("/b"), prepared("/a/b"), prepared("/a")))
     order = [m["destination"] for m in run(apply, inputs).spec["mounts"]]
@@ -87,7 +87,7 @@ def test_outer_mounts_come_before_inner_ones(make, apply) -> None:  # type: igno
     assert order.index("/b") < order.index("/a")
 
 
-def test_sys_is_writable_only_for_privileged(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_sys_is_writable_only_for_privileged(make, apply) -> None:
     """/sys and the cgroup mount."""
     config = cri.ContainerConfig()
     mounts = table(apply, make(config=config))
@@ -99,7 +99,7 @@ def test_sys_is_writable_only_for_privileged(make, apply) -> None:  # type: igno
     assert "ro" not in mounts["/sys/fs/cgroup"]["options"]
 
 
-def test_sys_in_a_user_namespace_on_the_nodes_network(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_sys_in_a_user_namespace_on_the_nodes_network(make, apply) -> None:
     """sysfs belongs to the owner of the network namespace: bound, where it cannot be mounted."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.network = cri.NODE
@@ -110,7 +110,7 @@ def test_sys_in_a_user_namespace_on_the_nodes_network(make, apply) -> None:  # t
     assert own["type"] == "sysfs"
 
 
-def test_mqueue_in_a_user_namespace_with_the_nodes_ipc(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_mqueue_in_a_user_namespace_with_the_nodes_ipc(make, apply) -> None:
     """The same for POSIX message queues."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.ipc = cri.NODE
@@ -118,7 +118,7 @@ def test_mqueue_in_a_user_namespace_with_the_nodes_ipc(make, apply) -> None:  # 
     assert table(apply, make(config=config, namespaces=pins))["/dev/mqueue"]["type"] == "bind"
 
 
-def test_rootfs_propagation(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_rootfs_propagation(make, apply) -> None:
     """The root is as open as the most open mount needs it."""
     slave, shared = prepared("/s", propagation=1), prepared("/t", propagation=2)
     for mounts, expected in (((), None), ((slave,), "rslave"), ((slave, shared), "rshared")):

@@ -132,7 +132,7 @@ def test_propagation_needs_a_source_that_takes_part(source: str, host_to_contain
 )
 def test_entry_options(fields: dict[str, object], options: list[str]) -> None:
     """Three propagation modes, read-only in two depths, mount_options after them."""
-    request = cri.Mount(container_path="/c/../d", **fields)  # type: ignore[arg-type]
+    request = cri.Mount(container_path="/c/../d", **fields)
     made = mounts.entry(Prepared(request=request, source="/s"))
     assert made == {"destination": "/d", "type": "bind", "source": "/s", "options": options}
 

@@ -18,31 +18,31 @@ def asking(**modes: int | str) -> cri.ContainerConfig:
     return config
 
 
-def found(make, apply, config: cri.ContainerConfig | None = None, **more) -> dict[str, str]:  # type: ignore[no-untyped-def]
+def found(make, apply, config: cri.ContainerConfig | None = None, **more) -> dict[str, str]:
     inputs = make(config=config or cri.ContainerConfig(), **({"host": V1} | more))
     spec = apply(namespaces.namespaces, inputs).spec
     return {n["type"]: n.get("path", "") for n in spec["linux"]["namespaces"]}
 
 
-def test_pod_mode_joins_the_pins(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_pod_mode_joins_the_pins(make, apply) -> None:
     """POD is the default of all: every namespace of the pod by path, a mount namespace of its own."""
     expected = {"mount": "", "network": "/n/net", "ipc": "/n/ipc", "uts": "/n/uts", "pid": "/n/pid", "user": "/n/user"}
     assert found(make, apply, namespaces=PINS) == expected
 
 
-def test_node_mode_has_no_entry(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_node_mode_has_no_entry(make, apply) -> None:
     """A namespace that is not in the list is the node's."""
     config = asking(network=cri.NODE, ipc=cri.NODE, pid=cri.NODE)
     assert found(make, apply, config, namespaces=NODE) == {"mount": ""}
 
 
-def test_container_mode_is_a_new_namespace(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_container_mode_is_a_new_namespace(make, apply) -> None:
     """PID and IPC can be the container's own."""
     names = found(make, apply, asking(pid=cri.CONTAINER, ipc=cri.CONTAINER), namespaces=PINS)
     assert (names["pid"], names["ipc"], names["network"]) == ("", "", "/n/net")
 
 
-def test_target_mode_joins_a_process(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_target_mode_joins_a_process(make, apply) -> None:
     """TARGET: the PID namespace of a running container of the pod; PRECONDITION if it does not run."""
     config = asking(pid=cri.TARGET, target_id="abc")
     assert found(make, apply, config, target_pid=42)["pid"] == "/proc/42/ns/pid"
@@ -56,21 +56,21 @@ def test_target_mode_joins_a_process(make, apply) -> None:  # type: ignore[no-un
     [asking(network=cri.NODE), asking(network=cri.CONTAINER), asking(network=cri.TARGET),
      asking(ipc=cri.NODE), asking(ipc=cri.TARGET)],
 )  # fmt: skip
-def test_modes_that_contradict_the_pod(make, apply, config) -> None:  # type: ignore[no-untyped-def]
+def test_modes_that_contradict_the_pod(make, apply, config) -> None:
     """A container cannot leave its pod's network, nor the pod's IPC for the node's: INVALID."""
     with pytest.raises(CrishimError) as caught:
         found(make, apply, config, namespaces=PINS)
     assert caught.value.kind is Kind.INVALID
 
 
-def test_a_request_without_options_means_its_pods(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_a_request_without_options_means_its_pods(make, apply) -> None:
     """The proto default POD only counts in a message that is there."""
     pod = cri.PodSandboxConfig()
     pod.linux.security_context.namespace_options.pid = cri.CONTAINER
     assert found(make, apply, pod=pod, namespaces=NODE)["pid"] == ""
 
 
-def test_pod_pid_mode_needs_a_live_pod_namespace(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_pod_pid_mode_needs_a_live_pod_namespace(make, apply) -> None:
     """A pod made without a shared PID namespace has none to join; with the node's, POD means the node's."""
     pod = cri.PodSandboxConfig()
     pod.linux.security_context.namespace_options.pid = cri.CONTAINER
@@ -82,7 +82,7 @@ def test_pod_pid_mode_needs_a_live_pod_namespace(make, apply) -> None:  # type: 
     apply(namespaces.pod_shares_pids, make(config=asking(), namespaces=PINS))
 
 
-def test_cgroup_namespace_on_v2_only_and_not_for_privileged(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_cgroup_namespace_on_v2_only_and_not_for_privileged(make, apply) -> None:
     """As the peers have it; in a user namespace cgroup2 could not be mounted without one."""
     v2 = Host(cgroup_version=2)
     privileged = cri.ContainerConfig()
@@ -101,7 +101,7 @@ def mapped_pod() -> cri.PodSandboxConfig:
     return pod
 
 
-def test_mappings_only_for_a_runtime_that_wants_them(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_mappings_only_for_a_runtime_that_wants_them(make, apply) -> None:
     """A joined user namespace has its mappings: runc from 1.2 on warns of them, runc 1.1 fails without them."""
     old = apply(namespaces.user_mappings, make(pod=mapped_pod(), namespaces=PINS)).spec["linux"]
     assert old["uidMappings"] == [{"containerID": 0, "hostID": 1000, "size": 65536}]

@@ -7,7 +7,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec import build, process
 
 
-def spec_of(make, **more):  # type: ignore[no-untyped-def]
+def spec_of(make, **more):
     config = cri.ContainerConfig(command=["/main"], envs=[{"key": "A", "value": b"1"}], working_dir="/w")
     context = config.linux.security_context
     context.run_as_user.value, context.no_new_privs = 1000, True
@@ -16,7 +16,7 @@ def spec_of(make, **more):  # type: ignore[no-untyped-def]
     return build.build(make(config=config, **more)).spec
 
 
-def test_an_exec_is_the_containers_process_with_another_command(make) -> None:  # type: ignore[no-untyped-def]
+def test_an_exec_is_the_containers_process_with_another_command(make) -> None:
     """Same user and groups, environment, directory, capabilities and no_new_privs."""
     spec = spec_of(make)
     made = process.exec_process(spec, ["ls", "-l"], tty=False)
@@ -27,7 +27,7 @@ def test_an_exec_is_the_containers_process_with_another_command(make) -> None:  
     assert spec["process"]["args"] == ["/main"]
 
 
-def test_an_exec_with_a_terminal_has_a_term(make) -> None:  # type: ignore[no-untyped-def]
+def test_an_exec_with_a_terminal_has_a_term(make) -> None:
     """tty sets terminal, and TERM if the container has none."""
     spec = spec_of(make)
     made = process.exec_process(spec, ["sh"], tty=True)
@@ -38,7 +38,7 @@ def test_an_exec_with_a_terminal_has_a_term(make) -> None:  # type: ignore[no-un
     assert "TERM=xterm" not in process.exec_process(spec, ["sh"], tty=True)["env"]
 
 
-def test_an_exec_gets_variables_that_are_not_utf8_too(make) -> None:  # type: ignore[no-untyped-def]
+def test_an_exec_gets_variables_that_are_not_utf8_too(make) -> None:
     """The launcher with the container's variables precedes the command."""
     config = cri.ContainerConfig(command=["/main"], envs=[{"key": "R", "value": b"\xff"}])
     spec = build.build(make(config=config, launcher="/bin/busybox")).spec
@@ -48,7 +48,7 @@ def test_an_exec_gets_variables_that_are_not_utf8_too(make) -> None:  # type: ig
 
 
 @pytest.mark.parametrize("argv", [[], [""]])
-def test_an_exec_of_nothing(make, argv: list[str]) -> None:  # type: ignore[no-untyped-def]
+def test_an_exec_of_nothing(make, argv: list[str]) -> None:
     """INVALID rather than the runtime's complaint."""
     with pytest.raises(CrishimError) as caught:
         process.exec_process(spec_of(make), argv, tty=False)

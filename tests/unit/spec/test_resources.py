@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def oci(host: Host = V2, **fields: object) -> dict[str, object]:
-    return resources.to_oci(cri.LinuxContainerResources(**fields), host)  # type: ignore[arg-type]
+    return resources.to_oci(cri.LinuxContainerResources(**fields), host)
 
 
 @pytest.mark.parametrize("host", [V1, V2], ids=["v1", "v2"])
@@ -76,7 +76,7 @@ def test_unified() -> None:
     assert caught.value.kind is Kind.PRECONDITION
 
 
-def test_editor_adds_to_the_base(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_editor_adds_to_the_base(make, apply) -> None:
     """cgroupsPath as given, the base's device rule kept, a pids limit where there is the controller."""
     config = cri.ContainerConfig()
     config.linux.resources.cpu_shares = 2
@@ -89,7 +89,7 @@ def test_editor_adds_to_the_base(make, apply) -> None:  # type: ignore[no-untype
 
 def merged(current: dict[str, object], update: dict[str, object]) -> cri.LinuxContainerResources:
     make = cri.LinuxContainerResources
-    return resources.merge(make(**current), make(**update))  # type: ignore[arg-type]
+    return resources.merge(make(**current), make(**update))
 
 
 def test_an_update_changes_only_what_it_gives() -> None:
@@ -130,7 +130,7 @@ _resources = st.builds(
 
 
 @given(_resources, _resources)
-def test_merge_is_idempotent_and_leaves_its_arguments(current, update) -> None:  # type: ignore[no-untyped-def]
+def test_merge_is_idempotent_and_leaves_its_arguments(current, update) -> None:
     """Applying an update twice is applying it once; the record's own message is not changed."""
     before = current.SerializeToString(deterministic=True)
     once = resources.merge(current, update)
@@ -139,13 +139,13 @@ def test_merge_is_idempotent_and_leaves_its_arguments(current, update) -> None: 
 
 
 @given(_resources)
-def test_an_empty_update_changes_nothing(current) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_update_changes_nothing(current) -> None:
     """All values are "not given"."""
     assert resources.merge(current, cri.LinuxContainerResources()) == current
 
 
 @given(_resources)
-def test_no_zero_reaches_the_runtime(request_) -> None:  # type: ignore[no-untyped-def]
+def test_no_zero_reaches_the_runtime(request_) -> None:
     """A zero in config.json would be taken for a limit of zero."""
     result = resources.to_oci(request_, V2)
     assert all(result.get("cpu", {}).values())

@@ -21,11 +21,11 @@ def config(field: int | None = None, ref: str = "", path: str = "", privileged: 
     return result
 
 
-def applied(make, apply, request: cri.ContainerConfig, **more):  # type: ignore[no-untyped-def]
+def applied(make, apply, request: cri.ContainerConfig, **more):
     return apply(seccomp.seccomp, make(config=request, **more)).spec["linux"].get("seccomp")
 
 
-def names(filter_: dict, action: str = "SCMP_ACT_ALLOW", with_args: bool = True) -> set[str]:  # type: ignore[type-arg]
+def names(filter_: dict, action: str = "SCMP_ACT_ALLOW", with_args: bool = True) -> set[str]:
     rules = [r for r in filter_["syscalls"] if r["action"] == action and (with_args or "args" not in r)]
     return {name for rule in rules for name in rule["names"]}
 
@@ -35,7 +35,7 @@ def names(filter_: dict, action: str = "SCMP_ACT_ALLOW", with_args: bool = True)
     [config(), config(UNCONFINED), config(path="unconfined"), config(UNCONFINED, path="runtime/default")],
     ids=["nil is unconfined", "field", "path", "field wins over path"],
 )
-def test_unconfined(make, apply, request_) -> None:  # type: ignore[no-untyped-def]
+def test_unconfined(make, apply, request_) -> None:
     """No profile: asked for, or nothing asked for (seccomp nil = unconfined)."""
     assert applied(make, apply, request_) is None
 
@@ -50,7 +50,7 @@ def test_unconfined(make, apply, request_) -> None:  # type: ignore[no-untyped-d
     ],
     ids=["empty struct", "path", "old path", "field wins over path"],
 )
-def test_runtime_default(make, apply, request_) -> None:  # type: ignore[no-untyped-def]
+def test_runtime_default(make, apply, request_) -> None:
     """The profile of bundles/, also for an empty struct."""
     filter_ = applied(make, apply, request_)
     assert filter_["defaultAction"] == "SCMP_ACT_ERRNO"
@@ -58,12 +58,12 @@ def test_runtime_default(make, apply, request_) -> None:  # type: ignore[no-unty
     assert {"read", "openat2", "futex_waitv"} <= names(filter_)
 
 
-def test_privileged_ignores_seccomp(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_privileged_ignores_seccomp(make, apply) -> None:
     """Whatever profile is named, also one that does not exist."""
     assert applied(make, apply, config(LOCALHOST, "/nowhere.json", privileged=True)) is None
 
 
-def test_localhost_file(make, apply, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_localhost_file(make, apply, tmp_path: Path) -> None:
     """A file of the node, through the field and through the deprecated path."""
     file = tmp_path / "p.json"
     rule = {"names": ["chmod"], "action": "SCMP_ACT_ERRNO"}
@@ -88,7 +88,7 @@ def test_localhost_file(make, apply, tmp_path: Path) -> None:  # type: ignore[no
         ),
     ],
 )
-def test_a_bad_localhost_file_is_named(make, apply, tmp_path: Path, content: str | None, kind: Kind) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_localhost_file_is_named(make, apply, tmp_path: Path, content: str | None, kind: Kind) -> None:
     """Missing, no JSON, or no profile: an error with the path, at create and not in the runtime."""
     file = tmp_path / "bad.json"
     if content is not None:
@@ -101,14 +101,14 @@ def test_a_bad_localhost_file_is_named(make, apply, tmp_path: Path, content: str
 @pytest.mark.parametrize(
     "request_", [config(LOCALHOST, "relative.json"), config(path="localhost/relative"), config(path="x")]
 )
-def test_a_profile_must_be_an_absolute_path(make, apply, request_) -> None:  # type: ignore[no-untyped-def]
+def test_a_profile_must_be_an_absolute_path(make, apply, request_) -> None:
     """The kubelet sends absolute paths; anything else is INVALID."""
     with pytest.raises(CrishimError) as caught:
         applied(make, apply, request_)
     assert caught.value.kind is Kind.INVALID
 
 
-def test_a_node_without_seccomp_says_so(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_a_node_without_seccomp_says_so(make, apply) -> None:
     """Neither the kernel's nor the runtime's lack of seccomp is silently accepted."""
     for lacking in ({"host": Host(seccomp=False)}, {"features": {"linux": {"seccomp": {"enabled": False}}}}):
         with pytest.raises(CrishimError, match="seccomp") as caught:
@@ -116,7 +116,7 @@ def test_a_node_without_seccomp_says_so(make, apply) -> None:  # type: ignore[no
         assert caught.value.kind is Kind.PRECONDITION
 
 
-def resolved(caps: set[str], machine: str = "x86_64", kernel: tuple[int, int] = (6, 1)) -> dict:  # type: ignore[type-arg]
+def resolved(caps: set[str], machine: str = "x86_64", kernel: tuple[int, int] = (6, 1)) -> dict:
     return seccomp.resolve(bundle.seccomp_profile(), machine, caps, kernel)
 
 

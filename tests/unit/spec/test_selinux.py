@@ -10,6 +10,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import selinux
 from crishim.spec.inputs import Host
+from crishim.spec.mounts import Prepared
 
 SELINUX = Host(selinux=True)
 
@@ -30,7 +31,7 @@ def test_well_formed_levels(level: str) -> None:
     "parts",
     [{"level": "s0:c1:c2"}, {"level": "c1"}, {"level": "s0,c1"}, {"type": "a:b"}, {"user": "x y"}, {"role": "a\n"}],
 )
-def test_a_malformed_label_fails_on_every_host(make, apply, parts: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+def test_a_malformed_label_fails_on_every_host(make, apply, parts: dict[str, str]) -> None:
     """Also on a host without SELinux: INVALID."""
     for host in (Host(), SELINUX):
         with pytest.raises(CrishimError) as caught:
@@ -38,21 +39,21 @@ def test_a_malformed_label_fails_on_every_host(make, apply, parts: dict[str, str
         assert caught.value.kind is Kind.INVALID
 
 
-def test_without_selinux_there_is_no_label(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_without_selinux_there_is_no_label(make, apply) -> None:
     """runc refuses a label on such a host."""
     spec = apply(selinux.selinux, make(config=config(type="container_t"))).spec
     assert "selinuxLabel" not in spec["process"]
     assert "mountLabel" not in spec["linux"]
 
 
-def test_parts_that_are_given_replace_the_defaults(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_parts_that_are_given_replace_the_defaults(make, apply) -> None:
     """The file label has the same level, its own type."""
     spec = apply(selinux.selinux, make(config=config(type="t_t", level="s0:c1,c2"), host=SELINUX)).spec
     assert spec["process"]["selinuxLabel"] == "system_u:system_r:t_t:s0:c1,c2"
     assert spec["linux"]["mountLabel"] == "system_u:object_r:container_file_t:s0:c1,c2"
 
 
-def test_the_pods_options_count_if_the_container_has_none(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_the_pods_options_count_if_the_container_has_none(make, apply) -> None:
     """A container is labelled as its pod."""
     pod = cri.PodSandboxConfig()
     pod.linux.security_context.selinux_options.level = "s0:c7,c8"
@@ -60,7 +61,7 @@ def test_the_pods_options_count_if_the_container_has_none(make, apply) -> None: 
     assert spec["process"]["selinuxLabel"].endswith(":s0:c7,c8")
 
 
-def test_privileged_has_its_own_type(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_privileged_has_its_own_type(make, apply) -> None:
     """spc_t: a super-privileged container."""
     request = cri.ContainerConfig()
     request.linux.security_context.privileged = True
@@ -72,9 +73,24 @@ def test_a_pods_level_is_well_formed_and_stays(pod_id: str) -> None:
     """Derived from the id: the same after a restart, two different categories."""
     level = selinux.level_of(pod_id)
     selinux.check(cri.SELinuxOption(level=level))
-    low, high = map(int, re.fullmatch(r"s0:c(\d+),c(\d+)", level).groups())  # type: ignore[union-attr]
+    low, high = map(int, re.fullmatch(r"s0:c(\d+),c(\d+)", level).groups())
     assert 0 <= low < high < 1024
     assert level == selinux.level_of(pod_id)
+
+
+def test_selinux_relabel_is_ignored_without_selinux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only volumes that ask for it, only where there is a label, never an image's."""
+    seen = []
+    monkeypatch.setattr(selinux, "relabel", lambda path, label: seen.append((path, label)))
+    volumes = [
+        Prepared(request=cri.Mount(selinux_relabel=True), source="/a"),
+        Prepared(request=cri.Mount(), source="/b"),
+        Prepared(request=cri.Mount(selinux_relabel=True), source="/c", image_id="i"),
+    ]
+    selinux.relabel_volumes({"linux": {}}, volumes)
+    assert seen == []
+    selinux.relabel_volumes({"linux": {"mountLabel": "l"}}, volumes)
+    assert seen == [("/a", "l")]
 
 
 def test_system_directories_are_not_relabelled() -> None:

@@ -104,7 +104,7 @@ def test_an_image_without_passwd_has_ids_only() -> None:
         user.resolve(context(), "root", nothing)
 
 
-def test_the_spec_carries_the_primary_group_among_the_groups(make, apply) -> None:  # type: ignore[no-untyped-def]
+def test_the_spec_carries_the_primary_group_among_the_groups(make, apply) -> None:
     """process.user.additionalGids holds the primary gid, as ContainerStatus reports it."""
     draft = apply(user.process_user, make(image={"config": {"User": "alice"}}))
     assert draft.spec["process"]["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000, 10, 50000]}
@@ -112,7 +112,7 @@ def test_the_spec_carries_the_primary_group_among_the_groups(make, apply) -> Non
 
 
 @pytest.mark.parametrize("trap", ["link to the host", "fifo", "too big", "directory"])
-def test_a_hostile_passwd_is_not_followed_and_does_not_block(make, apply, rootfs: Path, trap: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_hostile_passwd_is_not_followed_and_does_not_block(make, apply, rootfs: Path, trap: str) -> None:
     """A link stays inside the image; anything but a reasonable regular file is refused."""
     passwd = rootfs / "etc/passwd"
     passwd.unlink()

@@ -8,20 +8,20 @@ META = {"name": "p", "namespace": "n", "uid": "u"}
 
 
 def pod(**fields: object) -> cri.PodSandboxConfig:
-    return cri.PodSandboxConfig(**({"metadata": META} | fields))  # type: ignore[arg-type]
+    return cri.PodSandboxConfig(**({"metadata": META} | fields))
 
 
 def pod_with(
     options: dict[str, object] | None = None, sysctls: dict[str, str] | None = None, **context: object
 ) -> cri.PodSandboxConfig:
     config = pod()
-    config.linux.security_context.CopyFrom(cri.LinuxSandboxSecurityContext(**context))  # type: ignore[arg-type]
-    config.linux.security_context.namespace_options.CopyFrom(cri.NamespaceOption(**(options or {})))  # type: ignore[arg-type]
+    config.linux.security_context.CopyFrom(cri.LinuxSandboxSecurityContext(**context))
+    config.linux.security_context.namespace_options.CopyFrom(cri.NamespaceOption(**(options or {})))
     config.linux.sysctls.update(sysctls or {})
     return config
 
 
-def users(mode: int = 0, uids: list | None = None, gids: list | None = None) -> cri.PodSandboxConfig:  # type: ignore[type-arg]
+def users(mode: int = 0, uids: list | None = None, gids: list | None = None) -> cri.PodSandboxConfig:
     one = [{"host_id": 1000, "container_id": 0, "length": 65536}]
     namespace = {"mode": mode, "uids": one if uids is None else uids, "gids": one if gids is None else gids}
     return pod_with({"userns_options": cri.UserNamespace(**namespace)})
@@ -98,10 +98,12 @@ GOOD_PODS = {
     "safe sysctls": pod_with(sysctls={"net.ipv4.ip_forward": "1", "net/core/somaxconn": "1", "kernel.sem": "1"}),
     "no host port": ports(host_port=0),
     "ipv6 host address": ports(host_port=80, host_ip="::1"),
-    "a port for two protocols": pod(port_mappings=[{"container_port": 5, "host_port": 5, "protocol": p} for p in (0, 1)]),
+    "a port for two protocols": pod(
+        port_mappings=[{"container_port": 5, "host_port": 5, "protocol": p} for p in (0, 1)]
+    ),
     "cgroup parent": pod(linux={"cgroup_parent": "/kubepods/burstable/pod1"}),
     "hostname": pod(hostname="h" * 64),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("config", GOOD_PODS.values(), ids=GOOD_PODS)
@@ -111,18 +113,18 @@ def test_good_pods(config: cri.PodSandboxConfig) -> None:
 
 
 def container(**fields: object) -> cri.ContainerConfig:
-    return cri.ContainerConfig(**({"metadata": {"name": "c"}, "image": {"image": "i"}} | fields))  # type: ignore[arg-type]
+    return cri.ContainerConfig(**({"metadata": {"name": "c"}, "image": {"image": "i"}} | fields))
 
 
 def secured(**context: object) -> cri.ContainerConfig:
     config = container()
-    config.linux.security_context.CopyFrom(cri.LinuxContainerSecurityContext(**context))  # type: ignore[arg-type]
+    config.linux.security_context.CopyFrom(cri.LinuxContainerSecurityContext(**context))
     return config
 
 
 def limited(**resources: object) -> cri.ContainerConfig:
     config = container()
-    config.linux.resources.CopyFrom(cri.LinuxContainerResources(**resources))  # type: ignore[arg-type]
+    config.linux.resources.CopyFrom(cri.LinuxContainerResources(**resources))
     return config
 
 
