@@ -5,7 +5,7 @@ import struct
 import msgspec
 
 from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, Rtnetlink, attributes, join, u32
+from crishim.wire.linux.rtnetlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Rtnetlink, attributes, join, u32
 
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_NH_ID = 4, 5, 9, 12, 15, 18, 30
@@ -89,7 +89,20 @@ def dump(netlink: Rtnetlink, index: int = 0) -> list[Route]:
 
 
 def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
-    """Add a route as it was read; replaced maps link indexes that changed. Raises OSError: EEXIST, ENETUNREACH, ..."""
+    """Add a route as it was read; replaced maps link indexes that changed. Raises OSError: EEXIST, ENETUNREACH, ...
+
+    Of an IPv6 route over several links the kernel removes only the hops over a link that goes; those are then added to
+    the rest. An IPv4 one it removes whole.
+    """
+    try:
+        _send(netlink, route, replaced, NLM_F_EXCL, None)
+    except FileExistsError:
+        if route.family != AF_INET6 or not route.links - set(replaced):
+            raise
+        _send(netlink, route, replaced, NLM_F_APPEND, set(replaced))
+
+
+def _send(netlink: Rtnetlink, route: Route, replaced: dict[int, int], how: int, only: set[int] | None) -> None:
     items = []
     for kind, value in attributes(route.attributes):
         if kind == RTA_CACHEINFO:
@@ -98,13 +111,14 @@ def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
             (index,) = struct.unpack("=I", value)
             value = struct.pack("=I", replaced.get(index, index))
         elif kind == RTA_MULTIPATH:
+            hops = [(hop, inner) for hop, inner in _hops(value) if only is None or hop[3] in only]
             value = b"".join(
                 _NEXTHOP.pack(hop[0], hop[1] & RTNH_F_ONLINK, hop[2], replaced.get(hop[3], hop[3]))
                 + inner
                 + bytes(-len(inner) % 4)
-                for hop, inner in _hops(value)
+                for hop, inner in hops
             )
         items.append((kind, value))
     fields = list(_HEADER.unpack(route.header))
     fields[8] &= RTNH_F_ONLINK  # the others tell a state (dead, linkdown, offloaded)
-    netlink.request(RTM_NEWROUTE, _HEADER.pack(*fields) + join(items), NLM_F_CREATE | NLM_F_EXCL)
+    netlink.request(RTM_NEWROUTE, _HEADER.pack(*fields) + join(items), NLM_F_CREATE | how)

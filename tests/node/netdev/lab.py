@@ -87,6 +87,12 @@ class Container:
         (self.bundle / "config.json").write_text(json.dumps(spec))
         lab.containers.append(self)
 
+    @classmethod
+    def left_behind(cls, lab: "Lab", bundle: Path) -> "Container":
+        made = cls.__new__(cls)
+        made.lab, made.runtime, made.id, made.bundle = lab, lab.kit.runtime, bundle.name, bundle
+        return made
+
     def call(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         argv = ["nsenter", f"--net={self.lab.host}", str(self.runtime), "--root", str(self.lab.directory / "runtime")]
         if self.runtime.name == "crun":
@@ -115,13 +121,16 @@ class Container:
 class Lab:
     """host: the namespace that plays the node. Everything else hangs below `directory`."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Kit, directory: Path | None = None) -> None:
+        """directory: of another process's lab, to work in as its daemon would."""
         self.kit = kit
-        self.directory = ROOT / uuid.uuid4().hex[:8]
-        self.directory.mkdir(parents=True)
+        self.directory = directory or ROOT / uuid.uuid4().hex[:8]
         self.containers: list[Container] = []
         self.pins: list[Path] = []
-        self.host = self.namespace("host")
+        self.host = self.directory / "host.net"
+        if directory is None:
+            self.directory.mkdir(parents=True)
+            self.namespace("host")
         self.devices = self.driver()
 
     def driver(self, **options: Any) -> NetDevices:
@@ -239,6 +248,8 @@ class Lab:
     def close(self) -> None:
         for container in list(self.containers):
             container.kill()
+        for bundle in self.directory.glob("netdev-lab-*"):  # of a process that was killed
+            Container.left_behind(self, bundle).kill()
         for pin in self.pins:
             namespaces.unpin(pin)
         shutil.rmtree(self.directory)

@@ -1,0 +1,97 @@
+"""A daemon that dies: does what its arguments say to a pod's device, and kills itself at the point they name.
+
+Arguments: the lab's directory, the kit's name, the pod as JSON, the point. It is run as a program of its own, so that
+SIGKILL takes nothing else with it.
+"""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+spec = importlib.util.spec_from_file_location("netdev_lab", Path(__file__).with_name("lab.py"))
+assert spec is not None
+assert spec.loader is not None
+lab_module = sys.modules["netdev_lab"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(lab_module)
+
+from crishim.netdev import move, restore  # noqa: E402
+from crishim.netdev.journal import Journal  # noqa: E402
+from crishim.netdev.records import Pod, State  # noqa: E402
+from crishim.wire.linux import links  # noqa: E402
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def around(owner: Any, name: str, *, before: Callable[..., bool] | None = None, after: bool = False) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        if before is not None and before(*args):
+            die()
+        result = original(*args, **options)
+        if after:
+            die()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def reaching(state: State) -> Callable[..., bool]:
+    return lambda journal, attachment, target: target is state
+
+
+def reached(state: State) -> None:
+    """Die when the state is on disk."""
+    original = Journal.advance
+
+    def advance(journal: Journal, attachment: Any, target: State, **changes: Any) -> Any:
+        result = original(journal, attachment, target, **changes)
+        if target is state:
+            die()
+        return result
+
+    Journal.advance = advance  # type: ignore[method-assign]
+
+
+ATTACH: dict[str, Callable[[], None]] = {
+    "INTENT on disk": lambda: around(Journal, "open", after=True),
+    "altname on the link": lambda: around(move, "mark", after=True),
+    "moved, MOVED not on disk": lambda: around(Journal, "advance", before=reaching(State.MOVED)),
+    "MOVED on disk": lambda: reached(State.MOVED),
+    "verified, READY not on disk": lambda: around(Journal, "advance", before=reaching(State.READY)),
+    "READY on disk": lambda: reached(State.READY),
+}
+RETURN: dict[str, Callable[[], None]] = {
+    "RETURNING on disk": lambda: reached(State.RETURNING),
+    "link mended in the pod": lambda: around(restore, "_mend", after=True),
+    "back on the host, bare": lambda: around(links, "move", after=True),
+    "flags restored": lambda: around(links, "set_flags", after=True),
+    "addresses restored": lambda: around(restore.carry, "make_equal", after=True),
+    "all restored, DONE not on disk": lambda: around(Journal, "advance", before=reaching(State.DONE)),
+    "DONE": lambda: reached(State.DONE),
+}
+
+
+async def main(directory: str, kit_name: str, pod_json: str, point: str) -> None:
+    kit = next(k for k in lab_module.kits() if k.name == kit_name)
+    lab = lab_module.Lab(kit, Path(directory))
+    pod = msgspec.json.decode(pod_json, type=Pod)
+    await lab.devices.recover([pod])
+    if point in ATTACH:
+        ATTACH[point]()
+    await lab.attach(pod, ("demo0", "net1"), run=False)
+    RETURN[point]()
+    await lab.devices.return_devices(pod)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
