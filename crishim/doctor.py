@@ -53,8 +53,8 @@ async def cgroup(config: Config) -> list[Row]:
         fix = "; ".join(
             f"mkdir -p {cgroups.ROOT}/{c} && mount -t cgroup -o {c} cgroup {cgroups.ROOT}/{c}" for c in left
         )
-        text = f"v1 hybrid, but {', '.join(left)} is left in v2: crun newer than 1.20 refuses this"
-        rows.append(Row("cgroup hybrid", WARN, text, fix))
+        text = f"v1 hybrid, but {', '.join(left)} is left in v2: crun refuses to run a container so"
+        rows.append(Row("cgroup hybrid", FAIL, text, fix))
     return rows
 
 

@@ -151,6 +151,7 @@ def _parts(config: Config) -> Parts:
         conmon=_program("runtimes.conmon", config.runtimes.conmon),
         systemd_cgroups=config.runtimes.cgroup_driver == "systemd",
         pids_limit=config.runtimes.pids_limit,
+        launcher=_static_busybox(),
     )
     return Parts(
         pods=pods,
@@ -324,6 +325,12 @@ def _program(key: str, name: str) -> str:
     if path is None:
         raise ConfigError(f"{key}: there is no program {name}")
     return path
+
+
+def _static_busybox() -> str:
+    """The busybox of PATH if it is static, so that it runs in any root file system: it names no interpreter."""
+    path = find_program("busybox")
+    return path if path and b"/ld-" not in Path(path).read_bytes()[:4096] else ""
 
 
 def _empty(directory: Path) -> None:

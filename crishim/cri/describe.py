@@ -69,7 +69,7 @@ async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
     features = await runtime.features()
     options = features.get("mountOptions") or []
     namespaces = (features.get("linux") or {}).get("namespaces") or []
-    # crun before 1.9 has no `features`, and does join user namespaces; recursive read-only it cannot promise.
+    # A runtime that does not list namespaces, as crun before 1.9, joins user namespaces all the same.
     return cri.RuntimeHandlerFeatures(
-        recursive_read_only_mounts="rro" in options, user_namespaces=not features or "user" in namespaces
+        recursive_read_only_mounts="rro" in options, user_namespaces=not namespaces or "user" in namespaces
     )

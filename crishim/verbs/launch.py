@@ -1,8 +1,10 @@
 """From a container's configuration to a waiting process: bundle directory, config.json, conmon and runtime create."""
 
 import asyncio
+import logging
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,14 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
+from crishim.spec import selinux
 from crishim.spec.build import Built, Host, Inputs, build
 from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import signals
+
+log = logging.getLogger("crishim.launch")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class LaunchSettings:
     conmon: str  # absolute path
     systemd_cgroups: bool
     pids_limit: int  # 0: none
+    launcher: str = ""  # static busybox, for environments that are not UTF-8; "": none on this host
 
 
 class Launcher:
@@ -50,6 +56,7 @@ class Launcher:
         self._containers = containers
         self._host = host
         self._settings = settings
+        self._said: set[str] = set()
 
     def bundle(self, container_id: str) -> Path:
         return self._root / container_id
@@ -78,6 +85,9 @@ class Launcher:
 
         def write() -> Built:
             built = build(inputs)
+            self._say_once(built.notes, container.id)
+            if self._host.selinux:
+                selinux.relabel_volumes(built.spec, prepared.mounts)
             if edits != Edits():
                 apply(built.spec, edits)
             if net_devices:
@@ -90,6 +100,12 @@ class Launcher:
             return built
 
         return await asyncio.to_thread(write)
+
+    def _say_once(self, notes: Iterable[str], container_id: str) -> None:
+        """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""
+        for note in set(notes) - self._said:
+            self._said.add(note)
+            log.warning(note, extra={"container": container_id})
 
     def _inputs(
         self,
@@ -116,12 +132,13 @@ class Launcher:
             features=features or None,
             target_pid=self._target_pid(pod, config),
             mounts=prepared.mounts,
-            hostname=pod_config.hostname,
+            hostname=pod_config.hostname or ("" if pod.namespaces.uts else socket.gethostname()),
             hostname_path=files.hostname,
             hosts_path=files.hosts,
             resolv_conf_path=files.resolv_conf,
             shm_path=files.shm,
             pids_limit=self._settings.pids_limit,
+            launcher=self._settings.launcher,
         )
 
     def _target_pid(self, pod: PodRecord, config: cri.ContainerConfig) -> int:
