@@ -1,12 +1,13 @@
 """The journal: one file per attachment, written before each effect. The leases: who holds which host device.
 
-Recovery assumes: a file is whole (temp file, fsync, rename); the state in it was reached or its effects begun; a
-removed file means the device is back. Attachments that are not DONE or LOST hold their device. Used from several
+Recovery assumes: a file is whole (temp file, rename); the state in it was reached or its effects begun; a removed file
+means the device is back. There is no fsync, which would take most of the time beside the moves: what outlives the
+process is in the kernel's memory either way, and a machine that goes down takes every namespace with it, so that a
+record of an earlier boot means nothing. Attachments that are not DONE or LOST hold their device. Used from several
 threads; every change goes through advance() or open().
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -117,10 +118,7 @@ class Journal:
         path = self._path(attachment)
         beside = path.with_suffix(".tmp")
         try:
-            with beside.open("wb") as file:
-                file.write(msgspec.json.encode(attachment))
-                file.flush()
-                os.fsync(file.fileno())
+            beside.write_bytes(msgspec.json.encode(attachment))
             beside.replace(path)
         except OSError as error:
             beside.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ class Verified(NamedTuple):
     ifindex: int
     addresses: tuple[str, ...]
     problems: tuple[str, ...]
+    undecided: bool  # an address is not verified: detection runs, or failed
 
 
 def mark(attachment: Attachment, host: End) -> None:
@@ -69,7 +70,10 @@ def verify(attachment: Attachment, pod: End, *, first: bool) -> Verified:
         problems += [f"{a} had failed duplicate address detection on the host" for a in wanted if carry.failed(a)]
     present = addresses.dump(pod.netlink, link.index)
     return Verified(
-        link.index, tuple(str(a) for a in present if a.scope == addresses.RT_SCOPE_UNIVERSE), tuple(problems)
+        link.index,
+        tuple(str(a) for a in present if a.scope == addresses.RT_SCOPE_UNIVERSE),
+        tuple(problems),
+        undecided=bool(carry.unverified(present, wanted)),
     )
 
 

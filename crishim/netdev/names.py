@@ -4,7 +4,7 @@ The kernel and the runtimes disagree about templates: the kernel expands them (t
 target), runtimes then look for the literal text and strand the device. So nobody below this file sees a template.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire.linux.links import NAME_LIMIT
@@ -45,12 +45,12 @@ def expand(name: str, taken: Collection[str], device: str) -> str:
     return candidate
 
 
-def fallback(name: str, id: str, taken: Collection[str]) -> str:
+def fallback(name: str, id: str, is_taken: Callable[[str], bool]) -> str:
     """The name of a returned device whose own is taken: the same each time for the same attachment, if it is free."""
     stem = name.encode(errors="surrogateescape")[: NAME_LIMIT - 5].decode(errors="ignore")
     for start in range(len(id) - 3):
         candidate = f"{stem}-{id[start : start + 4]}"
-        if candidate not in taken:
+        if not is_taken(candidate):
             return candidate
     raise CrishimError(Kind.EXHAUSTED, f"no name is free on the host for the device that was {name}", device=name)
 

@@ -121,7 +121,8 @@ class Plan:
             self._warn(attachment, found.problems)
         moved = [self._arrived(a, host, pod) for a in self._known(self._new)]
         verified = {a.id: move.verify(a, pod, first=True) for a in moved}
-        doubts = move.await_detection(moved, pod, self._dad_timeout)
+        undecided = [a for a in moved if verified[a.id].undecided]
+        doubts = move.await_detection(undecided, pod, self._dad_timeout) if undecided else {}
         for attachment in moved:
             found = verified[attachment.id]
             warnings = (*found.problems, *doubts.get(attachment.id, ()))

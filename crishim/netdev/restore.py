@@ -44,7 +44,7 @@ def find_on_host(attachment: Attachment, host: End) -> Link | None:
         link = links.get(host.netlink, was.index)
         return link if link is not None and (link.name, link.kind) == (was.name, was.kind) else None
     if attachment.state is State.RETURNING:
-        for name in (was.name, names.fallback(was.name, attachment.id, ())):
+        for name in (was.name, names.fallback(was.name, attachment.id, lambda _: False)):
             link = links.get(host.netlink, name)
             if link is not None and (link.kind, link.mac) == (was.kind, was.mac):
                 return link
@@ -83,31 +83,34 @@ def _mend(end: End, link: Link, attachment: Attachment, problems: list[str]) -> 
 
 def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: list[str]) -> None:
     was = attachment.host
-    others = links.dump(host.netlink)
-    taken = {name for x in others for name in x.names}
     for altname in link.altnames:
-        if altname == attachment.altname or (altname in was.altnames and altname not in taken):
+        if altname == attachment.altname or (altname in was.altnames and links.get(host.netlink, altname) is None):
             continue
         links.remove_altname(pod.netlink, link.index, altname)
-    name = _free_name(attachment, taken, problems)
-    index = was.index if was.index not in {x.index for x in others} else None
-    for attempt in ((name, index), (name, None), (names.fallback(was.name, attachment.id, taken | {name}), None)):
+    name = _free_name(attachment, host, 0, problems)
+    index = was.index if links.get(host.netlink, was.index) is None else None
+    for with_index in (index, None):
         try:
-            links.move(pod.netlink, link.index, host.fd, attempt[0], up=False, new_index=attempt[1])
+            links.move(pod.netlink, link.index, host.fd, name, up=False, new_index=with_index)
             return
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.EBUSY) and attempt[1] is None:
-                raise
+        except OSError:
             if find_on_host(attachment, host) is not None:
                 return  # moved, but its new name was taken in between: the host's part renames it
-    raise OSError(errno.EEXIST, f"every name for {was.name} is taken on the host")
+            if with_index is None:
+                raise
 
 
-def _free_name(attachment: Attachment, taken: set[str], problems: list[str]) -> str:
+def _free_name(attachment: Attachment, host: End, own: int, problems: list[str]) -> str:
+    """Its old name, or the fallback if another link than `own` (an ifindex, 0: not there yet) has that by now."""
+
+    def is_taken(name: str) -> bool:
+        holder = links.get(host.netlink, name)
+        return holder is not None and holder.index != own
+
     was = attachment.host.name
-    if was not in taken:
+    if not is_taken(was):
         return was
-    name = names.fallback(was, attachment.id, taken)
+    name = names.fallback(was, attachment.id, is_taken)
     problems.append(f"the name {was} is taken on the host: the device is back as {name}")
     return name
 
@@ -141,15 +144,15 @@ def _relabelled(address: Address, name: str) -> Address:
 
 def _rename(host: End, link: Link, attachment: Attachment, problems: list[str]) -> str:
     was = attachment.host
-    others = [x for x in links.dump(host.netlink) if x.index != link.index]
-    taken = {name for x in others for name in x.names}
     for altname in set(link.altnames) - set(was.altnames) - {attachment.altname}:
         links.remove_altname(host.netlink, link.index, altname)
     if link.name == was.name:
         return was.name
-    if was.name in taken and link.name == names.fallback(was.name, attachment.id, taken - {link.name}):
-        return link.name  # where the move has put it
-    name = _free_name(attachment, taken, problems)
+    said: list[str] = []
+    name = _free_name(attachment, host, link.index, said)
+    if link.name == name:
+        return name  # the fallback, where the move has put it and said so
+    problems += said
     if name in link.altnames:
         links.remove_altname(host.netlink, link.index, name)
     links.change(host.netlink, link.index, name=name)

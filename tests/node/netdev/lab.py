@@ -235,7 +235,11 @@ class Lab:
             for a in self.addresses(name)
         ]
         routes = [r for family in ("-4", "-6") for r in self.json(f"{family} route show table all dev {name}")]
-        shown = [{k: v for k, v in r.items() if k not in ("flags", "cache")} for r in routes if "fe80" not in str(r)]
+        shown = [
+            {k: v for k, v in r.items() if k not in ("flags", "cache")}
+            for r in routes
+            if "fe80" not in str(r) and r.get("table") != "local"  # which the kernel fills in its own time
+        ]
         return {
             **{k: link.get(k) for k in kept},
             "altnames": sorted(link.get("altnames", [])),
