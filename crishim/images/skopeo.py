@@ -22,6 +22,7 @@ from pathlib import Path
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
+from crishim.images.progress import Progress
 from crishim.wire.linux import programs
 from crishim.wire.reference import Reference
 
@@ -80,14 +81,16 @@ class Skopeo:
         registries_conf: Path | None = None,
         policy: Path | None = None,
         node_auth: Path | None = None,
+        stall_timeout: float = 300.0,
     ) -> None:
         """registries_conf, policy, node_auth: files to use in place of the host's own (containers-registries.conf(5),
-        containers-policy.json(5), containers-auth.json(5))."""
+        containers-policy.json(5), containers-auth.json(5)). stall_timeout: seconds a copy may stand still."""
         self.place = place
         self._program = program
         self._registries_conf = registries_conf
         self._policy = policy
         self._node_auth = node_auth
+        self._progress = Progress(stall_timeout)
 
     async def copy(
         self,
@@ -136,7 +139,9 @@ class Skopeo:
         env = {**GO, **os.environ, "CONTAINERS_STORAGE_CONF": str(self.place.storage_conf), "TMPDIR": str(scratch)}
         argv = ["setpriv", "--pdeathsig", "KILL", self._program, *options, *arguments]
         try:
-            done = await programs.run(argv, timeout=timeout, env=env, check=False)
+            done = await self._progress.watch(
+                lambda started: programs.run(argv, timeout=timeout, env=env, check=False, started=started), what
+            )
         except CrishimError as error:
             if error.kind is Kind.DEADLINE:
                 raise CrishimError(Kind.DEADLINE, f"{what}: not finished within {timeout:g} s") from None

@@ -39,8 +39,12 @@ class Node:
         text = "".join(f'[[registry]]\nlocation = "{a}"\ninsecure = true\n' for a in addresses)
         self.registries.write_text(text)
 
-    def with_skopeo(self, program: str = "skopeo", policy: Path | None = None, timeout: float = 60) -> Transport:
-        skopeo = Skopeo(self.place, program=program, registries_conf=self.registries, policy=policy)
+    def with_skopeo(
+        self, program: str = "skopeo", policy: Path | None = None, timeout: float = 60, stall: float = 30
+    ) -> Transport:
+        skopeo = Skopeo(
+            self.place, program=program, registries_conf=self.registries, policy=policy, stall_timeout=stall
+        )
         return Transport(skopeo, self.store, pull_timeout=timeout)
 
     def wrapper(self, script: str) -> str:
@@ -78,7 +82,7 @@ async def node(registry: Registry) -> AsyncIterator[Node]:
         assert list(node.place.secrets.iterdir()) == []
         assert list(node.place.scratch.iterdir()) == []
         assert processes_of(base) == []
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    await until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
 
 
 @contextlib.contextmanager

@@ -118,6 +118,23 @@ async def test_timeout_is_deadline(node: Node, registry: Registry, small: str) -
     assert caught.value.kind is Kind.DEADLINE
 
 
+async def test_registry_that_falls_silent(node: Node) -> None:
+    """A registry that accepts and then says nothing is given up as unavailable; nothing runs on."""
+
+    async def listen_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(listen_only, "127.0.0.1", 0)
+    async with silent:
+        address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        node.trust(address)
+        with pytest.raises(CrishimError) as caught:
+            await node.with_skopeo(stall=0.3).pull(parse(f"{address}/test/small:1"))
+    assert caught.value.kind is Kind.UNKNOWN
+    assert caught.value.message.startswith("RegistryUnavailable: ")
+
+
 async def test_missing_program_is_named(node: Node, registry: Registry) -> None:
     """Without skopeo the error says so."""
     with pytest.raises(CrishimError) as caught:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +38,13 @@ async def run(
     cwd: str | Path | None = None,
     pass_fds: Sequence[int] = (),
     check: bool = True,
+    started: Callable[[int], None] | None = None,
 ) -> Finished:
     """Run a program to its end and return what it printed.
 
     timeout: seconds; then the whole process group is killed and DEADLINE raised. A program that cannot be started is
     PRECONDITION. With check, a non-zero status is INTERNAL; both carry the facts program, status and stderr.
-    Cancelling the caller kills the program.
+    Cancelling the caller kills the program. started: is told the pid.
     """
     name = Path(argv[0]).name
     try:
@@ -62,6 +63,8 @@ async def run(
             Kind.PRECONDITION, f"cannot run {argv[0]}: {error.strerror}", program=str(argv[0])
         ) from error
     try:
+        if started:
+            started(process.pid)
         async with asyncio.timeout(timeout):
             out, err = await process.communicate(stdin or None)
     except TimeoutError:
