@@ -3,6 +3,7 @@
 """
 
 import os
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -58,6 +59,9 @@ class Runtimes(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Pods(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     init: Annotated[str, _says("init of pods with a shared PID namespace (catatonit -P)")] = "catatonit"
+    cgroup_parent: Annotated[str, _says("cgroup of pods for which the client names none, one below it for each")] = (
+        "/crishim"
+    )
     sysctls: Annotated[dict[str, str], _says("sysctls of every pod with namespaces of its own; the pod's own win")] = (
         msgspec.field(default_factory=dict)
     )
@@ -130,6 +134,8 @@ def parse(text: str) -> Config:
         raise ConfigError(_name_key(str(error))) from None
     if config.runtimes.default not in config.runtimes.handlers:
         raise ConfigError(f"runtimes.default: no handler is called {config.runtimes.default!r}")
+    if not re.fullmatch(r"(/[\w.:-]+)+", config.pods.cgroup_parent) or ".." in config.pods.cgroup_parent:
+        raise ConfigError(f"pods.cgroup_parent: {config.pods.cgroup_parent!r} is not the absolute path of a cgroup")
     if bool(config.stream.tls_cert) != bool(config.stream.tls_key):
         raise ConfigError("stream.tls_cert and stream.tls_key belong together: one is missing")
     return config
@@ -152,13 +158,17 @@ def load(path: Path | None) -> Config:
 
 
 def check_paths(config: Config) -> None:
-    """Raise ConfigError for the first path that cannot be used; makes state_dir and run_dir (mode 0700)."""
+    """Raise ConfigError for the first path that cannot be used; makes state_dir and run_dir.
+
+    Mode 0711: root of a user namespace, who is nobody here, walks through them to its root file system. What is secret
+    lies in directories of mode 0700 below.
+    """
     for key in ("state_dir", "run_dir"):
         path = Path(getattr(config, key))
         if not path.is_absolute():
             raise ConfigError(f"{key}: {path} is not an absolute path")
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o711, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{key}: {path} cannot be made: {error.strerror}") from None
         if not os.access(path, os.W_OK | os.X_OK):

@@ -142,7 +142,7 @@ def _parts(config: Config) -> Parts:
     names = Names()
     _load(pods, containers, names)
     handlers = _handlers(config)
-    sandboxes = Sandboxes(run, config.pods.sysctls)
+    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent)
     store, transport = image_parts(config)
     uses = Uses(lambda: _images_in_use(containers))
     create_missing = config.runtimes.missing_host_path == "create"

@@ -98,6 +98,7 @@ class Demo:
             "config.toml",
             f'socket = "{self.socket}"\nstate_dir = "{self.directory}/state"\nrun_dir = "{self.directory}/run"\n'
             f'[log]\nlevel = "debug"\nformat = "json"\n[network]\nconfig_dir = "{self.directory}/cni"\n'
+            f'[pods]\ncgroup_parent = "/crishim-demo"\n'
             f'[runtimes]\ndefault = "runc"\n[runtimes.handlers.runc]\npath = "{TOOLS}/runc"\n',
         )
         with self.log.open("wb") as log:
@@ -245,7 +246,7 @@ class Demo:
             run("ip", "link", "del", name, check=False)
         for target in mounts.below(self.directory):
             mounts.unmount(target)
-        cgroups.remove("/crishim")
+        cgroups.remove("/crishim-demo")
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -263,7 +264,7 @@ def whole_hybrid() -> Iterator[None]:
         yield
     finally:
         for directory in made:
-            cgroups.remove("/crishim")
+            cgroups.remove("/crishim-demo")
             mounts.unmount(directory)
             directory.rmdir()
 
@@ -276,7 +277,9 @@ def main() -> int:
         print(f"demo: there is a link {taken[0]} already: the demo will not touch it", file=sys.stderr)
         return 1
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    demo = Demo(Path(tempfile.mkdtemp(prefix="crishim-demo-", dir=base)))
+    directory = Path(tempfile.mkdtemp(prefix="crishim-demo-", dir=base))
+    directory.chmod(0o711)
+    demo = Demo(directory)
     forwarding = Path("/proc/sys/net/ipv4/ip_forward")  # the bridge plugin switches it on
     before = forwarding.read_text()
     with whole_hybrid():

@@ -30,9 +30,10 @@ class PodNetworks:
         arguments = capability_args(config, self.pod_cidr)
         return Network(name=network.name, conflist=network.raw, capability_args=msgspec.json.encode(arguments))
 
-    async def add(self, pod: PodRecord) -> Network:
-        """Run ADD for a planned pod. After a failure call delete()."""
-        assert pod.network is not None
+    async def add(self, pod: PodRecord) -> Network | None:
+        """Run ADD for a planned pod; None for a host-network one. After a failure call delete()."""
+        if pod.network is None:
+            return None
         result = await self._plugins.add(*self._attachment(pod, pod.network))
         return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
 

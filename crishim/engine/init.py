@@ -30,8 +30,13 @@ class Inits:
         self._template = template
         self._rootfs = state_dir / "init"
 
-    async def start(self, pod: PodRecord, directory: Path, runtime: Runtime) -> ProcessRef:
-        """Start the init of a pod and pin its PID namespace to pod.namespaces.pid. directory: the pod's."""
+    async def start(self, pod: PodRecord, directory: Path, runtime: Runtime) -> ProcessRef | None:
+        """Start the init of a pod and pin its PID namespace to pod.namespaces.pid; None for a pod that shares none.
+
+        directory: the pod's.
+        """
+        if not pod.namespaces.pid:
+            return None
         await asyncio.to_thread(self._write_bundle, pod, directory / "init")
         bundle = directory / "init"
         argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
@@ -44,8 +49,8 @@ class Inits:
         await runtime.delete(init_id(pod.id))
 
     def _write_bundle(self, pod: PodRecord, bundle: Path) -> None:
-        for name in ("proc", "dev", "sys"):
-            (self._rootfs / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        for name in ("", "proc", "dev", "sys"):
+            (self._rootfs / name).mkdir(mode=0o755, exist_ok=True)
         program = self._rootfs / "catatonit"
         if not program.exists():
             beside = self._rootfs / f".{pod.id}"

@@ -38,9 +38,13 @@ class SandboxFiles:
 class Sandboxes:
     """The pods' directories below the run directory."""
 
-    def __init__(self, run_dir: Path, sysctls: Mapping[str, str]) -> None:
-        """sysctls: of every pod with the namespace they belong to; the pod's own win."""
+    def __init__(self, run_dir: Path, sysctls: Mapping[str, str], cgroup_parent: str) -> None:
+        """sysctls: of every pod with the namespace they belong to; the pod's own win.
+
+        cgroup_parent: of pods for which the client names no cgroup.
+        """
         self._root = run_dir / "pods"
+        self._cgroup_parent = cgroup_parent
         self._sysctls = sysctls
 
     def directory(self, pod_id: str) -> Path:
@@ -58,6 +62,10 @@ class Sandboxes:
             user=str(ns / "user") if uses_user_namespace(config) else "",
             pid=str(ns / "pid") if options.pid == cri.POD else "",
         )
+
+    def cgroup(self, pod_id: str, config: cri.PodSandboxConfig) -> str:
+        """The cgroup a pod's containers go below: the kubelet's for this pod, or one of ours."""
+        return config.linux.cgroup_parent or f"{self._cgroup_parent}/{pod_id}"
 
     def files(self, pod: PodRecord) -> SandboxFiles:
         d = self.directory(pod.id)

@@ -7,6 +7,8 @@ Secondary network devices are not made here: they come with the containers that 
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -14,7 +16,6 @@ from crishim.cni.network import PodNetworks
 from crishim.engine.handlers import Handlers
 from crishim.engine.init import Inits
 from crishim.engine.sandbox import Sandboxes
-from crishim.errors import CrishimError, Kind
 from crishim.ids import new_id
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
@@ -24,6 +25,9 @@ from crishim.state.names import Names, pod_name
 from crishim.state.store import Store
 from crishim.verbs.stop_pod import remove_cgroup
 from crishim.verbs.undo import Undo
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 async def run_pod(
@@ -60,7 +64,7 @@ async def run_pod(
         handler=handler,
         created_at=time.time_ns(),
         namespaces=sandboxes.plan(id, config),
-        cgroup_parent=config.linux.cgroup_parent or f"/crishim/{id}",
+        cgroup_parent=sandboxes.cgroup(id, config),
     )
     undo = Undo()
     try:
@@ -71,24 +75,28 @@ async def run_pod(
             undo.push("the cgroup", lambda: remove_cgroup(pod))
             undo.push("the namespaces", lambda: sandboxes.remove(id))
             await sandboxes.make(pod)
-            async with asyncio.TaskGroup() as steps:
-                init = None
-                if pod.namespaces.pid:
-                    undo.push("the init", lambda: inits.stop(pod, runtime))
-                    init = steps.create_task(inits.start(pod, sandboxes.directory(id), runtime))
-                if pod.network is not None:
-                    undo.push("the network", lambda: networks.delete(pod, pod.namespaces.net))
-                    pod = replace(pod, network=await networks.add(pod))
-                    await sandboxes.set_addresses(pod, pod.network.ips if pod.network else ())
-            pod = replace(pod, state=PodState.READY, init=init.result() if init else None)
-            await pods.update(id, lambda _: pod)
-    except BaseException as error:
+            undo.push("the network", lambda: networks.delete(pod, pod.namespaces.net))
+            if pod.namespaces.pid:
+                undo.push("the init", lambda: inits.stop(pod, runtime))
+            network, init = await _both(networks.add(pod), inits.start(pod, sandboxes.directory(id), runtime))
+            if network is not None:
+                await sandboxes.set_addresses(pod, network.ips)
+            await pods.update(id, lambda p: replace(p, state=PodState.READY, network=network, init=init))
+    except BaseException:
         await _forget(pod, undo, pods, names)
-        first = _first(error)
-        if first is error:
-            raise
-        raise first from error
+        raise
     return id
+
+
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """Two steps side by side. Both are let run to their end: a CNI plugin killed in its middle leaves what its own DEL
+    then stumbles over."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second
 
 
 def _finished_before(
@@ -108,11 +116,3 @@ async def _forget(pod: PodRecord, undo: Undo, pods: Store[PodRecord], names: Nam
         return
     await pods.remove(pod.id)
     names.release(pod.id)
-
-
-def _first(error: BaseException) -> BaseException:
-    """The error a group of parallel steps failed with: the first one that is ours."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    ours = [e for e in error.exceptions if isinstance(e, CrishimError)]
-    return ours[0] if ours else CrishimError(Kind.INTERNAL, f"{error.exceptions[0]}")

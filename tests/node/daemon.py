@@ -67,6 +67,7 @@ class Daemon:
         self.write_config(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
+        self.cgroup = f"/{directory.name}"
 
     def write_network(self, name: str = "10-test.conflist", **changes: Any) -> None:
         """A dual-stack bridge with portmap, as small clusters have it."""
@@ -97,6 +98,7 @@ class Daemon:
                 "plugin_dirs": [str(self.plugins), "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"],
                 "timeout": 10,
             },
+            "pods": {"cgroup_parent": f"/{self.directory.name}"},
             "netdevices": {"cdi_dirs": [str(self.directory / "cdi")]},
             "runtimes": {
                 "handlers": {"crun": {"path": "crun"}, "runc": {"path": test_program("runc")}},
@@ -175,7 +177,7 @@ class Daemon:
         return {
             "mounts": {p.target for p in mounts.table() if str(self.directory) in p.target},
             "links": _links(),
-            "cgroups": set(_cgroups()),
+            "cgroups": set(_cgroups(self.cgroup)),
             "processes": set(_processes(str(self.run))),
             "files": set(_files(self.directory)),
             "rules": set(_rules()),
@@ -187,8 +189,8 @@ class Daemon:
         for pid in _processes(str(self.run)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid.partition(" ")[0]), signal.SIGKILL)
-        for path in _cgroups():
-            cgroups.kill(path)
+        cgroups.kill(self.cgroup)
+        cgroups.remove(self.cgroup)
         for target in mounts.below(self.directory):
             mounts.unmount(target)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -196,7 +198,7 @@ class Daemon:
 
 def _links() -> set[str]:
     out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE}
+    return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE, "lo"}
 
 
 def _rules() -> set[str]:
@@ -205,11 +207,9 @@ def _rules() -> set[str]:
     return {line for line in out.splitlines() if "10.231." in line}
 
 
-def _cgroups() -> Iterator[str]:
-    for root in cgroups.hierarchies().values():
-        for directory in (root / "crishim").glob("**/"):
-            if directory != root / "crishim":
-                yield "/" + str(directory.relative_to(root))
+def _cgroups(parent: str) -> Iterator[str]:
+    for top in cgroups.directories(parent):
+        yield from (str(d.relative_to(top)) for d in top.glob("**/") if d != top)
 
 
 def _processes(mark: str) -> Iterator[str]:
@@ -249,7 +249,9 @@ def to_toml(table: dict[str, Any], prefix: str = "") -> str:
 def scratch_daemon(**settings: Any) -> Iterator[Daemon]:
     """A running daemon; everything of it is gone afterwards."""
     base = "/dev/shm" if os.path.isdir("/dev/shm") else "/run"
-    daemon = Daemon(Path(tempfile.mkdtemp(prefix="crishim-test-", dir=base)), settings)
+    directory = Path(tempfile.mkdtemp(prefix="crishim-test-", dir=base))
+    directory.chmod(0o711)  # for the root of user namespaces
+    daemon = Daemon(directory, settings)
     try:
         daemon.start()
         yield daemon
