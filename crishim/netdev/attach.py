@@ -25,6 +25,7 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.capture import capture
 from crishim.netdev.journal import Journal, boot_id
+from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Attachment, Mover, Pod, Request, State
@@ -246,6 +247,11 @@ class NetDevices:
     def attachments(self, pod_id: str = "") -> list[Attachment]:
         """What is attached, of one pod or of all, oldest first. From memory: no lock, no system call."""
         return self._journal.all(pod_id)
+
+    async def observe(self, attachment: Attachment) -> Observation | None:
+        """The device as it is now, read from its pod; None if it is not there. Blocks nobody: takes no lock."""
+        path = self._reachable(attachment.pod.netns, attachment.netns_inode)
+        return await across((self._host, path), lambda _, inside: observe(attachment, inside)) if path else None
 
     def _lock(self, pod_id: str) -> asyncio.Lock:
         return self._locks.setdefault(pod_id, asyncio.Lock())

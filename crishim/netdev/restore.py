@@ -25,11 +25,14 @@ class Outcome(NamedTuple):
 
 
 def find_in_pod(attachment: Attachment, pod: End) -> Link | None:
-    """The attachment's link in the pod: by our altname, else by its ifindex there; a pod may change all the rest."""
+    """The attachment's link in the pod: by our altname, else by its ifindex there; a pod may change all the rest.
+
+    Kind and parent (a veth's peer) tell it from a link the pod made itself with the ifindex of one that is gone.
+    """
     link = links.get(pod.netlink, attachment.altname)
     if link is None and attachment.index:
         link = links.get(pod.netlink, attachment.index)
-        if link is not None and link.kind != attachment.host.kind:
+        if link is not None and (link.kind, link.parent) != (attachment.host.kind, attachment.host.parent):
             return None
     return link
 

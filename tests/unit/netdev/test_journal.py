@@ -1,0 +1,123 @@
+"""The journal on disk, the leases, the states."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import TRANSITIONS, Attachment, Captured, Mover, Pod, State, check_transition
+from crishim.wire.linux.addresses import Address
+from crishim.wire.linux.devconf import Settings
+from crishim.wire.linux.routes import Route
+
+
+def make(id: str, index: int = 5, pod: str = "pod-a", state: State = State.INTENT) -> Attachment:
+    host = Captured(
+        index=index,
+        name="demo0",
+        mac=b"\2\0\0\0\0\1",
+        settings=Settings((1, 2), (-1, 3), 0),
+        addresses=(Address(family=2, prefix=24, scope=0, flags=128, attributes=b"\xff\0"),),
+        routes=(Route(header=b"x" * 12, attributes=b"\1"),),
+    )
+    return Attachment(
+        id=id,
+        pod=Pod(id=pod, netns="/run/x", title=f"default/{pod}"),
+        netns_inode=7,
+        state=state,
+        mover=Mover.BUILTIN,
+        sources=("annotation",),
+        wanted="net1",
+        name="net1",
+        host=host,
+    )
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "journal")
+    made.load()
+    return made
+
+
+@pytest.mark.parametrize("before", State)
+@pytest.mark.parametrize("after", State)
+def test_every_transition(before: State, after: State) -> None:
+    """A state goes where the table says or stays; anything else is INTERNAL."""
+    if before == after or after in TRANSITIONS[before]:
+        check_transition(before, after)
+    else:
+        with pytest.raises(CrishimError) as caught:
+            check_transition(before, after)
+        assert caught.value.kind is Kind.INTERNAL
+
+
+def test_records_survive_a_restart_byte_for_byte(journal: Journal, tmp_path: Path) -> None:
+    """What a new journal reads equals what the old one wrote, opaque bytes included."""
+    journal.open([make("a"), make("b", 6)])
+    moved = journal.advance(make("a"), State.MOVED, index=44)
+    again = Journal(tmp_path / "journal")
+    again.load()
+    assert {a.id: a for a in again.all()} == {"a": moved, "b": journal.find("b")}
+
+
+def test_a_lease_is_all_or_nothing(journal: Journal, tmp_path: Path) -> None:
+    """A second pod's attempt leaves no file of its first device when its second one is held."""
+    journal.open([make("a", 5)])
+    with pytest.raises(CrishimError, match="default/pod-a") as caught:
+        journal.open([make("b", 6, "pod-b"), make("c", 5, "pod-b")])
+    assert caught.value.kind is Kind.ABORTED
+    assert caught.value.facts["holder"] == "pod-a"
+    assert [p.name for p in (tmp_path / "journal").iterdir()] == ["a.json"]
+
+
+def test_done_and_lost_hold_nothing(journal: Journal) -> None:
+    """After DONE the record is gone, after LOST it is kept; both free the device."""
+    journal.open([make("a")])
+    journal.advance(make("a"), State.RETURNING)
+    assert journal.advance(make("a"), State.DONE).state is State.DONE
+    journal.open([make("b")])
+    journal.advance(make("b"), State.LOST, reason="gone")
+    journal.open([make("c")])
+    assert [(a.id, a.state) for a in journal.all()] == [("b", State.LOST), ("c", State.INTENT)]
+    assert [a.id for a in journal.held()] == ["c"]
+
+
+def test_an_unwritable_journal_forbids_the_effect(journal: Journal, tmp_path: Path) -> None:
+    """No directory: open() fails with the path, nothing is leased; advance() keeps the old state."""
+    journal.open([make("a")])
+    (tmp_path / "journal").rename(tmp_path / "elsewhere")
+    with pytest.raises(CrishimError, match="demo0"):
+        journal.open([make("b", 6)])
+    with pytest.raises(CrishimError, match="demo0"):
+        journal.advance(make("a"), State.MOVED)
+    assert [(a.id, a.state) for a in journal.all()] == [("a", State.INTENT)]
+
+
+def test_each_transition_is_one_log_line(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    """The line names device, pod, interface and where it came from; a change without transition is silent."""
+    with caplog.at_level(logging.INFO, "crishim.netdev"):
+        journal.open([make("a")])
+        journal.advance(make("a"), State.MOVED, index=3)
+        journal.advance(make("a"), State.MOVED, index=4)
+        journal.advance(make("a"), State.LOST, reason="gone")
+    lines = [(r.getMessage(), r.before, r.device, r.interface, r.pod, r.levelname) for r in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [
+        ("network device intent", "", "demo0", "net1", "pod-a", "INFO"),
+        ("network device moved", "intent", "demo0", "net1", "pod-a", "INFO"),
+        ("network device lost", "moved", "demo0", "net1", "pod-a", "WARNING"),
+    ]
+
+
+def test_files_that_are_no_records(journal: Journal, tmp_path: Path) -> None:
+    """Half-written files are removed, broken ones set aside, others left alone."""
+    directory = tmp_path / "journal"
+    (directory / "a.tmp").write_text("{")
+    (directory / "b.json").write_bytes(msgspec.json.encode({"id": 1}))
+    (directory / "README").write_text("x")
+    journal.load()
+    assert sorted(p.name for p in directory.iterdir()) == ["README", "b.json.broken"]
+    assert journal.all() == []
