@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from crishim import wiring_usage
 from crishim.cdi.edits import Registry
 from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
@@ -103,6 +104,7 @@ async def build(config: Config) -> Daemon:
     verbs = _verbs(parts)
     scratch = Path(config.run_dir) / "exec"
     await asyncio.to_thread(_empty, scratch)
+    await asyncio.to_thread(_empty, Path(config.state_dir) / "checkpoints")
     executor = Executor(parts.containers, parts.handlers, parts.launcher.bundle, scratch)
     streams = StreamServer(
         executor.open_exec,
@@ -126,6 +128,15 @@ async def build(config: Config) -> Daemon:
         **events.functions(pods=parts.pods, containers=parts.containers),
         **images.functions(
             store=parts.images, transport=parts.transport, uses=parts.uses, meter=StoreMeter(parts.images)
+        ),
+        **await asyncio.to_thread(
+            wiring_usage.functions,
+            config,
+            pods=parts.pods,
+            containers=parts.containers,
+            locks=parts.locks,
+            handlers=parts.handlers,
+            launcher=parts.launcher,
         ),
         **admin.functions(devices=parts.netdevices, pods=parts.pods, locks=parts.locks, transport=parts.transport),
     }

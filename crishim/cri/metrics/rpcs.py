@@ -1,0 +1,96 @@
+"""ListMetricDescriptors, ListPodSandboxMetrics, StreamPodSandboxMetrics.
+
+A pod's own metrics are those of its network, unless that is the host's; all others are its containers'.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from itertools import chain
+
+from crishim.cri.batches import batches
+from crishim.cri.metrics import descriptors, samples
+from crishim.cri.server import Functions
+from crishim.cri.stats import Statistics, container_groups, network_handles
+from crishim.lifecycle import PodState, has_process, is_visible_container
+from crishim.model import ContainerRecord, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.stats.devices import Devices, Filesystem
+from crishim.stats.layers import LayerUsage
+from crishim.stats.meter import DetailedReading
+
+POD_CONTAINER = "POD"  # the label `container` of a pod's own metrics, as the kubelet has always named it
+
+
+def functions(statistics: Statistics, devices: Devices) -> Functions:
+    encoded = cri.ListMetricDescriptorsResponse(descriptors=descriptors.encode())
+
+    async def list_descriptors(request: cri.ListMetricDescriptorsRequest) -> cri.ListMetricDescriptorsResponse:
+        return encoded
+
+    async def list_metrics(request: cri.ListPodSandboxMetricsRequest) -> cri.ListPodSandboxMetricsResponse:
+        return cri.ListPodSandboxMetricsResponse(pod_metrics=await gather(statistics, devices))
+
+    async def stream(request: cri.StreamPodSandboxMetricsRequest) -> AsyncIterator[cri.StreamPodSandboxMetricsResponse]:
+        for batch in batches(await gather(statistics, devices)):
+            yield cri.StreamPodSandboxMetricsResponse(pod_sandbox_metrics=batch)
+
+    return {
+        "ListMetricDescriptors": list_descriptors,
+        "ListPodSandboxMetrics": list_metrics,
+        "StreamPodSandboxMetrics": stream,
+    }
+
+
+async def gather(statistics: Statistics, devices: Devices) -> list[cri.PodSandboxMetrics]:
+    """The metrics of all pods that are READY."""
+    pods = [p for p in statistics.pods if p.state is PodState.READY]
+    running = [c for c in statistics.containers if is_visible_container(c.state) and has_process(c.state)]
+    reading, layers, filesystem = await asyncio.gather(
+        statistics.meter.read_details(container_groups(running), network_handles(pods)),
+        statistics.layer_usage(running),
+        asyncio.to_thread(devices.filesystem, statistics.writable),
+    )
+    wanted = {(io.major, io.minor) for detail in reading.details.values() for io in detail.io}
+    names = await asyncio.to_thread(devices.names, wanted) if wanted else {}
+    now = time.time_ns()
+    result = []
+    for pod in pods:
+        config = pod.parse_config()
+        own = [statistics.pod_cgroup(pod), pod.id, "", config.metadata.namespace, config.metadata.name, POD_CONTAINER]
+        message = cri.PodSandboxMetrics(
+            pod_sandbox_id=pod.id,
+            metrics=samples.metrics(samples.of_interfaces(reading.interfaces.get(pod.id, [])), own, now),
+        )
+        for container in running:
+            if container.pod_id == pod.id and container.id in reading.usages:
+                values = _values(container, reading, layers.get(container.id), filesystem, names)
+                labels = _labels(pod, container)
+                message.container_metrics.add(container_id=container.id, metrics=samples.metrics(values, labels, now))
+        result.append(message)
+    return result
+
+
+def _values(
+    container: ContainerRecord,
+    reading: DetailedReading,
+    layer: LayerUsage | None,
+    filesystem: Filesystem,
+    names: dict[tuple[int, int], str],
+) -> list[samples.Value]:
+    detail = reading.details.get(container.id)
+    parts = [
+        samples.of_usage(reading.usages[container.id]),
+        samples.of_processes(reading.processes[container.id]),
+        samples.of_filesystem(filesystem, layer.bytes if layer else None),
+        samples.of_record(container),
+    ]
+    if detail is not None:
+        parts += [samples.of_detail(detail), samples.of_io(detail, names, filesystem)]
+    return list(chain.from_iterable(parts))
+
+
+def _labels(pod: PodRecord, container: ContainerRecord) -> Sequence[str]:
+    metadata, config = pod.parse_config().metadata, container.parse_config()
+    image = config.image.user_specified_image or config.image.image
+    return (container.cgroup, container.id, image, metadata.namespace, metadata.name, config.metadata.name)

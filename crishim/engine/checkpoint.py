@@ -1,0 +1,57 @@
+"""Checkpoints: the OCI runtime has criu write the state of a container's processes to files. criu(8).
+
+Whether that works is up to three parties: a criu, a runtime built to call it, and a kernel this criu knows.
+"""
+
+import shutil
+from pathlib import Path
+
+from crishim.engine.runtime import Runtime
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import programs
+
+_CHECK_TIMEOUT = 20.0  # seconds
+
+
+async def obstacle(runtime: Runtime) -> str:
+    """Why containers of this runtime cannot be checkpointed, in a few words; "" if they can."""
+    criu = shutil.which("criu")
+    if criu is None:
+        return "criu is not installed"
+    if not await _calls_criu(runtime):
+        return f"{runtime.name} is built without criu"
+    check = await programs.run([criu, "check"], timeout=_CHECK_TIMEOUT, check=False)
+    if check.returncode != 0:
+        return f"criu does not work on this kernel: {programs.complaint(check.stderr)[:300]}"
+    return ""
+
+
+async def dump(runtime: Runtime, container_id: str, images: Path, work: Path, *, timeout: float) -> None:
+    """Write the processes' state to images, and criu's log to work; the container runs on.
+
+    Raises DEADLINE after timeout seconds, INTERNAL with the runtime's words. The container may be left frozen then.
+    """
+    argv = [
+        runtime.path,
+        *runtime.global_arguments,
+        "checkpoint",
+        f"--image-path={images}",
+        f"--work-path={work}",
+        "--leave-running",
+        "--tcp-established",
+        "--file-locks",
+        container_id,
+    ]
+    done = await programs.run(argv, timeout=timeout, check=False)
+    if done.returncode != 0:
+        said = programs.complaint(done.stderr) or f"status {done.returncode}"
+        raise CrishimError(Kind.INTERNAL, f"container {container_id[:13]} cannot be checkpointed: {said}", stderr=said)
+
+
+async def _calls_criu(runtime: Runtime) -> bool:
+    """runc says so among its features, crun in its version text."""
+    annotations = (await runtime.features()).get("annotations") or {}
+    if annotations.get("org.opencontainers.runc.checkpoint.enabled") == "true":
+        return True
+    version = await programs.run([runtime.path, "--version"], timeout=runtime.timeout, check=False)
+    return b"+CRIU" in version.stdout

@@ -1,0 +1,121 @@
+"""What containers wrote: usage of their writable layers, measured beside the RPCs and never by them.
+
+Measuring walks a tree a container may make as large as it likes, so one daemon thread does it, one layer after another,
+and callers get the last figure. A figure is renewed when somebody asks for it and it is older than MAX_AGE, or than
+twenty times what it took to measure: at most a twentieth of a core goes into this. A layer whose container has ended
+does not change any more.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+MAX_AGE = 10.0  # seconds
+SHARE = 20
+
+
+class Measured(Protocol):
+    """What a measuring function returns."""
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def inodes(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    path: Path
+    ended_at: int = 0  # when the container ended, ns since the epoch; 0: it has not
+
+
+@dataclass(frozen=True)
+class LayerUsage:
+    taken_at: int  # ns since the epoch
+    bytes: int
+    inodes: int
+    took: float = 0.0  # seconds
+
+
+class Layers:
+    """The writable layers by container id. Belongs to the event loop's thread."""
+
+    def __init__(self, measure: Callable[[Path], Measured], *, max_age: float = MAX_AGE) -> None:
+        """measure: blocks; OSError means that the layer cannot be measured now."""
+        self._measure = measure
+        self._max_age = max_age
+        self._known: dict[str, LayerUsage] = {}
+        self._pending: dict[str, asyncio.Future[None]] = {}
+        self._queue: queue.SimpleQueue[tuple[str, Path, asyncio.AbstractEventLoop]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def usage(
+        self, layers: Mapping[str, Layer], *, patience: float, fresh: bool = False
+    ) -> dict[str, LayerUsage]:
+        """The last figure of each layer, by container id; a layer never measured in time is left out.
+
+        patience: seconds to wait in all, for layers that have no figure yet; fresh: for a new figure of each that may
+        have changed.
+        """
+        asked_at = time.time_ns()
+        awaited = []
+        for id, layer in layers.items():
+            known = self._known.get(id)
+            if known is not None and (self._is_good(known, layer) and not (fresh and not self._is_final(known, layer))):
+                continue
+            future = self._request(id, layer.path)
+            if known is None or fresh:
+                awaited.append(future)
+        if awaited:
+            await asyncio.wait(awaited, timeout=max(patience - (time.time_ns() - asked_at) / 1e9, 0))
+        return {id: self._known[id] for id in layers if id in self._known}
+
+    def forget(self, id: str) -> None:
+        """Drop what is known of a container that is gone."""
+        self._known.pop(id, None)
+
+    def _is_final(self, known: LayerUsage, layer: Layer) -> bool:
+        return 0 < layer.ended_at < known.taken_at
+
+    def _is_good(self, known: LayerUsage, layer: Layer) -> bool:
+        age = (time.time_ns() - known.taken_at) / 1e9
+        return self._is_final(known, layer) or age < max(self._max_age, known.took * SHARE)
+
+    def _request(self, id: str, path: Path) -> asyncio.Future[None]:
+        """A future that is done when the layer has been measured, or could not be."""
+        future = self._pending.get(id)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            future = self._pending[id] = loop.create_future()
+            self._queue.put((id, path, loop))
+            if self._thread is None:
+                # A daemon thread: a walk that takes minutes does not hold up the end of the process.
+                self._thread = threading.Thread(target=self._work, name="layers", daemon=True)
+                self._thread.start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            id, path, loop = self._queue.get()
+            taken_at, started = time.time_ns(), time.monotonic()
+            try:
+                found = self._measure(path)
+                usage = LayerUsage(taken_at, found.bytes, found.inodes, time.monotonic() - started)
+            except OSError:
+                usage = None
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._finish, id, usage)
+
+    def _finish(self, id: str, usage: LayerUsage | None) -> None:
+        if usage is not None:
+            self._known[id] = usage
+        future = self._pending.pop(id, None)
+        if future is not None and not future.done():
+            future.set_result(None)

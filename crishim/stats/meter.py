@@ -1,0 +1,80 @@
+"""Measuring many groups at once: one thread reads them all, however long the list."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crishim.stats import network, processes
+from crishim.stats.cgroups import Cgroups
+from crishim.stats.figures import Detail, Interface, Usage
+from crishim.stats.processes import Processes
+from crishim.stats.rates import Rates
+
+
+@dataclass(frozen=True)
+class Group:
+    """A cgroup to be measured."""
+
+    key: str  # the container's or pod's id
+    cgroup: str
+    since: int  # when its usage was 0, ns since the epoch
+    count: bool = False  # whether its processes are counted, which walks the groups below it
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found; the keys of groups and namespaces that are not there are missing."""
+
+    usages: Mapping[str, Usage] = field(default_factory=dict)
+    nano_cores: Mapping[str, int] = field(default_factory=dict)
+    process_counts: Mapping[str, int] = field(default_factory=dict)
+    interfaces: Mapping[str, list[Interface]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DetailedReading:
+    """What the metrics are made from."""
+
+    usages: Mapping[str, Usage]
+    details: Mapping[str, Detail]
+    processes: Mapping[str, Processes]
+    interfaces: Mapping[str, list[Interface]]
+
+
+class Meter:
+    """Reads cgroups and network namespaces, and remembers samples to tell rates."""
+
+    def __init__(self, cgroups: Cgroups) -> None:
+        self._cgroups = cgroups
+        self._rates = Rates()
+
+    async def read(self, groups: Sequence[Group], netns: Mapping[str, str] | None = None) -> Reading:
+        """Usage of groups, and counters of network namespaces (handle by key)."""
+
+        def work() -> Reading:
+            usages = {g.key: u for g in groups if (u := self._cgroups.usage(g.cgroup)) is not None}
+            counts = {g.key: len(self._cgroups.processes(g.cgroup)) for g in groups if g.count}
+            return Reading(usages, {}, counts, network.counters(netns or {}))
+
+        found = await asyncio.to_thread(work)
+        rates = {
+            g.key: self._rates.nano_cores(g.key, u.taken_at, u.cpu, g.since)
+            for g in groups
+            if (u := found.usages.get(g.key)) is not None
+        }
+        return Reading(found.usages, rates, found.process_counts, found.interfaces)
+
+    async def read_details(self, groups: Sequence[Group], netns: Mapping[str, str] | None = None) -> DetailedReading:
+        """All that is known of groups and of their processes."""
+
+        def work() -> DetailedReading:
+            usages = {g.key: u for g in groups if (u := self._cgroups.usage(g.cgroup)) is not None}
+            details = {g.key: d for g in groups if (d := self._cgroups.detail(g.cgroup)) is not None}
+            tasks = {g.key: processes.look_at(self._cgroups.processes(g.cgroup)) for g in groups if g.key in usages}
+            return DetailedReading(usages, details, tasks, network.counters(netns or {}))
+
+        return await asyncio.to_thread(work)
+
+    def forget(self, key: str) -> None:
+        """Drop the samples of a container or pod that is gone."""
+        self._rates.forget(key)

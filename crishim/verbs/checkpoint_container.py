@@ -1,0 +1,122 @@
+"""CheckpointContainer: a running container's processes, its writable layer and its configuration in one archive.
+
+The archive holds what the tools for it expect: checkpoint/ (criu's images), dump.log, rootfs-diff.tar (the writable
+layer), spec.dump (config.json) and config.dump (what it is). The layer is read right after the processes' state, while
+the container runs again.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from crishim.engine import checkpoint
+from crishim.engine.handlers import Handlers
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord
+from crishim.state.locks import Locks
+from crishim.state.store import Store
+from crishim.wire.linux import cgroup_limits, programs
+
+DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
+
+
+async def checkpoint_container(
+    id: str,
+    location: str,
+    timeout: int,
+    *,
+    containers: Store[ContainerRecord],
+    locks: Locks,
+    handlers: Handlers,
+    bundle: Callable[[str], Path],
+    writable: Callable[[str], Path],
+    scratch: Path,
+) -> None:
+    """Write a checkpoint of a RUNNING container to the file `location`; the container goes on running.
+
+    bundle, writable: where a container's bundle and writable layer are. scratch: a directory for what is under way.
+    Raises UNIMPLEMENTED where this host cannot do it, saying why, PRECONDITION, INVALID, DEADLINE. After an error there
+    is no file, and the container runs.
+    """
+    container = containers.find(id)
+    if not location.startswith("/"):
+        raise CrishimError(Kind.INVALID, f"location must be an absolute path, not {location!r}")
+    runtime = handlers.get(container.handler)
+    reason = await checkpoint.obstacle(runtime)
+    if reason:
+        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be checkpointed on this node: {reason}")
+    seconds = timeout if timeout > 0 else DEFAULT_TIMEOUT
+    async with locks.holding(container.id):
+        container = containers.find(container.id)
+        if container.state is not ContainerState.RUNNING:
+            raise CrishimError(
+                Kind.PRECONDITION, f"container {container.id[:13]} is {container.state}: only a running one can be kept"
+            )
+        work = scratch / container.id
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.to_thread(_prepare, work)
+                try:
+                    await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
+                except BaseException:
+                    await asyncio.to_thread(cgroup_limits.thaw, container.cgroup)
+                    raise
+                await asyncio.to_thread(_describe, container, bundle(container.id), work)
+                await _tar(work / "rootfs-diff.tar", writable(container.id), ["."], seconds)
+                await _archive(work, Path(location), seconds)
+        except TimeoutError:
+            raise CrishimError(
+                Kind.DEADLINE, f"container {container.id[:13]} could not be checkpointed within {seconds} s"
+            ) from None
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+
+def _prepare(work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "checkpoint").mkdir(mode=0o700, parents=True)
+
+
+def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
+    config = container.parse_config()
+    about = {
+        "id": container.id,
+        "name": config.metadata.name,
+        "rootfsImage": config.image.image,
+        "rootfsImageRef": container.image_ref,
+        "rootfsImageName": config.image.user_specified_image,
+        "runtime": container.handler,
+        "createdTime": datetime.fromtimestamp(container.created_at / 1e9, UTC).isoformat(),
+        "checkpointedTime": datetime.now(UTC).isoformat(),
+    }
+    (work / "config.dump").write_bytes(msgspec.json.encode(about))
+    shutil.copyfile(bundle / "config.json", work / "spec.dump")
+
+
+async def _archive(work: Path, location: Path, timeout: float) -> None:
+    """The archive, whole or not there: it holds the memory of processes, so nobody else may read it."""
+    beside = location.with_name(f".{location.name}.partial")
+    try:
+        descriptor = await asyncio.to_thread(os.open, beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.close(descriptor)
+        names = sorted(await asyncio.to_thread(os.listdir, work))
+        await _tar(beside, work, names, timeout)
+        await asyncio.to_thread(os.replace, beside, location)
+    except OSError as error:
+        raise CrishimError(Kind.INVALID, f"cannot write {location}: {error.strerror}", path=str(location)) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(beside.unlink)
+
+
+async def _tar(archive: Path, directory: Path, names: list[str], timeout: float) -> None:
+    """tar(1) follows no symlink: a container's tree cannot lead it elsewhere."""
+    argv = ["tar", "--create", "--xattrs", "--sparse", f"--file={archive}", f"--directory={directory}", "--", *names]
+    await programs.run(argv, timeout=timeout)

@@ -1,0 +1,88 @@
+"""UpdateContainerResources: new limits for a container that waits or runs, all of them or none.
+
+    merge with what is in force -> check -> save the cgroup files -> runtime update, huge pages, oom score -> record
+
+The record comes last: a crash before it leaves limits in force that the client has no answer for, and its retry, which
+gives them again, succeeds.
+"""
+
+import asyncio
+import errno
+
+from msgspec.structs import replace
+
+from crishim.engine.handlers import Handlers
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.inputs import Host
+from crishim.spec.limits import clamp_oom_score
+from crishim.spec.resources import merge, to_oci
+from crishim.state.locks import Locks
+from crishim.state.store import Store
+from crishim.verbs.undo import Undo
+from crishim.wire.linux import cgroup_limits, oom_scores
+
+UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
+
+
+async def update_container(
+    id: str,
+    update: cri.LinuxContainerResources,
+    *,
+    containers: Store[ContainerRecord],
+    locks: Locks,
+    handlers: Handlers,
+    host: Host,
+) -> None:
+    """Put the given values in force; what is 0, "" or absent stays as it is.
+
+    Raises NOT_FOUND, INVALID for values that cannot be, PRECONDITION for a container that has ended and for what this
+    host cannot limit. After an error the old limits are in force.
+    """
+    container = containers.find(id)
+    async with locks.holding(container.id):
+        container = containers.find(container.id)
+        if container.state not in UPDATABLE:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"container {container.id[:13]} is {container.state}: it has no resources to update",
+                container=container.id,
+            )
+        current = cri.LinuxContainerResources.FromString(container.resources)
+        merged = merge(current, update)
+        limits = to_oci(merged, host)
+        # What is not given is not clamped again: it was, or is what the container started with.
+        score = clamp_oom_score(update.oom_score_adj, host) if update.oom_score_adj else None
+        cgroup = container.cgroup
+        async with Undo() as undo:
+            if touches_cgroup(update):
+                saved = await asyncio.to_thread(cgroup_limits.save, cgroup, list(merged.unified))
+                undo.push("the limits", lambda: asyncio.to_thread(cgroup_limits.restore, saved))
+                # runc's update knows no huge pages, so they are written here for every runtime.
+                pages = {entry["pageSize"]: entry["limit"] for entry in limits.pop("hugepageLimits", [])}
+                if limits:
+                    await handlers.get(container.handler).update(container.id, limits)
+                await asyncio.to_thread(cgroup_limits.set_huge_pages, cgroup, pages)
+            if score is not None:
+                scores = await asyncio.to_thread(oom_scores.read, cgroup)
+                undo.push("oom_score_adj", lambda: asyncio.to_thread(oom_scores.restore, cgroup, scores))
+                await asyncio.to_thread(_set_oom_score, container, score)
+            resources = merged.SerializeToString(deterministic=True)
+            await containers.update(container.id, lambda c: replace(c, resources=resources))
+
+
+def touches_cgroup(update: cri.LinuxContainerResources) -> bool:
+    """Whether an update gives anything but oom_score_adj."""
+    return any(field.name != "oom_score_adj" for field, _ in update.ListFields())
+
+
+def _set_oom_score(container: ContainerRecord, score: int) -> None:
+    try:
+        oom_scores.write(container.cgroup, score)
+    except OSError as error:
+        kind = Kind.PRECONDITION if error.errno in (errno.EACCES, errno.EPERM) else Kind.INTERNAL
+        raise CrishimError(
+            kind, f"container {container.id[:13]} cannot get oom_score_adj {score}: {error.strerror}"
+        ) from error
