@@ -24,6 +24,7 @@ from crishim.spec.validate import check_pod
 from crishim.state.names import Names, pod_name
 from crishim.state.store import Store
 from crishim.verbs.stop_pod import remove_cgroup
+from crishim.verbs.timeline import span, timed
 from crishim.verbs.undo import Undo
 
 A = TypeVar("A")
@@ -74,11 +75,15 @@ async def run_pod(
             await pods.add(pod)
             undo.push("the cgroup", lambda: remove_cgroup(pod))
             undo.push("the namespaces", lambda: sandboxes.remove(id))
-            await sandboxes.make(pod)
+            with span("namespaces"):
+                await sandboxes.make(pod)
             undo.push("the network", lambda: networks.delete(pod, pod.namespaces.net))
             if pod.namespaces.pid:
                 undo.push("the init", lambda: inits.stop(pod, runtime))
-            network, init = await _both(networks.add(pod), inits.start(pod, sandboxes.directory(id), runtime))
+            network, init = await _both(
+                timed("CNI ADD", networks.add(pod)),
+                timed("init", inits.start(pod, sandboxes.directory(id), runtime)),
+            )
             if network is not None:
                 await sandboxes.set_addresses(pod, network.ips)
             await pods.update(id, lambda p: replace(p, state=PodState.READY, network=network, init=init))

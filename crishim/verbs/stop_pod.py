@@ -20,6 +20,7 @@ from crishim.netdev.records import Pod
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.stop_container import stop_container
+from crishim.verbs.timeline import timed
 from crishim.wire.linux import cgroups, namespaces
 
 
@@ -39,11 +40,11 @@ class Teardown:
         """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails."""
         alive = bool(pod.namespaces.net) and await asyncio.to_thread(namespaces.is_pinned, pod.namespaces.net)
         if pod.namespaces.net:
-            await self._devices.return_devices(device_pod(pod))
+            await timed("network devices returned", self._devices.return_devices(device_pod(pod)))
         if pod.namespaces.pid:
-            await self._inits.stop(pod, self._handlers.get(pod.handler))
-        await self._networks.delete(pod, pod.namespaces.net if alive else "")
-        await self._sandboxes.remove(pod.id)
+            await timed("init", self._inits.stop(pod, self._handlers.get(pod.handler)))
+        await timed("CNI DEL", self._networks.delete(pod, pod.namespaces.net if alive else ""))
+        await timed("namespaces", self._sandboxes.remove(pod.id))
 
     async def finish(self, pod: PodRecord) -> None:
         """Take away what a stopped pod still has: its directory, its cgroup, records of devices it lost."""

@@ -3,7 +3,10 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger("crishim.timeline")
 
@@ -17,3 +20,9 @@ def span(step: str) -> Iterator[None]:
     finally:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("step", extra={"step": step, "ms": round((time.perf_counter() - started) * 1000, 2)})
+
+
+async def timed(step: str, work: Awaitable[T]) -> T:
+    """span() around an awaitable."""
+    with span(step):
+        return await work

@@ -8,10 +8,13 @@ gives them again, succeeds.
 
 import asyncio
 import errno
+import logging
+from typing import Any
 
 from msgspec.structs import replace
 
 from crishim.engine.handlers import Handlers
+from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord
@@ -25,6 +28,8 @@ from crishim.verbs.undo import Undo
 from crishim.wire.linux import cgroup_limits, oom_scores
 
 UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
+
+log = logging.getLogger("crishim.resources")
 
 
 async def update_container(
@@ -55,16 +60,14 @@ async def update_container(
         limits = to_oci(merged, host)
         # What is not given is not clamped again: it was, or is what the container started with.
         score = clamp_oom_score(update.oom_score_adj, host) if update.oom_score_adj else None
+        if score not in (None, update.oom_score_adj):
+            log.info("oom_score_adj is clamped", extra={"asked": update.oom_score_adj, "given": score})
         cgroup = container.cgroup
         async with Undo() as undo:
             if touches_cgroup(update):
                 saved = await asyncio.to_thread(cgroup_limits.save, cgroup, list(merged.unified))
                 undo.push("the limits", lambda: asyncio.to_thread(cgroup_limits.restore, saved))
-                # runc's update knows no huge pages, so they are written here for every runtime.
-                pages = {entry["pageSize"]: entry["limit"] for entry in limits.pop("hugepageLimits", [])}
-                if limits:
-                    await handlers.get(container.handler).update(container.id, limits)
-                await asyncio.to_thread(cgroup_limits.set_huge_pages, cgroup, pages)
+                await _set_limits(container, handlers.get(container.handler), limits)
             if score is not None:
                 scores = await asyncio.to_thread(oom_scores.read, cgroup)
                 undo.push("oom_score_adj", lambda: asyncio.to_thread(oom_scores.restore, cgroup, scores))
@@ -76,6 +79,39 @@ async def update_container(
 def touches_cgroup(update: cri.LinuxContainerResources) -> bool:
     """Whether an update gives anything but oom_score_adj."""
     return any(field.name != "oom_score_adj" for field, _ in update.ListFields())
+
+
+async def _set_limits(container: ContainerRecord, runtime: Runtime, limits: dict[str, Any]) -> None:
+    """Have the runtime write OCI resources, and write what it cannot: runc's update knows no huge pages, crun 1.8's no
+    unlimited CPU quota (under systemd it is left to them: the unit would bring the old one back)."""
+    pages = {entry["pageSize"]: entry["limit"] for entry in limits.pop("hugepageLimits", [])}
+    cpu = limits.get("cpu", {})
+    lift = cpu.get("quota", 0) < 0 and not runtime.systemd
+    period = cpu.get("period", 0)
+    if lift:
+        limits["cpu"] = {key: value for key, value in cpu.items() if key not in ("quota", "period")}
+    try:
+        if any(limits.values()):
+            await runtime.update(container.id, limits)
+        if lift:
+            await asyncio.to_thread(cgroup_limits.lift_cpu_quota, container.cgroup, period)
+    except OSError as error:
+        raise CrishimError(
+            Kind.PRECONDITION, f"container {container.id[:13]} cannot get an unlimited CPU quota: {error.strerror}"
+        ) from error
+    except CrishimError as error:
+        raise CrishimError(kind_of_refusal(error), error.message, **error.facts) from error
+    await asyncio.to_thread(cgroup_limits.set_huge_pages, container.cgroup, pages)
+
+
+def kind_of_refusal(error: CrishimError) -> Kind:
+    """Whose fault it is that a runtime cannot set a limit, by the kernel's word in its complaint."""
+    said = error.message.lower()
+    if any(word in said for word in ("out of range", "invalid argument", "numerical result")):
+        return Kind.INVALID
+    if any(word in said for word in ("busy", "unable to set memory limit", "permission denied")):
+        return Kind.PRECONDITION
+    return error.kind
 
 
 def _set_oom_score(container: ContainerRecord, score: int) -> None:
