@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from google.protobuf.json_format import MessageToDict
 
 from crishim.config import Config
 from crishim.cri.admin import all_facts
@@ -34,6 +35,9 @@ class Describer:
             "cgroupParent": pod.cgroup_parent,
             "netDevices": all_facts(self._devices.attachments(pod.id)),
         }
+        for name, message in (("overhead", pod.overhead), ("resources", pod.resources)):
+            if message:  # of UpdatePodSandboxResources: the pod's status has no field for them
+                info[name] = MessageToDict(cri.LinuxContainerResources.FromString(message))
         if pod.network is not None:
             info["cniNetwork"] = pod.network.name
             info["cniResult"] = msgspec.json.decode(pod.network.result or b"null")

@@ -19,6 +19,7 @@ from crishim.stats.devices import Devices, Filesystem
 from crishim.stats.layers import LayerUsage
 from crishim.stats.meter import DetailedReading
 
+PODS_A_MESSAGE = 20  # a container's metrics are 18 KB, a message at most 16 MiB
 POD_CONTAINER = "POD"  # the label `container` of a pod's own metrics, as the kubelet has always named it
 
 
@@ -32,7 +33,7 @@ def functions(statistics: Statistics, devices: Devices) -> Functions:
         return cri.ListPodSandboxMetricsResponse(pod_metrics=await gather(statistics, devices))
 
     async def stream(request: cri.StreamPodSandboxMetricsRequest) -> AsyncIterator[cri.StreamPodSandboxMetricsResponse]:
-        for batch in batches(await gather(statistics, devices)):
+        for batch in batches(await gather(statistics, devices), PODS_A_MESSAGE):
             yield cri.StreamPodSandboxMetricsResponse(pod_sandbox_metrics=batch)
 
     return {

@@ -59,6 +59,17 @@ def restore(saved: Saved) -> None:
     raise CrishimError(Kind.INTERNAL, f"{path} cannot be set back to {left[path]}", path=str(path))
 
 
+def lift_cpu_quota(cgroup: str, period: int) -> None:
+    """Take the CPU quota away, and set the period in microseconds unless it is 0. OSError if refused. Blocks."""
+    for directory in cgroups.directories(cgroup):
+        if (directory / "cpu.cfs_quota_us").exists():
+            (directory / "cpu.cfs_quota_us").write_text("-1")
+            if period:
+                (directory / "cpu.cfs_period_us").write_text(str(period))
+        if (directory / "cpu.max").exists():
+            (directory / "cpu.max").write_text(f"max {period}" if period else "max")
+
+
 def set_huge_pages(cgroup: str, limits: Mapping[str, int]) -> None:
     """Limit huge pages by size ({"2MB": bytes}), reservations with them. PRECONDITION: a size this host has not."""
     directories = cgroups.directories(cgroup)
