@@ -5,8 +5,7 @@
     transport.write(head.switch([("Upgrade", "SPDY/3.1")]))    # or head.refuse(404, "...")
     spdy.receive_data(head.surplus())          # what the client sent behind its head
 
-A connection carries one request only. The raw bytes of the head are kept, because the WebSocket library wants to read
-the head itself.
+A connection carries one request only.
 """
 
 from collections.abc import Iterable
@@ -42,11 +41,9 @@ class RequestHead:
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-        self._raw = b""
 
     def receive_data(self, data: bytes) -> Request | None:
         """The request once its head is complete. BadRequest if it is none, is too long, or the client hung up."""
-        self._raw += data
         try:
             self._h11.receive_data(data)
             event = self._h11.next_event()
@@ -78,10 +75,6 @@ class RequestHead:
     def surplus(self) -> bytes:
         """The bytes received after the request's head: they belong to the protocol switched to."""
         return bytes(self._h11.trailing_data[0])
-
-    def raw(self) -> bytes:
-        """The request's head as it was received."""
-        return self._raw[: len(self._raw) - len(self.surplus())]
 
 
 REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",

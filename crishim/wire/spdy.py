@@ -121,6 +121,11 @@ class Session:
         self._out.clear()
         return out
 
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for data_to_send()."""
+        return len(self._out)
+
     def open_stream(self, headers: Headers, *, fin: bool = False) -> int:
         """Open a stream and return its id. The peer answers with StreamReplied or StreamReset."""
         if self._going_away or self._last_local + 2 > MAX_STREAM_ID:
@@ -185,6 +190,14 @@ class Session:
         self._last_ping += 2
         self._send(Ping(self._last_ping))
         return self._last_ping
+
+    def keep_alive(self) -> None:
+        """Send a frame that changes nothing and asks for no answer: SETTINGS without a setting.
+
+        A peer that is gone answers it with a TCP reset, also while nothing is read from it. A PING would not do: a
+        spdystream peer whose own writing is stalled loses one of its five workers to each PING it must answer.
+        """
+        self._send(Settings({}))
 
     def go_away(self, status: GoAwayStatus = GoAwayStatus.OK) -> None:
         """Say that no more streams are taken. Those that are open go on."""

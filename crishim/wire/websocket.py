@@ -1,22 +1,28 @@
 """One server end of a WebSocket: bytes in, fragments of messages out. RFC 6455; framing by the websockets library.
 
-    socket = WebSocket(head.raw, subprotocol)    # the request head as it was received
-    transport.write(socket.data_to_send())       # 101
+    headers = accept(request, subprotocol)       # for the 101
+    socket = WebSocket()
     for fragment in socket.receive_data(received): ...
 
-Pings are answered, a close is answered, a broken frame closes with the right code: each leaves bytes to send. Import
-this module late: the library costs 5 MB, and most nodes never see a WebSocket.
+The handshake is our own: the library refuses a subprotocol that is no HTTP token, and Kubernetes' tunnel is called
+SPDY/3.1+portforward.k8s.io. Pings are answered, a close is answered, a broken frame closes with the right code: each
+leaves bytes to send. Import this module late: the library costs 5 MB, and most nodes never see a WebSocket.
 """
 
+import base64
+import binascii
+import logging
 from typing import NamedTuple
 
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.utils import accept_key
 
-from crishim.wire.http_upgrade import BadRequest
+from crishim.wire.http_upgrade import BadRequest, Request
+
+_silent = logging.Logger("websocket")  # the library would log payloads
+_silent.disabled = True
 
 MAX_MESSAGE = 32 * 1024 * 1024  # bytes, as the reference server's; the library holds one frame at a time
 
@@ -28,23 +34,27 @@ class Fragment(NamedTuple):
     text: bool  # the message's kind; known at its first fragment
 
 
+def accept(request: Request, subprotocol: str) -> list[tuple[str, str]]:
+    """The headers that accept a client's handshake (section 4.2); subprotocol "" means none. BadRequest."""
+    keys = request.values("Sec-WebSocket-Key")
+    if request.method != "GET" or request.values("Sec-WebSocket-Version") != ["13"] or len(keys) != 1:
+        raise BadRequest("a WebSocket handshake is a GET request with one key and version 13")
+    try:
+        nonce = base64.b64decode(keys[0], validate=True)
+    except binascii.Error as error:
+        raise BadRequest("the WebSocket key is not base64") from error
+    if len(nonce) != 16:
+        raise BadRequest("the WebSocket key has not 16 bytes")
+    chosen = [("Sec-WebSocket-Protocol", subprotocol)] if subprotocol else []
+    return [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(keys[0])), *chosen]
+
+
 class WebSocket:
-    """The head is that of a GET request with the WebSocket headers; subprotocol "" means none is chosen."""
+    """An accepted WebSocket."""
 
-    def __init__(self, head: bytes, subprotocol: str) -> None:
-        def select(_: ServerProtocol, offered: object) -> Subprotocol | None:
-            return Subprotocol(subprotocol) if subprotocol else None
-
-        self._protocol = ServerProtocol(select_subprotocol=select, max_size=MAX_MESSAGE)
+    def __init__(self) -> None:
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=MAX_MESSAGE, logger=_silent)
         self._text = False
-        self._protocol.receive_data(head)
-        requests = [e for e in self._protocol.events_received() if isinstance(e, Request)]
-        if not requests:
-            raise BadRequest(f"no WebSocket handshake: {self._protocol.handshake_exc or 'incomplete'}")
-        answer = self._protocol.accept(requests[0])
-        if answer.status_code != 101:
-            raise BadRequest(f"no WebSocket handshake: {self._protocol.handshake_exc}")
-        self._protocol.send_response(answer)
 
     @property
     def is_open(self) -> bool:

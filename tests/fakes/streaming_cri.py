@@ -29,15 +29,12 @@ class StreamingCri:
             "Attach": (cri.AttachRequest, self._attach),
             "PortForward": (cri.PortForwardRequest, self._port_forward),
         }
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                told(work), request_deserializer=request.FromString, response_serializer=lambda m: m.SerializeToString()
+        images = {"ImageFsInfo": (cri.ImageFsInfoRequest, self._image_fs_info)}  # crictl asks to see who is there
+        for service, methods in (("RuntimeService", calls), ("ImageService", images)):
+            handlers = {name: handler(*method) for name, method in methods.items()}
+            self._server.add_generic_rpc_handlers(
+                [grpc.method_handlers_generic_handler(f"runtime.v1.{service}", handlers)]
             )
-            for name, (request, work) in calls.items()
-        }
-        self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("runtime.v1.RuntimeService", handlers)]
-        )
         self.endpoint = f"unix://{socket}"
         self._server.add_insecure_port(self.endpoint)
         await self._server.start()
@@ -50,6 +47,9 @@ class StreamingCri:
             version="0.1.0", runtime_name="fake", runtime_version="1.0.0", runtime_api_version="v1"
         )
 
+    async def _image_fs_info(self, request: cri.ImageFsInfoRequest) -> cri.ImageFsInfoResponse:
+        return cri.ImageFsInfoResponse()
+
     async def _exec(self, request: cri.ExecRequest) -> cri.ExecResponse:
         return cri.ExecResponse(url=self._streams.exec_url(request))
 
@@ -58,6 +58,12 @@ class StreamingCri:
 
     async def _port_forward(self, request: cri.PortForwardRequest) -> cri.PortForwardResponse:
         return cri.PortForwardResponse(url=self._streams.port_forward_url(request))
+
+
+def handler(request: Any, work: Callable[[Any], Awaitable[Any]]) -> Any:
+    return grpc.unary_unary_rpc_method_handler(
+        told(work), request_deserializer=request.FromString, response_serializer=lambda m: m.SerializeToString()
+    )
 
 
 def told(work: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ from crishim.engine import attach, conmon, exec_session, exec_sync
 from crishim.engine.runtime import Runtime
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import dialing
+from crishim.wire.linux import dialing, terminals
 from crishim.wire.linux.programs import Finished
 from tests.fakes.streaming_cri import StreamingCri
 
@@ -83,6 +84,7 @@ class Rig:
         self.scratch.mkdir()
         self.executable = Path(runtime)
         self.containers: dict[str, Container] = {}
+        self.clients: list[asyncio.subprocess.Process] = []
         self.sessions: list[exec_session.ExecSession | attach.Attachment] = []
         self.streams = StreamServer(self.open_exec, self.open_attach, self.open_port, creation_timeout=5)
         self.cri = StreamingCri(self.streams, self.run_sync)
@@ -98,6 +100,8 @@ class Rig:
         await self.cri.start(str(self.base / "cri.sock"))
 
     async def stop(self) -> None:
+        for client in self.clients:
+            await kill(client)
         await self.streams.stop()
         await self.cri.stop()
         for container in self.containers.values():
@@ -179,9 +183,11 @@ class Rig:
     async def start_crictl(self, *argv: str, **stdio: Any) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         stdio = {"stdin": pipe, "stdout": pipe, "stderr": pipe, **stdio}
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             tool("crictl"), "--runtime-endpoint", self.cri.endpoint, "--timeout", "20s", *argv, **stdio
         )
+        self.clients.append(process)
+        return process
 
     @contextlib.asynccontextmanager
     async def terminal(self, *argv: str) -> AsyncIterator[tuple["Screen", asyncio.subprocess.Process]]:
@@ -191,13 +197,11 @@ class Rig:
             process = await self.start_crictl(*argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
         finally:
             os.close(slave)
-        screen = Screen(master)
+        screen = Screen(master, process)
         try:
             yield screen, process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await kill(process)
             screen.close()
 
     # what is left
@@ -233,8 +237,9 @@ class Rig:
 class Screen:
     """The user's side of a terminal."""
 
-    def __init__(self, master: int) -> None:
+    def __init__(self, master: int, process: asyncio.subprocess.Process) -> None:
         self.master = master
+        self._process = process
         os.set_blocking(master, False)
         self.text = ""
 
@@ -255,11 +260,23 @@ class Screen:
         except (BlockingIOError, OSError):
             await asyncio.sleep(0.01)
 
+    def resize(self, width: int, height: int) -> None:
+        terminals.resize(self.master, width, height)
+        self._process.send_signal(signal.SIGWINCH)  # the kernel would, if it were the controlling terminal
+
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
     def close(self) -> None:
         os.close(self.master)
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a client and drop our ends of its pipes, read or not."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    process._transport.close()  # type: ignore[attr-defined]
+    await process.wait()
 
 
 def gone(pid: int) -> bool:

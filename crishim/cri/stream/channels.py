@@ -1,7 +1,9 @@
 """A WebSocket's numbered channels as asyncio sees them: each can be read and written like a stream.
 
 One task runs the WebSocket (`run`). While a channel's inlet is full nothing is read, so the client's pings are not
-either; kubectl gives up after a minute without a pong. Therefore a stalled WebSocket sends pongs unasked.
+either; kubectl gives up after a minute without a pong. Therefore a stalled WebSocket sends pongs unasked. They also
+show whether the client is gone: its end of the connection cannot arrive behind data that is not being read, but a
+client that is gone answers with a TCP reset.
 """
 
 import asyncio
@@ -12,8 +14,9 @@ from crishim.cri.stream.inlet import Inlet
 from crishim.wire.websocket import WebSocket
 from crishim.wire.websocket_channels import BadMessage, ChannelClosed, ChannelCodec, ChannelData
 
-PONG_INTERVAL = 10.0  # seconds between the pongs of a stalled WebSocket
+PONG_INTERVAL = 5.0  # seconds between the pongs of a stalled WebSocket
 PIECE = 32 * 1024  # bytes of a message we send
+MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
 
 
 class Channels:
@@ -27,6 +30,7 @@ class Channels:
         self._surplus = surplus
         self._codec = ChannelCodec(subprotocol)
         self._inlets = {number: Inlet() for number in readable}
+        self._out = bytearray()
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -44,7 +48,7 @@ class Channels:
                     raise ConnectionEnded(str(error)) from error
                 for event in found:
                     await self._handle(event)
-            await self._flush()
+            await self._answer()
         raise ConnectionEnded("the client closed the WebSocket")
 
     async def read(self, channel: int) -> bytes:
@@ -67,9 +71,23 @@ class Channels:
         await self._flush()
 
     async def _flush(self) -> None:
+        """Write what there is, waiting while the client is slow."""
+        self._collect()
         async with self._writing:
-            while data := self._socket.data_to_send():
+            while self._out:
+                data = bytes(self._out)
+                self._out.clear()
                 await self._connection.write(data)
+                self._collect()
+
+    async def _answer(self) -> None:
+        """Write pongs and the like, but do not wait behind data for a slow client: whoever writes takes them along."""
+        self._collect()
+        if not self._writing.locked() or len(self._out) > MAX_ANSWERS:
+            await self._flush()
+
+    def _collect(self) -> None:
+        self._out += self._socket.data_to_send()
 
     async def _handle(self, event: ChannelData | ChannelClosed) -> None:
         inlet = self._inlets.get(event.channel)
@@ -85,4 +103,4 @@ class Channels:
                 return
             except TimeoutError:
                 self._socket.pong()
-                await self._flush()
+                await self._answer()

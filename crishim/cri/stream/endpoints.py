@@ -96,14 +96,13 @@ class Endpoints:
     ) -> None:
         from crishim.cri.stream.forward_websocket import WebSocketForwarder  # late: the library costs 5 MB
         from crishim.cri.stream.remote_websocket import WebSocketBundle
-        from crishim.wire.websocket import WebSocket
+        from crishim.wire.websocket import WebSocket, accept
 
         offered = request.values("Sec-WebSocket-Protocol")
         chosen = _choose(offered, waiting)
-        socket = WebSocket(head.raw(), chosen)
-        surplus = head.surplus()
+        await connection.write(head.switch(accept(request, chosen)))
+        socket, surplus = WebSocket(), head.surplus()
         if isinstance(waiting, PortForward) and chosen == portforward.TUNNEL:
-            await connection.write(socket.data_to_send())
             carrier = Tunnel(connection, socket, surplus)
             await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout).serve()
         elif isinstance(waiting, PortForward):

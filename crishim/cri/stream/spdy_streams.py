@@ -27,6 +27,8 @@ from crishim.wire.spdy_frames import ResetStatus
 from crishim.wire.spdy_headers import Headers
 
 PIECE = 32 * 1024  # bytes of a data frame we send
+MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
+KEEP_ALIVE = 5.0  # seconds between signs of life while a session is stalled
 
 
 class Stream:
@@ -53,7 +55,7 @@ class Stream:
     async def read(self) -> bytes:
         """The next bytes, b"" when the client ended or reset the stream."""
         data = await self.inlet.get()
-        await self._owner.flush()  # a window may have to be opened
+        await self._owner.answer()  # a window may have to be opened
         return data
 
     async def write(self, data: bytes) -> None:
@@ -100,6 +102,15 @@ class SpdyStreams:
         while True:
             for event in self.session.receive_data(await self._carrier.read()):
                 await self._handle(event)
+            await self.answer()
+
+    async def answer(self) -> None:
+        """Write what the session has to say, but do not wait behind data for a slow client.
+
+        Whoever writes that data takes the answers along. So a client that does not read can still type Ctrl-C. If it
+        asks for too many answers, it has to read first.
+        """
+        if not self._writing.locked() or self.session.pending > MAX_ANSWERS:
             await self.flush()
 
     async def flush(self) -> None:
@@ -158,6 +169,17 @@ class SpdyStreams:
                 raise ConnectionEnded("the client went away")
 
     async def _put(self, stream: Stream, data: bytes) -> None:
+        """Hand data to a stream; while it has no room, look every now and then whether the client is still there.
+
+        Its end of the connection cannot arrive: it queues behind the data that is not being read.
+        """
         if not stream.inlet.has_room():
-            await self.flush()  # answers that wait must not wait for the inlet
-        await stream.inlet.put(data)
+            await self.answer()  # not only when the inlet has room again
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE):
+                    await stream.inlet.put(data)
+                return
+            except TimeoutError:
+                self.session.keep_alive()
+                await self.answer()

@@ -2,7 +2,7 @@
 
 asyncio sees the end of a connection only by reading it. A connection whose reading is paused, because what came last
 has not been used up, would keep its session alive after its client is gone. One more epoll instance that asks for
-nothing but the hang-up tells at once.
+nothing but the hang-up tells at once, unless the peer's own data is still queued before it.
 """
 
 import asyncio
