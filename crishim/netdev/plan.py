@@ -87,10 +87,11 @@ class Plan:
                     f"device {attachment.device} cannot be prepared: {error.strerror}",
                     device=attachment.device,
                 ) from error
-        for attachment in self._known(self._new):
-            if attachment.mover is Mover.BUILTIN:
-                move.move(attachment, host, pod)
-                self._moved(attachment, pod)
+        mine = [a for a in self._known(self._new) if a.mover is Mover.BUILTIN]
+        for attachment in mine:  # back to back: the kernel waits in whole ticks, a pause costs one
+            move.move(attachment, host, pod)
+        for attachment in mine:
+            self._moved(attachment, pod)
 
     def _moved(self, attachment: Attachment, pod: End) -> Attachment:
         link = find_in_pod(attachment, pod)

@@ -85,6 +85,9 @@ IPV6_NAMES: tuple[str | None, ...] = (
 )
 
 
+UNSIGNED = frozenset({"ioam6_id_wide", "ra_defrtr_metric"})  # the message has them as signed numbers
+
+
 class Settings(NamedTuple):
     """ipv4: values of ids 1, 2, ...; ipv6: of ids 0, 1, ...; both empty where the link has no such family."""
 
@@ -117,13 +120,17 @@ def ipv4_changes(now: Settings, wanted: Settings) -> list[tuple[int, int]]:
 def ipv6_changes(now: Settings, wanted: Settings) -> list[tuple[str, int]]:
     """(name, value) of each net.ipv6.conf setting that differs, for write_ipv6."""
     pairs = zip(IPV6_NAMES, now.ipv6, wanted.ipv6, strict=False)
-    return [(name, value) for name, is_now, value in pairs if name is not None and is_now != value]
+    return [(name, _as_written(name, value)) for name, is_now, value in pairs if name is not None and is_now != value]
+
+
+def _as_written(name: str, value: int) -> int:
+    return value & 0xFFFFFFFF if name in UNSIGNED else value
 
 
 def ipv6_value(settings: Settings, name: str) -> int | None:
     """The value of one net.ipv6.conf setting; None if the link has none."""
     position = IPV6_NAMES.index(name)
-    return settings.ipv6[position] if position < len(settings.ipv6) else None
+    return _as_written(name, settings.ipv6[position]) if position < len(settings.ipv6) else None
 
 
 def write_ipv6(link: str, name: str, value: int) -> None:

@@ -104,6 +104,10 @@ class Container:
                 raise RuntimeError(log.read().decode())
         return done
 
+    def output(self, *words: str) -> bytes:
+        argv = [*HIDE_HYBRID, str(self.runtime), "--root", str(self.lab.directory / "runtime"), *words]
+        return subprocess.run(argv, capture_output=True, check=True).stdout
+
     def create(self) -> None:
         self.call("create", "--bundle", str(self.bundle), self.id)
 
@@ -182,6 +186,10 @@ class Lab:
         if check and done.returncode:
             raise RuntimeError(f"ip {words}: {done.stderr}")
         return done.stdout
+
+    def batch(self, lines: list[str]) -> None:
+        argv = ["nsenter", f"--net={self.host}", "ip", "-batch", "-"]
+        subprocess.run(argv, input="\n".join(lines), text=True, capture_output=True, check=True)
 
     def json(self, words: str, netns: Path | str | None = None) -> Any:
         return json.loads(self.ip(f"-j -d {words}", netns) or "[]")
