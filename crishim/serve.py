@@ -71,6 +71,7 @@ async def _daemon(config: Config) -> None:
     await stop.wait()
     notify("STOPPING=1")
     log.info("draining")
+    daemon.events.close()
     await daemon.server.stop(config.drain_timeout)
     await daemon.streams.stop()
     left = await daemon.owned.drain(config.drain_timeout)
