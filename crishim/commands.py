@@ -38,9 +38,9 @@ def import_images(config: Config, file: Path, name: str | None) -> int:
 
 async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str, list[str]]]:
     from crishim.config import check_paths
+    from crishim.parts import image_parts
     from crishim.serve import only_daemon
     from crishim.verbs.import_image import import_image
-    from crishim.wiring import image_parts
 
     check_paths(config)
     with only_daemon(Path(config.state_dir), Path(config.run_dir)):

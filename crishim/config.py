@@ -105,6 +105,12 @@ class Stream(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tls_key: Annotated[str, _says("its key (PEM)")] = ""
 
 
+class Metrics(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    address: Annotated[
+        str, _says("HOST:PORT of the Prometheus endpoint with the daemon's own metrics; empty: none")
+    ] = ""
+
+
 class Log(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], _says("least severity that is logged")] = "info"
     format: Annotated[Literal["auto", "console", "json"], _says("auto: console at a terminal, else JSON")] = "auto"
@@ -122,6 +128,7 @@ class Config(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     netdevices: NetDevices = NetDevices()
     images: Images = Images()
     stream: Stream = Stream()
+    metrics: Metrics = Metrics()
 
 
 def parse(text: str) -> Config:

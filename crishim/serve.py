@@ -51,6 +51,7 @@ def only_daemon(*directories: Path) -> Iterator[None]:
 
 
 async def _daemon(config: Config) -> None:
+    from crishim.cri.metrics.endpoint import serve as serve_metrics
     from crishim.wiring import build
 
     stop = asyncio.Event()
@@ -61,6 +62,7 @@ async def _daemon(config: Config) -> None:
     listen(daemon.server, Path(config.socket))
     await daemon.streams.start(config.stream.address, config.stream.port)
     await daemon.server.start()
+    stop_metrics = serve_metrics(config.metrics.address, daemon.metrics) if config.metrics.address else None
     Path(config.socket).chmod(0o660)
     await daemon.recover()
     daemon.gate.open = True
@@ -74,6 +76,8 @@ async def _daemon(config: Config) -> None:
     daemon.events.close()
     await daemon.server.stop(config.drain_timeout)
     await daemon.streams.stop()
+    if stop_metrics:
+        await asyncio.to_thread(stop_metrics)
     left = await daemon.owned.drain(config.drain_timeout)
     if left:
         log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})

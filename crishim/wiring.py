@@ -14,6 +14,7 @@ from crishim.config import Config
 from crishim.cri import admin, containers, exec, images, node, pods
 from crishim.cri.describe import Describer, describe_handlers
 from crishim.cri.events import Events
+from crishim.cri.metrics.endpoint import Collector
 from crishim.cri.server import Functions, Gate, make_server
 from crishim.cri.stream.server import StreamServer
 from crishim.images.usage import StoreMeter
@@ -45,6 +46,7 @@ class Daemon:
     gate: Gate
     events: Events
     recover: Callable[[], Awaitable[None]]
+    metrics: Collector
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,13 @@ async def build(config: Config) -> Daemon:
         **admin.functions(devices=parts.netdevices, pods=parts.pods, locks=parts.locks, transport=parts.transport),
     }
     server = make_server(functions, parts.owned, gate)
-    return Daemon(server, streams, parts.owned, gate, published, partial(_recover, parts, verbs))
+    collector = Collector(parts.netdevices.tally, partial(_states, parts))
+    return Daemon(server, streams, parts.owned, gate, published, partial(_recover, parts, verbs), collector)
+
+
+def _states(parts: Parts) -> list[tuple[str, str]]:
+    pods = [("pod", str(pod.state)) for pod in parts.pods]
+    return pods + [("container", str(container.state)) for container in parts.containers]
 
 
 def _verbs(parts: Parts) -> Verbs:

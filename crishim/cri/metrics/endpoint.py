@@ -1,0 +1,68 @@
+"""The daemon's own metrics for Prometheus, on an HTTP address of their own, only where the settings name one.
+
+prometheus_client costs 14 MB: it is imported when the endpoint is wanted. Its server answers in a thread of its own and
+reads plain numbers, so a scrape never touches the event loop.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.tally import BOUNDS, Tally
+
+OPERATIONS = ("attach", "return")
+
+
+class Collector:
+    """Turns the daemon's counters into metric families at each scrape."""
+
+    def __init__(self, tally: Tally, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """states: (kind, state) of every pod ("pod") and container ("container")."""
+        self._tally = tally
+        self._states = states
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        durations = HistogramMetricFamily(
+            "crishim_netdevice_duration_seconds", "Time to attach or return one network device.", labels=["operation"]
+        )
+        for operation in OPERATIONS:
+            seen = self._tally.histogram(operation)
+            buckets = [(str(bound), float(n)) for bound, n in zip(BOUNDS, seen.buckets, strict=True)]
+            durations.add_metric([operation], [*buckets, ("+Inf", float(seen.total))], seen.seconds)
+        yield durations
+        failures = CounterMetricFamily(
+            "crishim_netdevice_failures", "Failed attachments and returns.", labels=["operation", "kind"]
+        )
+        for (operation, kind), count in self._tally.failures().items():
+            failures.add_metric([operation, kind], count)
+        yield failures
+        counts: dict[tuple[str, str], int] = {}
+        for key in self._states():
+            counts[key] = counts.get(key, 0) + 1
+        objects = GaugeMetricFamily("crishim_objects", "Pods and containers by state.", labels=["kind", "state"])
+        for (kind, state), count in counts.items():
+            objects.add_metric([kind, state], count)
+        yield objects
+
+
+def serve(address: str, collector: Collector) -> Callable[[], None]:
+    """Serve /metrics on "HOST:PORT"; the function that stops it. UNAVAILABLE if the address cannot be had."""
+    import prometheus_client
+
+    registry = prometheus_client.CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    prometheus_client.ProcessCollector(registry=registry)
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), registry)
+    except (OSError, ValueError) as error:
+        raise CrishimError(Kind.UNAVAILABLE, f"metrics.address: cannot listen on {address}: {error}") from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop

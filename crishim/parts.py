@@ -1,0 +1,159 @@
+"""The stores and drivers of one daemon, made from the settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crishim.cni.chain import Plugins
+from crishim.cni.directory import ConfigDirectory
+from crishim.cni.network import PodNetworks
+from crishim.config import Config, ConfigError, find_program
+from crishim.engine.handlers import Handlers
+from crishim.engine.init import Inits
+from crishim.engine.runtime import Runtime
+from crishim.engine.sandbox import Sandboxes
+from crishim.images.rootfs import RootFilesystems
+from crishim.images.skopeo import Place, Skopeo
+from crishim.images.store import ImageStore
+from crishim.images.transport import Transport
+from crishim.images.uses import Uses
+from crishim.lifecycle import check_container, check_pod
+from crishim.model import ContainerRecord, PodRecord
+from crishim.netdev.attach import NetDevices
+from crishim.spec import bundle
+from crishim.spec.build import Host
+from crishim.state.locks import Locks
+from crishim.state.names import Names, container_name, pod_name
+from crishim.state.store import Store
+from crishim.verbs.filesystems import Filesystems, Places
+from crishim.verbs.launch import Launcher, LaunchSettings
+from crishim.verbs.owned import Owned
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The stores and drivers, one of each."""
+
+    pods: Store[PodRecord]
+    containers: Store[ContainerRecord]
+    names: Names
+    locks: Locks
+    owned: Owned
+    handlers: Handlers
+    sandboxes: Sandboxes
+    networks: PodNetworks
+    inits: Inits
+    netdevices: NetDevices
+    images: ImageStore
+    transport: Transport
+    uses: Uses
+    filesystems: Filesystems
+    launcher: Launcher
+
+
+def make_parts(config: Config) -> Parts:
+    state, run = Path(config.state_dir), Path(config.run_dir)
+    pods = Store(state / "pods", PodRecord, "pod sandbox", lambda a, b: check_pod(a.state, b.state))
+    containers = Store(
+        state / "containers", ContainerRecord, "container", lambda a, b: check_container(a.state, b.state)
+    )
+    names = Names()
+    _load(pods, containers, names)
+    handlers = _handlers(config)
+    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent)
+    store, transport = image_parts(config)
+    uses = Uses(lambda: _images_in_use(containers))
+    create_missing = config.runtimes.missing_host_path == "create"
+    places = Places(state / "writable", run / "roots")
+    settings = LaunchSettings(
+        conmon=_program("runtimes.conmon", config.runtimes.conmon),
+        systemd_cgroups=config.runtimes.cgroup_driver == "systemd",
+        pids_limit=config.runtimes.pids_limit,
+        launcher=_static_busybox(),
+    )
+    return Parts(
+        pods=pods,
+        containers=containers,
+        names=names,
+        locks=Locks(),
+        owned=Owned(),
+        handlers=handlers,
+        sandboxes=sandboxes,
+        networks=PodNetworks(
+            ConfigDirectory(Path(config.network.config_dir), config.network.choose),
+            Plugins(config.network.plugin_dirs, config.network.timeout),
+        ),
+        inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
+        netdevices=NetDevices(state / "netdev", allow_node_device=config.netdevices.allow_node_device),
+        images=store,
+        transport=transport,
+        uses=uses,
+        filesystems=Filesystems(
+            store, uses, RootFilesystems(store.root), places, handlers, create_missing=create_missing
+        ),
+        launcher=Launcher(run, handlers, sandboxes, containers, Host.probe(), settings),
+    )
+
+
+def _load(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Names) -> None:
+    """Read the records, and take note of their names; a name goes with its record."""
+    pods.load()
+    containers.load()
+    for pod in pods:
+        m = pod.parse_config().metadata
+        names.reserve(pod_name(m.namespace, m.name, m.uid, m.attempt), pod.id, "pod sandbox")
+    for container in containers:
+        metadata = container.parse_config().metadata
+        names.reserve(container_name(container.pod_id, metadata.name, metadata.attempt), container.id, "container")
+    pods.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
+    containers.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
+
+
+def _handlers(config: Config) -> Handlers:
+    """The runtimes that are there; only the default one has to be."""
+    runtimes = {}
+    for name, handler in config.runtimes.handlers.items():
+        path = find_program(handler.path)
+        if path is None and name == config.runtimes.default:
+            raise ConfigError(f"runtimes.handlers.{name}.path: there is no program {handler.path}")
+        if path is not None:
+            runtimes[name] = Runtime(
+                name,
+                path,
+                Path(config.run_dir) / "runtime" / name,
+                timeout=config.runtimes.timeout,
+                systemd=config.runtimes.cgroup_driver == "systemd",
+            )
+    return Handlers(runtimes, config.runtimes.default)
+
+
+def image_parts(config: Config) -> tuple[ImageStore, Transport]:
+    """The image store and what changes it; `crishim images import` uses them without a daemon."""
+    settings = config.images
+    root = Path(settings.root) if settings.root else Path(config.state_dir) / "images"
+    run = Path(config.run_dir)
+    place = Place(root=root, run=run / "images", scratch=Path(config.state_dir) / "downloads", secrets=run / "secrets")
+    skopeo = Skopeo(
+        place,
+        program=_program("images.skopeo", settings.skopeo),
+        registries_conf=Path(settings.registries_conf) if settings.registries_conf else None,
+        policy=Path(settings.policy) if settings.policy else None,
+    )
+    store = ImageStore(root, pinned=settings.pinned)
+    return store, Transport(skopeo, store, pull_timeout=settings.pull_timeout)
+
+
+def _images_in_use(containers: Store[ContainerRecord]) -> set[str]:
+    return {c.image_id for c in containers} | {m.image_id for c in containers for m in c.mounts if m.image_id}
+
+
+def _program(key: str, name: str) -> str:
+    path = find_program(name)
+    if path is None:
+        raise ConfigError(f"{key}: there is no program {name}")
+    return path
+
+
+def _static_busybox() -> str:
+    """The busybox of PATH if it is static, so that it runs in any root file system: it names no interpreter."""
+    path = find_program("busybox")
+    return path if path and b"/ld-" not in Path(path).read_bytes()[:4096] else ""

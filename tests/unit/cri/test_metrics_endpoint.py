@@ -1,0 +1,46 @@
+"""The daemon's own metrics."""
+
+import socket
+import urllib.request
+
+import pytest
+
+from crishim.cri.metrics.endpoint import Collector, serve
+from crishim.errors import CrishimError
+from crishim.netdev.tally import Tally
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def test_a_scrape_shows_devices_and_objects() -> None:
+    """Latencies, failures and states appear under their names and labels; stopping frees the port."""
+    tally = Tally()
+    tally.observe("attach", 0.025, 1)
+    tally.fail("return", "lost")
+    port = free_port()
+    stop = serve(f"127.0.0.1:{port}", Collector(tally, lambda: [("pod", "ready"), ("pod", "ready")]))
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    finally:
+        stop()
+    assert 'crishim_netdevice_duration_seconds_bucket{le="0.02",operation="attach"} 0.0' in text
+    assert 'crishim_netdevice_duration_seconds_bucket{le="0.03",operation="attach"} 1.0' in text
+    assert 'crishim_netdevice_failures_total{kind="lost",operation="return"} 1.0' in text
+    assert 'crishim_objects{kind="pod",state="ready"} 2.0' in text
+    with socket.socket() as s:
+        assert s.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_an_address_in_use_is_one_sentence() -> None:
+    """The error names the setting and the address."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        address = f"127.0.0.1:{s.getsockname()[1]}"
+        with pytest.raises(CrishimError, match=rf"metrics.address: .*{address}"):
+            serve(address, Collector(Tally(), list))
