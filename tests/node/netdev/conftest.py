@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,17 @@ async def builtin_lab() -> AsyncIterator[object]:
         made = lab_module.Lab(kit)
         try:
             await made.devices.recover([])
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture
+def walk_lab() -> Iterator[object]:
+    """A throw-away host for a daemon of its own."""
+    with lab_module.counted():
+        made = lab_module.Lab(KITS[0])
+        try:
             yield made
         finally:
             made.close()
