@@ -39,7 +39,7 @@ def pressure(text: bytes | None) -> Pressure | None:
     """
     lines = {}
     for line in (text or b"").splitlines():
-        kind, *pairs = line.split()
+        kind, *pairs = line.split() or [b""]
         values = dict(p.split(b"=", 1) for p in pairs if b"=" in p)
         try:
             lines[kind] = Stall(
@@ -59,7 +59,7 @@ def io_stat(text: bytes) -> list[Io]:
     """io.stat of v2: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`."""
     found = []
     for line in text.splitlines():
-        device, *pairs = line.split()
+        device, *pairs = line.split() or [b""]
         numbers = _device(device)
         if numbers is None:
             continue
