@@ -1,0 +1,26 @@
+"""A running streaming server over fake sessions; afterwards nothing of it may be left."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from crishim.cri.stream.server import StreamServer
+from tests.fakes.stream_sessions import Openers, eventually
+
+
+@pytest.fixture
+def openers() -> Openers:
+    return Openers()
+
+
+@pytest.fixture
+async def server(openers: Openers) -> AsyncIterator[StreamServer]:
+    before = len(os.listdir("/proc/self/fd"))
+    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port, creation_timeout=0.5)
+    await server.start("127.0.0.1", 0)
+    yield server
+    await server.stop()
+    await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

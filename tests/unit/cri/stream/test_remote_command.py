@@ -1,0 +1,310 @@
+"""Exec and attach through the server, over both transports, to sessions that need no container."""
+
+import asyncio
+import base64
+import json
+
+import pytest
+from websockets.frames import Opcode
+
+from crishim.cri.stream import channels, spdy_streams
+from crishim.cri.stream import server as server_module
+from crishim.cri.stream.server import StreamServer
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.remotecommand import V1, V2, V3, V4, V5
+from crishim.wire.websocket_channels import BASE64_V1, BASE64_V4
+from tests.fakes.stream_clients import SpdyClient, spdy, websocket
+from tests.fakes.stream_sessions import EndlessSession, FakeSession, Openers, eventually
+
+ERROR, STDIN, STDOUT = 1, 3, 5  # the stream ids of open_all
+
+
+def url(server: StreamServer, **changes: bool) -> str:
+    streams = {"stdin": True, "stdout": True, **changes}
+    return server.exec_url(cri.ExecRequest(container_id="c1", cmd=["cat"], **streams))
+
+
+async def open_all(client: SpdyClient, *more: str) -> None:
+    for kind in ("error", "stdin", "stdout", *more):
+        await client.open(streamType=kind)
+
+
+@pytest.mark.parametrize("version", [V1, V2, V3, V4])
+async def test_bytes_go_both_ways_over_spdy(server: StreamServer, openers: Openers, version: str) -> None:
+    """stdin reaches the session, stdout the client, and every version reports success in its own way."""
+    async with spdy(url(server), version) as client:
+        await open_all(client)
+        client.send(STDIN, b"hello ")
+        client.send(STDIN, b"world", fin=True)
+        assert await client.text(STDOUT) == b"hello world"
+        report = await client.text(ERROR)
+        assert json.loads(report)["status"] == "Success" if version == V4 else report == b""
+        await client.until(lambda: client.gone_away and client.hung_up)
+    assert openers.session.stdin == b"hello world"
+    assert openers.session.closed.is_set()
+
+
+@pytest.mark.parametrize("version", [V2, V4])
+async def test_exit_codes_over_spdy(server: StreamServer, openers: Openers, version: str) -> None:
+    """A non-zero exit is a number from version 4 on and a text before; the outputs come whole."""
+    openers.session = FakeSession(exit_code=42, output=b"out", errors=b"err", until="at once")
+    async with spdy(url(server, stderr=True), version) as client:
+        await open_all(client, "stderr")
+        assert await client.text(STDOUT) == b"out"
+        assert await client.text(7) == b"err"
+        report = await client.text(ERROR)
+        assert b'{"reason":"ExitCode","message":"42"}' in report if version == V4 else b"42" in report
+
+
+@pytest.mark.parametrize("how", ["open", "wait"])
+async def test_a_failure_is_reported(server: StreamServer, openers: Openers, how: str) -> None:
+    """Whether the session cannot be opened or ends without an exit code: the client gets the text."""
+    openers.session = FakeSession(failure="it broke")
+    openers.refusal = "it broke" if how == "open" else ""
+    async with spdy(url(server), V4) as client:
+        await open_all(client)
+        status = json.loads(await client.text(ERROR))
+        assert (status["reason"], "it broke" in status["message"]) == ("InternalError", True)
+    assert openers.session.closed.is_set() == (how == "wait")
+
+
+async def test_terminal_sizes_over_spdy(server: StreamServer, openers: Openers) -> None:
+    """With a terminal the client opens a resize stream; the sizes reach the session."""
+    async with spdy(url(server, tty=True), V4) as client:
+        await open_all(client, "resize")
+        client.send(7, b'{"Width":80,"Hei')
+        client.send(7, b'ght":24}{"Width":100,"Height":50}')
+        await client.until(lambda: openers.opened)
+        await eventually(lambda: (100, 50) in openers.session.sizes)
+        client.send(STDIN, b"", fin=True)
+        await client.text(ERROR)
+
+
+async def test_streams_that_do_not_come(server: StreamServer, openers: Openers) -> None:
+    """A client that does not open all its streams in time is dropped, and nothing was started."""
+    async with spdy(url(server), V4) as client:
+        await client.open(streamType="error")
+        await client.until(lambda: client.hung_up)
+    assert openers.opened == []
+
+
+async def test_streams_nobody_asked_for_are_refused(server: StreamServer, openers: Openers) -> None:
+    """An unknown type, a second stdin, a stderr that is not wanted: reset with REFUSED_STREAM, the rest goes on."""
+    async with spdy(url(server), V4) as client:
+        first = await client.open(streamType="stderr")
+        second = await client.open(streamType="nonsense")
+        for kind in ("error", "stdin", "stdin", "stdout"):
+            await client.open(streamType=kind)
+        assert client.reset == {first: 3, second: 3, 9: 3}
+        client.send(7, b"x", fin=True)
+        assert await client.text(11) == b"x"
+
+
+async def test_a_large_output_needs_no_windows(server: StreamServer, openers: Openers) -> None:
+    """Megabytes reach a client that never opens a window, as Kubernetes' does not."""
+    openers.session = FakeSession(output=bytes(5_000_000), until="at once")
+    async with spdy(url(server), V4) as client:
+        client.consumes = False
+        await open_all(client)
+        assert len(await client.text(STDOUT)) == 5_000_000
+
+
+async def test_a_client_that_keeps_windows_is_served_in_them(server: StreamServer, openers: Openers) -> None:
+    """After a client's first WINDOW_UPDATE no more is sent than it allowed, until it allows more."""
+    openers.session = FakeSession(output=bytes(5_000_000), until="at once")
+    async with spdy(url(server), V4) as client:
+        client.consumes = False
+        client.session.open_stream({"streamtype": "error"})
+        client.session.open_stream({"streamtype": "stdin"})
+        client.session.open_stream({"streamtype": "stdout"})
+        client.session.consumed(STDOUT, 40_000)  # an early WINDOW_UPDATE, as a sign
+        client.flush()
+        await client.until(lambda: len(client.received.get(STDOUT, b"")) >= 60_000)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert len(client.received[STDOUT]) <= 64 * 1024 + 40_000
+        client.session.consumed(STDOUT, len(client.received[STDOUT]))
+        client.consumes = True
+        client.flush()
+        assert len(await client.text(STDOUT)) == 5_000_000
+
+
+@pytest.mark.parametrize("ending", ["abort", "reset", "protocol"])
+async def test_a_client_that_leaves_closes_its_session(server: StreamServer, openers: Openers, ending: str) -> None:
+    """A client that hangs up, goes away politely, or breaks the protocol ends what it started."""
+    openers.session = FakeSession(until="never")
+    async with spdy(url(server), V4) as client:
+        await open_all(client)
+        await client.until(lambda: openers.opened)
+        if ending == "reset":
+            for stream in (ERROR, STDIN, STDOUT):
+                client.session.reset(stream)
+            client.session.go_away()
+            client.flush()
+        elif ending == "protocol":
+            client._writer.write(bytes.fromhex("80020006 00000004 00000001"))
+        else:
+            client.close()
+        async with asyncio.timeout(5):
+            await openers.session.closed.wait()
+
+
+@pytest.mark.parametrize("transport", ["spdy", "websocket"])
+async def test_a_stalled_stdin_does_not_hide_a_client_that_left(
+    server: StreamServer, openers: Openers, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read while stdin is stalled; that the client is gone shows at the next sign of life."""
+    monkeypatch.setattr(spdy_streams, "KEEP_ALIVE", 0.1)
+    monkeypatch.setattr(channels, "PONG_INTERVAL", 0.1)
+    openers.session = FakeSession(until="never", stalled=True)
+    if transport == "spdy":
+        async with spdy(url(server), V4) as client:
+            await open_all(client)
+            for _ in range(300):
+                client.send(STDIN, bytes(32768))
+            assert client._writer.transport.get_write_buffer_size() > 0  # the server has stopped reading
+    else:
+        async with websocket(url(server), V5) as socket:
+            for _ in range(300):
+                socket.send(bytes(32768))
+            assert socket._writer.transport.get_write_buffer_size() > 0
+            assert (await socket.frame()).opcode is Opcode.BINARY
+            assert (await socket.frame()).opcode is Opcode.PONG  # unasked, or kubectl would give up
+    async with asyncio.timeout(5):
+        await openers.session.closed.wait()
+
+
+@pytest.mark.parametrize("transport", ["spdy", "websocket"])
+async def test_a_slow_reader_holds_up_the_session(server: StreamServer, openers: Openers, transport: str) -> None:
+    """What a client does not read is not read from the command either; it can still type."""
+    openers.session = EndlessSession(until="never")
+    if transport == "spdy":
+        async with spdy(url(server), V4) as client:
+            await open_all(client)
+            await client.until(lambda: client.received.get(STDOUT))
+            client.pause()
+            written = await standstill(openers.session)
+            client.send(STDIN, b"\x03")
+            await eventually(lambda: openers.session.stdin == b"\x03")
+    else:
+        async with websocket(url(server), V5) as socket:
+            await socket.message()
+            written = await standstill(openers.session)
+            socket.send(b"\x00\x03")
+            await eventually(lambda: openers.session.stdin == b"\x03")
+    assert written < 20_000_000  # the kernel's socket buffers
+
+
+async def standstill(session: FakeSession) -> int:
+    written = -1
+    while session.written != written:
+        written = session.written
+        await asyncio.sleep(0.2)
+    return written
+
+
+async def test_a_client_that_asks_much_and_reads_nothing_has_to_wait(server: StreamServer, openers: Openers) -> None:
+    """Pings of a client that does not read are not answered without limit: they are not even read."""
+    openers.session = EndlessSession(until="never")
+    async with spdy(url(server), V4) as client:
+        await open_all(client)
+        client.pause()
+        await standstill(openers.session)
+        pings = b"".join(bytes.fromhex("80030006 00000004 00000001") for _ in range(500_000))
+        client._writer.write(pings)
+        await asyncio.sleep(0.3)
+        assert client._writer.transport.get_write_buffer_size() > 0
+
+
+async def test_an_idle_connection_is_closed(openers: Openers) -> None:
+    """Nothing moves for the idle time: the session ends."""
+    openers.session = FakeSession(until="never")
+    idle = server_module.StreamServer(openers.open_exec, openers.open_attach, openers.open_port, idle_timeout=0.3)
+    await idle.start("127.0.0.1", 0)
+    async with spdy(url(idle), V4) as client:
+        await open_all(client)
+        for _ in range(6):  # it is not idle while bytes come
+            client.send(STDIN, b"x")
+            await asyncio.sleep(0.1)
+        assert not client.hung_up
+        await client.until(lambda: client.hung_up)
+    assert openers.session.closed.is_set()
+    await idle.stop()
+
+
+@pytest.mark.parametrize("name", ["", V1, V4, V5, BASE64_V1, BASE64_V4])
+async def test_every_websocket_form(server: StreamServer, openers: Openers, name: str) -> None:
+    """An empty message first, bytes both ways, and the report in the form's own encoding."""
+    openers.session = FakeSession(exit_code=3, until="never")
+    text = "base64" in name
+
+    def encode(channel: int, data: bytes) -> bytes:
+        return b"%d" % channel + base64.b64encode(data) if text else bytes([channel]) + data
+
+    async with websocket(url(server), *([name] if name else [])) as client:
+        frame = await client.frame()
+        assert bytes(frame.data) == encode(1, b"")
+        assert frame.opcode is (Opcode.TEXT if text else Opcode.BINARY)
+        client.send(encode(0, b"hello"), text=text)
+        assert await client.message() == encode(1, b"hello")
+        openers.session._end()
+        messages = await client.messages()
+    status = b"NonZeroExitCode" in base64.b64decode(messages[-1][1:]) if text else b"NonZeroExitCode" in messages[-1]
+    assert messages[-1][:1] == encode(3, b"")[:1]
+    assert status == (name in (V4, V5, BASE64_V4))
+
+
+async def test_version_5_ends_stdin(server: StreamServer, openers: Openers) -> None:
+    """The close signal ends stdin and nothing else."""
+    async with websocket(url(server), V5) as client:
+        await client.message()
+        client.send(b"\x00last words")
+        client.send(b"\xff\x00")
+        messages = await client.messages()
+    assert messages[0] == b"\x01last words"
+    assert json.loads(messages[1][1:])["status"] == "Success"
+
+
+@pytest.mark.parametrize(
+    ("streams", "first"), [({"stdout": False, "stderr": True}, b"\x02"), ({"stdout": False}, b"\x03")]
+)
+async def test_the_empty_message_goes_to_the_lowest_channel(
+    server: StreamServer, streams: dict[str, bool], first: bytes
+) -> None:
+    """stdout, else stderr, else the error channel."""
+    async with websocket(url(server, **streams), V4) as client:
+        assert await client.message() == first
+
+
+async def test_resizing_over_websocket(server: StreamServer, openers: Openers) -> None:
+    """Channel 4 carries sizes."""
+    async with websocket(url(server, tty=True), V5) as client:
+        await client.message()
+        client.send(b'\x04{"Width":90,"Height":30}')
+        client.send(b"\x09ignored")
+        client.send(b"\xff\x00")
+        await client.messages()
+    assert openers.session.sizes in ([(90, 30)], [])  # the session may have ended first
+
+
+async def test_a_broken_message_closes_with_a_reason(server: StreamServer, openers: Openers) -> None:
+    """A base64 message that is none: code 1002, and the session is closed."""
+    openers.session = FakeSession(until="never")
+    async with websocket(url(server), BASE64_V4) as client:
+        await client.message()
+        client.send(b"0%%%", text=True)
+        frame = await client.frame()
+        assert frame.opcode is Opcode.CLOSE
+        assert client.protocol.close_rcvd is not None
+        assert client.protocol.close_rcvd.code == 1002
+        async with asyncio.timeout(5):
+            await openers.session.closed.wait()
+
+
+async def test_attach_names_its_streams(server: StreamServer, openers: Openers) -> None:
+    """What the request asks for reaches the one who attaches."""
+    request = cri.AttachRequest(container_id="c2", stdin=True, stdout=True, tty=True)
+    async with websocket(server.attach_url(request), V5) as client:
+        client.send(b"\xff\x00")
+        await client.messages()
+    assert openers.opened == [("c2", {"stdin": True, "stdout": True, "stderr": False, "tty": True})]
