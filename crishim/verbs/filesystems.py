@@ -117,10 +117,8 @@ class Filesystems:
                 directory = await self._roots.mount_readonly(image, target, idmap=idmap)
             except CrishimError as error:
                 raise CrishimError(Kind.UNKNOWN, f"ImageVolumeMountFailed: {error.message}", image=name) from error
-            reference = image.repo_digests[0] if image.repo_digests else image.id
-            volumes[mount.container_path] = ImageVolume(
-                directory=str(directory), image_id=image.id, image_ref=reference
-            )
+            # Its reference in ContainerStatus is what PullImage answered (KEP-5365), so the kubelet can compare.
+            volumes[mount.container_path] = ImageVolume(directory=str(directory), image_id=image.id, image_ref=image.id)
         return volumes
 
     async def release(self, container: ContainerRecord) -> None:
