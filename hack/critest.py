@@ -8,19 +8,18 @@ import argparse
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.node.daemon import Daemon, eventually, scratch_daemon, test_program
+from tests.node.daemon import Daemon, scratch_daemon, test_program
 from tests.node.isolation import isolate
+from tests.node.registry import serve
 
 # Skips that this host forces, by what critest says: the feature is not in the kernel, or the registry is out of reach.
 APPARMOR = re.compile(r"[Aa]pp[Aa]rmor")
@@ -34,31 +33,12 @@ MIRRORED = ("registry.k8s.io", "gcr.io", "k8s.gcr.io", "docker.io")
 @contextlib.contextmanager
 def registry(directory: Path) -> Iterator[str]:
     """A registry with every image critest names; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    config = directory / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {directory}/registry}}}}\n"
-        f"http: {{addr: '{address}'}}\n"
-    )
-    with (directory / "registry.log").open("wb") as log:
-        process = subprocess.Popen([test_program("docker-registry"), "serve", str(config)], stdout=log, stderr=log)
-    try:
-        eventually(lambda: _answers(f"http://{address}/v2/"), "the registry answers")
+    (directory / "registry").mkdir()
+    with serve(directory, directory / "registry") as address:
         work = Path(os.environ["CRISHIM_CACHE"]) / "images"
         command = [sys.executable, "hack/build-images", "--registry", address, "--work", str(work)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         yield address
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError):
-        return bool(urllib.request.urlopen(url, timeout=5).status == 200)
-    return False
 
 
 def registries_conf(directory: Path, address: str) -> Path:
