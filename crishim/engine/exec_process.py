@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -195,3 +196,22 @@ class ExecProcess:
             container=self._container_id,
             stderr=said,
         )
+
+
+def sweep(scratch: Path) -> int:
+    """Kill commands whose daemon died, and remove what is left in scratch; how many there were. Blocks: for a thread.
+
+    For the start of the daemon, before anything is executed. A runtime is recognised by its arguments, which name its
+    directory in scratch.
+    """
+    leftovers = [d for d in scratch.iterdir() if d.is_dir()] if scratch.exists() else []
+    commands = process_trees.command_lines() if leftovers else {}
+    for directory in leftovers:
+        for pid, command in commands.items():
+            if os.fsencode(directory / "process.json") in command:
+                reference = processes.reference(pid)
+                if reference is not None:
+                    process_trees.kill_below(reference, [pid, *process_trees.children(pid)])
+                    processes.send_signal(reference, signal.SIGKILL)
+        shutil.rmtree(directory, ignore_errors=True)
+    return len(leftovers)

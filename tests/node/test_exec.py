@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.engine import exec_sync
+from crishim.engine import exec_process, exec_session, exec_sync
 from crishim.engine.exec_sync import OUTPUT_LIMIT
 from crishim.errors import CrishimError, Kind
 from tests.node.streaming_rig import Rig, eventually
@@ -172,3 +172,20 @@ async def test_a_user_without_rights_can_write_to_its_own_stdout(rig: Rig) -> No
     process = container.process("sh", "-c", "echo mine > /proc/self/fd/1", uid=1234)
     result = await exec_sync.run_sync(rig.executable, container.runtime.root, container.id, process, rig.scratch)
     assert result == (b"mine\n", b"", 0)
+
+
+async def test_commands_of_a_daemon_that_died_are_swept(rig: Rig) -> None:
+    """At the next start what was executed is killed, and the files are gone."""
+    container = await rig.run(*IDLE)
+    sessions = [await rig.start_exec(container, "sleep", "509", tty=tty) for tty in (False, True)]
+    await eventually(lambda: "sleep 509" in rig.processes(container))
+    for session in sessions:
+        await until_executed(session)
+    assert await asyncio.to_thread(exec_process.sweep, rig.scratch) == 2
+    await rig.settled(container, *INIT)
+    for session in sessions:
+        await session.close()
+
+
+async def until_executed(session: exec_session.ExecSession) -> None:
+    await eventually(session._process._pid_file.exists)

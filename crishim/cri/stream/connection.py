@@ -34,9 +34,7 @@ class Connection:
         self._idle_timeout = idle_timeout
         self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(idle_timeout, self._check_idle)
-        self._fd = _prepare(writer)
-        if self._fd >= 0:
-            hangups.watch(self._fd, lambda: self._end("the client hung up"))
+        self._watched = hangups.watch(_prepare(writer), lambda: self._end("the client hung up"))
 
     async def read(self) -> bytes:
         """Some bytes. ConnectionEnded when there will be no more."""
@@ -81,7 +79,7 @@ class Connection:
     def abort(self) -> None:
         """Free everything at once. What was not written yet is lost; use finish() before where it matters."""
         self._timer.cancel()
-        self._hangups.forget(self._fd)
+        self._hangups.forget(self._watched)
         self._ended.cancel()
         self._writer.transport.abort()
 
@@ -101,8 +99,6 @@ def _prepare(writer: asyncio.StreamWriter) -> int:
     """Bound the write buffer, let the kernel look for dead clients; the socket's number."""
     writer.transport.set_write_buffer_limits(high=WRITE_BUFFER)
     sock = writer.get_extra_info("socket")
-    if sock is None:
-        return -1
     for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6), ("TCP_NODELAY", 1)):
         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

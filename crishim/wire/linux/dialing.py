@@ -5,6 +5,7 @@ thread that has moved must never be used for anything else again: each call has 
 """
 
 import asyncio
+import os
 import socket
 from functools import partial
 
@@ -26,7 +27,7 @@ async def dial(netns: str, port: int, timeout: float = 10) -> tuple[asyncio.Stre
                 try:
                     return await _connect(netns, family, address, port)
                 except OSError as error:
-                    refused = refused or f"{address}: {error.strerror or error}"
+                    refused = refused or f"{address}: {os.strerror(error.errno or 0)}"
     except TimeoutError:
         refused = f"no answer within {timeout:g} s"
     raise CrishimError(Kind.UNAVAILABLE, f"cannot connect to port {port} in the pod: {refused}", port=port)

@@ -9,6 +9,12 @@ import asyncio
 import contextlib
 import select
 from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Watched(NamedTuple):
+    fd: int
+    callback: Callable[[], None]
 
 
 class HangupWatch:
@@ -16,20 +22,22 @@ class HangupWatch:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._watched: dict[int, Watched] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._epoll.fileno(), self._report)
 
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+    def watch(self, fd: int, callback: Callable[[], None]) -> Watched:
         """Call back once when the peer of this stream socket has closed its sending side, or is gone."""
-        self._callbacks[fd] = callback
+        watched = self._watched[fd] = Watched(fd, callback)
         self._epoll.register(fd, select.EPOLLRDHUP)
+        return watched
 
-    def forget(self, fd: int) -> None:
-        """Before the socket is closed; its number may be another's afterwards."""
-        if self._callbacks.pop(fd, None) is not None:
+    def forget(self, watched: Watched) -> None:
+        """No call any more. The socket may be closed by now, and its number be another's, which stays watched."""
+        if self._watched.get(watched.fd) is watched:
+            del self._watched[watched.fd]
             with contextlib.suppress(OSError):
-                self._epoll.unregister(fd)
+                self._epoll.unregister(watched.fd)
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())
@@ -37,7 +45,7 @@ class HangupWatch:
 
     def _report(self) -> None:
         for fd, _ in self._epoll.poll(0):
-            callback = self._callbacks.get(fd)
-            self.forget(fd)
-            if callback is not None:
-                callback()
+            watched = self._watched.get(fd)
+            if watched is not None:
+                self.forget(watched)
+                watched.callback()

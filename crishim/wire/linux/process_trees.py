@@ -86,3 +86,14 @@ def children(pid: int) -> set[int]:
         except OSError:
             continue
     return found
+
+
+def command_lines() -> dict[int, list[bytes]]:
+    """The arguments of every process we may see; kernel threads have none."""
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            found[int(directory.name)] = (directory / "cmdline").read_bytes().split(b"\0")[:-1]
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,103 @@
+"""crishim/wire/linux/dialing.py with real network namespaces."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import dialing, namespaces
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture
+def netns() -> Iterator[str]:
+    """A network namespace with lo up, held by a sleeping process."""
+    holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && echo up && exec sleep 600"],
+                              stdout=subprocess.PIPE)  # fmt: skip
+    assert holder.stdout
+    assert holder.stdout.readline() == b"up\n"
+    yield f"/proc/{holder.pid}/ns/net"
+    holder.kill()
+    holder.communicate()
+
+
+@contextlib.contextmanager
+def listening(netns: str, family: int, address: str) -> Iterator[int]:
+    """A server inside that sends one line to each client."""
+    server = namespaces.inside({"net": netns}, lambda: socket.socket(family, socket.SOCK_STREAM))
+    server.bind((address, 0))
+    server.listen()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                connection.sendall(b"from inside\n")
+                connection.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    server.close()
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+async def test_both_families_are_tried(netns: str, family: int, address: str) -> None:
+    """A server on either loopback address is found, inside and not on the host."""
+    with listening(netns, family, address) as port:
+        reader, writer = await dialing.dial(netns, port)
+        assert await reader.read() == b"from inside\n"
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(CrishimError):
+            await dialing.dial("", port)
+
+
+async def test_the_caller_stays_where_it_is(netns: str) -> None:
+    """No thread of the daemon is left in the pod's namespace."""
+    here = os.readlink("/proc/self/ns/net")
+    with listening(netns, socket.AF_INET, "127.0.0.1") as port:
+        for _ in range(5):
+            _, writer = await dialing.dial(netns, port)
+            writer.close()
+            await writer.wait_closed()
+    for _ in range(8):
+        assert await asyncio.to_thread(lambda: os.readlink("/proc/thread-self/ns/net")) == here
+
+
+async def test_host_network(netns: str) -> None:
+    """The empty path is the host's namespace."""
+    with listening("/proc/self/ns/net", socket.AF_INET, "127.0.0.1") as port:
+        reader, writer = await dialing.dial("", port)
+        assert await reader.read() == b"from inside\n"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_nobody_listens(netns: str) -> None:
+    """UNAVAILABLE, with the port and the reason; nothing is left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(CrishimError, match=r"port 9 .*Connection refused") as caught:
+        await dialing.dial(netns, 9)
+    assert caught.value.kind is Kind.UNAVAILABLE
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_namespace_that_is_gone() -> None:
+    """NOT_FOUND names the path."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = str(Path(directory) / "gone")
+        with pytest.raises(CrishimError, match=path) as caught:
+            await dialing.dial(path, 80)
+    assert caught.value.kind is Kind.NOT_FOUND
