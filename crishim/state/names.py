@@ -4,7 +4,10 @@ Reserved before anything is made, so that two racing creates of one name cannot 
 at start, so nothing of it is on disk.
 """
 
+import contextlib
+
 from crishim.errors import CrishimError, Kind
+from crishim.state.locks import Locks
 
 Name = tuple[str, ...]
 
@@ -14,6 +17,11 @@ class Names:
 
     def __init__(self) -> None:
         self._holders: dict[Name, str] = {}
+        self._turns = Locks()
+
+    def turn(self, name: Name) -> contextlib.AbstractAsyncContextManager[None]:
+        """One at a time for each name: who comes second sees what became of the first."""
+        return self._turns.holding("\0".join(name))
 
     def holder(self, name: Name) -> str | None:
         return self._holders.get(name)

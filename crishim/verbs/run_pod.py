@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from crishim.cni.network import PodNetworks
 from crishim.engine.handlers import Handlers
 from crishim.engine.init import Inits
+from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
 from crishim.ids import new_id
 from crishim.lifecycle import PodState
@@ -44,7 +45,7 @@ async def run_pod(
 ) -> str:
     """Make a pod sandbox and return its id; it is READY then.
 
-    A repeated request for a pod that is READY (a client whose deadline passed asks again) returns that pod's id.
+    A repeated request (a client whose deadline passed asks again) waits for the first and returns its pod's id.
     Raises INVALID for a configuration or handler that cannot work, EXISTS for a name in use, UNAVAILABLE without a
     network configuration. After a failure nothing is left; should the clean-up itself fail, the pod stays as NOTREADY
     for a later Stop and Remove.
@@ -53,44 +54,58 @@ async def run_pod(
     runtime = handlers.get(handler)
     metadata = config.metadata
     name = pod_name(metadata.namespace, metadata.name, metadata.uid, metadata.attempt)
-    finished = _finished_before(names.holder(name), config, handler, pods)
-    if finished:
-        return finished
-    id = new_id()
-    names.reserve(name, id, "pod sandbox")
-    pod = PodRecord(
-        id=id,
-        state=PodState.CREATING,
-        config=config.SerializeToString(deterministic=True),
-        handler=handler,
-        created_at=time.time_ns(),
-        namespaces=sandboxes.plan(id, config),
-        cgroup_parent=sandboxes.cgroup(id, config),
+    async with names.turn(name):
+        finished = _finished_before(names.holder(name), config, handler, pods)
+        if finished:
+            return finished
+        id = new_id()
+        names.reserve(name, id, "pod sandbox")
+        pod = PodRecord(
+            id=id,
+            state=PodState.CREATING,
+            config=config.SerializeToString(deterministic=True),
+            handler=handler,
+            created_at=time.time_ns(),
+            namespaces=sandboxes.plan(id, config),
+            cgroup_parent=sandboxes.cgroup(id, config),
+        )
+        undo = Undo()
+        try:
+            async with undo:
+                if pod.namespaces.net:
+                    pod = replace(pod, network=await networks.plan(config))
+                await _make(pod, undo, runtime, pods, sandboxes, networks, inits)
+        except BaseException:
+            await _forget(pod, undo, pods, names)
+            raise
+        return id
+
+
+async def _make(
+    pod: PodRecord,
+    undo: Undo,
+    runtime: Runtime,
+    pods: Store[PodRecord],
+    sandboxes: Sandboxes,
+    networks: PodNetworks,
+    inits: Inits,
+) -> None:
+    """From a planned pod to READY."""
+    await pods.add(pod)
+    undo.push("the cgroup", lambda: remove_cgroup(pod))
+    undo.push("the namespaces", lambda: sandboxes.remove(pod.id))
+    with span("namespaces"):
+        await sandboxes.make(pod)
+    undo.push("the network", lambda: networks.delete(pod, pod.namespaces.net))
+    if pod.namespaces.pid:
+        undo.push("the init", lambda: inits.stop(pod, runtime))
+    network, init = await _both(
+        timed("CNI ADD", networks.add(pod)),
+        timed("init", inits.start(pod, sandboxes.directory(pod.id), runtime)),
     )
-    undo = Undo()
-    try:
-        async with undo:
-            if pod.namespaces.net:
-                pod = replace(pod, network=await networks.plan(config))
-            await pods.add(pod)
-            undo.push("the cgroup", lambda: remove_cgroup(pod))
-            undo.push("the namespaces", lambda: sandboxes.remove(id))
-            with span("namespaces"):
-                await sandboxes.make(pod)
-            undo.push("the network", lambda: networks.delete(pod, pod.namespaces.net))
-            if pod.namespaces.pid:
-                undo.push("the init", lambda: inits.stop(pod, runtime))
-            network, init = await _both(
-                timed("CNI ADD", networks.add(pod)),
-                timed("init", inits.start(pod, sandboxes.directory(id), runtime)),
-            )
-            if network is not None:
-                await sandboxes.set_addresses(pod, network.ips)
-            await pods.update(id, lambda p: replace(p, state=PodState.READY, network=network, init=init))
-    except BaseException:
-        await _forget(pod, undo, pods, names)
-        raise
-    return id
+    if network is not None:
+        await sandboxes.set_addresses(pod, network.ips)
+    await pods.update(pod.id, lambda p: replace(p, state=PodState.READY, network=network, init=init))
 
 
 async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
