@@ -195,12 +195,14 @@ def _container_functions(config: Config, parts: Parts, verbs: Verbs) -> Function
 
 async def _recover(parts: Parts, verbs: Verbs) -> None:
     await parts.transport.recover()
-    recovery = Recovery(parts.pods, parts.containers, verbs.exits, parts.handlers, parts.sandboxes, parts.netdevices)
+    recovery = Recovery(
+        parts.pods, parts.containers, verbs.exits, parts.handlers, parts.sandboxes, parts.netdevices, parts.owned
+    )
     await recovery.run(
         remove_container=verbs.remove_container,
         stop_pod=verbs.stop_pod,
         teardown=verbs.teardown,
-        sweep=parts.filesystems.sweep,
+        sweeps=(parts.filesystems.sweep, parts.launcher.sweep),
     )
 
 

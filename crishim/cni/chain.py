@@ -2,7 +2,9 @@
 cached result. CNI specification 1.1, sections 2 to 4.
 """
 
+import asyncio
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +13,9 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire import cni
-from crishim.wire.linux import programs
+from crishim.wire.linux import processes, programs
+
+_PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
 
 class Attachment(NamedTuple):
@@ -63,6 +67,21 @@ class Plugins:
         previous = result if cni.at_least(network.version, (0, 4, 0)) else None
         for plugin in reversed(network.plugins):
             await self._execute("DEL", network, plugin, attachment, previous)
+
+    async def outlast(self, container_id: str) -> None:
+        """Wait until no plugin works on a container any more, delegated ones included.
+
+        For a daemon that starts: plugins of the one before may still run. Those that take longer than a plugin may are
+        killed.
+        """
+        mark = f"CNI_CONTAINERID={container_id}".encode()
+        left = self._timeout
+        while running := await asyncio.to_thread(processes.with_environment, mark):
+            if left <= 0:
+                for process in running:
+                    processes.send_signal(process, signal.SIGKILL)
+            await asyncio.sleep(_PAUSE)
+            left -= _PAUSE
 
     async def status(self, network: cni.NetworkList) -> None:
         """Raise if the network cannot take pods: a plugin is missing, or says so itself (STATUS, since 1.1.0)."""

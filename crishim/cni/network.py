@@ -50,6 +50,11 @@ class PodNetworks:
             network, attachment = self._attachment(pod, pod.network)
             await self._plugins.delete(network, attachment._replace(netns=netns), decode_result(pod.network.result))
 
+    async def outlast(self, pod: PodRecord) -> None:
+        """Wait until no plugin of an earlier daemon works on a pod any more; see Plugins.outlast."""
+        if pod.network is not None:
+            await self._plugins.outlast(pod.id)
+
     async def ready(self) -> str:
         """ "" if pods can be given a network now, else the reason in one sentence."""
         try:

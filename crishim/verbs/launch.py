@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError, Kind
+from crishim.ids import is_id
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
@@ -173,6 +175,17 @@ class Launcher:
             return
 
         await discard(container, self._handlers, self.bundle(container.id), nothing)
+
+    async def sweep(self, keep: set[str]) -> None:
+        """Delete the bundles of containers that are not in keep."""
+
+        def work() -> None:
+            for path in self._root.iterdir() if self._root.exists() else ():
+                if is_id(path.name) and path.name not in keep:
+                    conmon.kill_monitor(path)
+                    shutil.rmtree(path, ignore_errors=True)
+
+        await asyncio.to_thread(work)
 
     def stop_signal(self, config: cri.ContainerConfig, image: ImageRecord) -> int:
         """The number of the signal StopContainer sends: the container's, else the image's, else SIGTERM."""

@@ -12,12 +12,14 @@ state), so for every thing on the node there is a record that explains it, or it
               STOPPING          the stop is tried again; should it fail, it waits for the client's next
               REMOVING          removal is finished
 
-Sweeps are by name below our own directories only.
+Sweeps are by name below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
+waited for, as what it makes after its DEL nobody would take away. Pods whose network is slow to go, or cannot go yet
+because its add-on is not up, hold up the start for a bounded time and are finished while the daemon serves.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -29,12 +31,17 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.state.store import Store
 from crishim.verbs.exits import Exits
+from crishim.verbs.owned import Owned
 from crishim.verbs.stop_pod import Teardown, device_pod
 from crishim.wire.linux import processes
 
 log = logging.getLogger("crishim.recover")
 
+PATIENCE = 10.0  # seconds the start waits for pods to be stopped
+AT_ONCE = 8  # containers looked at side by side
+
 Verb = Callable[[str], Awaitable[None]]
+Sweep = Callable[[set[str]], Awaitable[None]]
 
 
 class Recovery:
@@ -48,6 +55,7 @@ class Recovery:
         handlers: Handlers,
         sandboxes: Sandboxes,
         devices: NetDevices,
+        owned: Owned,
     ) -> None:
         self._pods = pods
         self._containers = containers
@@ -55,29 +63,40 @@ class Recovery:
         self._handlers = handlers
         self._sandboxes = sandboxes
         self._devices = devices
+        self._owned = owned
 
-    async def run(
-        self,
-        *,
-        remove_container: Verb,
-        stop_pod: Verb,
-        teardown: Teardown,
-        sweep: Callable[[set[str]], Awaitable[None]],
-    ) -> None:
-        """Bring records and node together. sweep(ids): take away container directories that are not of these ids.
+    async def run(self, *, remove_container: Verb, stop_pod: Verb, teardown: Teardown, sweeps: Sequence[Sweep]) -> None:
+        """Bring records and node together. sweeps: each takes away what belongs to containers not of the given ids.
 
         Never raises for one pod's or container's trouble: it is logged, and the record stays for the client to act on.
         """
         whole = {p.id for p in self._pods if await asyncio.to_thread(self._sandboxes.is_whole, p)}
-        for container in self._containers:
-            await self._guarded(self._container(container, remove_container), container.id)
+        some = asyncio.Semaphore(AT_ONCE)
+
+        async def look_at(container: ContainerRecord) -> None:
+            async with some:
+                await self._guarded(self._container(container, remove_container), container.id)
+
+        await asyncio.gather(*(look_at(c) for c in self._containers))
         alive = [device_pod(p) for p in self._pods if p.id in whole and p.namespaces.net]
         await self._guarded(self._devices.recover(alive), "network devices")
-        for pod in self._pods:
-            await self._guarded(self._pod(pod, pod.id in whole, teardown, stop_pod), pod.id)
+        await self._all_pods(whole, teardown, stop_pod)
         await self._guarded(self._sweep_runtimes(), "runtimes")
         await self._guarded(self._sweep_sandboxes(), "sandboxes")
-        await self._guarded(sweep({c.id for c in self._containers}), "containers")
+        for sweep in sweeps:
+            await self._guarded(sweep({c.id for c in self._containers}), "containers")
+
+    async def _all_pods(self, whole: set[str], teardown: Teardown, stop_pod: Verb) -> None:
+        tasks = [
+            self._owned.start(
+                self._guarded(self._pod(pod, pod.id in whole, teardown, stop_pod), pod.id),
+                name=f"recover {pod.id[:13]}",
+            )
+            for pod in self._pods
+        ]
+        _, late = await asyncio.wait(tasks, timeout=PATIENCE) if tasks else ((), ())
+        if late:
+            log.warning("pods are still being taken down; serving meanwhile", extra={"pods": len(late)})
 
     async def _container(self, container: ContainerRecord, remove_container: Verb) -> None:
         if container.state in (ContainerState.CREATING, ContainerState.REMOVING):
@@ -88,9 +107,11 @@ class Recovery:
         elif container.monitor is None or not await asyncio.to_thread(processes.is_alive, container.monitor):
             await self._exits.settle(container.id)
         else:
-            if container.state is ContainerState.STARTING:
-                await self._started(container)
-            self._exits.watch(container)
+            try:
+                if container.state is ContainerState.STARTING:
+                    await self._started(container)
+            finally:
+                self._exits.watch(container)
 
     async def _started(self, container: ContainerRecord) -> None:
         """The daemon died around the runtime's start: only the runtime knows on which side."""
@@ -102,10 +123,12 @@ class Recovery:
     async def _pod(self, pod: PodRecord, whole: bool, teardown: Teardown, stop_pod: Verb) -> None:
         if pod.state is PodState.CREATING:
             log.info("an unfinished pod is removed", extra={"pod": pod.id})
+            await teardown.wait_for_plugins(pod)
             await teardown.run(pod)
             await teardown.finish(pod)
             await self._pods.remove(pod.id)
         elif pod.state is PodState.STOPPING:
+            await teardown.wait_for_plugins(pod)
             await stop_pod(pod.id)
         elif pod.state is PodState.REMOVING:
             await teardown.finish(pod)

@@ -46,6 +46,10 @@ class Teardown:
         await timed("CNI DEL", self._networks.delete(pod, pod.namespaces.net if alive else ""))
         await timed("namespaces", self._sandboxes.remove(pod.id))
 
+    async def wait_for_plugins(self, pod: PodRecord) -> None:
+        """Wait until the CNI plugins that an earlier daemon started for the pod have ended; killed in the end."""
+        await self._networks.outlast(pod)
+
     async def finish(self, pod: PodRecord) -> None:
         """Take away what a stopped pod still has: its directory, its cgroup, records of devices it lost."""
         await self._devices.forget(pod.id)

@@ -58,6 +58,8 @@ async def update_container(
         current = cri.LinuxContainerResources.FromString(container.resources)
         merged = merge(current, update)
         limits = to_oci(merged, host)
+        if any(pages.limit for pages in update.hugepage_limits) and "hugetlb" not in host.controllers:
+            raise CrishimError(Kind.PRECONDITION, "huge pages cannot be limited: the hugetlb controller is not there")
         # What is not given is not clamped again: it was, or is what the container started with.
         score = clamp_oom_score(update.oom_score_adj, host) if update.oom_score_adj else None
         if score not in (None, update.oom_score_adj):

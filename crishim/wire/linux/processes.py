@@ -59,6 +59,17 @@ def send_signal(process: ProcessRef, number: int) -> bool:
     return True
 
 
+def with_environment(entry: bytes) -> list[ProcessRef]:
+    """The processes started with this entry (b"NAME=value") in their environment. Blocks: reads all of /proc."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if entry in (directory / "environ").read_bytes().split(b"\0"):
+                    found.append(reference(int(directory.name)))
+    return [process for process in found if process is not None]
+
+
 async def wait_gone(process: ProcessRef, timeout: float | None = None) -> bool:
     """Wait until the process has ended (zombies count as ended); False at the timeout in seconds."""
     fd = open_pidfd(process)
