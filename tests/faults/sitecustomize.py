@@ -105,7 +105,7 @@ def install() -> None:
             reached(f"exec {word}", "after")
         return process
 
-    asyncio.create_subprocess_exec = started
+    asyncio.create_subprocess_exec = started  # type: ignore[assignment]
 
 
 if "serve" in sys.orig_argv:
