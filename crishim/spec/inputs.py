@@ -120,7 +120,8 @@ def _controllers() -> frozenset[str]:
     if unified.exists():
         return frozenset(unified.read_text().split())
     rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
-    return frozenset(row[0] for row in rows if row[3] == "1" and (_CGROUP_ROOT / row[0]).exists())
+    # The directory alone says nothing: it stays behind when the hierarchy is unmounted.
+    return frozenset(row[0] for row in rows if row[3] == "1" and (_CGROUP_ROOT / row[0] / "cgroup.procs").exists())
 
 
 def _counts_swap() -> bool:

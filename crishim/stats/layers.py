@@ -18,6 +18,7 @@ from typing import Protocol
 
 MAX_AGE = 10.0  # seconds
 SHARE = 20
+TOLERANCE = 1_000_000_000  # ns; an end is dated by a file's time, which may be some ticks early
 
 
 class Measured(Protocol):
@@ -52,7 +53,8 @@ class Layers:
         self._measure = measure
         self._max_age = max_age
         self._known: dict[str, LayerUsage] = {}
-        self._pending: dict[str, asyncio.Future[None]] = {}
+        # Measurings asked for and not done, the first of a list perhaps under way.
+        self._pending: dict[str, list[asyncio.Future[None]]] = {}
         self._queue: queue.SimpleQueue[tuple[str, Path, asyncio.AbstractEventLoop]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -70,7 +72,7 @@ class Layers:
             known = self._known.get(id)
             if known is not None and (self._is_good(known, layer) and not (fresh and not self._is_final(known, layer))):
                 continue
-            future = self._request(id, layer.path)
+            future = self._request(id, layer.path, fresh)
             if known is None or fresh:
                 awaited.append(future)
         if awaited:
@@ -82,24 +84,24 @@ class Layers:
         self._known.pop(id, None)
 
     def _is_final(self, known: LayerUsage, layer: Layer) -> bool:
-        return 0 < layer.ended_at < known.taken_at
+        return 0 < layer.ended_at < known.taken_at - TOLERANCE
 
     def _is_good(self, known: LayerUsage, layer: Layer) -> bool:
         age = (time.time_ns() - known.taken_at) / 1e9
         return self._is_final(known, layer) or age < max(self._max_age, known.took * SHARE)
 
-    def _request(self, id: str, path: Path) -> asyncio.Future[None]:
-        """A future that is done when the layer has been measured, or could not be."""
-        future = self._pending.get(id)
-        if future is None:
+    def _request(self, id: str, path: Path, fresh: bool) -> asyncio.Future[None]:
+        """A future that is done when the layer has been measured, or could not be; fresh: from now on."""
+        pending = self._pending.setdefault(id, [])
+        if not pending or (fresh and len(pending) == 1):
             loop = asyncio.get_running_loop()
-            future = self._pending[id] = loop.create_future()
+            pending.append(loop.create_future())
             self._queue.put((id, path, loop))
             if self._thread is None:
                 # A daemon thread: a walk that takes minutes does not hold up the end of the process.
                 self._thread = threading.Thread(target=self._work, name="layers", daemon=True)
                 self._thread.start()
-        return future
+        return pending[-1]
 
     def _work(self) -> None:
         while True:
@@ -116,6 +118,7 @@ class Layers:
     def _finish(self, id: str, usage: LayerUsage | None) -> None:
         if usage is not None:
             self._known[id] = usage
-        future = self._pending.pop(id, None)
-        if future is not None and not future.done():
-            future.set_result(None)
+        pending = self._pending[id]
+        pending.pop(0).set_result(None)
+        if not pending:
+            del self._pending[id]

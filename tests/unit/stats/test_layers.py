@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crishim.stats.layers import Layer, Layers
+from crishim.stats.layers import TOLERANCE, Layer, Layers
 
 
 @dataclass
@@ -67,8 +67,7 @@ async def test_an_old_figure_is_given_at_once_and_renewed() -> None:
     scale.free.clear()
     assert (await layers.usage(layer("a"), patience=0))["a"].bytes == 1
     scale.free.set()
-    assert (await layers.usage(layer("a"), patience=5, fresh=True))["a"].bytes == 2
-    assert scale.calls == ["a", "a"]  # the renewal was under way since the question before
+    assert (await layers.usage(layer("a"), patience=5, fresh=True))["a"].bytes >= 2
 
 
 async def test_fresh_waits_for_a_new_figure() -> None:
@@ -79,16 +78,28 @@ async def test_fresh_waits_for_a_new_figure() -> None:
     assert (await layers.usage(layer("a"), patience=5, fresh=True))["a"].bytes == 2
 
 
-async def test_a_layer_of_an_ended_container_is_measured_once_more_and_never_again() -> None:
+async def test_a_layer_of_an_ended_container_is_not_measured_again() -> None:
     """It cannot change any more."""
     scale = Scale()
     layers = Layers(scale, max_age=0)
     await layers.usage(layer("a"), patience=5)
-    ended = layer("a", time.time_ns())
-    await layers.usage(ended, patience=5, fresh=True)
+    ended = layer("a", time.time_ns() - 2 * TOLERANCE)
     for _ in range(3):
         await layers.usage(ended, patience=5, fresh=True)
-    assert scale.calls == ["a", "a"]
+    assert scale.calls == ["a"]
+    just_ended = layer("a", time.time_ns())
+    await layers.usage(just_ended, patience=5, fresh=True)
+    assert scale.calls == ["a", "a"]  # the end may have been a little later than it is dated
+
+
+async def test_fresh_is_not_content_with_what_is_under_way() -> None:
+    """A measuring that began before the question may have missed what was written since."""
+    scale = Scale()
+    scale.free.clear()
+    layers = Layers(scale, max_age=60)
+    assert await layers.usage(layer("a"), patience=0) == {}
+    scale.free.set()
+    assert (await layers.usage(layer("a"), patience=5, fresh=True))["a"].bytes == 2
 
 
 async def test_a_layer_that_cannot_be_measured_is_left_out() -> None:

@@ -52,14 +52,14 @@ class Bench:
         resources = R(cpu_shares=512, memory_limit_in_bytes=64, oom_score_adj=500)
         await self.containers.add(container(state=state, resources=resources))
 
-    async def update(self, **fields: object) -> None:
+    async def update(self, controllers: frozenset[str] = CONTROLLERS, **fields: object) -> None:
         await update_container(
             "c1",
             R(**fields),
             containers=self.containers,
             locks=Locks(),
             handlers=self.handlers,
-            host=Host(cgroup_version=2, controllers=CONTROLLERS, oom_floor=-1000),
+            host=Host(cgroup_version=2, controllers=controllers, oom_floor=-1000),
         )
 
     def recorded(self) -> cri.LinuxContainerResources:
@@ -112,6 +112,15 @@ async def test_huge_pages_are_written_though_no_runtime_does(bench: Bench) -> No
     await bench.update(hugepage_limits=[cri.HugepageLimit(page_size="2MB", limit=4194304)])
     assert bench.files()["hugetlb.2MB.max"] == "4194304"
     assert "hugepageLimits" not in json.loads(bench.asked.read_text())
+
+
+async def test_huge_pages_without_their_controller(bench: Bench) -> None:
+    """A limit that would not be in force is refused; the zeros the kubelet sends for every size are not."""
+    await bench.add()
+    without = CONTROLLERS - {"hugetlb"}
+    with pytest.raises(CrishimError, match="hugetlb controller is not there"):
+        await bench.update(without, hugepage_limits=[cri.HugepageLimit(page_size="2MB", limit=4194304)])
+    await bench.update(without, hugepage_limits=[cri.HugepageLimit(page_size="2MB", limit=0)], cpu_shares=5)
 
 
 async def test_an_unlimited_quota_is_written_by_us(bench: Bench) -> None:
