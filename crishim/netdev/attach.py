@@ -13,6 +13,7 @@ All kernel work happens in throw-away threads with a socket in the host's and on
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import time
@@ -36,6 +37,7 @@ from crishim.wire.linux import addresses, links, routes
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
 
+log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
 Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 
@@ -184,7 +186,7 @@ class NetDevices:
         def work(host: End, inside: End | None = None) -> list[tuple[Attachment, str]]:
             return [bring_back(a, self._journal, host, inside) for a in attachments]
 
-        ended = await across((self._host, path) if path else (self._host,), work)
+        ended = await self._across(path, work)
         returned = [a for a, _ in ended if a.state is State.DONE]
         self.tally.observe("return", time.monotonic() - started, len(returned))
         failures = [text for _, text in ended if text]
@@ -214,7 +216,10 @@ class NetDevices:
             if attachment.boot != self._boot:
                 await asyncio.to_thread(self._journal.drop, attachment)
                 continue
-            await self._recover(attachment, alive.get(attachment.pod.id))
+            try:
+                await self._recover(attachment, alive.get(attachment.pod.id))
+            except CrishimError as error:
+                log.error(error.message, extra={"device": attachment.device, "pod": attachment.pod.id})
         return tuple(self._journal.all())
 
     async def _recover(self, attachment: Attachment, pod: Pod | None) -> None:
@@ -226,7 +231,7 @@ class NetDevices:
                 return attachment
             return bring_back(attachment, self._journal, host, inside)[0]
 
-        ended = await across((self._host, path) if path else (self._host,), work)
+        ended = await self._across(path, work)
         if ended.state is State.LOST and pod is None:
             await asyncio.to_thread(self._journal.drop, ended)
 
@@ -251,13 +256,21 @@ class NetDevices:
     async def observe(self, attachment: Attachment) -> Observation | None:
         """The device as it is now, read from its pod; None if it is not there. Blocks nobody: takes no lock."""
         path = self._reachable(attachment.pod.netns, attachment.netns_inode)
-        return await across((self._host, path), lambda _, inside: observe(attachment, inside)) if path else None
+        return await self._across(path, lambda _, inside: observe(attachment, inside)) if path else None
 
     def _lock(self, pod_id: str) -> asyncio.Lock:
         return self._locks.setdefault(pod_id, asyncio.Lock())
 
     def _between(self, netns: str) -> Callable[[Callable[[End, End], T]], Awaitable[T]]:
-        return lambda work: across((self._host, netns), work)
+        return lambda work: self._across(netns, work)
+
+    async def _across(self, netns: str, work: Callable[..., T]) -> T:
+        """Work with an end on the host and, unless netns is empty, one in the pod; the kernel's refusals as errors."""
+        try:
+            return await across((self._host, netns) if netns else (self._host,), work)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error
 
     @staticmethod
     def _reachable(netns: str, inode: int) -> str:

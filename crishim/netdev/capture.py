@@ -22,6 +22,7 @@ def capture(netlink: Rtnetlink, link: Link) -> Captured:
         queue_length=link.queue_length,
         group=link.group,
         alias=link.alias,
+        xdp=link.xdp,
         parent=link.parent,
         parent_netns=link.parent_netns,
         settings=devconf.parse(link.settings),

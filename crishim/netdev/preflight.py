@@ -151,7 +151,15 @@ def _altnames(link: Link, view: View) -> str:
     return f"its alternative name {clash[0]} is taken in the pod" if clash else ""
 
 
-CHECKS: tuple[Callable[[Link, View], str], ...] = (_immovable, _enslaved, _lower, _node, _altnames)
+def _text(link: Link, view: View) -> str:
+    try:
+        "\n".join((*link.names, link.alias)).encode()
+    except UnicodeEncodeError:
+        return "a name or the alias of it is not UTF-8"
+    return ""
+
+
+CHECKS: tuple[Callable[[Link, View], str], ...] = (_immovable, _enslaved, _lower, _node, _altnames, _text)
 
 
 def assign_names(wishes: Sequence[Wish], view: View) -> list[tuple[Wish, str]]:

@@ -97,6 +97,7 @@ class Captured(Record, frozen=True, kw_only=True):
     queue_length: int = 0
     group: int = 0
     alias: str = ""
+    xdp: bool = False  # had an XDP program of the host's
     parent: int = 0  # ifindex of the lower device, 0 if none
     parent_netns: int | None = None  # its namespace id as the host counts; None: the same namespace
     settings: Settings = Settings()  # net.ipv4.conf and net.ipv6.conf

@@ -70,7 +70,7 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
 
 
 def _mend(end: End, link: Link, attachment: Attachment, problems: list[str]) -> None:
-    """Undo what was changed of the link itself: MAC, MTU, queue length, group, alias."""
+    """Undo what was changed of the link itself: MAC, MTU, queue length, group, alias; a pod's XDP program."""
     was = attachment.host
     if link.mac != was.mac:
         links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
@@ -82,6 +82,11 @@ def _mend(end: End, link: Link, attachment: Attachment, problems: list[str]) -> 
             links.change(end.netlink, link.index, **{field: value})
         except OSError as error:
             problems.append(f"the {field.replace('_', ' ')} of {was.name} was not restored: {error.strerror}")
+    if link.xdp and not was.xdp:
+        try:
+            links.detach_xdp(end.netlink, link.index)
+        except OSError as error:
+            problems.append(f"the XDP program its pod put on {was.name} was not taken off: {error.strerror}")
 
 
 def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: list[str]) -> None:

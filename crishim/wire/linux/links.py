@@ -15,8 +15,16 @@ RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
 RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 20, 26, 27, 28, 29
-IFLA_LINK_NETNSID, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME, IFLA_NETNS_IMMUTABLE = 37, 49, 52, 53, 67
+IFLA_LINK_NETNSID, IFLA_XDP, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME, IFLA_NETNS_IMMUTABLE = (
+    37,
+    43,
+    49,
+    52,
+    53,
+    67,
+)
 IFLA_INFO_KIND = 1
+IFLA_XDP_FD, IFLA_XDP_ATTACHED = 1, 2
 IFLA_INET_CONF = 1
 IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE = 2, 8
 RTEXT_FILTER_SKIP_STATS = 8
@@ -47,6 +55,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     parent: int = 0  # ifindex of the lower device (IFLA_LINK); a veth's peer, too
     parent_netns: int | None = None  # the parent's namespace id as the reader counts; None: the reader's own
     immovable: bool = False  # IFLA_NETNS_IMMUTABLE
+    xdp: bool = False  # an XDP program is attached
     settings: bytes = b""  # IFLA_AF_SPEC, for devconf.parse
 
     @property
@@ -76,6 +85,7 @@ def parse(body: bytes) -> Link:
 
     netns = found.get(IFLA_LINK_NETNSID)
     info = dict(attributes(found.get(IFLA_LINKINFO, b"")))
+    xdp = dict(attributes(found.get(IFLA_XDP, b"")))
     return Link(
         index=index,
         name=string(found.get(IFLA_IFNAME, b"")),
@@ -91,6 +101,7 @@ def parse(body: bytes) -> Link:
         parent=number(IFLA_LINK),
         parent_netns=None if netns is None else struct.unpack("=i", netns)[0],
         immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
+        xdp=xdp.get(IFLA_XDP_ATTACHED, b"\0") != b"\0",
         settings=found.get(IFLA_AF_SPEC, b""),
     )
 
@@ -159,6 +170,11 @@ def set_settings(netlink: Rtnetlink, index: int, ipv4: Iterable[tuple[int, int]]
         families.append(nested(AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([gen_mode]))))
     if families:
         netlink.request(RTM_SETLINK, _info(index) + nested(IFLA_AF_SPEC, *families))
+
+
+def detach_xdp(netlink: Rtnetlink, index: int) -> None:
+    """Take an XDP program off a link. Raises OSError (EBUSY: a bpf_link holds it there)."""
+    netlink.request(RTM_SETLINK, _info(index) + nested(IFLA_XDP, attribute(IFLA_XDP_FD, struct.pack("=i", -1))))
 
 
 def move(netlink: Rtnetlink, index: int, netns: int, name: str, *, up: bool, new_index: int | None = None) -> None:

@@ -24,7 +24,7 @@ NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
 NLMSGERR_ATTR_MSG = 1
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 RECEIVE_BUFFER = 1 << 20  # bytes: a dump's datagrams must fit while we are decoding
-DATAGRAM = 1 << 16  # the kernel's dumps use at most 32 KiB a datagram
+DATAGRAM = 1 << 18  # a link may carry 64 KiB of altnames, which a hostile pod can put on it, and the rest
 MAX_INTERRUPTED = 10  # dumps in a row that changed under us
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
@@ -116,6 +116,7 @@ class Rtnetlink:
             self._socket.close()
             raise
         self._sequence = 0
+        self._buffer = bytearray(DATAGRAM)
 
     def __enter__(self) -> "Rtnetlink":
         return self
@@ -142,7 +143,8 @@ class Rtnetlink:
         answers: list[Message] = []
         interrupted = False
         while True:
-            for answer, answer_flags, sequence, answer_body in split(self._socket.recv(DATAGRAM)):
+            length = self._socket.recv_into(self._buffer)
+            for answer, answer_flags, sequence, answer_body in split(bytes(memoryview(self._buffer)[:length])):
                 if sequence != self._sequence:
                     continue  # the rest of a dump given up earlier
                 interrupted |= bool(answer_flags & NLM_F_DUMP_INTR)

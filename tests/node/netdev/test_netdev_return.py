@@ -1,6 +1,9 @@
 """Devices back on the host: acceptance cases 5, 15 to 18, 21 and 24, under every mover."""
 
+import ctypes
 import os
+import platform
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ from netdev_lab import Lab
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Mover, Pod, State
-from crishim.wire.linux import links, namespaces, netns_thread
+from crishim.wire.linux import libc, links, namespaces, netns_thread
+from crishim.wire.linux.rtnetlink import attribute, nested
 
 pytestmark = pytest.mark.node
 
@@ -371,3 +375,70 @@ def _wish() -> Any:
     from netdev_lab import request
 
     return request("demo0", "net1")
+
+
+async def test_a_pod_that_floods_the_device_with_altnames(builtin_lab: Lab) -> None:
+    """As many altnames as the kernel takes, nearly 64 KiB of them: all are off again, the device is back."""
+    lab = builtin_lab
+    before = furnish(lab)
+    pod = lab.pod()
+    await lab.attach(pod, ("demo0", "net1"), run=False)
+
+    def flood(inside: netns_thread.End) -> int:
+        link = links.get(inside.netlink, "net1")
+        assert link is not None
+        for number in range(1000):
+            try:
+                links.add_altname(inside.netlink, link.index, f"{number:0120}")
+            except OSError:
+                return number
+        return 1000
+
+    assert netns_thread.across((pod.netns,), flood) > 400
+    (returned,) = await lab.devices.return_devices(pod)
+    assert returned.state is State.DONE
+    assert lab.picture("demo0") == before
+
+
+async def test_a_device_in_a_bridge_of_the_pod(lab: Lab) -> None:
+    """The pod made it a bridge's port and put a macvlan on a second one: both come home, alone."""
+    before = [furnish(lab), lab.demo("demo1")]
+    pod = lab.pod()
+    await lab.attach(pod, ("demo0", "net1"), ("demo1", "net2"))
+    for words in ("link add br0 type bridge", "link set net1 master br0", "link add mv0 link net2 type macvlan"):
+        lab.ip(words, pod.netns)
+    await lab.devices.return_devices(pod)
+    assert [lab.picture("demo0"), lab.picture("demo1")] == before
+
+
+async def test_an_xdp_program_of_the_pod_does_not_reach_the_host(builtin_lab: Lab) -> None:
+    """A program the pod attached would go on seeing the host's packets: it is taken off at the return."""
+    lab = builtin_lab
+    before = furnish(lab)
+    pod = lab.pod()
+    await lab.attach(pod, ("demo0", "net1"), run=False)
+    program = load_xdp_pass()
+    try:
+
+        def attach(inside: netns_thread.End) -> None:
+            link = links.get(inside.netlink, "net1")
+            assert link is not None
+            value = nested(links.IFLA_XDP, attribute(links.IFLA_XDP_FD, struct.pack("=i", program)))
+            inside.netlink.request(links.RTM_SETLINK, struct.pack("=BxHiII", 0, 0, link.index, 0, 0) + value)
+
+        netns_thread.across((pod.netns,), attach)
+    finally:
+        os.close(program)
+    assert "xdp" in lab.ip("link show net1", pod.netns)
+    await lab.devices.return_devices(pod)
+    assert "xdp" not in lab.ip("link show demo0")
+    assert lab.picture("demo0") == before
+
+
+def load_xdp_pass() -> int:
+    """A descriptor of the program `return XDP_PASS`, bpf(2)."""
+    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0))
+    license = ctypes.create_string_buffer(b"Apache-2.0")
+    head = struct.pack("=IIQQ", 6, 2, ctypes.addressof(code), ctypes.addressof(license))
+    attr = ctypes.create_string_buffer(head + bytes(128 - len(head)))
+    return libc.syscall(280 if platform.machine() == "aarch64" else 321, 5, attr, 128, what="bpf")  # BPF_PROG_LOAD
