@@ -5,7 +5,7 @@ A pod's own metrics are those of its network, unless that is the host's; all oth
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import chain
 
 from crishim.cri.batches import batches
@@ -54,22 +54,36 @@ async def gather(statistics: Statistics, devices: Devices) -> list[cri.PodSandbo
     )
     wanted = {(io.major, io.minor) for detail in reading.details.values() for io in detail.io}
     names = await asyncio.to_thread(devices.names, wanted) if wanted else {}
+    # In a thread: 60 messages a container take the loop's time otherwise.
+    return await asyncio.to_thread(_encode, pods, running, statistics.pod_cgroup, reading, layers, filesystem, names)
+
+
+def _encode(
+    pods: Sequence[PodRecord],
+    running: Sequence[ContainerRecord],
+    pod_cgroup: Callable[[PodRecord], str],
+    reading: DetailedReading,
+    layers: Mapping[str, LayerUsage],
+    filesystem: Filesystem,
+    names: Mapping[tuple[int, int], str],
+) -> list[cri.PodSandboxMetrics]:
     now = time.time_ns()
-    result = []
+    result = {}
     for pod in pods:
-        config = pod.parse_config()
-        own = [statistics.pod_cgroup(pod), pod.id, "", config.metadata.namespace, config.metadata.name, POD_CONTAINER]
-        message = cri.PodSandboxMetrics(
-            pod_sandbox_id=pod.id,
-            metrics=samples.metrics(samples.of_interfaces(reading.interfaces.get(pod.id, [])), own, now),
-        )
-        for container in running:
-            if container.pod_id == pod.id and container.id in reading.usages:
-                values = _values(container, reading, layers.get(container.id), filesystem, names)
-                labels = _labels(pod, container)
-                message.container_metrics.add(container_id=container.id, metrics=samples.metrics(values, labels, now))
-        result.append(message)
-    return result
+        metadata = pod.parse_config().metadata
+        own = [pod_cgroup(pod), pod.id, "", metadata.namespace, metadata.name, POD_CONTAINER]
+        values = samples.of_interfaces(reading.interfaces.get(pod.id, []))
+        result[pod.id] = cri.PodSandboxMetrics(pod_sandbox_id=pod.id, metrics=samples.metrics(values, own, now))
+    by_id = {pod.id: pod for pod in pods}
+    for container in running:
+        if container.pod_id in result and container.id in reading.usages:
+            found = samples.metrics(
+                _values(container, reading, layers.get(container.id), filesystem, names),
+                _labels(by_id[container.pod_id], container),
+                now,
+            )
+            result[container.pod_id].container_metrics.add(container_id=container.id, metrics=found)
+    return list(result.values())
 
 
 def _values(
@@ -77,7 +91,7 @@ def _values(
     reading: DetailedReading,
     layer: LayerUsage | None,
     filesystem: Filesystem,
-    names: dict[tuple[int, int], str],
+    names: Mapping[tuple[int, int], str],
 ) -> list[samples.Value]:
     detail = reading.details.get(container.id)
     parts = [
