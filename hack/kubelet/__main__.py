@@ -1,0 +1,155 @@
+"""hack/node: a test node brought up, looked at and taken down from a shell."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from crishim.wire.linux import cgroups, mounts
+from hack.kubelet import ground
+from hack.kubelet.node import Node, container_status, is_ready, new_directory
+from hack.kubelet.process import request
+from tests.node.daemon import test_program
+
+_RECORD = Path("/dev/shm/crishim-node.json") if Path("/dev/shm").is_dir() else Path("/run/crishim-node.json")
+_EXAMPLE = """apiVersion: v1
+kind: Pod
+metadata: {name: hello, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 2
+  containers:
+  - name: main
+    image: localhost/crishim/busybox:latest
+    imagePullPolicy: Never
+    command: [sh, -c, "echo hello; exec sleep 1000000"]
+"""
+
+
+def record() -> dict[str, str]:
+    """What `up` wrote of the node that is up; ends the program if there is none."""
+    if not _RECORD.exists():
+        sys.exit("node: none is up (hack/node up)")
+    found: dict[str, str] = json.loads(_RECORD.read_text())
+    return found
+
+
+def up() -> None:
+    if _RECORD.exists():
+        sys.exit(f"node: one is up already, or was not taken down: {_RECORD} (hack/node down)")
+    started = time.monotonic()
+    directory = new_directory()
+    _RECORD.write_text(json.dumps({"directory": str(directory)}))
+    ground.isolate_node()
+    node = Node(directory)
+    try:
+        node.start()
+    except BaseException:
+        node.delete()
+        _RECORD.unlink()
+        raise
+    assert node.daemon.process and node.kubelet.process
+    known = {
+        "directory": str(directory),
+        "manifests": str(node.kubelet.manifests),
+        "socket": str(node.daemon.socket),
+        "daemon": str(node.daemon.process.pid),
+        "kubelet": str(node.kubelet.process.pid),
+    }
+    _RECORD.write_text(json.dumps(known))
+    (directory / "hello.yaml").write_text(_EXAMPLE)
+    print(
+        f"The node answers after {time.monotonic() - started:.0f} s. What next:\n"
+        f"  cp {directory}/hello.yaml {node.kubelet.manifests}/    a pod; remove the copy, and it ends\n"
+        "  hack/node status                                      the pods as the kubelet reports them\n"
+        "  hack/node crictl ps                                   the same from the runtime's side\n"
+        "  hack/node shell                                       a shell in the node's namespaces\n"
+        f"  tail -f {directory}/kubelet.log {node.daemon.log}\n"
+        "  hack/node down"
+    )
+
+
+def enter() -> dict[str, str]:
+    known = record()
+    try:
+        ground.enter(int(known["daemon"]))
+    except (KeyError, OSError):
+        sys.exit("node: it is not running any more (hack/node down)")
+    return known
+
+
+def status() -> None:
+    enter()
+    print(f"kubelet: {request('/healthz').decode().strip()}")
+    for item in json.loads(request("/pods"))["items"] or []:
+        state = item["status"]
+        print(f"{item['metadata']['name']}: {state.get('phase')}, {'Ready' if is_ready(item) else 'not Ready'}, "
+              f"{', '.join(ip['ip'] for ip in state.get('podIPs', []))}")  # fmt: skip
+        for container in item["spec"]["containers"]:
+            found = container_status(item, container["name"])
+            print(f"  {container['name']}: {json.dumps(found.get('state'))}, restarts {found.get('restartCount')}")
+
+
+def down() -> None:
+    """Everything goes: pods through the runtime while it answers, then what is left by cgroup and directory."""
+    known = record()
+    directory = Path(known["directory"])
+    for name in ("kubelet", "daemon"):
+        if name == "daemon" and _alive(known, name):
+            child = subprocess.run([sys.executable, "-m", "hack.kubelet", "crictl", "rmp", "--all", "--force"])
+            if child.returncode:
+                print("node: the runtime did not remove its pods; their processes are killed", file=sys.stderr)
+        _end(known, name)
+    cgroup = f"/{directory.name}"
+    cgroups.kill(cgroup)
+    cgroups.remove(cgroup)
+    for target in mounts.below(directory):
+        mounts.unmount(target)
+    subprocess.run(["rm", "-rf", str(directory)], check=True)
+    _RECORD.unlink()
+    print("node: gone")
+
+
+def _alive(known: dict[str, str], name: str) -> bool:
+    """Whether the recorded pid is still the program that was started: it names the node's directory."""
+    try:
+        command = Path(f"/proc/{known[name]}/cmdline").read_bytes()
+    except (KeyError, OSError):
+        return False
+    return known["directory"].encode() in command
+
+
+def _end(known: dict[str, str], name: str) -> None:
+    if not _alive(known, name):
+        return
+    os.kill(int(known[name]), signal.SIGTERM)
+    deadline = time.monotonic() + 15
+    while _alive(known, name):
+        if time.monotonic() > deadline:
+            os.kill(int(known[name]), signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def main() -> None:
+    what, arguments = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if what == "up":
+        up()
+    elif what == "status":
+        status()
+    elif what == "down":
+        down()
+    elif what == "crictl":
+        known = enter()
+        program = test_program("crictl")
+        os.execv(program, [program, f"--runtime-endpoint=unix://{known['socket']}", *arguments])
+    elif what == "shell":
+        enter()
+        os.execvp(arguments[0] if arguments else "sh", arguments or ["sh"])
+    else:
+        sys.exit("usage: hack/node up | status | down | test [PYTEST ARGUMENTS] | crictl ARGUMENTS | shell [COMMAND]")
+
+
+if __name__ == "__main__":
+    main()

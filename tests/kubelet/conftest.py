@@ -1,0 +1,38 @@
+"""Fixtures of the kubelet tests. They run by `hack/node test` only: a kubelet takes minutes to build."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+collect_ignore_glob: list[str] = [] if os.environ.get("CRISHIM_TEST_KUBELET") else ["test_*.py"]
+
+if os.environ.get("CRISHIM_TEST_KUBELET"):
+    from hack.kubelet import ground
+    from hack.kubelet.node import Node, scratch_node
+    from tests.node.daemon import eventually
+
+    ground.isolate_node()
+
+    @pytest.fixture(scope="session")
+    def the_node() -> Iterator[Node]:
+        """A running node for every test that does not change its settings."""
+        with scratch_node() as node:
+            yield node
+
+    @pytest.fixture
+    def node(the_node: Node) -> Iterator[Node]:
+        """The node; a test's pods are taken away after it, and must leave nothing behind."""
+        before = the_node.left()
+        yield the_node
+        the_node.remove(*(path.stem for path in the_node.kubelet.manifests.glob("*.yaml")))
+        the_node.sweep()  # the kubelet keeps ended sandboxes until its garbage collection
+
+        def new() -> dict[str, set[str]]:
+            left = the_node.left()
+            return {kind: left[kind] - before[kind] for kind in left if left[kind] - before[kind]}
+
+        try:
+            eventually(lambda: not new(), "nothing is left", 30)
+        except AssertionError:
+            pytest.fail(f"left behind: {new()}")
