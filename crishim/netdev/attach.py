@@ -29,11 +29,11 @@ from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
-from crishim.netdev.records import Attachment, Mover, Pod, Request, State
+from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, State
 from crishim.netdev.restore import find_in_pod
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
-from crishim.wire.linux import addresses, links, routes
+from crishim.wire.linux import addresses, links, neighbours, routes
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
 
@@ -111,18 +111,18 @@ class NetDevices:
         wishes = resolve(requests, view)
         candidates = [w.link for w in wishes if w.link is not None]
         view = view._replace(node_links=self._node_links(candidates, host))
-        now = time.time_ns()
+        chosen = [(wish, name) for wish, name in assign_names(wishes, view) if wish.link is not None]
+        ageing = neighbours.dump(host.netlink, {w.link.index for w, _ in chosen if w.link}) if chosen else {}
         new = [
-            self._intent(wish, wish.link, name, pod, mover, now, host, inside)
-            for wish, name in assign_names(wishes, view)
+            self._intent(wish, name, pod, mover, inside, capture(host.netlink, wish.link, ageing[wish.link.index]))
+            for wish, name in chosen
             if wish.link is not None
         ]
         self._journal.open(new)
         return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
 
-    def _intent(
-        self, wish: Wish, link: Link, name: str, pod: Pod, mover: Mover, now: int, host: End, inside: End
-    ) -> Attachment:
+    def _intent(self, wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, was: Captured) -> Attachment:
+        now = time.time_ns()
         return Attachment(
             id=secrets.token_hex(8),
             pod=pod,
@@ -132,7 +132,7 @@ class NetDevices:
             sources=wish.sources,
             wanted=wish.wanted,
             name=name,
-            host=capture(host.netlink, link),
+            host=was,
             boot=self._boot,
             since=now,
             changed=now,

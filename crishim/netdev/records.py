@@ -20,6 +20,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.model import Record
 from crishim.wire.linux.addresses import Address
 from crishim.wire.linux.devconf import Settings
+from crishim.wire.linux.neighbours import Ageing
 from crishim.wire.linux.routes import Route
 
 
@@ -101,6 +102,7 @@ class Captured(Record, frozen=True, kw_only=True):
     parent: int = 0  # ifindex of the lower device, 0 if none
     parent_netns: int | None = None  # its namespace id as the host counts; None: the same namespace
     settings: Settings = Settings()  # net.ipv4.conf and net.ipv6.conf
+    ageing: tuple[Ageing, ...] = ()  # net.ipv4.neigh and net.ipv6.neigh
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from crishim.netdev import carry, names
 from crishim.netdev.records import Attachment, State
-from crishim.wire.linux import devconf, links, routes
+from crishim.wire.linux import devconf, links, neighbours, routes
 from crishim.wire.linux.addresses import Address, relabel
 from crishim.wire.linux.links import IFF_UP, Link
 from crishim.wire.linux.netns_thread import End
@@ -178,6 +178,11 @@ def _restore_settings(host: End, index: int, name: str, attachment: Attachment, 
         links.set_settings(host.netlink, index, devconf.ipv4_changes(now, wanted), mode)
     except OSError as error:
         problems.append(f"settings of {name} were not restored: {error.strerror}")
+    for ageing in attachment.host.ageing:
+        try:
+            neighbours.restore(host.netlink, index, ageing)
+        except OSError as error:
+            problems.append(f"neighbour settings of {name} were not restored: {error.strerror}")
     for setting, value in devconf.ipv6_changes(now, wanted):
         try:
             devconf.write_ipv6(name, setting, value)

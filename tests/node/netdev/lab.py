@@ -221,7 +221,7 @@ class Lab:
         return namespaces.inside({"net": netns}, work)
 
     def settings(self, name: str, netns: Path | str | None = None) -> dict[str, str]:
-        """Every net.ipv4.conf and net.ipv6.conf setting of a link, read from its files."""
+        """Every net.ipv4.conf, net.ipv6.conf and neigh setting of a link, read from its files."""
 
         def read() -> dict[str, str]:
             found = {}
@@ -229,6 +229,8 @@ class Lab:
                 for file in Path(f"/proc/sys/net/{family}/conf/{name}").glob("*"):
                     with contextlib.suppress(OSError):
                         found[f"{family}.{file.name}"] = file.read_text().strip()
+                for file in Path(f"/proc/sys/net/{family}/neigh/{name}").glob("*"):
+                    found[f"{family}.neigh-{file.name}"] = file.read_text().strip()
             return {k: v for k, v in found.items() if k.split(".")[1] not in SETTINGS_NOT_OURS}
 
         return self.inside(netns or self.host, read)

@@ -30,10 +30,17 @@ def set_settings(link: str, values: dict[str, dict[str, str]]) -> None:
             Path(f"/proc/sys/net/{family}/conf/{link}/{name}").write_text(value)
 
 
+def set_neighbours(link: str) -> None:
+    for family in ("ipv4", "ipv6"):
+        for name, value in (("base_reachable_time_ms", "12000"), ("ucast_solicit", "7"), ("unres_qlen_bytes", "65536")):
+            Path(f"/proc/sys/net/{family}/neigh/{link}/{name}").write_text(value)
+
+
 def furnish(lab: Lab) -> dict[str, Any]:
     """demo0 with settings, routes in several tables, an alias, an altname, a queue length; its picture."""
     lab.demo()
     lab.inside(lab.host, lambda: set_settings("demo0", SETTINGS))
+    lab.inside(lab.host, lambda: set_neighbours("demo0"))
     lab.ip("link set dev demo0 txqueuelen 321 alias uplink-of-rack-7 group 9 multicast off")
     lab.ip("link property add dev demo0 altname enp7s0-backup")
     number = sum(b"demo0") % 200

@@ -11,6 +11,7 @@ from crishim.netdev.journal import Journal
 from crishim.netdev.records import TRANSITIONS, Attachment, Captured, Mover, Pod, State, check_transition
 from crishim.wire.linux.addresses import Address
 from crishim.wire.linux.devconf import Settings
+from crishim.wire.linux.neighbours import Ageing
 from crishim.wire.linux.routes import Route
 
 
@@ -19,6 +20,7 @@ def make(id: str, index: int = 5, pod: str = "pod-a", state: State = State.INTEN
         index=index,
         name="demo0",
         mac=b"\2\0\0\0\0\1",
+        ageing=(Ageing(table="arp_cache", attributes=b"\xfe"),),
         settings=Settings((1, 2), (-1, 3), 0),
         addresses=(Address(family=2, prefix=24, scope=0, flags=128, attributes=b"\xff\0"),),
         routes=(Route(header=b"x" * 12, attributes=b"\1"),),
