@@ -78,9 +78,10 @@ async def tools(config: Config) -> list[Row]:
         (config.images.skopeo, "skopeo"),
         (config.pods.init, "catatonit"),
         ("unshare", "util-linux"),
+        ("setpriv", "util-linux"),
     ):
-        path = find_program(name)
-        rows.append(Row(package, OK, path) if path else Row(package, FAIL, f"no {name}", f"apt-get install {package}"))
+        path, subject = find_program(name), Path(name).name
+        rows.append(Row(subject, OK, path) if path else Row(subject, FAIL, f"no {name}", f"apt-get install {package}"))
     return rows
 
 
