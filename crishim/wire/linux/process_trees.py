@@ -4,7 +4,6 @@ What counts: its descendants, and the processes of its session, which also finds
 A process that left both (a daemon that forked twice and called setsid) counts as the container's own.
 """
 
-import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -81,13 +80,13 @@ def parent(pid: int) -> int | None:
 def children(pid: int) -> set[int]:
     """The pids of a process's children, zombies included (proc_pid_task(5), children); none if it is gone."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return set()
     found: set[int] = set()
     for thread in threads:
         try:
-            found |= {int(word) for word in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()}
+            found |= {int(word) for word in (thread / "children").read_text().split()}
         except OSError:
             continue
     return found
