@@ -2,6 +2,7 @@
 
 What recovery may assume (verbs/recover.py):
 - A file that is there is whole: rename(2) is atomic. A file without its directory's other effects is an intent.
+- On a full disk a change overwrites its file in place (wire/linux/files.py), so that pods can be stopped and removed.
 - Files are not fsynced. Killing the daemon loses nothing; a power cut ends every pod of the node as well, and may leave
   a record empty: such a file is set aside as ID.json.broken and reported, never guessed at.
 - Memory is a cache of the disk: update() writes first and publishes after.
@@ -10,7 +11,6 @@ What recovery may assume (verbs/recover.py):
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,6 +20,7 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_prefix
 from crishim.model import ContainerRecord, PodRecord
+from crishim.wire.linux import files
 
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 Listener = Callable[[R | None, R | None], None]
@@ -141,14 +142,11 @@ class Store(Generic[R]):
 
     def _write(self, record: R) -> None:
         path = self._directory / f"{record.id}.json"
-        beside = path.with_suffix(".tmp")
         try:
-            beside.write_bytes(msgspec.json.encode(record))
-            os.replace(beside, path)  # noqa: PTH105
+            files.replace(path, msgspec.json.encode(record))
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise CrishimError(
-                Kind.EXHAUSTED if error.errno in (28, 122) else Kind.INTERNAL,  # ENOSPC, EDQUOT
+                Kind.EXHAUSTED if error.errno in files.FULL else Kind.INTERNAL,
                 f"cannot write the record of {self._noun} {record.id[:13]}: {error.strerror}",
                 path=str(path),
             ) from error
