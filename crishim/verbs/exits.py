@@ -25,6 +25,7 @@ from crishim.state.store import Store
 from crishim.verbs.owned import Owned
 from crishim.wire.linux import cgroups, processes
 
+RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
 UNKNOWN_CODE = 255  # what containerd and CRI-O report when nobody saw the end
 START_FAILED, START_FAILED_CODE = "StartError", 128  # reason and code of a container that could not be started
 
@@ -80,7 +81,10 @@ class Exits:
         try:
             await self._containers.update(id, lambda c: exited(c, code, at, oom, message))
         except CrishimError as error:
-            log.error("an exit cannot be recorded", extra={"container": id, "error": str(error)})
+            log.error("an exit cannot be recorded yet", extra={"container": id, "error": str(error)})
+            again = lambda: self._owned.start(self.settle(id), name=f"exit {id[:13]}")  # noqa: E731
+            asyncio.get_running_loop().call_later(RETRY, again)
+            return
         await self.release(id)
 
     async def release(self, id: str) -> None:
