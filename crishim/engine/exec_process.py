@@ -5,10 +5,8 @@ with crun 1.8.1 and runc 1.1.5 and 1.5.2:
 
 - The pid file appears if and only if the command was executed. Without it, the runtime's log says why.
 - Warnings and errors go to the log file when there is one; the error is repeated on stderr.
-- crun hands its own stdio to the command. runc copies, and stays until every process that holds its pipes has ended:
-  a background process that keeps stdout open would hold up the session for ever (containerd and CRI-O wait for it). So
-  once the command itself has ended and its output has been silent for HELD seconds, runc is ended, and the exit code
-  comes from the kernel. Where the kernel cannot tell (before Linux 6.15) there is no way but to wait as the peers do.
+- crun hands its own stdio to the command. runc copies, and stays until every process that holds its pipes has ended
+  (held_output.py).
 - runc starts the command in a session of its own, crun leaves it in the runtime's, which is ours.
 """
 
@@ -24,14 +22,13 @@ from typing import Any
 
 import msgspec
 
+from crishim.engine import held_output
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import pidfds, process_trees, processes, programs
+from crishim.wire.linux import process_trees, processes, programs
 
-HELD = 0.5  # seconds of silence after which a background process does not count as output any more
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
 REPEATS = 3
-_FIRST_LOOK, _LAST_LOOK = 0.003, 0.05  # seconds between looks at the pid file
 
 _known: dict[Path, bool] = {}
 
@@ -77,7 +74,10 @@ class ExecProcess:
         """
         child = self._started
         if self.copies:
-            code = await self._wait_copying(child, silent)
+            code = await held_output.wait(child, self._pid_file, silent)
+            if child.returncode is None:
+                child.kill()  # it waits for a process that is none of this session's
+                await child.wait()
         else:
             code = await child.wait()
         if not self._pid_file.exists():
@@ -129,57 +129,6 @@ class ExecProcess:
         except (OSError, ValueError):
             return None
         return pid if process_trees.parent(pid) == self._started.pid else None
-
-    async def _wait_copying(self, child: asyncio.subprocess.Process, silent: Callable[[], bool]) -> int:
-        """As child.wait(), but not for ever when the command has ended and something else holds its output."""
-        exited = asyncio.create_task(child.wait())
-        try:
-            pidfd = await self._open_command(exited)
-            if pidfd is None:
-                return await exited
-            try:
-                return await self._wait_command(pidfd, exited, silent)
-            finally:
-                os.close(pidfd)
-        finally:
-            exited.cancel()
-
-    async def _open_command(self, exited: asyncio.Task[int]) -> int | None:
-        """A pidfd of the command, None if the runtime ends first.
-
-        The pid file comes only after the command has begun, and a short command may be gone by then. So all children
-        of the runtime are held on to while it prepares, and the pid file tells which of them it was.
-        """
-        held: dict[int, int] = {}
-        look = _FIRST_LOOK
-        try:
-            while not exited.done():
-                for pid in process_trees.children(self._started.pid) - held.keys():
-                    with contextlib.suppress(ProcessLookupError):
-                        held[pid] = os.pidfd_open(pid)
-                if self._pid_file.exists():
-                    return held.pop(int(self._pid_file.read_text() or 0), None)
-                await asyncio.wait([exited], timeout=look)
-                look = min(1.3 * look, _LAST_LOOK)
-            return None
-        finally:
-            for fd in held.values():
-                os.close(fd)
-
-    async def _wait_command(self, pidfd: int, exited: asyncio.Task[int], silent: Callable[[], bool]) -> int:
-        with pidfds.watched(pidfd) as ended:
-            either: list[asyncio.Future[Any]] = [exited, ended]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        quiet = 0.0
-        while not exited.done():
-            await asyncio.wait([exited], timeout=_LAST_LOOK)
-            quiet = quiet + _LAST_LOOK if silent() else 0.0
-            code = pidfds.exit_code(pidfd)
-            if quiet >= HELD and code is not None and not exited.done():
-                self._started.kill()
-                await exited
-                return code
-        return exited.result()
 
     def _complaint(self) -> CrishimError:
         """Why the command was not executed, in the runtime's words."""

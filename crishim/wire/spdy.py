@@ -16,9 +16,6 @@ peer shows, by a WINDOW_UPDATE or a SETTINGS frame, that it keeps windows, and a
 WINDOW_UPDATEs are always sent: a peer without windows ignores them, one with them would wait for them.
 """
 
-from dataclasses import dataclass
-from enum import Enum, auto
-
 from crishim.wire.spdy_events import (
     SESSION,
     DataReceived,
@@ -53,19 +50,7 @@ from crishim.wire.spdy_frames import (
     WindowUpdate,
 )
 from crishim.wire.spdy_headers import BadHeaderBlock, Headers
-
-WINDOW = 64 * 1024  # bytes, the draft's initial window of a stream and of the session
-MAX_WINDOW = 0x7FFFFFFF
-
-
-class Role(Enum):
-    CLIENT = 1  # opens streams with odd ids
-    SERVER = 0  # even
-
-
-class FlowControl(Enum):
-    STRICT = auto()  # the draft
-    LEARNED = auto()  # as described above
+from crishim.wire.spdy_state import MAX_WINDOW, WINDOW, FlowControl, Role, StreamState, Windows
 
 
 class LocalError(Exception):
@@ -74,23 +59,6 @@ class LocalError(Exception):
 
 class _SessionError(Exception):
     """The peer broke a rule that concerns the whole session."""
-
-
-@dataclass
-class _Windows:
-    """Both directions' windows of a stream or of the session, and what was used up but not yet given back."""
-
-    send: int
-    receive: int = WINDOW
-    unreturned: int = 0
-
-
-@dataclass
-class _Stream:
-    windows: _Windows
-    sending: bool = True  # our direction is open
-    receiving: bool = True
-    replied: bool = False
 
 
 class Session:
@@ -102,8 +70,8 @@ class Session:
         self._limited = flow_control is FlowControl.STRICT  # what we send is held to the peer's windows
         self._strict = self._limited
         self._max_streams = max_streams
-        self._streams: dict[int, _Stream] = {}
-        self._windows = _Windows(send=WINDOW)
+        self._streams: dict[int, StreamState] = {}
+        self._windows = Windows(send=WINDOW)
         self._initial_send = WINDOW
         self._last_local = -1 if role is Role.CLIENT else 0
         self._last_remote = 0
@@ -131,7 +99,7 @@ class Session:
         if self._going_away or self._last_local + 2 > MAX_STREAM_ID:
             raise LocalError("no more streams can be opened in this session")
         self._last_local += 2
-        self._streams[self._last_local] = _Stream(_Windows(send=self._initial_send), sending=not fin, replied=True)
+        self._streams[self._last_local] = StreamState(Windows(send=self._initial_send), sending=not fin, replied=True)
         self._send(SynStream(self._last_local, headers, fin))
         return self._last_local
 
@@ -161,8 +129,8 @@ class Session:
             raise LocalError(f"stream {stream} must be answered first")
         if len(data) > self.sendable(stream):
             raise LocalError(f"{len(data)} bytes on stream {stream} go beyond the peer's window")
-        state.windows.send -= len(data)
-        self._windows.send -= len(data)
+        for windows in (state.windows, self._windows):
+            windows.send -= len(data)
         self._send(Data(stream, data, fin))
         if fin:
             self._end_sending(stream)
@@ -262,8 +230,8 @@ class Session:
         if self._going_away or open_now >= self._max_streams:
             self._send(RstStream(stream, ResetStatus.REFUSED_STREAM))
             return []
-        windows = _Windows(send=self._initial_send)
-        self._streams[stream] = _Stream(windows, sending=not frame.unidirectional, replied=frame.unidirectional)
+        windows = Windows(send=self._initial_send)
+        self._streams[stream] = StreamState(windows, sending=not frame.unidirectional, replied=frame.unidirectional)
         return [StreamOpened(stream, frame.headers), *(self._end_receiving(stream) if frame.fin else ())]
 
     def _receive_headers(self, event: StreamReplied | HeadersReceived, fin: bool) -> list[Event]:
@@ -276,8 +244,7 @@ class Session:
 
     def _receive_bytes(self, frame: Data) -> list[Event]:
         stream, size = frame.stream, len(frame.data)
-        self._windows.receive -= size
-        if self._strict and self._windows.receive < 0:
+        if not self._windows.take_in(size) and self._strict:
             raise _SessionError("the session's window was overrun")
         state = self._streams.get(stream)
         if state is None:
@@ -288,8 +255,7 @@ class Session:
         if not state.receiving:
             self._give_back(SESSION, self._windows, size)
             return self._break(stream, ResetStatus.STREAM_ALREADY_CLOSED)
-        state.windows.receive -= size
-        if self._strict and state.windows.receive < 0:
+        if not state.windows.take_in(size) and self._strict:
             self._give_back(SESSION, self._windows, size)
             return self._break(stream, ResetStatus.FLOW_CONTROL_ERROR)
         events: list[Event] = [DataReceived(stream, frame.data)] if size else []
@@ -303,12 +269,11 @@ class Session:
             windows = self._streams[stream].windows
         else:
             return []
-        if delta == 0 or windows.send + delta > MAX_WINDOW:
-            if stream == SESSION:
-                raise _SessionError(f"a window cannot grow by {delta}")
-            return self._break(stream, ResetStatus.FLOW_CONTROL_ERROR)
-        windows.send += delta
-        return [WindowOpened(stream)]
+        if windows.widen(delta):
+            return [WindowOpened(stream)]
+        if stream == SESSION:
+            raise _SessionError(f"a window cannot grow by {delta}")
+        return self._break(stream, ResetStatus.FLOW_CONTROL_ERROR)
 
     def _receive_settings(self, values: dict[int, int]) -> list[Event]:
         initial = values.get(SETTING_INITIAL_WINDOW)
@@ -334,7 +299,7 @@ class Session:
         if not self.failed:
             self._out += self._writer.write(frame)
 
-    def _sending(self, stream: int) -> _Stream:
+    def _sending(self, stream: int) -> StreamState:
         state = self._streams.get(stream)
         if state is None or not state.sending:
             raise LocalError(f"stream {stream} is not open for sending")
@@ -358,10 +323,8 @@ class Session:
         self.reset(stream, status)
         return [StreamReset(stream, status)]
 
-    def _give_back(self, stream: int, windows: _Windows, size: int) -> None:
-        """Collect used-up bytes and return them in one WINDOW_UPDATE when they are half a window."""
-        windows.unreturned += size
-        if windows.unreturned >= WINDOW // 2:
-            windows.receive += windows.unreturned
-            self._send(WindowUpdate(stream, windows.unreturned))
-            windows.unreturned = 0
+    def _give_back(self, stream: int, windows: Windows, size: int) -> None:
+        """Used-up bytes go back to the peer in one WINDOW_UPDATE when they are half a window."""
+        returned = windows.use_up(size)
+        if returned:
+            self._send(WindowUpdate(stream, returned))

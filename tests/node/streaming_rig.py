@@ -6,10 +6,9 @@ import json
 import os
 import pty
 import shutil
-import signal
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,11 @@ from crishim.engine import attach, conmon, exec_session, exec_sync
 from crishim.engine.runtime import Runtime
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import dialing, terminals
+from crishim.wire.linux import dialing
 from crishim.wire.linux.programs import Finished
+from tests.fakes.stream_sessions import eventually
 from tests.fakes.streaming_cri import StreamingCri
+from tests.node.screen import Screen
 
 BIN = os.environ.get("CRISHIM_TEST_BIN", "")
 PATH = f"{os.environ['PATH']}:{BIN}:/usr/sbin"
@@ -190,7 +191,7 @@ class Rig:
         return process
 
     @contextlib.asynccontextmanager
-    async def terminal(self, *argv: str) -> AsyncIterator[tuple["Screen", asyncio.subprocess.Process]]:
+    async def terminal(self, *argv: str) -> AsyncIterator[tuple[Screen, asyncio.subprocess.Process]]:
         """crictl on a terminal of its own."""
         master, slave = pty.openpty()
         try:
@@ -234,43 +235,6 @@ class Rig:
         )
 
 
-class Screen:
-    """The user's side of a terminal."""
-
-    def __init__(self, master: int, process: asyncio.subprocess.Process) -> None:
-        self.master = master
-        self._process = process
-        os.set_blocking(master, False)
-        self.text = ""
-
-    async def expect(self, text: str, seconds: float = 15) -> str:
-        """Wait for a text after the last one that was found; what stood before it."""
-        try:
-            async with asyncio.timeout(seconds):
-                while text not in self.text:
-                    await self._read()
-        except TimeoutError:
-            raise AssertionError(f"{text!r} did not appear, only {self.text!r}") from None
-        before, _, self.text = self.text.partition(text)
-        return before
-
-    async def _read(self) -> None:
-        try:
-            self.text += os.read(self.master, 65536).decode(errors="replace")
-        except (BlockingIOError, OSError):
-            await asyncio.sleep(0.01)
-
-    def resize(self, width: int, height: int) -> None:
-        terminals.resize(self.master, width, height)
-        self._process.send_signal(signal.SIGWINCH)  # the kernel would, if it were the controlling terminal
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def close(self) -> None:
-        os.close(self.master)
-
-
 async def kill(process: asyncio.subprocess.Process) -> None:
     """Kill a client and drop our ends of its pipes, read or not."""
     with contextlib.suppress(ProcessLookupError):
@@ -285,14 +249,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
     except OSError:
         return True
-
-
-async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something holds."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not holds():
-        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 def config(id: str, process: dict[str, Any], rootfs: Path) -> dict[str, Any]:
@@ -313,12 +269,28 @@ def config(id: str, process: dict[str, Any], rootfs: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=runtimes(), ids=lambda p: p.strip("/").replace("/", "-"))
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """A rig for each runtime; afterwards no container, no process and no file of it is left."""
-    rig = Rig(request.param)
+async def made(runtime: str) -> AsyncIterator[Rig]:
+    rig = Rig(runtime)
     try:
         await rig.start()
         yield rig
     finally:
         await rig.stop()
+
+
+def name(runtime: str) -> str:
+    return runtime.strip("/").replace("/", "-")
+
+
+@pytest.fixture(params=runtimes(), ids=name)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A rig for each runtime; afterwards no container, no process and no file of it is left."""
+    async for rig in made(request.param):
+        yield rig
+
+
+@pytest.fixture(params=[tool("crun"), tool("runc")], ids=name)
+async def stream_rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A rig for one runtime of each kind: enough for what goes through the streaming server."""
+    async for rig in made(request.param):
+        yield rig

@@ -8,7 +8,8 @@ import pytest
 from crishim.engine import exec_process, exec_session, exec_sync
 from crishim.engine.exec_sync import OUTPUT_LIMIT
 from crishim.errors import CrishimError, Kind
-from tests.node.streaming_rig import Rig, eventually
+from tests.fakes.stream_sessions import eventually
+from tests.node.streaming_rig import Rig
 from tests.node.streaming_rig import rig as rig
 
 pytestmark = pytest.mark.node
@@ -97,24 +98,32 @@ async def test_stdin_reaches_its_end(rig: Rig) -> None:
 
 
 async def test_a_terminal_has_a_size_and_a_line_discipline(rig: Rig) -> None:
-    """The size arrives before and during the command, and Ctrl-C interrupts it."""
+    """The size arrives, and arrives again when it changes; Ctrl-C interrupts the command."""
     container = await rig.run(*IDLE)
-    script = "trap 'echo interrupted; exit 9' INT; read x; stty size; read x; stty size; sleep 506"
+    script = "trap 'echo interrupted; exit 9' INT; while read x; do stty size; test $x && sleep 506; done"
     session = await rig.start_exec(container, "sh", "-c", script, tty=True)
-    await session.resize(101, 31)
-    await session.write_stdin(b"\n")
-    text = await until(session.read_stdout, b"31 101\r\n")
-    await session.resize(77, 22)
-    await asyncio.sleep(0.1)
-    await session.write_stdin(b"\n")
-    text = await until(session.read_stdout, b"22 77\r\n")
+    for width, height in ((101, 31), (77, 22)):
+        await session.resize(width, height)
+        await until_size(session, f"{height} {width}")
+    await session.write_stdin(b"sleep\n")
     await eventually(lambda: "sleep 506" in rig.processes(container))
     await session.write_stdin(b"\x03")
     assert await session.wait() == 9
-    text = await read_all(session.read_stdout)
-    assert b"interrupted" in text
+    assert b"interrupted" in await read_all(session.read_stdout)
     await session.close()
     await rig.settled(container, *INIT)
+
+
+async def until_size(session: exec_session.ExecSession, size: str) -> None:
+    """Ask until the answer is right: the runtime sets the size when the command has begun already."""
+    for _ in range(100):
+        await session.write_stdin(b"\n")
+        answer = await until(session.read_stdout, b"\r\n")
+        while not answer.strip():
+            answer = await until(session.read_stdout, b"\r\n")
+        if size.encode() in answer:
+            return
+    raise AssertionError(f"the size did not become {size}")
 
 
 async def until(read: object, text: bytes) -> bytes:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.streaming_rig import Rig, Screen, eventually, kill
-from tests.node.streaming_rig import rig as rig
+from tests.fakes.stream_sessions import eventually
+from tests.node.screen import Screen
+from tests.node.streaming_rig import Rig, kill
+from tests.node.streaming_rig import stream_rig as stream_rig
 
 pytestmark = pytest.mark.node
 
@@ -18,56 +20,58 @@ transports = pytest.mark.parametrize("transport", ["spdy", "websocket"])
 
 
 @transports
-async def test_exec_streams_and_exit_code(rig: Rig, transport: str) -> None:
+async def test_exec_streams_and_exit_code(stream_rig: Rig, transport: str) -> None:
     """stdin to its end, stdout, stderr and the exit code pass through crictl exec -i."""
-    container = await rig.run(*IDLE)
+    container = await stream_rig.run(*IDLE)
     script = "wc -c; echo problem >&2; exit 7"
-    done = await rig.crictl("exec", "-r", transport, "-i", container.id, "sh", "-c", script, stdin=bytes(300_000))
+    done = await stream_rig.crictl(
+        "exec", "-r", transport, "-i", container.id, "sh", "-c", script, stdin=bytes(300_000)
+    )
     assert done.stdout == b"300000\n"
     assert b"problem" in done.stderr
     assert b"exit code 7" in done.stderr or b"exit status 7" in done.stderr
     assert done.returncode != 0
-    await rig.settled(container, *INIT)
+    await stream_rig.settled(container, *INIT)
 
 
 @transports
-async def test_exec_success_is_silent(rig: Rig, transport: str) -> None:
+async def test_exec_success_is_silent(stream_rig: Rig, transport: str) -> None:
     """A zero exit is crictl's zero, and every byte of a large output arrives."""
-    container = await rig.run(*IDLE)
-    done = await rig.crictl("exec", "-r", transport, container.id, "head", "-c", "3000000", "/dev/zero")
+    container = await stream_rig.run(*IDLE)
+    done = await stream_rig.crictl("exec", "-r", transport, container.id, "head", "-c", "3000000", "/dev/zero")
     assert (len(done.stdout), done.returncode) == (3_000_000, 0), done.stderr
-    await rig.settled(container, *INIT)
+    await stream_rig.settled(container, *INIT)
 
 
 @transports
-async def test_exec_of_a_command_that_is_not_there(rig: Rig, transport: str) -> None:
+async def test_exec_of_a_command_that_is_not_there(stream_rig: Rig, transport: str) -> None:
     """The runtime's words reach the user."""
-    container = await rig.run(*IDLE)
-    done = await rig.crictl("exec", "-r", transport, container.id, "nonesuch")
+    container = await stream_rig.run(*IDLE)
+    done = await stream_rig.crictl("exec", "-r", transport, container.id, "nonesuch")
     assert done.returncode != 0
     assert b"not found in $PATH" in done.stderr
-    await rig.settled(container, *INIT)
+    await stream_rig.settled(container, *INIT)
 
 
 @transports
-async def test_terminal(rig: Rig, transport: str) -> None:
+async def test_terminal(stream_rig: Rig, transport: str) -> None:
     """crictl exec -it: the terminal's size at the start and when it changes, Ctrl-C, and the exit code."""
-    container = await rig.run(*IDLE)
-    async with rig.terminal("exec", "-r", transport, "-it", container.id, "sh") as (screen, process):
+    container = await stream_rig.run(*IDLE)
+    async with stream_rig.terminal("exec", "-r", transport, "-it", container.id, "sh") as (screen, process):
         await screen.expect("#")
         screen.resize(121, 37)
         await until_size(screen, "37 121")
         screen.resize(66, 22)
         await until_size(screen, "22 66")
         screen.type("sleep 901; echo over $?\n")
-        await eventually(lambda: "sleep 901" in rig.processes(container))
+        await eventually(lambda: "sleep 901" in stream_rig.processes(container))
         screen.type("\x03")
-        await eventually(lambda: "sleep 901" not in rig.processes(container))
+        await eventually(lambda: "sleep 901" not in stream_rig.processes(container))
         await screen.expect("#")
         screen.type("exit 5\n")
         await screen.expect("5")
         assert await process.wait() != 0
-    await rig.settled(container, *INIT)
+    await stream_rig.settled(container, *INIT)
 
 
 async def until_size(screen: Screen, size: str) -> None:
@@ -80,31 +84,31 @@ async def until_size(screen: Screen, size: str) -> None:
 
 
 @transports
-async def test_a_client_that_is_killed_takes_its_command_along(rig: Rig, transport: str) -> None:
+async def test_a_client_that_is_killed_takes_its_command_along(stream_rig: Rig, transport: str) -> None:
     """kill -9 of crictl ends the command and its children, and every descriptor comes back."""
-    container = await rig.run(*IDLE)
-    before = rig.descriptors()
+    container = await stream_rig.run(*IDLE)
+    before = stream_rig.descriptors()
     for script in ("sleep 902 & sleep 903", "yes"):
-        process = await rig.start_crictl("exec", "-r", transport, "-i", container.id, "sh", "-c", script)
-        await eventually(lambda: rig.processes(container) > INIT)
+        process = await stream_rig.start_crictl("exec", "-r", transport, "-i", container.id, "sh", "-c", script)
+        await eventually(lambda: stream_rig.processes(container) > INIT)
         await asyncio.sleep(0.3)
         await kill(process)
-        await rig.settled(container, *INIT)
-    await eventually(lambda: rig.descriptors() <= before)
+        await stream_rig.settled(container, *INIT)
+    await eventually(lambda: stream_rig.descriptors() <= before)
 
 
 @transports
-async def test_a_stalled_stdin_does_not_hide_a_killed_client(rig: Rig, transport: str) -> None:
+async def test_a_stalled_stdin_does_not_hide_a_killed_client(stream_rig: Rig, transport: str) -> None:
     """A command that never reads its stdin stops the client's writing; the client's death is noticed all the same."""
-    container = await rig.run(*IDLE)
+    container = await stream_rig.run(*IDLE)
     zeros = os.open("/dev/zero", os.O_RDONLY)
-    process = await rig.start_crictl("exec", "-r", transport, "-i", container.id, "sleep", "904", stdin=zeros)
+    process = await stream_rig.start_crictl("exec", "-r", transport, "-i", container.id, "sleep", "904", stdin=zeros)
     os.close(zeros)
-    await eventually(lambda: "sleep 904" in rig.processes(container))
+    await eventually(lambda: "sleep 904" in stream_rig.processes(container))
     await asyncio.sleep(1)
     assert resident() < 250_000_000
     await kill(process)
-    await rig.settled(container, *INIT, seconds=20)  # seen at the next sign of life
+    await stream_rig.settled(container, *INIT, seconds=20)  # seen at the next sign of life
 
 
 def resident() -> int:
@@ -112,16 +116,16 @@ def resident() -> int:
 
 
 @transports
-async def test_a_reader_that_stops_does_not_grow_memory(rig: Rig, transport: str) -> None:
+async def test_a_reader_that_stops_does_not_grow_memory(stream_rig: Rig, transport: str) -> None:
     """A client that does not read stops the command; nothing piles up here, and it goes on where it stopped."""
-    container = await rig.run(*IDLE)
+    container = await stream_rig.run(*IDLE)
     receive, send = os.pipe()
     command = "head -c 200000000 /dev/zero"
-    process = await rig.start_crictl("exec", "-r", transport, container.id, *command.split(), stdout=send)
+    process = await stream_rig.start_crictl("exec", "-r", transport, container.id, *command.split(), stdout=send)
     os.close(send)
-    await eventually(lambda: command in rig.processes(container))
+    await eventually(lambda: command in stream_rig.processes(container))
     before, written = resident(), -1
-    while (now := progress(rig.pid(container, command))) != written:
+    while (now := progress(stream_rig.pid(container, command))) != written:
         written = now
         await asyncio.sleep(0.5)
     assert written < 60_000_000  # the kernel's and crictl's own buffers
@@ -129,7 +133,7 @@ async def test_a_reader_that_stops_does_not_grow_memory(rig: Rig, transport: str
     total = await asyncio.to_thread(drain, receive)
     assert total == 200_000_000
     assert await process.wait() == 0
-    await rig.settled(container, *INIT)
+    await stream_rig.settled(container, *INIT)
 
 
 def progress(pid: int) -> int:
@@ -145,16 +149,16 @@ def drain(fd: int) -> int:
 
 
 @transports
-async def test_attach_sees_and_feeds_the_container(rig: Rig, transport: str) -> None:
+async def test_attach_sees_and_feeds_the_container(stream_rig: Rig, transport: str) -> None:
     """crictl attach -i: lines in, lines out on both streams, until the container ends; its path is a long one."""
-    container = await rig.run(
+    container = await stream_rig.run(
         "sh", "-c", "while read line; do echo out $line; echo err $line >&2; done; echo ended; sleep 2", stdin=True
     )
-    process = await rig.start_crictl("attach", "-r", transport, "-i", container.id)
+    process = await stream_rig.start_crictl("attach", "-r", transport, "-i", container.id)
     assert process.stdin
     assert process.stdout
     assert process.stderr
-    await eventually(lambda: len(rig.sessions) == 1)
+    await eventually(lambda: len(stream_rig.sessions) == 1)
     process.stdin.write(b"one\ntwo\n")
     for word in (b"one", b"two"):
         async with asyncio.timeout(10):
@@ -163,10 +167,10 @@ async def test_attach_sees_and_feeds_the_container(rig: Rig, transport: str) -> 
                 pass
     await kill(process)
     await asyncio.sleep(0.2)
-    again = await rig.start_crictl("attach", "-r", transport, "-i", container.id)
+    again = await stream_rig.start_crictl("attach", "-r", transport, "-i", container.id)
     assert again.stdin
     assert again.stdout
-    await eventually(lambda: len(rig.sessions) == 2)
+    await eventually(lambda: len(stream_rig.sessions) == 2)
     again.stdin.write(b"three\n")
     async with asyncio.timeout(10):
         assert await again.stdout.readline() == b"out three\n"
@@ -174,33 +178,35 @@ async def test_attach_sees_and_feeds_the_container(rig: Rig, transport: str) -> 
 
 
 @transports
-async def test_attach_ends_with_the_container(rig: Rig, transport: str) -> None:
+async def test_attach_ends_with_the_container(stream_rig: Rig, transport: str) -> None:
     """With stdin_once, the end of the first client's input is the container's; attach then ends by itself."""
-    container = await rig.run("sh", "-c", "wc -c", stdin=True, stdin_once=True)
-    done = await rig.crictl("attach", "-r", transport, "-i", container.id, stdin=bytes(100_000))
+    container = await stream_rig.run("sh", "-c", "wc -c", stdin=True, stdin_once=True)
+    done = await stream_rig.crictl("attach", "-r", transport, "-i", container.id, stdin=bytes(100_000))
     assert (done.stdout, done.returncode) == (b"100000\n", 0), done.stderr
 
 
 @transports
-async def test_attach_to_a_terminal(rig: Rig, transport: str) -> None:
+async def test_attach_to_a_terminal(stream_rig: Rig, transport: str) -> None:
     """crictl attach -it: echo, size, and Ctrl-C for what the container's shell runs."""
-    container = await rig.run("sh", tty=True, stdin=True)
-    async with rig.terminal("attach", "-r", transport, "-it", container.id) as (screen, _):
-        await eventually(lambda: len(rig.sessions) == 1)
+    container = await stream_rig.run("sh", tty=True, stdin=True)
+    async with stream_rig.terminal("attach", "-r", transport, "-it", container.id) as (screen, _):
+        await eventually(lambda: len(stream_rig.sessions) == 1)
         screen.resize(131, 41)
         await until_size(screen, "41 131")
         screen.type("sleep 905\n")
-        await eventually(lambda: "sleep 905" in rig.processes(container))
+        await eventually(lambda: "sleep 905" in stream_rig.processes(container))
         screen.type("\x03")
-        await eventually(lambda: "sleep 905" not in rig.processes(container))
+        await eventually(lambda: "sleep 905" not in stream_rig.processes(container))
 
 
 @transports
-async def test_port_forward(rig: Rig, transport: str) -> None:
+async def test_port_forward(stream_rig: Rig, transport: str) -> None:
     """Many connections through one crictl port-forward, each with its own bytes, both families, then a clean end."""
-    container = await rig.run("sh", "-c", "httpd -f -p 127.0.0.1:8080 -h /bin & httpd -f -p '[::1]:8081' -h /bin")
-    before = rig.descriptors()
-    process = await rig.start_crictl("port-forward", "-r", transport, container.id, ":8080", ":8081")
+    container = await stream_rig.run(
+        "sh", "-c", "httpd -f -p 127.0.0.1:8080 -h /bin & httpd -f -p '[::1]:8081' -h /bin"
+    )
+    before = stream_rig.descriptors()
+    process = await stream_rig.start_crictl("port-forward", "-r", transport, container.id, ":8080", ":8081")
     assert process.stdout
     ports = []
     async with asyncio.timeout(10):
@@ -208,11 +214,11 @@ async def test_port_forward(rig: Rig, transport: str) -> None:
             line = (await process.stdout.readline()).decode()
             if "127.0.0.1:" in line:
                 ports.append(int(line.split("127.0.0.1:")[1].split()[0]))
-    size = os.stat(f"{rig.base}/rootfs/bin/busybox").st_size
+    size = os.stat(f"{stream_rig.base}/rootfs/bin/busybox").st_size
     bodies = await asyncio.gather(*(fetch(port) for port in ports * 10))
     assert [len(b) for b in bodies] == [size] * 20
     await kill(process)
-    await eventually(lambda: rig.descriptors() <= before)
+    await eventually(lambda: stream_rig.descriptors() <= before)
 
 
 async def fetch(port: int) -> bytes:
@@ -224,10 +230,10 @@ async def fetch(port: int) -> bytes:
 
 
 @transports
-async def test_port_forward_to_a_port_nobody_listens_on(rig: Rig, transport: str) -> None:
+async def test_port_forward_to_a_port_nobody_listens_on(stream_rig: Rig, transport: str) -> None:
     """The client is told why."""
-    container = await rig.run(*IDLE)
-    process = await rig.start_crictl("port-forward", "-r", transport, container.id, ":8080")
+    container = await stream_rig.run(*IDLE)
+    process = await stream_rig.start_crictl("port-forward", "-r", transport, container.id, ":8080")
     assert process.stdout
     assert process.stderr
     async with asyncio.timeout(10):

@@ -9,18 +9,19 @@ import pytest
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.remotecommand import V4
 from tests.fakes.stream_clients import spdy
-from tests.node.streaming_rig import Rig, eventually
-from tests.node.streaming_rig import rig as rig
+from tests.fakes.stream_sessions import eventually
+from tests.node.streaming_rig import Rig
+from tests.node.streaming_rig import stream_rig as stream_rig
 
 pytestmark = pytest.mark.node
 
 SESSIONS = 200
 
 
-async def test_two_hundred_sessions_at_once(rig: Rig) -> None:
+async def test_two_hundred_sessions_at_once(stream_rig: Rig) -> None:
     """All are alive at the same time, each gets its own bytes and its own exit code, and nothing is left."""
-    container = await rig.run("sh", "-c", "while :; do sleep 1000; done")
-    before = rig.descriptors()
+    container = await stream_rig.run("sh", "-c", "while :; do sleep 1000; done")
+    before = stream_rig.descriptors()
     all_alive = asyncio.Event()
     alive = 0
 
@@ -28,7 +29,7 @@ async def test_two_hundred_sessions_at_once(rig: Rig) -> None:
         nonlocal alive
         script = f"read line; echo got $line; read line; exit {number % 100}"
         request = cri.ExecRequest(container_id=container.id, cmd=["sh", "-c", script], stdin=True, stdout=True)
-        async with spdy(rig.streams.exec_url(request), V4) as client:
+        async with spdy(stream_rig.streams.exec_url(request), V4) as client:
             for kind in ("error", "stdin", "stdout"):
                 await client.open(streamType=kind)
             client.send(3, b"%d\n" % number)
@@ -44,21 +45,21 @@ async def test_two_hundred_sessions_at_once(rig: Rig) -> None:
 
     async with asyncio.timeout(100):
         await asyncio.gather(*(session(n) for n in range(SESSIONS)))
-    await rig.settled(container, "sleep 1000")
-    await eventually(lambda: rig.descriptors() <= before)
+    await stream_rig.settled(container, "sleep 1000")
+    await eventually(lambda: stream_rig.descriptors() <= before)
 
 
-async def test_two_hundred_clients_that_vanish(rig: Rig) -> None:
+async def test_two_hundred_clients_that_vanish(stream_rig: Rig) -> None:
     """All hang up at once: every command is killed, and nothing is left."""
-    container = await rig.run("sh", "-c", "while :; do sleep 1000; done")
-    before = rig.descriptors()
+    container = await stream_rig.run("sh", "-c", "while :; do sleep 1000; done")
+    before = stream_rig.descriptors()
     hang_up = asyncio.Event()
     alive = 0
 
     async def session() -> None:
         nonlocal alive
         request = cri.ExecRequest(container_id=container.id, cmd=["sleep", "999"], stdin=True, stdout=True)
-        async with spdy(rig.streams.exec_url(request), V4) as client:
+        async with spdy(stream_rig.streams.exec_url(request), V4) as client:
             for kind in ("error", "stdin", "stdout"):
                 await client.open(streamType=kind)
             alive += 1
@@ -66,11 +67,11 @@ async def test_two_hundred_clients_that_vanish(rig: Rig) -> None:
 
     async with asyncio.timeout(100):
         clients = asyncio.gather(*(session() for _ in range(SESSIONS)))
-        await eventually(lambda: alive == SESSIONS and count(rig, container.pid) == SESSIONS + 1, seconds=90)
+        await eventually(lambda: alive == SESSIONS and count(stream_rig, container.pid) == SESSIONS + 1, seconds=90)
         hang_up.set()
         await clients
-        await rig.settled(container, "sleep 1000", seconds=60)
-    await eventually(lambda: rig.descriptors() <= before)
+        await stream_rig.settled(container, "sleep 1000", seconds=60)
+    await eventually(lambda: stream_rig.descriptors() <= before)
 
 
 def count(rig: Rig, pid: int) -> int:

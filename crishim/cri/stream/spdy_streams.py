@@ -11,7 +11,7 @@ from collections.abc import Callable
 from crishim.cri.stream.carriers import Carrier
 from crishim.cri.stream.connection import ConnectionEnded
 from crishim.cri.stream.inlet import Inlet
-from crishim.wire.spdy import FlowControl, Role, Session
+from crishim.wire.spdy import Session
 from crishim.wire.spdy_events import (
     SESSION,
     DataReceived,
@@ -25,6 +25,7 @@ from crishim.wire.spdy_events import (
 )
 from crishim.wire.spdy_frames import ResetStatus
 from crishim.wire.spdy_headers import Headers
+from crishim.wire.spdy_state import FlowControl, Role
 
 PIECE = 32 * 1024  # bytes of a data frame we send
 MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read

@@ -2,6 +2,7 @@
 
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,9 @@ async def test_unusable_tls_files(openers: Openers, tmp_path: Path) -> None:
     with pytest.raises(CrishimError, match="/none") as caught:
         await server.start("127.0.0.1", 0)
     assert caught.value.kind is Kind.INVALID
+
+
+def test_the_websocket_library_is_loaded_late() -> None:
+    """It costs 5 MB, and a node whose clients are kubelets never needs it."""
+    code = "import sys, crishim.cri.stream.server; sys.exit('websockets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
