@@ -43,10 +43,12 @@ class ConfigDirectory:
             with os.scandir(self._path) as scan:
                 for entry in scan:
                     if Path(entry.name).suffix in _SUFFIXES and not entry.name.startswith("."):
-                        status = entry.stat()
-                        entries.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ino))
+                        entries.append(_look(entry))
         except FileNotFoundError:
             return ()
+        except OSError as error:
+            text = f"the pod network is not ready: {self._path} cannot be read: {error.strerror}"
+            raise CrishimError(Kind.UNAVAILABLE, text, path=str(self._path)) from error
         return tuple(sorted(entries))
 
     def _pick(self, signature: Signature) -> NetworkList | CrishimError:
@@ -60,10 +62,21 @@ class ConfigDirectory:
                     raise CrishimError(Kind.INVALID, f"CNI configuration {path}: larger than {_MAX_BYTES} bytes")
                 network = parse_list(path.read_bytes(), str(path))
             except (CrishimError, OSError) as error:
-                faults.append(str(error))
-                log.warning("a CNI configuration is passed over", extra={"path": str(path), "error": str(error)})
+                faults.append(
+                    f"CNI configuration {path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                )
+                log.warning("a CNI configuration is passed over", extra={"path": str(path), "error": faults[-1]})
                 continue
             log.info("CNI network in force", extra={"network": network.name, "path": str(path)})
             return network
         reason = faults[0] if faults else f"no CNI configuration in {self._path}"
         return CrishimError(Kind.UNAVAILABLE, f"the pod network is not ready: {reason}", path=str(self._path))
+
+
+def _look(entry: os.DirEntry[str]) -> tuple[str, int, int, int]:
+    """What tells one state of a file from the next; zeros for one that cannot be looked at, such as a dangling link."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return entry.name, 0, 0, 0
+    return entry.name, status.st_mtime_ns, status.st_size, status.st_ino
