@@ -9,10 +9,9 @@ from pathlib import Path
 
 from crishim.config import Config, find_program
 from crishim.errors import CrishimError
-from crishim.wire.linux import cgroups, mounts, programs
+from crishim.wire.linux import capabilities, cgroups, mounts, programs
 
-NEEDED_CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12, "CAP_MKNOD": 27, "CAP_SYS_CHROOT": 18}
-CAP_SYS_RESOURCE = 24
+NEEDED_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_MKNOD", "CAP_SYS_CHROOT")
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 
 
@@ -30,11 +29,11 @@ Check = Callable[[Config], Awaitable[list[Row]]]
 async def root(config: Config) -> list[Row]:
     if os.geteuid() != 0:
         return [Row("root", FAIL, f"uid {os.geteuid()}", "run as root")]
-    held = _capabilities()
-    missing = [name for name, bit in NEEDED_CAPABILITIES.items() if not held >> bit & 1]
+    held = capabilities.held()
+    missing = [name for name in NEEDED_CAPABILITIES if name not in held]
     if missing:
         return [Row("capabilities", FAIL, "missing " + ", ".join(missing), "give the service these capabilities")]
-    if not held >> CAP_SYS_RESOURCE & 1:
+    if "CAP_SYS_RESOURCE" not in held:
         found = "CAP_SYS_RESOURCE is missing: negative oom_score_adj and raised rlimits are clamped"
         return [Row("capabilities", WARN, found, "give the service CAP_SYS_RESOURCE")]
     return [Row("capabilities", OK, "root with all that is needed")]
@@ -150,11 +149,3 @@ def print_report(config: Config) -> int:
         if row.fix and row.status != OK:
             sys.stdout.write(f"{'':4}  {'':{width}}  fix: {row.fix}\n")
     return 1 if any(r.status == FAIL for r in rows) else 0
-
-
-def _capabilities() -> int:
-    """Effective capabilities as a bit set (proc_pid_status(5))."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0

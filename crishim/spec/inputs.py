@@ -15,6 +15,7 @@ from crishim import model
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.capability_names import CAPABILITIES
 from crishim.spec.mounts import Prepared
+from crishim.wire.linux import capabilities
 
 Spec = dict[str, Any]  # the OCI runtime specification's JSON object
 
@@ -42,7 +43,7 @@ class Host:
     @classmethod
     def probe(cls, **known: Any) -> "Host":
         """Ask the kernel. Blocks shortly; call it once, at start. `known` overrides what it would find."""
-        held = _own_capabilities()
+        held = capabilities.held()
         facts: dict[str, Any] = {
             "cgroup_version": 2 if (_CGROUP_ROOT / "cgroup.controllers").exists() else 1,
             "controllers": _controllers(),
@@ -99,13 +100,6 @@ Editor = Callable[[Draft, Inputs], None]
 def security_context(inputs: Inputs) -> cri.LinuxContainerSecurityContext:
     """The container's security context, empty if the request has none."""
     return inputs.config.linux.security_context
-
-
-def _own_capabilities() -> frozenset[str]:
-    """Permitted and bounding: what the runtime, started by us as root, can have and hand on (capabilities(7))."""
-    status = dict(line.partition(":")[::2] for line in Path("/proc/self/status").read_text().splitlines())
-    bits = int(status["CapPrm"], 16) & int(status["CapBnd"], 16)
-    return frozenset(name for bit, name in enumerate(CAPABILITIES) if bits >> bit & 1)
 
 
 def _oom_floor(held: frozenset[str]) -> int:
