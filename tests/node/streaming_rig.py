@@ -52,7 +52,8 @@ def creating(runtime: str, directory: Path) -> str:
     crun 1.8 refuses to on a host that has both cgroup hierarchies with a controller in the second. It is shown the
     first one only. Its exec needs no such help.
     """
-    if "crun" not in runtime or not Path("/sys/fs/cgroup/unified/cgroup.controllers").exists():
+    second = Path("/sys/fs/cgroup/unified/cgroup.controllers")
+    if "crun" not in runtime or not second.exists() or not second.read_text().strip():
         return runtime
     script = directory / "crun"
     script.write_text(
