@@ -15,31 +15,25 @@ All kernel work happens in throw-away threads with a socket in the host's and on
 import asyncio
 import logging
 import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.capture import capture
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
-from crishim.netdev.preflight import View, Wish, assign_names, resolve
-from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, State
+from crishim.netdev.preflight import View, resolve
+from crishim.netdev.prepare import Planned, Preparation
+from crishim.netdev.records import Attachment, Mover, Pod, Request, State
 from crishim.netdev.restore import find_in_pod
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
-from crishim.wire.linux import addresses, links, neighbours, routes
-from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
-Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 
 
 class NetDevices:
@@ -60,11 +54,9 @@ class NetDevices:
         self.tally = Tally()
         self._journal = Journal(journal)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
-        self._allow_node_device = allow_node_device
-        self._node_addresses = frozenset(node_addresses)
+        self._preparation = Preparation(self._journal, allow_node_device, frozenset(node_addresses))
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
-        self._boot = boot_id()
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
@@ -101,72 +93,7 @@ class NetDevices:
             return [], []
         if not pod.netns:
             resolve(requests, View(pod, (), (), (), ()))  # raises: the pod is on the host's network
-        return await run(lambda host, inside: self._check(requests, pod, mover, host, inside))
-
-    def _check(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
-        self._drop_strays(pod, host, inside)
-        if host.inode == inside.inode:
-            pod = msgspec.structs.replace(pod, netns="")
-        view = View(pod, links.dump(host.netlink), links.dump(inside.netlink), (), self._journal.held())
-        wishes = resolve(requests, view)
-        candidates = [w.link for w in wishes if w.link is not None]
-        view = view._replace(node_links=self._node_links(candidates, host))
-        chosen = [(wish, name) for wish, name in assign_names(wishes, view) if wish.link is not None]
-        ageing = neighbours.dump(host.netlink, {w.link.index for w, _ in chosen if w.link}) if chosen else {}
-        new = [
-            self._intent(wish, name, pod, mover, inside, capture(host.netlink, wish.link, ageing[wish.link.index]))
-            for wish, name in chosen
-            if wish.link is not None
-        ]
-        self._journal.open(new)
-        return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
-
-    def _intent(self, wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, was: Captured) -> Attachment:
-        now = time.time_ns()
-        return Attachment(
-            id=secrets.token_hex(8),
-            pod=pod,
-            netns_inode=inside.inode,
-            state=State.INTENT,
-            mover=mover,
-            sources=wish.sources,
-            wanted=wish.wanted,
-            name=name,
-            host=was,
-            boot=self._boot,
-            since=now,
-            changed=now,
-        )
-
-    def _keep(self, attachment: Attachment, sources: tuple[str, ...]) -> Attachment:
-        """A device that is in the pod already; who else asked for it is recorded."""
-        if attachment.state is not State.READY:
-            raise CrishimError(
-                Kind.PRECONDITION,
-                f"device {attachment.device} of pod {attachment.pod} is {attachment.state}",
-                device=attachment.device,
-            )
-        merged = tuple(dict.fromkeys(attachment.sources + sources))
-        if merged == attachment.sources:
-            return attachment
-        return self._journal.advance(attachment, attachment.state, sources=merged)
-
-    def _drop_strays(self, pod: Pod, host: End, inside: End) -> None:
-        """A device that left the pod without us is no longer attached: it may be asked for again."""
-        for attachment in self._journal.all(pod.id):
-            if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
-                bring_back(attachment, self._journal, host, inside)
-
-    def _node_links(self, candidates: Sequence[Link], host: End) -> set[int]:
-        if self._allow_node_device:
-            return set()
-        found = set()
-        for link in candidates:
-            ways = routes.dump(host.netlink, link.index)
-            own = {a.ip for a in addresses.dump(host.netlink, link.index)}
-            if own & self._node_addresses or any(r.is_default and r.table == routes.RT_TABLE_MAIN for r in ways):
-                found.add(link.index)
-        return found
+        return await run(lambda host, inside: self._preparation.run(requests, pod, mover, host, inside))
 
     async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:
         """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended.
@@ -213,7 +140,7 @@ class NetDevices:
         await asyncio.to_thread(self._journal.load)
         alive = {pod.id: pod for pod in pods}
         for attachment in self._journal.all():
-            if attachment.boot != self._boot:
+            if attachment.boot != boot_id():
                 await asyncio.to_thread(self._journal.drop, attachment)
                 continue
             try:

@@ -7,17 +7,18 @@ record of an earlier boot means nothing. Attachments that are not DONE or LOST h
 threads; every change goes through advance() or open().
 """
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.records import Attachment, State, check_transition, held_by
+from crishim.netdev.records import Attachment, Pod, State, check_transition, held_by
 
 log = logging.getLogger("crishim.netdev")
 
@@ -33,6 +34,7 @@ class Journal:
         """directory: made if missing, mode 0700."""
         self._directory = directory
         self._attachments: dict[str, Attachment] = {}
+        self._claims: dict[int, Pod] = {}
         self._lock = threading.Lock()
 
     def load(self) -> None:
@@ -63,17 +65,33 @@ class Journal:
     def find(self, id: str) -> Attachment | None:
         return self._attachments.get(id)
 
-    def open(self, attachments: Sequence[Attachment]) -> None:
-        """Lease the devices of new attachments and write their INTENT: all or none.
+    @contextlib.contextmanager
+    def claimed(self, pod: Pod, devices: Sequence[tuple[int, str]]) -> Iterator[None]:
+        """Hold host devices, given as (ifindex, name), until open() leases them or they are given up: all or none.
 
-        Raises ABORTED if one of them is held (fact `holder`: the other pod's id).
+        Raises ABORTED if one is leased or claimed by another pod (fact `holder`: its id). A lease holds an ifindex as
+        long as its device may be on the host; while it is in the pod, that ifindex is another device's.
         """
         with self._lock:
-            holders = {a.host.index: a for a in self.held()}
-            for attachment in attachments:
-                holder = holders.get(attachment.host.index)
-                if holder is not None:
-                    raise held_by(holder, attachment.device)
+            holders = {a.host.index: a for a in self.held() if a.state in (State.INTENT, State.RETURNING)}
+            for index, name in devices:
+                if index in holders:
+                    raise held_by(holders[index], name)
+                if index in self._claims:
+                    other = self._claims[index]
+                    text = f"device {name} is being given to pod {other}"
+                    raise CrishimError(Kind.ABORTED, text, device=name, holder=other.id)
+            self._claims |= {index: pod for index, _ in devices}
+        try:
+            yield
+        finally:
+            with self._lock:
+                for index, _ in devices:
+                    del self._claims[index]
+
+    def open(self, attachments: Sequence[Attachment]) -> None:
+        """Lease the claimed devices of new attachments and write their INTENT: all or none."""
+        with self._lock:
             written: list[Attachment] = []
             try:
                 for attachment in attachments:

@@ -151,6 +151,11 @@ def _altnames(link: Link, view: View) -> str:
     return f"its alternative name {clash[0]} is taken in the pod" if clash else ""
 
 
+def _ours(link: Link, view: View) -> str:
+    holder = next((a for a in view.attachments if a.altname in link.altnames), None)
+    return f"pod {holder.pod} has it, and somebody brought it back by hand" if holder else ""
+
+
 def _text(link: Link, view: View) -> str:
     try:
         "\n".join((*link.names, link.alias)).encode()
@@ -159,7 +164,7 @@ def _text(link: Link, view: View) -> str:
     return ""
 
 
-CHECKS: tuple[Callable[[Link, View], str], ...] = (_immovable, _enslaved, _lower, _node, _altnames, _text)
+CHECKS: tuple[Callable[[Link, View], str], ...] = (_immovable, _enslaved, _lower, _node, _altnames, _ours, _text)
 
 
 def assign_names(wishes: Sequence[Wish], view: View) -> list[tuple[Wish, str]]:

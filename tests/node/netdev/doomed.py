@@ -5,7 +5,6 @@ SIGKILL takes nothing else with it.
 """
 
 import asyncio
-import importlib.util
 import os
 import signal
 import sys
@@ -15,16 +14,12 @@ from typing import Any
 
 import msgspec
 
-spec = importlib.util.spec_from_file_location("netdev_lab", Path(__file__).with_name("lab.py"))
-assert spec is not None
-assert spec.loader is not None
-lab_module = sys.modules["netdev_lab"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(lab_module)
-
-from crishim.netdev import move, restore  # noqa: E402
-from crishim.netdev.journal import Journal  # noqa: E402
-from crishim.netdev.records import Pod, State  # noqa: E402
-from crishim.wire.linux import links  # noqa: E402
+from crishim.netdev import move, restore
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import Pod, State
+from crishim.wire.linux import links
+from tests.node.netdev.lab import Lab
+from tests.node.netdev.runtimes import kits
 
 
 def die() -> None:
@@ -82,8 +77,8 @@ RETURN: dict[str, Callable[[], None]] = {
 
 
 async def main(directory: str, kit_name: str, pod_json: str, point: str) -> None:
-    kit = next(k for k in lab_module.kits() if k.name == kit_name)
-    lab = lab_module.Lab(kit, Path(directory))
+    kit = next(k for k in kits() if k.name == kit_name)
+    lab = Lab(kit, Path(directory))
     pod = msgspec.json.decode(pod_json, type=Pod)
     await lab.devices.recover([pod])
     if point in ATTACH:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from netdev_lab import Lab
 
 from crishim.cdi.edits import Edits, Registry, apply
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.plan import Plan
 from crishim.netdev.records import Pod, Request, Source
+from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 

@@ -4,12 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from netdev_lab import Lab, request
 
 from crishim.errors import CrishimError
 from crishim.netdev.names import check_name
 from crishim.netdev.records import Pod, Source, State
 from crishim.wire.linux import devconf, links, netns_thread
+from tests.node.netdev.lab import Lab, request
 
 pytestmark = pytest.mark.node
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from netdev_lab import Lab
 
 from crishim.netdev.records import Mover, Pod, State
 from crishim.wire.linux import namespaces
+from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 DOOMED = Path(__file__).with_name("doomed.py")

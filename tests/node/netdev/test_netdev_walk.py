@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from netdev_lab import Lab
+
+from tests.node.netdev.lab import Lab
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parents[3]

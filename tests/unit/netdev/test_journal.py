@@ -66,14 +66,42 @@ def test_records_survive_a_restart_byte_for_byte(journal: Journal, tmp_path: Pat
     assert {a.id: a for a in again.all()} == {"a": moved, "b": journal.find("b")}
 
 
-def test_a_lease_is_all_or_nothing(journal: Journal, tmp_path: Path) -> None:
-    """A second pod's attempt leaves no file of its first device when its second one is held."""
+def test_a_claim_is_all_or_nothing(journal: Journal) -> None:
+    """A second pod gets neither device while one of them is leased, claimed or on its way back."""
+    other = make("b", 6, "pod-b").pod
     journal.open([make("a", 5)])
-    with pytest.raises(CrishimError, match="default/pod-a") as caught:
-        journal.open([make("b", 6, "pod-b"), make("c", 5, "pod-b")])
-    assert caught.value.kind is Kind.ABORTED
-    assert caught.value.facts["holder"] == "pod-a"
-    assert [p.name for p in (tmp_path / "journal").iterdir()] == ["a.json"]
+
+    def refused() -> CrishimError:
+        with pytest.raises(CrishimError, match="default/pod-a") as caught, journal.claimed(other, [(6, "x"), (5, "y")]):
+            pass
+        assert (caught.value.kind, caught.value.facts["holder"]) == (Kind.ABORTED, "pod-a")
+        return caught.value
+
+    assert "held" in str(refused())
+    journal.advance(make("a"), State.RETURNING)
+    refused()
+    journal.advance(make("a"), State.DONE)
+    with journal.claimed(make("a").pod, [(5, "y")]):
+        assert "being given" in str(refused())
+    with journal.claimed(other, [(6, "x"), (5, "y")]):
+        pass
+
+
+def test_an_ifindex_is_free_while_its_device_is_in_a_pod(journal: Journal) -> None:
+    """A link that got the ifindex of a device that is away is another device."""
+    journal.open([make("a", 5)])
+    journal.advance(make("a"), State.MOVED, index=9)
+    with journal.claimed(make("b").pod, [(5, "new0")]):
+        pass
+
+
+def test_a_lease_is_written_whole_or_not_at_all(journal: Journal, tmp_path: Path) -> None:
+    """When the second record cannot be written, the first one's file is gone again."""
+    bad = msgspec.structs.replace(make("b", 6), wanted="\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        journal.open([make("a"), bad])
+    assert list((tmp_path / "journal").iterdir()) == []
+    assert journal.all() == []
 
 
 def test_done_and_lost_hold_nothing(journal: Journal) -> None:

@@ -128,6 +128,13 @@ def test_links_that_stay(device: Link, others: tuple[Link, ...], why: str) -> No
     assert why in text
 
 
+def test_a_device_brought_back_by_hand() -> None:
+    """A link that carries the altname of a pod's attachment is that pod's, whoever moved it; its journal settles it."""
+    other = attachment(Pod(id="pod-b", netns="/run/b", title="default/b"), Captured(index=9, name="gone0"), "net1")
+    text = refused([ask("demo0", "net1")], view(link(5, "demo0", altnames=(other.altname,)), held=(other,)))
+    assert "default/b" in text
+
+
 def test_the_nodes_own_link() -> None:
     """The default route's or node address's device is refused."""
     assert "node" in refused([ask("demo0", "net1")], view(link(5, "demo0"), node=(5,)))

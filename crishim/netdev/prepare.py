@@ -1,0 +1,134 @@
+"""From requests to attachments on disk as INTENT: look, check, lease, capture. Runs in a namespace thread.
+
+Between looking and leasing another pod may have taken the device, and given it back half-restored; so what is captured
+is read again under the lease, and if the device is not what it was, everything is looked at anew.
+"""
+
+import errno
+import secrets
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.capture import capture
+from crishim.netdev.journal import Journal, boot_id
+from crishim.netdev.plan import bring_back
+from crishim.netdev.preflight import View, Wish, assign_names, resolve
+from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, State
+from crishim.netdev.restore import find_in_pod
+from crishim.wire.linux import addresses, links, neighbours, routes
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
+
+Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
+ATTEMPTS = 5  # looks at a host whose links change meanwhile
+
+
+class _Changed(Exception):
+    """A link is not what it was a moment ago."""
+
+
+class Preparation:
+    """What every plan begins with."""
+
+    def __init__(self, journal: Journal, allow_node_device: bool, node_addresses: frozenset[str]) -> None:
+        self._journal = journal
+        self._allow_node_device = allow_node_device
+        self._node_addresses = node_addresses
+
+    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
+        """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan()."""
+        self._drop_strays(pod, host, inside)
+        for _ in range(ATTEMPTS):
+            try:
+                return self._attempt(requests, pod, mover, host, inside)
+            except _Changed:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+        raise CrishimError(
+            Kind.ABORTED,
+            f"device {requests[0].device} or another one asked for keeps changing",
+            device=requests[0].device,
+        )
+
+    def _attempt(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
+        receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
+        view = View(receiver, links.dump(host.netlink), links.dump(inside.netlink), (), self._journal.held())
+        wishes = resolve(requests, view)
+        candidates = [w.link for w in wishes if w.link is not None]
+        with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
+            current = {link.index: _again(link, host) for link in candidates}
+            view = view._replace(node_links=self._node_links(candidates, host))
+            ageing = neighbours.dump(host.netlink, current) if current else {}
+            new = [
+                _intent(wish, name, pod, mover, inside, capture(host.netlink, current[index], ageing[index]))
+                for wish, name in assign_names(wishes, view)
+                if wish.link is not None and (index := wish.link.index)
+            ]
+            self._journal.open(new)
+        return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
+
+    def _keep(self, attachment: Attachment, sources: tuple[str, ...]) -> Attachment:
+        """A device that is in the pod already; who else asked for it is recorded."""
+        if attachment.state is not State.READY:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"device {attachment.device} of pod {attachment.pod} is {attachment.state}",
+                device=attachment.device,
+            )
+        merged = tuple(dict.fromkeys(attachment.sources + sources))
+        if merged == attachment.sources:
+            return attachment
+        return self._journal.advance(attachment, attachment.state, sources=merged)
+
+    def _drop_strays(self, pod: Pod, host: End, inside: End) -> None:
+        """A device that left the pod without us is no longer attached: it may be asked for again."""
+        for attachment in self._journal.all(pod.id):
+            if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
+                bring_back(attachment, self._journal, host, inside)
+
+    def _node_links(self, candidates: Sequence[Link], host: End) -> set[int]:
+        if self._allow_node_device:
+            return set()
+        found = set()
+        for link in candidates:
+            ways = routes.dump(host.netlink, link.index)
+            own = {a.ip for a in addresses.dump(host.netlink, link.index)}
+            if own & self._node_addresses or any(r.is_default and r.table == routes.RT_TABLE_MAIN for r in ways):
+                found.add(link.index)
+        return found
+
+
+def _again(link: Link, host: End) -> Link:
+    """The link as it is under the lease. Raises _Changed if what was decided by is different now."""
+    now = links.get(host.netlink, link.index)
+    if now is None or (now.names, now.kind, now.master, now.parent) != (
+        link.names,
+        link.kind,
+        link.master,
+        link.parent,
+    ):
+        raise _Changed
+    return now
+
+
+def _intent(wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, was: Captured) -> Attachment:
+    now = time.time_ns()
+    return Attachment(
+        id=secrets.token_hex(8),
+        pod=pod,
+        netns_inode=inside.inode,
+        state=State.INTENT,
+        mover=mover,
+        sources=wish.sources,
+        wanted=wish.wanted,
+        name=name,
+        host=was,
+        boot=boot_id(),
+        since=now,
+        changed=now,
+    )
