@@ -16,10 +16,10 @@ import grpc.aio
 from google.protobuf import message_factory
 
 from crishim.cri.errors import CODES
-from crishim.cri.logs import CONTEXT
 from crishim.errors import CrishimError, Kind
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
+from crishim.verbs import subject
 from crishim.verbs.owned import Owned
 
 MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
@@ -83,7 +83,7 @@ def _handler(method: Any, function: Any, owned: Owned, gate: Gate) -> grpc.RpcMe
 
 def _unary(name: str, function: Unary, owned: Owned, gate: Gate) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        CONTEXT.set(_ids(name, request))
+        subject.begin(**_ids(name, request))
         started = time.perf_counter()
         try:
             gate.check(name)
@@ -99,7 +99,8 @@ def _unary(name: str, function: Unary, owned: Owned, gate: Gate) -> Callable[...
 
 def _streaming(name: str, function: Streaming, owned: Owned, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        CONTEXT.set(_ids(name, request))
+        subject.begin(**_ids(name, request))
+        started = time.perf_counter()
         try:
             gate.check(name)
             async for response in function(request):
@@ -107,6 +108,7 @@ def _streaming(name: str, function: Streaming, owned: Owned, gate: Gate) -> Call
         except Exception as error:
             await _abort(error, context)
             raise
+        log.debug("answered", extra={"ms": round((time.perf_counter() - started) * 1000, 1)})
 
     return call
 
