@@ -133,6 +133,7 @@ class Node:
     def left(self) -> dict[str, set[str]]:
         """What is on the node that a pod could have made, by kind; the kubelet's own directories among it."""
         found = self.daemon.left()
+        found["cgroups"] -= {"kubepods", "kubepods/burstable", "kubepods/besteffort"}  # the kubelet's own, for good
         found["pods"] = {str(p) for p in (self.kubelet.root / "pods").glob("*")}
         return found
 

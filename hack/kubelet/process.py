@@ -40,7 +40,7 @@ def settings(directory: Path, socket: Path, cgroup: str, changes: dict[str, Any]
         "evictionHard": {"memory.available": "50Mi"},
         "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
         "containerLogMaxSize": "64Ki",
-        "containerLogMaxFiles": 5,
+        "containerLogMaxFiles": 12,
         "containerLogMonitorInterval": "3s",
         "syncFrequency": "10s",
         "logging": {"verbosity": 3},  # from 3 on it logs the events nobody else would see

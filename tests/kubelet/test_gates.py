@@ -1,0 +1,43 @@
+"""The kubelet's ways to learn what goes on, each on a node of its own: evented PLEG, lists in batches, and without."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hack.kubelet.node import Node, container_status, restarts, scratch_node
+from hack.kubelet.process import request
+from tests.kubelet.shapes import pod, shell
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(
+    scope="module", params=[True, False], ids=["evented PLEG, lists in batches", "neither, statistics from cAdvisor"]
+)
+def gated(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node with the gates on, and one with them off."""
+    names = ("EventedPLEG", "CRIListStreaming", "PodAndContainerStatsFromCRI")
+    with scratch_node(dict.fromkeys(names, request.param)) as node:
+        node.evented = request.param  # type: ignore[attr-defined]
+        yield node
+
+
+def test_a_pod_lives_restarts_and_ends(gated: Node) -> None:
+    """Ready, restarted by its kubelet, and gone without a trace, whichever way the kubelet hears of it."""
+    gated.run("lives", pod(shell(), shell("sleep 1; exit 4", "dies")))
+    found = gated.wait("lives", lambda p: restarts(p) >= 2, "dies is restarted twice")
+    assert container_status(found, "dies")["lastState"]["terminated"]["exitCode"] == 4
+    assert container_status(found, "main")["restartCount"] == 0
+    gated.remove("lives")
+
+
+def test_the_gate_is_in_use(gated: Node) -> None:
+    """The kubelet holds an event stream and asks for lists in batches exactly where its gates say so."""
+    gated.run("used", pod())
+    calls = [line.get("rpc") for line in gated.daemon.logged()]
+    on = bool(gated.evented)  # type: ignore[attr-defined]
+    streams = re.search(r"^kubelet_evented_pleg_connection_success_count (\S+)", request("/metrics").decode(), re.M)
+    assert bool(streams and float(streams[1])) == on
+    assert ("StreamPodSandboxes" in calls) == ("StreamContainers" in calls) == on
+    gated.remove("used")

@@ -1,0 +1,98 @@
+"""exec, attach, port-forward and logs through the kubelet's own port."""
+
+import gzip
+import time
+
+import pytest
+
+from hack.kubelet.node import Node, restarts
+from hack.kubelet.streams import Remote, forwarded
+from tests.kubelet.shapes import pod, shell
+from tests.node.daemon import eventually
+
+pytestmark = pytest.mark.node
+
+
+def test_exec(node: Node) -> None:
+    """Both streams apart, the exit code, standard input until its end, and a terminal with its size."""
+    node.run("exec", pod())
+    assert Remote("exec", "exec", "main", "sh", "-c", "echo out; echo err >&2; exit 7").result() == (
+        7,
+        b"out\n",
+        b"err\n",
+    )
+    counted = Remote("exec", "exec", "main", "wc", "-c", stdin=True)
+    for _ in range(64):
+        counted.write(bytes(16384))
+    counted.close_stdin()
+    code, out, _ = counted.result()
+    assert (code, int(out)) == (0, 1 << 20)
+    terminal = Remote("exec", "exec", "main", "sh", stdin=True, tty=True)
+    terminal.write(b'{"Width":91,"Height":37}', channel=4)
+    terminal.write(b"sleep 0.5; stty size; tty; exit 3\n")
+    code, out, _ = terminal.result()
+    assert code == 3
+    assert b"37 91" in out
+    assert b"/dev/pts/0" in out
+
+
+def test_attach(node: Node) -> None:
+    """What the container writes from now on arrives, what is written reaches its standard input."""
+    main = shell("while read -r line; do echo got $line; done; sleep 1000", stdin=True)
+    node.run("attach", pod(main))
+    session = Remote("attach", "attach", "main", stdin=True)
+    session.write(b"hello\n")
+    assert session.until(b"got hello\n") == b"got hello\n"
+    session.close()
+    again = Remote("attach", "attach", "main", stdin=True)
+    again.write(b"again\n")
+    assert b"got again\n" in again.until(b"got again\n")
+    again.close()
+    assert node.logs("attach", "main") == "got hello\ngot again\n"
+
+
+def test_port_forward(node: Node) -> None:
+    """A port of the pod's loopback answers through the kubelet; of a host-network pod too."""
+    script = "mkdir /w; echo {0} >/w/index.html; exec httpd -f -p 127.0.0.1:{1} -h /w"
+    ready = {"exec": {"command": ["sh", "-c", "netstat -ltn | grep -q LISTEN"]}, "periodSeconds": 1}
+    node.put("forward", pod(shell(script.format("inside", 8080), readinessProbe=ready)))
+    node.put("forward-host", pod(shell(script.format("outside", 8081), readinessProbe=ready), hostNetwork=True))
+    for name, port, text in (("forward", 8080, b"inside\n"), ("forward-host", 8081, b"outside\n")):
+        node.ready(name)
+        assert forwarded(name, port, b"GET / HTTP/1.0\r\n\r\n").endswith(text)
+
+
+def test_logs(node: Node) -> None:
+    """Whole, by tail, with time stamps, of the attempt before."""
+    node.run("logs", pod(shell("for n in 1 2 3; do echo line $n; done; test -e /v/x || { touch /v/x; sleep 1; exit 1; }"
+                               "; sleep 1000", volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+                         volumes=[{"name": "v", "emptyDir": {}}]))  # fmt: skip
+    node.wait("logs", lambda p: restarts(p) == 1 and "running" in p["status"]["containerStatuses"][0]["state"], "again")
+    eventually(lambda: node.logs("logs", "main").endswith("3\n"), "it has written")
+    assert node.logs("logs", "main") == "line 1\nline 2\nline 3\n"
+    assert node.logs("logs", "main", tailLines=1) == "line 3\n"
+    assert node.logs("logs", "main", previous="true") == "line 1\nline 2\nline 3\n"
+    assert node.logs("logs", "main", timestamps="true").split()[0].startswith(time.strftime("%Y-", time.gmtime()))
+
+
+def test_log_rotation_loses_no_line(node: Node) -> None:
+    """The kubelet rotates every 3 s while the pod writes in bursts at full speed: every line is there, once and whole."""
+    count = 240000
+    burst = "i=$((i+1)); echo line $i padding; [ $((i % 10000)) -gt 0 ] || sleep 0.4"
+    script = f"i=0; while [ $i -lt {count} ]; do {burst}; done; echo the end; sleep 1000"
+    node.run("rotate", pod(shell(script)))
+    directory = next(node.kubelet.pod_logs.glob("default_rotate-*/main"))
+    newest = directory / "0.log"
+    eventually(lambda: newest.exists() and newest.read_bytes().endswith(b" the end\n"), "all is written", 90)
+    lines: list[str] = []
+    for path in sorted(directory.iterdir(), key=lambda p: (p == newest, p.name)):  # the time of rotation is in the name
+        data = path.read_bytes()
+        lines += (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
+    assert len(list(directory.iterdir())) > 2, "it was rotated"
+    texts = [""]
+    for line in lines:  # "time stream P|F text"; P: the rest of this line follows
+        _, _, tag, text = line.split(" ", 3)
+        texts[-1] += text
+        texts += [""] * (tag == "F")
+    assert texts.pop() == ""
+    assert texts == [f"line {n} padding" for n in range(1, count + 1)] + ["the end"]
