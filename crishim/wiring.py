@@ -17,6 +17,7 @@ from crishim.cri.events import Events
 from crishim.cri.metrics.endpoint import Collector
 from crishim.cri.server import Functions, Gate, make_server
 from crishim.cri.stream.server import StreamServer
+from crishim.engine import exec_process
 from crishim.images.usage import StoreMeter
 from crishim.parts import Parts, make_parts
 from crishim.verbs.admission import Admission
@@ -65,6 +66,7 @@ async def build(config: Config) -> Daemon:
     parts = await asyncio.to_thread(make_parts, config)
     verbs = _verbs(parts)
     scratch = Path(config.run_dir) / "exec"
+    await asyncio.to_thread(exec_process.sweep, scratch)  # commands whose daemon was killed
     await asyncio.to_thread(_empty, scratch)
     await asyncio.to_thread(_empty, Path(config.state_dir) / "checkpoints")
     executor = Executor(parts.containers, parts.handlers, parts.launcher.bundle, scratch)
