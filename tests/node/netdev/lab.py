@@ -173,6 +173,8 @@ class Lab:
         for pin in self.pins:
             namespaces.unpin(pin)
         shutil.rmtree(self.directory)
+        with contextlib.suppress(OSError):
+            ROOT.rmdir()
 
 
 def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> Request:

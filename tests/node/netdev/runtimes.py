@@ -67,7 +67,7 @@ class Container:
         spaces: list[dict[str, str]] = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts")]
         spec: dict[str, Any] = {
             "ociVersion": "1.3.0" if entries else "1.0.2",
-            "process": {"args": ["/bin/sh", "sleep", "300"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]},
+            "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]},
             "root": {"path": "rootfs"},
             "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
             "linux": {"namespaces": [*spaces, {"type": "network", "path": str(netns)}], "cgroupsPath": f"/{self.id}"},
