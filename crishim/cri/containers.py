@@ -12,6 +12,7 @@ from crishim.lifecycle import ContainerState, is_visible_container
 from crishim.model import ContainerRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
+from crishim.verbs.subject import about
 from crishim.wire.signals import to_cri
 
 STATES = {
@@ -38,14 +39,17 @@ def functions(
         return cri.CreateContainerResponse(container_id=await create_container(request))
 
     async def start(request: cri.StartContainerRequest) -> cri.StartContainerResponse:
+        _note(containers, request.container_id)
         await start_container(request.container_id)
         return cri.StartContainerResponse()
 
     async def stop(request: cri.StopContainerRequest) -> cri.StopContainerResponse:
+        _note(containers, request.container_id)
         await stop_container(request.container_id, request.timeout)
         return cri.StopContainerResponse()
 
     async def remove(request: cri.RemoveContainerRequest) -> cri.RemoveContainerResponse:
+        _note(containers, request.container_id)
         await remove_container(request.container_id)
         return cri.RemoveContainerResponse()
 
@@ -79,7 +83,15 @@ def visible(containers: Store[ContainerRecord], id: str) -> ContainerRecord:
     container = containers.find(id)
     if not is_visible_container(container.state):
         raise CrishimError(Kind.NOT_FOUND, f"container {id!r} does not exist")
+    about(pod=container.pod_id, container=container.id)
     return container
+
+
+def _note(containers: Store[ContainerRecord], id: str) -> None:
+    """The call's log lines name the container's pod as well."""
+    container = containers.get(id)
+    if container is not None:
+        about(pod=container.pod_id)
 
 
 def container_status(container: ContainerRecord) -> cri.ContainerStatus:

@@ -4,14 +4,14 @@ Secrets: an RPC's request is never logged, only the ids in it; facts come from t
 defence, facts whose name speaks of a secret are blanked.
 """
 
-import contextvars
 import datetime
 import json
 import logging
 import sys
 from typing import Any, TextIO
 
-CONTEXT: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("rpc", default=None)
+from crishim.verbs import subject
+
 SECRET_WORDS = ("password", "passwd", "secret", "token", "auth", "credential")
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -19,7 +19,7 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
     """The facts of a line: the RPC's context, then what was passed as `extra`."""
     extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
-    facts = (CONTEXT.get() or {}) | extra
+    facts = subject.current() | extra
     return {k: "***" if any(w in k.lower() for w in SECRET_WORDS) else v for k, v in facts.items()}
 
 

@@ -15,6 +15,7 @@ from crishim.lifecycle import PodState, is_visible_container, is_visible_pod
 from crishim.model import ContainerRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
+from crishim.verbs.subject import about
 
 Describe = Callable[[PodRecord], Awaitable[dict[str, Any]]]
 
@@ -78,6 +79,7 @@ def visible(pods: Store[PodRecord], id: str) -> PodRecord:
     pod = pods.find(id)
     if not is_visible_pod(pod.state):
         raise CrishimError(Kind.NOT_FOUND, f"pod sandbox {id!r} does not exist")
+    about(pod=pod.id)
     return pod
 
 

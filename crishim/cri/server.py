@@ -29,8 +29,8 @@ Functions = Mapping[str, Unary | Streaming]
 
 # Answered even while recovery runs: the kubelet asks them first and gives up within seconds.
 ALWAYS = frozenset({"Version", "RuntimeConfig"})
-# Their failures are a client's everyday questions, not events of the node.
-QUIET = frozenset({Kind.NOT_FOUND, Kind.UNIMPLEMENTED})
+# A client's everyday questions: that something is not there is their answer, not an event of the node.
+QUESTIONS = ("Status", "Stats", "Metrics", "ExecSync")
 
 log = logging.getLogger("crishim.rpc")
 
@@ -122,7 +122,8 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
     if isinstance(error, grpc.aio.AbortError | asyncio.CancelledError):
         raise error
     if isinstance(error, CrishimError):
-        level = logging.DEBUG if error.kind in QUIET else logging.WARNING
+        question = error.kind is Kind.NOT_FOUND and subject.current().get("rpc", "").endswith(QUESTIONS)
+        level = logging.DEBUG if question or error.kind is Kind.UNIMPLEMENTED else logging.WARNING
         log.log(
             level, error.message, extra={"kind": str(error.kind)} | {f"fact_{k}": v for k, v in error.facts.items()}
         )

@@ -17,6 +17,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.state.locks import Locks
 from crishim.state.names import Names, container_name
 from crishim.state.store import Store
+from crishim.verbs.subject import about
 
 
 class Admission:
@@ -44,6 +45,7 @@ class Admission:
         record is given. PRECONDITION: the pod is not ready.
         """
         pod = self._pods.find(request.pod_sandbox_id)
+        about(pod=pod.id)
         async with self._locks.holding(pod.id):
             pod = self._pods.find(pod.id)
             if not can_host_containers(pod.state):
@@ -69,6 +71,7 @@ class Admission:
                 log_path=log_path(pod.parse_config().log_directory, request.config.log_path),
             )
             self._names.reserve(name, container.id, "container")
+            about(container=container.id)
             try:
                 yield pod, container
             except BaseException:

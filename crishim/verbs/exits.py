@@ -23,6 +23,7 @@ from crishim.model import ContainerRecord
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.owned import Owned
+from crishim.verbs.subject import begin
 from crishim.wire.linux import cgroups, processes
 
 RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
@@ -72,6 +73,7 @@ class Exits:
         container = self._containers.get(id)
         if container is None or not has_process(container.state):
             return
+        begin(pod=container.pod_id, container=id)
         bundle = self._bundle(id)
         ended = await asyncio.to_thread(conmon.exit_record, bundle)
         await asyncio.to_thread(_end_leftovers, container)

@@ -10,6 +10,7 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.stop_pod import Teardown
+from crishim.verbs.subject import about
 
 
 async def remove_pod(
@@ -29,6 +30,7 @@ async def remove_pod(
         if error.kind is Kind.NOT_FOUND:
             return
         raise
+    about(pod=pod.id)
     await stop_pod(pod.id)
     for container in [c for c in containers if c.pod_id == pod.id]:
         await remove_container(container.id)

@@ -25,6 +25,7 @@ from crishim.spec.validate import check_pod
 from crishim.state.names import Names, pod_name
 from crishim.state.store import Store
 from crishim.verbs.stop_pod import remove_cgroup
+from crishim.verbs.subject import about
 from crishim.verbs.timeline import span, timed
 from crishim.verbs.undo import Undo
 
@@ -60,6 +61,7 @@ async def run_pod(
             return finished
         id = new_id()
         names.reserve(name, id, "pod sandbox")
+        about(pod=id)
         pod = PodRecord(
             id=id,
             state=PodState.CREATING,

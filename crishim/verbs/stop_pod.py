@@ -20,6 +20,7 @@ from crishim.netdev.records import Pod
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.stop_container import stop_container
+from crishim.verbs.subject import about
 from crishim.verbs.timeline import timed
 from crishim.wire.linux import cgroups, namespaces
 
@@ -82,6 +83,7 @@ async def stop_pod(
         if error.kind is Kind.NOT_FOUND:
             return
         raise
+    about(pod=pod.id)
     async with locks.holding(pod.id):  # no container is being created, and none will be
         current = pods.get(pod.id)
         if current is None or current.state in (PodState.NOTREADY, PodState.REMOVING):
