@@ -1,96 +1,125 @@
-"""GetContainerEvents through a pod's life, and when the daemon ends."""
+"""GetContainerEvents: what a subscriber sees of lives on the node."""
 
-import signal
+import queue
 import threading
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually, scratch_daemon
-from tests.node.pods import container_config, remove_pod, run_pod, start, wait_exited
+from tests.node.daemon import Daemon, eventually
+from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
 
 pytestmark = pytest.mark.node
-NAMES = {
-    number: name.removeprefix("CONTAINER_").removesuffix("_EVENT") for name, number in cri.ContainerEventType.items()
-}
+CREATED, STARTED = cri.CONTAINER_CREATED_EVENT, cri.CONTAINER_STARTED_EVENT
+STOPPED, DELETED = cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_DELETED_EVENT
 
 
-class Client:
-    """Reads events in a thread of its own."""
+class Subscription:
+    """A stream, read in a thread."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self.events: list[cri.ContainerEventResponse] = []
-        self.code: grpc.StatusCode | None = None
-        self._call: Any = daemon.call("GetContainerEvents", deadline=60)
+        self.stream = daemon.call("GetContainerEvents", deadline=60)
+        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
+        # The call is on its way only: a pod's creation is seen once the daemon has it.
+        probe = 0
+
+        def listening() -> bool:
+            nonlocal probe
+            pod = run_pod(daemon, pod_config(f"probe{probe}"))
+            remove_pod(daemon, pod)
+            probe += 1
+            return not self.events.empty()
+
+        eventually(listening, "the stream is open")
+        while self.next().container_event_type != DELETED:
+            pass
 
     def _read(self) -> None:
         try:
-            self.events.extend(self._call)
-        except grpc.RpcError as error:
-            self.code = error.code()
+            for event in self.stream:
+                self.events.put(event)
+        except grpc.RpcError:
+            pass
 
-    def told(self, pod: str) -> list[str]:
-        """The events so far, in words."""
-        return [("pod " if e.container_id == pod else "") + NAMES[e.container_event_type] for e in self.events]
+    def next(self) -> Any:
+        return self.events.get(timeout=10)
 
     def end(self) -> None:
-        self._call.cancel()
+        self.stream.cancel()
         self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def wait(self) -> None:
-        """Until the server ends the stream."""
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the stream goes on"
 
 
-def subscribed(daemon: Daemon) -> Client:
-    """A client whose subscription is known to be in force: it saw a pod of its own."""
-    client = Client(daemon)
-    while not client.events:
-        remove_pod(daemon, run_pod(daemon))
-    return client
+@pytest.fixture
+def subscription(daemon: Daemon) -> Iterator[Subscription]:
+    subscription = Subscription(daemon)
+    yield subscription
+    subscription.end()
 
 
-def test_a_life_in_events(daemon: Daemon) -> None:
-    """Row GetContainerEvents: each change once, with the pod's status and those of all its containers."""
-    client = subscribed(daemon)
-    eventually(lambda: client.events[-1].container_event_type == cri.CONTAINER_DELETED_EVENT, "the first pod is gone")
-    client.events.clear()
-    pod = run_pod(daemon)
-    first = start(daemon, pod, container_config(name="a", command=["sh", "-c", "exit 3"]))
-    wait_exited(daemon, first)
-    start(daemon, pod, container_config(name="b"))
-    remove_pod(daemon, pod)
-    eventually(lambda: client.told(pod)[-1:] == ["pod DELETED"], "the pod's end is told")
-    client.end()
-    life = ["CREATED", "STARTED", "STOPPED"]
-    assert client.told(pod) == [
-        *("pod CREATED", "pod STARTED"),
-        *life,
-        *life,
-        *("pod STOPPED", "DELETED", "DELETED", "pod DELETED"),
+def test_a_life_in_events(daemon: Daemon, subscription: Subscription) -> None:
+    """CREATED, STARTED, STOPPED, DELETED of the pod and its container, in order, with complete statuses."""
+    pod = run_pod(daemon, pod_config("evented"))
+    container = start(daemon, pod)
+    daemon.call("StopContainer", container_id=container, timeout=0)
+    daemon.call("StopPodSandbox", pod_sandbox_id=pod)
+    daemon.call("RemovePodSandbox", pod_sandbox_id=pod)
+    seen = []
+    while (pod, DELETED) not in seen:
+        event = subscription.next()
+        seen.append((event.container_id, event.container_event_type))
+        assert event.created_at > 0
+        assert event.pod_sandbox_status.id == pod
+        assert event.pod_sandbox_status.metadata.name == "evented"
+        statuses = {c.id: c for c in event.containers_statuses}
+        if seen[-1] == (container, STOPPED):
+            assert (statuses[container].state, statuses[container].exit_code) == (cri.CONTAINER_EXITED, 137)
+            assert event.pod_sandbox_status.state == cri.SANDBOX_READY
+        if seen[-1] == (container, STARTED):
+            assert statuses[container].state == cri.CONTAINER_RUNNING
+    assert seen == [
+        (pod, CREATED),
+        (pod, STARTED),
+        (container, CREATED),
+        (container, STARTED),
+        (container, STOPPED),
+        (pod, STOPPED),
+        (container, DELETED),
+        (pod, DELETED),
     ]
-    ended = client.events[4]
-    assert (ended.container_id, ended.pod_sandbox_status.id) == (first, pod)
-    assert ended.pod_sandbox_status.metadata.namespace == "test"
-    assert [(c.id, c.state, c.exit_code) for c in ended.containers_statuses] == [(first, cri.CONTAINER_EXITED, 3)]
-    assert first in [c.id for c in client.events[7].containers_statuses]
-    assert all(e.created_at > 0 for e in client.events)
 
 
-def test_a_subscriber_does_not_hold_up_the_daemons_end() -> None:
-    """SIGTERM ends event streams at once, long before the drain timeout: the kubelet is always subscribed."""
-    with scratch_daemon(drain_timeout=30) as daemon:
-        client = subscribed(daemon)
-        time_asked = time.monotonic()
-        assert daemon.process is not None
-        daemon.process.send_signal(signal.SIGTERM)
-        daemon.process.wait(20)
-        assert time.monotonic() - time_asked < 15
-        client.wait()
+def test_what_failed_was_never_there(daemon: Daemon, subscription: Subscription) -> None:
+    """A container or pod that could not be made gives no event; a command that ends at once was STARTED too."""
+    pod = run_pod(daemon)
+    with pytest.raises(grpc.RpcError):
+        create(daemon, pod, container_config(command=["/no/such"]))
+    short = start(daemon, pod, container_config("short", command=["true"]))
+    wait_exited(daemon, short)
+    remove_pod(daemon, pod)
+    seen = []
+    while (pod, DELETED) not in seen:
+        event = subscription.next()
+        seen.append((event.container_id, event.container_event_type))
+    assert [kind for id, kind in seen if id == short] == [CREATED, STARTED, STOPPED, DELETED]
+    assert {id for id, _ in seen} == {pod, short}
+
+
+def test_subscribers_come_and_go(daemon: Daemon, subscription: Subscription) -> None:
+    """Each subscriber sees all; one that leaves takes nothing along."""
+    second = Subscription(daemon)
+    while not subscription.events.empty():
+        subscription.next()
+    pod = run_pod(daemon, pod_config("both"))
+    for one in (subscription, second):
+        seen = one.next()
+        while seen.pod_sandbox_status.metadata.name != "both":
+            seen = one.next()
+        assert (seen.container_id, seen.container_event_type) == (pod, CREATED)
+    second.end()
+    remove_pod(daemon, pod)
+    eventually(lambda: subscription.next().container_event_type == DELETED, "it sees the end")
