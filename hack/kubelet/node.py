@@ -137,6 +137,22 @@ class Node:
         found["pods"] = {str(p) for p in (self.kubelet.root / "pods").glob("*")}
         return found
 
+    def settle(self, before: dict[str, set[str]]) -> None:
+        """Remove ended sandboxes, which the kubelet keeps for a while, and wait until only `before` is left."""
+        self.sweep()
+
+        def new() -> dict[str, set[str]]:
+            try:
+                left = self.left()
+            except FileNotFoundError as error:  # it went while it was looked at
+                return {"going": {str(error)}}
+            return {kind: left[kind] - before[kind] for kind in left if left[kind] - before[kind]}
+
+        try:
+            eventually(lambda: not new(), "nothing is left", 30)
+        except AssertionError:
+            raise AssertionError(f"left behind: {new()}") from None
+
     def delete(self) -> None:
         """End everything and remove it, whatever state it is in."""
         self.kubelet.kill()

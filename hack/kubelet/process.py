@@ -63,6 +63,7 @@ class Kubelet:
             path.mkdir(mode=0o755)
         (directory / "resolv.conf").write_text(f"nameserver {ADDRESS}\nsearch example.test\noptions ndots:2\n")
         self._socket, self._cgroup = socket, cgroup
+        self.arguments: list[str] = []  # more of them: --kubeconfig of a node that joins a cluster
         self.configure(changes)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -79,6 +80,7 @@ class Kubelet:
             f"--root-dir={self.root}",
         ]
         command += [f"--cert-dir={self.root}/pki", f"--hostname-override={NAME}", f"--node-ip={ADDRESS}"]
+        command += self.arguments
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory, start_new_session=True

@@ -10,7 +10,6 @@ collect_ignore_glob: list[str] = [] if os.environ.get("CRISHIM_TEST_KUBELET") el
 if os.environ.get("CRISHIM_TEST_KUBELET"):
     from hack.kubelet import ground
     from hack.kubelet.node import Node, scratch_node
-    from tests.node.daemon import eventually
 
     ground.isolate_node()
 
@@ -26,16 +25,4 @@ if os.environ.get("CRISHIM_TEST_KUBELET"):
         before = the_node.left()
         yield the_node
         the_node.remove(*(path.stem for path in the_node.kubelet.manifests.glob("*.yaml")))
-        the_node.sweep()  # the kubelet keeps ended sandboxes until its garbage collection
-
-        def new() -> dict[str, set[str]]:
-            try:
-                left = the_node.left()
-            except FileNotFoundError as error:  # it went while it was looked at
-                return {"going": {str(error)}}
-            return {kind: left[kind] - before[kind] for kind in left if left[kind] - before[kind]}
-
-        try:
-            eventually(lambda: not new(), "nothing is left", 30)
-        except AssertionError:
-            pytest.fail(f"left behind: {new()}")
+        the_node.settle(before)

@@ -1,0 +1,83 @@
+"""A cluster of one node: a control plane, and a node that joined it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hack.kubelet import ground
+from hack.kubelet.control_plane import ControlPlane
+from hack.kubelet.node import Node, new_directory
+from hack.kubelet.process import NAME
+from tests.node.daemon import BRIDGE, eventually
+from tests.node.isolation import remove_link
+
+_DRA = Path(__file__).parents[1] / "dra"
+
+
+class Cluster(Node):
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        super().__init__(directory, **settings)
+        self.control = ControlPlane(directory / "control-plane")
+        self.kubectl = self.control.kubectl
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.kubelet.arguments = [f"--kubeconfig={self.control.kubeconfig('kubelet')}"]
+        self.kubelet.configure({"address": "0.0.0.0"})  # noqa: S104 - in a network namespace of its own
+
+    def start(self) -> None:
+        self.control.start()
+        super().start()
+        eventually(self.joined, "the node is Ready", 60)
+        eventually(lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"), "service accounts", 60)
+
+    def joined(self) -> bool:
+        path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+        return self.kubectl("get", "node", NAME, "-o", path, check=False) == "True"
+
+    def start_driver(self, pattern: str) -> None:
+        """The example DRA driver, offering the links that match."""
+        self.kubectl("apply", "-f", str(_DRA / "rbac.yaml"))
+        command = [sys.executable, "-m", "hack.dra.driver", f"--pattern={pattern}", f"--node={NAME}", "--period=0.5"]
+        command += [f"--kubeconfig={self.control.kubeconfig('dra-driver')}", f"--kubelet-dir={self.kubelet.root}"]
+        command += [f"--cdi-dir={self.daemon.directory / 'cdi'}"]
+        with (self.control.directory / "dra-driver.log").open("ab") as log:
+            self.driver = subprocess.Popen(command, stdout=log, stderr=log, cwd=_DRA.parents[1])
+
+        def published() -> bool:
+            assert self.driver is not None
+            assert self.driver.poll() is None, (self.control.directory / "dra-driver.log").read_text()[-2000:]
+            return "registered True" in (self.control.directory / "dra-driver.log").read_text()
+
+        eventually(published, "the driver is registered", 30)
+
+    def stop_driver(self) -> None:
+        if self.driver is not None and self.driver.poll() is None:
+            self.driver.terminate()
+            self.driver.wait(10)
+
+    def delete(self) -> None:
+        self.stop_driver()
+        self.kubelet.kill()
+        self.control.stop()
+        super().delete()
+
+
+@contextlib.contextmanager
+def scratch_cluster(**settings: Any) -> Iterator[Cluster]:
+    """A running cluster; everything of it is gone afterwards."""
+    ground.isolate_node()
+    cluster = Cluster(new_directory(), **settings)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        if keep := os.environ.get("CRISHIM_KEEP_LOGS"):
+            for log in (cluster.kubelet.log, cluster.daemon.log, *cluster.control.directory.glob("*.log")):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copy(log, keep)
+        cluster.delete()
+        remove_link(BRIDGE)
