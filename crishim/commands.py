@@ -37,12 +37,13 @@ def import_images(config: Config, file: Path, name: str | None) -> int:
 
 
 async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str, list[str]]]:
-    from crishim.config import check_paths
+    from crishim.config import check_paths, make_directories
     from crishim.parts import image_parts
     from crishim.serve import only_daemon
     from crishim.verbs.import_image import import_image
 
     check_paths(config)
+    make_directories(config)
     with only_daemon(Path(config.state_dir), Path(config.run_dir)):
         _, transport = image_parts(config)
         await transport.recover()
@@ -119,5 +120,5 @@ def _show(devices: Sequence[Any], name: str) -> int:
 
 
 def _fail(text: str) -> int:
-    sys.stderr.write(f"crishim: {text}\n")
+    sys.stderr.write(f"crishim: {' '.join(text.split())}\n")
     return 1

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+_UNFIT = re.compile(r"[\[\]@+:,\s\"\\]")
 DEFAULT_PATH = Path("/etc/crishim/config.toml")
 
 
@@ -165,26 +166,15 @@ def load(path: Path | None) -> Config:
 
 
 def check_paths(config: Config) -> None:
-    """Raise ConfigError for the first path that cannot be used; makes state_dir and run_dir.
-
-    Mode 0711: root of a user namespace, who is nobody here, walks through them to its root file system. What is secret
-    lies in directories of mode 0700 below.
-    """
-    for key in ("state_dir", "run_dir"):
-        path = Path(getattr(config, key))
-        if not path.is_absolute():
-            raise ConfigError(f"{key}: {path} is not an absolute path")
-        try:
-            path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{key}: {path} cannot be made: {error.strerror}") from None
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise ConfigError(f"{key}: {path} is not writable")
-    socket = Path(config.socket)
-    if len(os.fsencode(socket)) > 107:  # sockaddr_un.sun_path, unix(7)
-        raise ConfigError(f"socket: {socket} is longer than the 107 bytes a unix socket's path may have")
-    if not socket.is_absolute() or socket.is_dir():
-        raise ConfigError(f"socket: {socket} is not the absolute path of a socket")
+    """Raise ConfigError for the first path that cannot be used; makes nothing."""
+    directories = {"state_dir": config.state_dir, "run_dir": config.run_dir, "images.root": config.images.root}
+    for key, name in directories.items():
+        if name:
+            _check_directory(key, Path(name))
+            # What skopeo's references to the store cannot hold; images.root moves the store away from state_dir.
+            if _UNFIT.search(name) and not (key == "state_dir" and config.images.root):
+                raise ConfigError(f"{key}: images cannot lie at {name!r}: no spaces, nor any of []@+:,")
+    _check_socket(Path(config.socket))
     files = {"images.policy": config.images.policy, "images.registries_conf": config.images.registries_conf}
     files |= {"stream.tls_cert": config.stream.tls_cert, "stream.tls_key": config.stream.tls_key}
     for key, name in files.items():
@@ -196,6 +186,39 @@ def check_paths(config: Config) -> None:
     for key, name in programs.items():
         if find_program(name) is None:
             raise ConfigError(f"{key}: there is no program {name}")
+
+
+def make_directories(config: Config) -> None:
+    """Make state_dir and run_dir, after check_paths().
+
+    Mode 0711: root of a user namespace, who is nobody here, walks through them to its root file system. What is secret
+    lies in directories of mode 0700 below.
+    """
+    for key in ("state_dir", "run_dir"):
+        path = Path(getattr(config, key))
+        try:
+            path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{key}: {path} cannot be made: {error.strerror}") from None
+
+
+def _check_directory(key: str, path: Path) -> None:
+    """It is a directory one can write to, or one can be made there."""
+    if not path.is_absolute():
+        raise ConfigError(f"{key}: {path} is not an absolute path")
+    nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    if not nearest.is_dir():
+        raise ConfigError(f"{key}: {path} cannot be made: {nearest} is no directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{key}: {path} is not writable" if nearest == path else f"{key}: {path} cannot be made")
+
+
+def _check_socket(path: Path) -> None:
+    if len(os.fsencode(path)) > 107:  # sockaddr_un.sun_path, unix(7)
+        raise ConfigError(f"socket: {path} is longer than the 107 bytes a unix socket's path may have")
+    if not path.is_absolute() or (os.path.lexists(path) and not path.is_socket()):
+        raise ConfigError(f"socket: {path} is not the absolute path of a socket")
+    _check_directory("socket", path.parent)
 
 
 def find_program(name: str) -> str | None:

@@ -12,10 +12,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crishim.config import Config, ConfigError, check_paths
+from crishim.config import Config, ConfigError, check_paths, make_directories
+from crishim.errors import CrishimError
+
+if TYPE_CHECKING:
+    from crishim.wiring import Daemon
 
 # gRPC's fork handlers are not wanted: no child of this process ever runs Python (set before grpc is imported).
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -29,6 +34,7 @@ def serve(config: Config) -> int:
     from crishim.cri.logs import set_up
 
     check_paths(config)
+    make_directories(config)
     set_up(config.log.level, config.log.format)
     with only_daemon(Path(config.state_dir), Path(config.run_dir)):
         if sys.version_info < (3, 12):  # later versions have pidfds by default
@@ -51,7 +57,6 @@ def only_daemon(*directories: Path) -> Iterator[None]:
 
 
 async def _daemon(config: Config) -> None:
-    from crishim.cri.metrics.endpoint import serve as serve_metrics
     from crishim.wiring import build
 
     stop = asyncio.Event()
@@ -59,12 +64,12 @@ async def _daemon(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     daemon = await build(config)
-    listen(daemon.server, Path(config.socket))
-    await daemon.streams.start(config.stream.address, config.stream.port)
-    await daemon.server.start()
-    stop_metrics = serve_metrics(config.metrics.address, daemon.metrics) if config.metrics.address else None
-    Path(config.socket).chmod(0o660)
-    await daemon.recover()
+    try:
+        stop_metrics = await _open(config, daemon)
+        await daemon.recover()
+    except BaseException:
+        await daemon.server.stop(None)
+        raise
     daemon.gate.open = True
     gc.collect()
     gc.freeze()  # what is alive now stays: no collection needs to walk it again
@@ -85,13 +90,45 @@ async def _daemon(config: Config) -> None:
     log.info("stopped; containers keep running")
 
 
+async def _open(config: Config, daemon: "Daemon") -> Callable[[], None] | None:
+    """Listen at every address of the settings; how to stop the metrics' server. ConfigError names the setting."""
+    from crishim.cri.metrics.endpoint import serve as serve_metrics
+
+    try:
+        await daemon.streams.start(config.stream.address, config.stream.port)
+    except CrishimError as error:
+        raise ConfigError(f"stream.tls_cert, stream.tls_key: {error.message}") from None
+    except OSError as error:
+        where = f"{config.stream.address}:{config.stream.port}"
+        raise ConfigError(f"stream.address, stream.port: cannot listen on {where}: {error}") from None
+    try:
+        stop_metrics = serve_metrics(config.metrics.address, daemon.metrics) if config.metrics.address else None
+    except CrishimError as error:
+        raise ConfigError(error.message) from None
+    listen(daemon.server, Path(config.socket))
+    await daemon.server.start()
+    Path(config.socket).chmod(0o660)
+    return stop_metrics
+
+
 def listen(server: object, path: Path) -> None:
-    """Bind the CRI socket, mode 0660 from its first moment. The lock is ours, so an old socket file is nobody's."""
+    """Bind the CRI socket, mode 0660 from its first moment. A socket nobody listens at any more is replaced.
+
+    ConfigError if somebody does, or if the path is anything but a socket: only sockets are ever removed.
+    """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                raise ConfigError(f"socket: another program listens at {path}")
+        path.unlink(missing_ok=True)
+    elif os.path.lexists(path):
+        raise ConfigError(f"socket: {path} is not a socket")
     before = os.umask(0o117)
     try:
         server.add_insecure_port(f"unix:{path}")  # type: ignore[attr-defined]
+    except RuntimeError:
+        raise ConfigError(f"socket: cannot listen at {path}") from None
     finally:
         os.umask(before)
 
