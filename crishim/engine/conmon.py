@@ -114,10 +114,17 @@ def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, Process
     pid = report.get("data", -1)  # "pid" before API version 1
     if pid <= 0:
         said = programs.complaint(str(report.get("message") or "").encode()) or "the runtime said nothing"
-        raise CrishimError(
-            classify(said), f"container {launch.container_id[:13]} cannot be created: {said}", stderr=said
-        )
+        kind = classify(said)
+        command = _command(launch.bundle) if kind is Kind.INVALID else ""  # crun does not always name it
+        named = said if command in said else f"{command}: {said}"
+        raise CrishimError(kind, f"container {launch.container_id[:13]} cannot be created: {named}", stderr=said)
     return processes.reference(pid), processes.reference(int(monitor_file(launch.bundle).read_text()))
+
+
+def _command(bundle: Path) -> str:
+    """The program of a bundle's config.json."""
+    args = msgspec.json.decode((bundle / "config.json").read_bytes())["process"]["args"]
+    return str(args[0])
 
 
 def monitor_file(bundle: Path) -> Path:

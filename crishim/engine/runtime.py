@@ -15,7 +15,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.wire.linux import programs
 
 _COMMAND_MISSING = re.compile(
-    r"executable file|not found in \$PATH|exec: |exec user process|cannot find.*executable", re.I
+    r"executable file|open executable|not found in \$PATH|exec: |exec user process|cannot find.*executable", re.I
 )
 _GONE = re.compile(r"does not exist|no such container|not found|No such file or directory", re.I)
 
