@@ -1,4 +1,4 @@
-"""The few calls of the Kubernetes API a driver makes, with the standard library: JSON over TLS, a client certificate."""
+"""The few calls of the Kubernetes API a driver makes, with the standard library: JSON, TLS, a client certificate."""
 
 import json
 import ssl

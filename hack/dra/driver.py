@@ -63,7 +63,7 @@ class Driver:
 
     # --- DRAPlugin ----------------------------------------------------------------------------------------------------
 
-    def NodePrepareResources(self, request: Any, _: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+    def NodePrepareResources(self, request: Any, _: grpc.ServicerContext) -> Any:
         response = dra.NodePrepareResourcesResponse()
         for claim in request.claims:
             try:
@@ -102,7 +102,7 @@ class Driver:
         data = {"interfaceName": name, "ips": link["addresses"][:16], "hardwareAddress": link["mac"]}
         return {"driver": DRIVER, "pool": result["pool"], "device": result["device"], "networkData": data}
 
-    def NodeUnprepareResources(self, request: Any, _: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+    def NodeUnprepareResources(self, request: Any, _: grpc.ServicerContext) -> Any:
         """The pod's sandbox is stopped by now, and the runtime gave the device back."""
         response = dra.NodeUnprepareResourcesResponse()
         for claim in request.claims:
@@ -115,13 +115,13 @@ class Driver:
 
     # --- Registration -------------------------------------------------------------------------------------------------
 
-    def GetInfo(self, request: Any, _: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+    def GetInfo(self, request: Any, _: grpc.ServicerContext) -> Any:
         endpoint = str(self.endpoint)
         return registration.PluginInfo(
             type="DRAPlugin", name=DRIVER, endpoint=endpoint, supported_versions=["v1.DRAPlugin"]
         )
 
-    def NotifyRegistrationStatus(self, request: Any, _: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+    def NotifyRegistrationStatus(self, request: Any, _: grpc.ServicerContext) -> Any:
         log.info("the kubelet says: registered %s %s", request.plugin_registered, request.error)
         return registration.RegistrationStatusResponse()
 

@@ -13,7 +13,7 @@ from hack.kubelet import ground
 from hack.kubelet.control_plane import ControlPlane
 from hack.kubelet.node import Node, new_directory
 from hack.kubelet.process import NAME
-from tests.node.daemon import BRIDGE, eventually
+from tests.node.daemon import BRIDGE, eventually, test_program
 from tests.node.isolation import remove_link
 
 _DRA = Path(__file__).parents[1] / "dra"
@@ -26,7 +26,7 @@ class Cluster(Node):
         self.kubectl = self.control.kubectl
         self.driver: subprocess.Popen[bytes] | None = None
         self.kubelet.arguments = [f"--kubeconfig={self.control.kubeconfig('kubelet')}"]
-        self.kubelet.configure({"address": "0.0.0.0"})  # noqa: S104 - in a network namespace of its own
+        self.kubelet.configure({"address": "0.0.0.0"})
 
     def start(self) -> None:
         self.control.start()
@@ -40,10 +40,8 @@ class Cluster(Node):
 
     def start_driver(self, pattern: str) -> None:
         """The example DRA driver, offering the links that match."""
-        self.kubectl("apply", "-f", str(_DRA / "rbac.yaml"))
-        command = [sys.executable, "-m", "hack.dra.driver", f"--pattern={pattern}", f"--node={NAME}", "--period=0.5"]
-        command += [f"--kubeconfig={self.control.kubeconfig('dra-driver')}", f"--kubelet-dir={self.kubelet.root}"]
-        command += [f"--cdi-dir={self.daemon.directory / 'cdi'}"]
+        self.allow_driver(self.control.kubeconfig())
+        command = [*self.driver_command(self.directory, pattern), "--period=0.5"]
         with (self.control.directory / "dra-driver.log").open("ab") as log:
             self.driver = subprocess.Popen(command, stdout=log, stderr=log, cwd=_DRA.parents[1])
 
@@ -53,6 +51,19 @@ class Cluster(Node):
             return "registered True" in (self.control.directory / "dra-driver.log").read_text()
 
         eventually(published, "the driver is registered", 30)
+
+    @staticmethod
+    def allow_driver(administrator: Path) -> None:
+        """Give the driver's user its rights, and make its DeviceClass."""
+        command = [test_program("kubectl"), f"--kubeconfig={administrator}", "apply", "-f", str(_DRA / "rbac.yaml")]
+        subprocess.run(command, check=True, capture_output=True)
+
+    @staticmethod
+    def driver_command(directory: Path, pattern: str) -> list[str]:
+        """How the driver is started for the cluster in a directory."""
+        command = [sys.executable, "-m", "hack.dra.driver", f"--pattern={pattern}", f"--node={NAME}"]
+        command += [f"--kubeconfig={directory}/control-plane/pki/dra-driver.kubeconfig"]
+        return [*command, f"--kubelet-dir={directory}/kubelet", f"--cdi-dir={directory}/{directory.name}/cdi"]
 
     def stop_driver(self) -> None:
         if self.driver is not None and self.driver.poll() is None:

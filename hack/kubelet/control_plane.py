@@ -1,4 +1,4 @@
-"""A control plane of one of each: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and their certificates.
+"""A control plane of one of each: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, their certificates.
 
 All of it in the node's network namespace, so every address is private to it; keys and data lie in the node's directory
 and go with it.
@@ -45,7 +45,9 @@ class ControlPlane:
 
     def _make_keys(self) -> None:
         elliptic = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-        self._openssl("req", "-x509", *elliptic, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca", "-days", "30")
+        self._openssl(
+            "req", "-x509", *elliptic, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca", "-days", "30"
+        )
         self._openssl("genrsa", "-out", "accounts.key", "2048")
         for name, (user, group) in {**_CLIENTS, "apiserver": ("kube-apiserver", "")}.items():
             subject = (f"/O={group}" if group else "") + f"/CN={user}"

@@ -1,8 +1,8 @@
 """The ground a test node stands on: a network and mount namespace in which nothing it does reaches the machine.
 
-The kubelet writes to fixed places besides the directories it is told (/var/log/containers, /var/lib/kubelet) and sets
-six sysctls of the whole machine at its start (pkg/kubelet/cm, setupKernelTunables). Here /var is an overlay, and for the
-kubelet files with the values it wants lie over those sysctls: it reads them and changes nothing.
+The kubelet writes to fixed places besides those it is told (/var/log/containers, /var/lib/kubelet) and sets six sysctls
+of the whole machine at its start (pkg/kubelet/cm, setupKernelTunables). Here /var is an overlay, and for the kubelet
+files with the values it wants lie over those sysctls: it reads them and changes nothing.
 """
 
 import os
@@ -24,7 +24,7 @@ _SYSCTLS = {
 
 
 def isolate_node() -> None:
-    """Leave the host's namespaces; an address with a default route, which the kubelet looks for. Once a process tree."""
+    """Leave the host's namespaces; make an address with a default route, which the kubelet looks for."""
     isolate()
     if "node0:" in ip("-o", "link"):
         return
@@ -66,7 +66,7 @@ def hide_sysctls(directory: Path) -> list[str]:
 
 
 def make_cgroup(path: str) -> None:
-    """The cgroup the kubelet takes as its root: it wants it in every hierarchy, on v1 with a cpuset that is not empty."""
+    """The cgroup the kubelet takes as its root: in every hierarchy, on v1 with a cpuset that is not empty."""
     for top in cgroups.hierarchies().values():
         directory = top / path.lstrip("/")
         directory.mkdir(exist_ok=True)
@@ -83,4 +83,4 @@ def enter(pid: int) -> None:
             libc.setns(handle, 0)
         finally:
             os.close(handle)
-    os.environ["CRISHIM_TEST_NETNS"] = os.readlink("/proc/self/ns/net")
+    os.environ["CRISHIM_TEST_NETNS"] = str(Path("/proc/self/ns/net").readlink())

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from hack.kubelet import ground
 from crishim.wire.linux import mounts
+from hack.kubelet import ground
 from hack.kubelet.process import NAME, Kubelet, request
 from tests.node.daemon import BRIDGE, IMAGE, Daemon, eventually
 from tests.node.isolation import remove_link

@@ -94,7 +94,7 @@ def _is_first(pid: int, identity: str) -> bool:
 
 
 def test_a_network_plugin_that_fails_for_a_while(node: Node) -> None:
-    """The pod waits with an event that names plugin and reason, comes up by itself, and has one sandbox that is ready."""
+    """The pod waits with an event that names plugin and reason, comes up by itself, with one sandbox that is ready."""
     broken = node.daemon.plugins / "bridge"
     broken.write_text('#!/bin/sh\necho \'{"cniVersion":"1.0.0","code":99,"msg":"out of order today"}\'\nexit 1\n')
     broken.chmod(0o755)
@@ -116,7 +116,7 @@ def test_a_network_plugin_that_fails_for_a_while(node: Node) -> None:
     [
         ("path", pod(shell(volumeMounts=[{"name": "v", "mountPath": "/v"}]),
                      volumes=[{"name": "v", "hostPath": {"path": "/nowhere/at/all"}}]), ["/nowhere/at/all"]),
-        ("sysctl", pod(securityContext={"sysctls": [{"name": "net.core.no_such", "value": "1"}]}), ["net.core.no_such"]),
+        ("sysctl", pod(securityContext={"sysctls": [{"name": "net.core.no", "value": "1"}]}), ["net.core.no"]),
         ("label", pod(shell(securityContext={"seLinuxOptions": {"level": "nonsense"}})), ["nonsense"]),
     ],
 )  # fmt: skip

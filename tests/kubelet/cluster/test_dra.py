@@ -127,7 +127,7 @@ def test_the_next_claim_gets_what_a_pod_gave_back(claims: Cluster) -> None:
 
 
 def test_a_template_in_a_deployment(claims: Cluster) -> None:
-    """A ResourceClaimTemplate: each of two replicas has a device of its own; a deleted one's successor gets it again."""
+    """A ResourceClaimTemplate: each of two replicas has a device of its own; a deleted one's successor gets it."""
     apply(claims, "ResourceClaimTemplate", "each", {"spec": request()}, RESOURCES)
     spec = claiming("", shell(), template={"resourceClaimTemplateName": "each"})
     template = {"metadata": {"labels": {"app": "pair"}}, "spec": spec}

@@ -33,7 +33,8 @@ def run(cluster: Cluster, name: str, spec: dict[str, Any]) -> None:
 def test_run_logs_exec_attach_cp(cluster: Cluster, tmp_path: Path) -> None:
     """kubectl run, logs, exec with a terminal and an exit code, cp in both directions, attach."""
     kubectl = cluster.kubectl
-    kubectl("run", "one", f"--image={IMAGE}", "--image-pull-policy=Never", "--stdin", "--command", "--",
+    kubectl("run", "one", f"--image={IMAGE}", "--image-pull-policy=Never", "--stdin", "--attach=false",
+            "--command", "--",
             "sh", "-c", "echo started; while read -r line; do echo got $line; done; sleep 1000")  # fmt: skip
     kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
     assert kubectl("logs", "one") == "started\n"
