@@ -2,10 +2,12 @@
 
 import base64
 import concurrent.futures
+import functools
 import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
@@ -30,7 +32,7 @@ Code = grpc.StatusCode
 IDLE = ["sh", "-c", "while :; do sleep 1; done"]
 
 
-def code_of(daemon: Daemon, method: str, **fields: object) -> grpc.StatusCode:
+def code_of(daemon: Daemon, method: str, **fields: Any) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as caught:
         daemon.call(method, **fields)
     code: grpc.StatusCode = caught.value.code()
@@ -132,6 +134,10 @@ def test_reasons(daemon: Daemon, script: str, code: int, reason: str) -> None:
     remove_pod(daemon, pod)
 
 
+def is_ready(daemon: Daemon, container: str) -> bool:
+    return execute(daemon, container, "test", "-e", "/ready")[0] == 0
+
+
 def test_stop_signals(daemon: Daemon) -> None:
     """StopContainer: the container's stop signal; without one the default; a pod sees it in ContainerStatus."""
     pod = run_pod(daemon)
@@ -139,7 +145,7 @@ def test_stop_signals(daemon: Daemon) -> None:
     for name, number, code in (("own", cri.SIGNAL_SIGUSR1, 21), ("none", cri.SIGNAL_RUNTIME_DEFAULT, 22)):
         config = container_config(name, command=["sh", "-c", script], stop_signal=number)
         one = start(daemon, pod, config)
-        eventually(lambda one=one: execute(daemon, one, "test", "-e", "/ready")[0] == 0, "its traps are set")
+        eventually(functools.partial(is_ready, daemon, one), "its traps are set")
         daemon.call("StopContainer", container_id=one, timeout=20)
         found = status(daemon, one)
         assert (found.exit_code, found.stop_signal) == (code, number or cri.SIGNAL_SIGTERM)
@@ -211,7 +217,7 @@ def test_streaming_urls(daemon: Daemon) -> None:
     wish = container_config()
     wish.linux.security_context.namespace_options.network = cri.NODE
     one = start(daemon, pod, wish)
-    requests = {
+    requests: dict[str, dict[str, Any]] = {
         "Exec": {"container_id": one, "cmd": ["true"], "stdout": True},
         "Attach": {"container_id": one, "stdout": True, "stderr": True},
         "PortForward": {"pod_sandbox_id": pod, "port": [80]},

@@ -87,7 +87,9 @@ def test_update_runtime_config(daemon: Daemon) -> None:
         daemon.call("UpdateRuntimeConfig", runtime_config=config)
     daemon.call("UpdateRuntimeConfig")
     with pytest.raises(grpc.RpcError) as caught:
-        daemon.call("UpdateRuntimeConfig", runtime_config=cri.RuntimeConfig(network_config={"pod_cidr": "many"}))
+        daemon.call(
+            "UpdateRuntimeConfig", runtime_config=cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="many"))
+        )
     assert caught.value.code() == Code.INVALID_ARGUMENT
 
 

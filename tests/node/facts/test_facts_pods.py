@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import cgroups
 from tests.node.daemon import Daemon
 from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
 
@@ -162,6 +163,4 @@ def test_cgroup_parent(daemon: Daemon) -> None:
     info = json.loads(daemon.call("ContainerStatus", container_id=one, verbose=True).info["info"])
     assert info["cgroup"] == f"{parent}/{one}"
     remove_pod(daemon, pod)
-    from crishim.wire.linux import cgroups
-
     cgroups.remove(parent)
