@@ -15,7 +15,8 @@ import pytest
 from crishim.wire.linux import cgroups
 from hack.kubelet.cluster import Cluster
 from tests.kubelet.shapes import SLEEP, pod, shell
-from tests.node.daemon import IMAGE, eventually, test_program
+from tests.node.daemon import IMAGE, eventually
+from tests.node.daemon import test_program as program
 
 pytestmark = pytest.mark.node
 
@@ -39,7 +40,7 @@ def test_run_logs_exec_attach_cp(cluster: Cluster, tmp_path: Path) -> None:
     kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
     assert kubectl("logs", "one") == "started\n"
     assert kubectl("exec", "one", "--", "echo", "hi") == "hi\n"
-    command = [test_program("kubectl"), f"--kubeconfig={cluster.control.kubeconfig()}"]
+    command = [program("kubectl"), f"--kubeconfig={cluster.control.kubeconfig()}"]
     assert subprocess.run([*command, "exec", "one", "--", "sh", "-c", "exit 7"], capture_output=True).returncode == 7
     assert kubectl("exec", "-i", "one", "--", "wc", "-c", stdin="x" * 100000).strip() == "100000"
     (tmp_path / "file").write_bytes(os.urandom(1 << 20))
@@ -63,7 +64,7 @@ def test_port_forward(cluster: Cluster) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [test_program("kubectl"), f"--kubeconfig={cluster.control.kubeconfig()}", "port-forward", "pod/web"]
+    command = [program("kubectl"), f"--kubeconfig={cluster.control.kubeconfig()}", "port-forward", "pod/web"]
     forward = subprocess.Popen([*command, f"{port}:8080"], stdout=subprocess.PIPE)
     try:
         assert forward.stdout

@@ -5,6 +5,8 @@ import concurrent.futures
 import functools
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,25 @@ def test_stop_signals(daemon: Daemon) -> None:
         found = status(daemon, one)
         assert (found.exit_code, found.stop_signal) == (code, number or cri.SIGNAL_SIGTERM)
     remove_pod(daemon, pod)
+
+
+def test_the_images_stop_signal(daemon: Daemon, tmp_path: Path) -> None:
+    """StopContainer: without a stop signal of its own a container gets its image's, and the status says so."""
+    name, archive = "localhost/facts/signal:1", tmp_path / "signal.tar"
+    build = [sys.executable, str(Path(__file__).parents[3] / "hack/build-images"), "--demo", str(archive)]
+    subprocess.run([*build, "--name", name, "--config", '{"StopSignal": "SIGUSR2"}'], check=True, capture_output=True)
+    assert daemon.command("images", "import", str(archive)).returncode == 0
+    pod = run_pod(daemon)
+    script = "trap 'exit 23' USR2; echo ok > /ready; while :; do sleep 0.05; done"
+    config = container_config(command=["sh", "-c", script])
+    config.image.image = name
+    one = start(daemon, pod, config)
+    eventually(functools.partial(is_ready, daemon, one), "its trap is set")
+    daemon.call("StopContainer", container_id=one, timeout=20)
+    found = status(daemon, one)
+    assert (found.exit_code, found.stop_signal) == (23, cri.SIGNAL_SIGUSR2)
+    remove_pod(daemon, pod)
+    daemon.call("RemoveImage", image=cri.ImageSpec(image=name))
 
 
 def test_stop_that_gets_hasty(daemon: Daemon) -> None:
