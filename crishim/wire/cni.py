@@ -3,6 +3,7 @@
 Sections: 1 configuration format, 2 execution protocol, 4 delegation, 5 result types.
 """
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,13 +103,19 @@ def plugin_error(stdout: bytes, plugin: str, command: str) -> CrishimError | Non
 
 
 def parse_result(stdout: bytes, plugin: str) -> dict[str, Any]:
-    """A plugin's ADD result. Raises INTERNAL if it is no JSON object."""
+    """A plugin's ADD result. INTERNAL if it is no JSON object, or its interfaces and addresses cannot be such."""
     try:
         data = msgspec.json.decode(stdout)
     except msgspec.DecodeError:
         data = None
     if not isinstance(data, dict):
         raise CrishimError(Kind.INTERNAL, f"CNI plugin {plugin} answered no JSON object", plugin=plugin)
+    try:
+        for ip in addresses(data):
+            ipaddress.ip_address(ip)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        text = f"CNI plugin {plugin} answered interfaces or addresses that are none: {error}"
+        raise CrishimError(Kind.INTERNAL, text, plugin=plugin) from None
     return data
 
 
@@ -116,6 +123,7 @@ def addresses(result: Mapping[str, Any], ifname: str = IFNAME) -> tuple[str, ...
     """The addresses, without prefix, a result gives `ifname` inside the sandbox, in its order (section 5).
 
     An address that names no interface belongs to the container. Before 0.3.0 a result had ip4 and ip6 instead of ips.
+    For results that parse_result() let through.
     """
     interfaces: Sequence[Mapping[str, Any]] = result.get("interfaces") or []
     found = []

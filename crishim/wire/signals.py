@@ -16,7 +16,7 @@ _REALTIME = re.compile(r"SIG(RTMIN|RTMAX)(?:(\+|-|PLUS|MINUS)(\d+))?")
 def parse(name: str) -> int:
     """The number of a signal given by name, with or without SIG, or by number. INVALID if there is none such."""
     text = name.strip().upper()
-    if text.isdecimal() and 1 <= int(text) <= RTMAX:
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= RTMAX:
         return int(text)
     text = text if text.startswith("SIG") else f"SIG{text}"
     text = _SYNONYMS.get(text, text)
