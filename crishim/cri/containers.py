@@ -105,7 +105,7 @@ def container_status(container: ContainerRecord) -> cri.ContainerStatus:
         started_at=container.started_at,
         finished_at=container.finished_at,
         exit_code=container.exit_code,
-        image=config.image,
+        image=_named(config.image),
         image_ref=container.image_ref,
         image_id=container.image_id,
         reason=container.reason,
@@ -121,6 +121,13 @@ def container_status(container: ContainerRecord) -> cri.ContainerStatus:
         user = container.user
         status.user.linux.CopyFrom(cri.LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=user.groups))
     return status
+
+
+def _named(image: cri.ImageSpec) -> cri.ImageSpec:
+    """The image under the name of the pod's spec: the kubelet creates by id, and shows this in its status."""
+    named = cri.ImageSpec.FromString(image.SerializeToString())
+    named.image = image.user_specified_image or image.image
+    return named
 
 
 def _mounts(container: ContainerRecord, config: cri.ContainerConfig) -> list[cri.Mount]:
