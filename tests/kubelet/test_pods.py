@@ -8,6 +8,7 @@ import pytest
 
 from hack.kubelet.node import SIGNALLED, Node, container_status, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
+from tests.node.daemon import IMAGE
 
 pytestmark = pytest.mark.node
 
@@ -21,6 +22,7 @@ def test_a_pod_becomes_ready_and_goes(node: Node) -> None:
     assert found["status"]["podIP"] == addresses[0]
     status = container_status(found, "main")
     assert status["containerID"].startswith("crishim://")
+    assert status["image"] == IMAGE
     assert status["imageID"]
     assert restarts(found) == 0
     assert node.left()["cgroups"] > before["cgroups"]
