@@ -18,6 +18,7 @@ from tests.node.pods import container_config, create, pod_config, remove_pod, ru
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode
+AT_ONCE = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 50)]
 SEMVER = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
 
 
@@ -142,8 +143,8 @@ def quick(daemon: Daemon) -> None:
     """Every everyday question is answered at once."""
     for name in ("ListPodSandbox", "ListContainers", "Version", "Status", "ListContainerStats", "ListPodSandboxStats"):
         began = time.monotonic()
-        daemon.call(name, deadline=3)
-        assert time.monotonic() - began < 2, name
+        daemon.call(name, deadline=10)
+        assert time.monotonic() - began < 5, name
 
 
 @pytest.mark.parametrize("stage", ["ADD", "DEL"])
@@ -155,14 +156,14 @@ def test_lists_wait_for_no_pod(daemon: Daemon, stage: str) -> None:
         call = pool.submit(run_pod, daemon) if stage == "ADD" else pool.submit(stop, daemon, slow)
         eventually(lambda: seen(held), "the plugin hangs")
         quick(daemon)
-        daemon.call("PodSandboxStatus", pod_sandbox_id=bystander, deadline=2)
+        daemon.call("PodSandboxStatus", pod_sandbox_id=bystander, deadline=5)
         if slow:
-            stuck = daemon.call("PodSandboxStatus", pod_sandbox_id=slow, deadline=2).status
+            stuck = daemon.call("PodSandboxStatus", pod_sandbox_id=slow, deadline=5).status
             assert stuck.state == cri.SANDBOX_NOTREADY
         else:
             assert [p.id for p in daemon.call("ListPodSandbox").items] == [bystander]
         one = start(daemon, bystander)
-        daemon.call("StopContainer", container_id=one, timeout=0, deadline=5)
+        daemon.call("StopContainer", container_id=one, timeout=0, deadline=10)
         held.unlink()
         slow = call.result() or slow
     remove_pod(daemon, bystander)
@@ -199,12 +200,12 @@ def test_version_during_recovery(daemon: Daemon) -> None:
         starting = threading.Thread(target=daemon.start)
         starting.start()
         try:
-            with grpc.insecure_channel(f"unix:{daemon.socket}") as channel:
+            with grpc.insecure_channel(f"unix:{daemon.socket}", options=AT_ONCE) as channel:
 
                 def ask(name: str) -> grpc.StatusCode:
                     ask_it = channel.unary_unary(f"/runtime.v1.RuntimeService/{name}")
                     try:
-                        ask_it(b"", timeout=2, wait_for_ready=True)
+                        ask_it(b"", timeout=20, wait_for_ready=True)
                     except grpc.RpcError as error:
                         code: grpc.StatusCode = error.code()
                         return code
