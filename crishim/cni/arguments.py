@@ -1,5 +1,6 @@
 """What a pod asks of its network, in CNI's terms: CNI_ARGS and the capability arguments of the conventions document."""
 
+import re
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
@@ -7,6 +8,7 @@ from crishim.pb import cri_pb2 as cri
 
 _PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
 _BURST = (1 << 31) - 1  # bits; the largest the bandwidth plugin takes
+_QUANTITY = re.compile(r"([0-9]+\.?[0-9]*(?:e[0-9]+)?)([A-Za-z]*)", re.ASCII)
 _SUFFIXES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _SUFFIXES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 
@@ -52,11 +54,10 @@ def bandwidth(annotations: dict[str, str]) -> dict[str, int]:
 
 def parse_quantity(key: str, text: str) -> int:
     """A Kubernetes quantity such as 10M or 1.5Gi, as an integer. INVALID names the annotation."""
-    number = text.rstrip("kKMGTPi")
-    factor = _SUFFIXES.get(text[len(number) :])
+    match = _QUANTITY.fullmatch(text)
     try:
-        value = int(float(number) * factor) if factor else 0
-    except (ValueError, OverflowError):
+        value = int(float(match[1]) * _SUFFIXES[match[2]]) if match else 0
+    except (KeyError, OverflowError):
         value = 0
     if value <= 0:
         raise CrishimError(Kind.INVALID, f"annotation {key}: {text!r} is not a positive quantity")
