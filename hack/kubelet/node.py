@@ -41,14 +41,17 @@ class Node:
         self.kubelet.start()
 
     def import_images(self) -> None:
-        builder = Path(__file__).parents[1] / "build-images"
-        for name, config in ((IMAGE, {}), (SIGNALLED, {"StopSignal": "SIGUSR1"})):
-            archive = self.directory / "image.tar"
-            command = [sys.executable, str(builder), "--demo", str(archive), "--name", name]
-            subprocess.run([*command, "--config", json.dumps(config)], check=True, capture_output=True)
-            done = self.daemon.command("images", "import", str(archive))
-            assert done.returncode == 0, done.stderr
-            archive.unlink()
+        self.import_image(IMAGE, {})
+        self.import_image(SIGNALLED, {"StopSignal": "SIGUSR1"})
+
+    def import_image(self, name: str, config: dict[str, str]) -> None:
+        """Build a busybox image under a name and with more configuration, and give it to the daemon."""
+        builder, archive = Path(__file__).parents[1] / "build-images", self.directory / "image.tar"
+        command = [sys.executable, str(builder), "--demo", str(archive), "--name", name]
+        subprocess.run([*command, "--config", json.dumps(config)], check=True, capture_output=True)
+        done = self.daemon.command("images", "import", str(archive))
+        assert done.returncode == 0, done.stderr
+        archive.unlink()
 
     # --- pods ---------------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,15 @@
 """What pods keep while what runs them fails: the daemon, the kubelet, both, the network plugin."""
 
 import os
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import cgroups, mounts
 from hack.kubelet.node import Node, container_status, is_ready, restarts
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import eventually
@@ -109,6 +112,44 @@ def test_a_network_plugin_that_fails_for_a_while(node: Node) -> None:
     # The one whose tear-down failed with the plugin may be there still, not ready, for the kubelet to remove.
     listed = [p for p in node.daemon.call("ListPodSandbox").items if p.metadata.name == "cni-node"]
     assert [p.state for p in listed].count(cri.SANDBOX_READY) == 1
+
+
+def test_an_image_that_cannot_be_pulled_and_then_can(node: Node) -> None:
+    """The pod waits with an event that names the image, and starts by itself once the image is there."""
+    name = "localhost/crishim/later:latest"
+    main = shell(name="main")
+    node.put("later", pod(main | {"image": name, "imagePullPolicy": "IfNotPresent"}))
+    eventually(
+        lambda: node.kubelet.logged("Event occurred", "later-node", "Failed to pull", name), "it is reported", 60
+    )
+    node.import_image(name, {})
+    assert restarts(node.ready("later", 90)) == 0
+
+
+def test_a_reboot(node: Node) -> None:
+    """Every process is gone, all of the run directory, every rule: the pods come back, and go cleanly."""
+    names = [f"reboot-{n}" for n in range(3)]
+    for name in names:
+        node.put(name, pod())
+    before = {name: container_status(node.ready(name), "main")["containerID"] for name in names}
+    node.kubelet.kill()
+    node.daemon.kill()
+    for line in node.daemon.left()["processes"]:
+        os.kill(int(line.partition(" ")[0]), signal.SIGKILL)
+    cgroups.kill(node.daemon.cgroup)
+    for target in mounts.below(node.daemon.run):
+        mounts.unmount(target)
+    shutil.rmtree(node.daemon.run)
+    subprocess.run(["iptables", "-t", "nat", "-F"], check=True)
+    node.daemon.start()
+    node.kubelet.start()
+
+    def again(found: dict[str, object]) -> bool:
+        return is_ready(found) and container_status(found, "main")["containerID"] not in before.values()
+
+    for name in names:
+        found = node.wait(name, again, "runs again", 90)
+        assert restarts(found) == 1
 
 
 @pytest.mark.parametrize(

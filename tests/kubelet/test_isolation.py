@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crishim.wire.linux import cgroups
-from hack.kubelet.node import Node, container_status
+from hack.kubelet.node import SIGNALLED, Node, container_status
 from tests.kubelet.shapes import SLEEP, pod, shell
 
 pytestmark = pytest.mark.node
@@ -164,3 +164,14 @@ def test_sysctls(node: Node) -> None:
     node.run("sysctls", pod(securityContext={"sysctls": wanted}))
     assert node.execute("sysctls", "main", "cat", "/proc/sys/net/core/somaxconn").strip() == "777"
     assert node.execute("sysctls", "main", "cat", "/proc/sys/kernel/msgmax").strip() == "8193"
+
+
+def test_an_image_as_a_volume(node: Node) -> None:
+    """An image volume shows the image's files, read-only, a directory of it with subPath."""
+    mounts = [{"name": "i", "mountPath": "/image"}, {"name": "i", "mountPath": "/etc2", "subPath": "etc"}]
+    volumes = [{"name": "i", "image": {"reference": SIGNALLED, "pullPolicy": "Never"}}]
+    script = f"touch /image/no 2>/refused; {SLEEP}"
+    node.run("image-volume", pod(shell(script, volumeMounts=mounts), volumes=volumes))
+    assert "busybox" in node.execute("image-volume", "main", "ls", "/image/bin").split()
+    assert "root:" in node.execute("image-volume", "main", "cat", "/etc2/passwd")
+    assert "Read-only" in node.execute("image-volume", "main", "cat", "/refused")
