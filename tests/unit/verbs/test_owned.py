@@ -1,0 +1,80 @@
+"""Verbs as tasks that nobody's deadline ends."""
+
+import asyncio
+import logging
+
+import pytest
+
+from crishim.verbs import subject
+from crishim.verbs.owned import Owned
+
+
+async def test_a_result_and_a_failure_reach_the_caller() -> None:
+    """As if the work had been awaited."""
+
+    async def fine() -> int:
+        return 5
+
+    async def broken() -> None:
+        raise KeyError("x")
+
+    owned = Owned()
+    assert await owned.run(fine(), name="fine") == 5
+    with pytest.raises(KeyError):
+        await owned.run(broken(), name="broken")
+    assert await owned.drain(1) == []
+
+
+async def test_a_cancelled_caller_does_not_end_the_work() -> None:
+    """The work goes on, and the shutdown waits for it; its failure then is nobody's, and no noise."""
+    owned, gate, done = Owned(), asyncio.Event(), []
+
+    async def work() -> None:
+        await gate.wait()
+        done.append(True)
+        raise KeyError
+
+    caller = asyncio.create_task(owned.run(work(), name="work"))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await owned.drain(0.01) == ["work"]
+    gate.set()
+    assert await owned.drain(5) == []
+    assert done == [True]
+
+
+async def test_a_background_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for it, so the log has it, by name."""
+
+    async def broken() -> None:
+        raise KeyError("x")
+
+    owned = Owned()
+    with caplog.at_level(logging.ERROR):
+        owned.start(broken(), name="exit 1234")
+        await owned.drain(1)
+        await asyncio.sleep(0)
+    (line,) = caplog.records
+    assert line.task == "exit 1234"  # type: ignore[attr-defined]
+
+
+async def test_subjects() -> None:
+    """What a call is about is shared with its task, so an id found there is in the caller's lines; a new one is not."""
+    owned = Owned()
+
+    async def work() -> None:
+        subject.about(pod="p")
+
+    async def other() -> None:
+        subject.begin(container="c")
+        assert subject.current() == {"container": "c"}
+
+    assert subject.current() == {}
+    subject.begin(rpc="Run")
+    await owned.run(work(), name="work")
+    await owned.run(other(), name="other")
+    assert subject.current() == {"rpc": "Run", "pod": "p"}
+    subject.begin(rpc="Next")
+    assert subject.current() == {"rpc": "Next"}
