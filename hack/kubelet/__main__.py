@@ -125,6 +125,7 @@ def driver(known: dict[str, Any], pattern: str) -> None:
     """The example DRA driver in the place of this process, until it is interrupted."""
     directory = Path(known["directory"])
     Cluster.allow_driver(Path(known["kubeconfig"]))
+    _RECORD.write_text(json.dumps(known | {"pids": {"driver": os.getpid(), **known["pids"]}}))  # for `down`
     command = Cluster.driver_command(directory, pattern)
     os.execv(command[0], command)
 

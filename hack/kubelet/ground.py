@@ -77,10 +77,12 @@ def make_cgroup(path: str) -> None:
 
 def enter(pid: int) -> None:
     """Move this process, which has one thread, into the namespaces of a running node."""
+    here = Path.cwd()
     for kind in ("net", "mnt"):
         handle = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             libc.setns(handle, 0)
         finally:
             os.close(handle)
+    os.chdir(here)  # which entering a mount namespace leaves
     os.environ["CRISHIM_TEST_NETNS"] = str(Path("/proc/self/ns/net").readlink())
