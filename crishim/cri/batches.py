@@ -1,13 +1,27 @@
-"""Batches for the Stream* lists (1.36): at least one item a message, none for an empty list."""
+"""Batches for the Stream* lists (1.36): at least one item a message, none for an empty list. Bounded in items, so that
+a message is soon there, and in bytes, since annotations may be large and a client takes 16 MiB at most.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-T = TypeVar("T")
+from google.protobuf.message import Message
+
+T = TypeVar("T", bound=Message)
 SIZE = 100
+BYTES = 4 << 20
 
 
 def batches(items: Sequence[T], size: int = SIZE) -> Iterator[Sequence[T]]:
-    """items in runs of at most `size`; nothing for no items."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    """items in runs of at most `size` items and BYTES bytes; an item larger than that goes alone."""
+    batch: list[T] = []
+    held = 0
+    for item in items:
+        weight = item.ByteSize()
+        if batch and (len(batch) == size or held + weight > BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += weight
+    if batch:
+        yield batch

@@ -27,8 +27,8 @@ def functions(*, store: ImageStore, transport: Transport, uses: Uses, meter: Sto
 
     async def stream(request: cri.StreamImagesRequest) -> AsyncIterator[cri.StreamImagesResponse]:
         found = await list_images(request.filter.image.image, store=store)
-        for batch in batches(found):
-            yield cri.StreamImagesResponse(images=[encode(i) for i in batch])
+        for batch in batches([encode(image) for image in found]):
+            yield cri.StreamImagesResponse(images=batch)
 
     async def status(request: cri.ImageStatusRequest) -> cri.ImageStatusResponse:
         if not request.image.image:
