@@ -13,6 +13,7 @@ from crishim.wire.linux import cgroups, mounts
 from hack.kubelet import ground
 from hack.kubelet.cluster import Cluster
 from hack.kubelet.node import Node, container_status, is_ready, new_directory
+from hack.kubelet.numbers import measure
 from hack.kubelet.process import request
 from tests.node.daemon import test_program
 
@@ -158,6 +159,9 @@ def main() -> None:
         status()
     elif what == "down":
         down()
+    elif what == "numbers":
+        for count in map(int, arguments or ["10"]):
+            measure(count)
     elif what == "crictl":
         known = enter()
         program = test_program("crictl")
@@ -172,7 +176,10 @@ def main() -> None:
         enter()
         os.execvp(arguments[0] if arguments else "sh", arguments or ["sh"])
     else:
-        sys.exit(f"usage: {_PROGRAM} up | status | down | test [PYTEST ARGUMENTS] | crictl ARGUMENTS | shell [COMMAND]")
+        sys.exit(
+            f"usage: {_PROGRAM} up | status | down | test [PYTEST ARGUMENTS] | numbers [PODS ...]"
+            " | crictl ARGUMENTS | shell [COMMAND]"
+        )
 
 
 if __name__ == "__main__":

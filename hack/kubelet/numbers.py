@@ -1,10 +1,9 @@
 """Numbers of a node under a kubelet: how long pods take, and what the runtime's part of it is.
 
-usage: PYTHONPATH=. python -m hack.kubelet.numbers [PODS ...]     in the environment of `hack/setup node`
+usage: hack/node numbers [PODS ...]
 """
 
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -89,8 +88,3 @@ def measure(count: int) -> None:
                     shown = f"p50 {quantile(buckets, 0.5) * 1000:.0f} ms, p99 {quantile(buckets, 0.99) * 1000:.0f} ms"
                     print(f"  {metric} {labels} {shown} of {buckets[-1][1]:.0f}")
         print(f"  at rest: {at_rest(node)}")
-
-
-if __name__ == "__main__":
-    for wanted in sys.argv[1:] or ["10"]:
-        measure(int(wanted))

@@ -17,7 +17,9 @@ from websockets.typing import Subprotocol
 from hack.kubelet.process import NAME, PORT
 
 
-def dial(kind: str, pod: str, container: str, query: list[tuple[str, str]], protocol: str) -> connect:
+def dial(
+    kind: str, pod: str, container: str, query: list[tuple[str, str]], protocol: str
+) -> contextlib.AbstractContextManager[ClientConnection]:
     """Open `exec`, `attach` or `portForward` of a pod."""
     context = ssl._create_unverified_context()
     path = "/".join(filter(None, (kind, "default", f"{pod}-{NAME}", container)))
