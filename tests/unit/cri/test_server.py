@@ -1,0 +1,174 @@
+"""RPC functions behind a real gRPC server on a unix socket: contexts, codes, deadlines."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from crishim.cri.server import Gate, make_server
+from crishim.errors import CrishimError, Kind
+from crishim.pb import cri_pb2 as cri
+from crishim.verbs.owned import Owned
+
+RUNTIME = "/runtime.v1.RuntimeService"
+
+
+class Bench:
+    """A server, and a client of it."""
+
+    def __init__(self, socket: Path) -> None:
+        self.address = f"unix:{socket}"
+        self.owned, self.gate = Owned(), Gate()
+        self.gate.open = True
+        self.server: Any = None
+        self.channel: Any = None
+
+    async def serve(self, **functions: Any) -> None:
+        self.server = make_server(functions, self.owned, self.gate)
+        self.server.add_insecure_port(self.address)
+        await self.server.start()
+        self.channel = grpc.aio.insecure_channel(self.address)
+
+    async def call(self, name: str, request: Any, answer: Any, timeout: float = 5) -> Any:
+        method = self.channel.unary_unary(
+            f"{RUNTIME}/{name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        return await method(request, timeout=timeout)
+
+    async def version(self, timeout: float = 5) -> Any:
+        return await self.call("Version", cri.VersionRequest(), cri.VersionResponse, timeout)
+
+    async def stop(self) -> None:
+        if self.channel:
+            await self.channel.close()
+            await self.server.stop(None)
+        await self.owned.drain(5)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path / "s")
+    yield bench
+    await bench.stop()
+
+
+def raising(error: Exception) -> Callable[[Any], Any]:
+    async def function(request: Any) -> Any:
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_errors_have_the_code_of_their_kind(bench: Bench, kind: Kind) -> None:
+    """And their sentence as details."""
+    await bench.serve(Version=raising(CrishimError(kind, "what happened", pod="p")))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await bench.version()
+    assert caught.value.details() == "what happened"
+    assert caught.value.code() is not grpc.StatusCode.OK
+
+
+async def test_an_error_nobody_expected(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """INTERNAL, and a traceback in the log."""
+    await bench.serve(Version=raising(KeyError("x")))
+    with caplog.at_level(logging.ERROR), pytest.raises(grpc.aio.AioRpcError) as caught:
+        await bench.version()
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    (line,) = [r for r in caplog.records if r.name == "crishim.rpc"]
+    assert line.exc_info
+
+
+async def test_what_is_not_built(bench: Bench) -> None:
+    """UNIMPLEMENTED for a method without a function; a function without a method is a mistake of ours."""
+    await bench.serve()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await bench.version()
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    with pytest.raises(ValueError, match="Vresion"):
+        make_server({"Vresion": raising(KeyError())}, Owned(), Gate())
+
+
+async def test_the_gate(bench: Bench) -> None:
+    """Until recovery is complete only Version and RuntimeConfig are answered."""
+
+    async def version(request: Any) -> Any:
+        return cri.VersionResponse(version="1")
+
+    async def listing(request: Any) -> Any:
+        return cri.ListPodSandboxResponse()
+
+    async def stream(request: Any) -> AsyncIterator[Any]:
+        yield cri.StreamPodSandboxesResponse()
+
+    await bench.serve(Version=version, ListPodSandbox=listing, StreamPodSandboxes=stream)
+    bench.gate.open = False
+    assert (await bench.version()).version == "1"
+    request = cri.ListPodSandboxRequest()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await bench.call("ListPodSandbox", request, cri.ListPodSandboxResponse)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    streaming = bench.channel.unary_stream(f"{RUNTIME}/StreamPodSandboxes")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in streaming(b"", timeout=5):
+            pass
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    bench.gate.open = True
+    assert await bench.call("ListPodSandbox", request, cri.ListPodSandboxResponse) == cri.ListPodSandboxResponse()
+
+
+async def test_a_clients_deadline_does_not_end_the_verb(bench: Bench) -> None:
+    """DEADLINE_EXCEEDED for the client; the work goes to its end."""
+    gate, done = asyncio.Event(), []
+
+    async def slow(request: Any) -> Any:
+        await gate.wait()
+        done.append(True)
+        return cri.VersionResponse()
+
+    await bench.serve(Version=slow)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await bench.version(timeout=0.1)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert done == []
+    gate.set()
+    await bench.owned.drain(5)
+    assert done == [True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "level"),
+    [
+        (Kind.NOT_FOUND, "ContainerStatus", logging.DEBUG),
+        (Kind.NOT_FOUND, "StartContainer", logging.WARNING),
+        (Kind.INVALID, "ContainerStatus", logging.WARNING),
+        (Kind.UNIMPLEMENTED, "StartContainer", logging.DEBUG),
+    ],
+)
+async def test_levels(bench: Bench, caplog: pytest.LogCaptureFixture, kind: Kind, name: str, level: int) -> None:
+    """That something asked for is not there is no event of the node; that something cannot be done is."""
+    await bench.serve(**{name: raising(CrishimError(kind, "why", container="c"))})
+    with caplog.at_level(logging.DEBUG, "crishim.rpc"), pytest.raises(grpc.aio.AioRpcError):
+        await bench.call(name, getattr(cri, f"{name}Request")(container_id="c1"), getattr(cri, f"{name}Response"))
+    (line,) = [r for r in caplog.records if r.message == "why"]
+    assert (line.levelno, line.kind, line.fact_container) == (level, kind, "c")  # type: ignore[attr-defined]
+
+
+async def test_large_answers(bench: Bench) -> None:
+    """Up to the kubelet's 16 MiB."""
+
+    async def large(request: Any) -> Any:
+        return cri.VersionResponse(version="x" * (15 << 20))
+
+    await bench.serve(Version=large)
+    await bench.channel.close()
+    options = [("grpc.max_receive_message_length", 16 << 20)]
+    bench.channel = grpc.aio.insecure_channel(bench.address, options=options)
+    assert len((await bench.version()).version) == 15 << 20
