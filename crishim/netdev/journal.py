@@ -1,10 +1,10 @@
 """The journal: one file per attachment, written before each effect. The leases: who holds which host device.
 
-Recovery assumes: a file is whole (temp file, rename); the state in it was reached or its effects begun; a removed file
-means the device is back. There is no fsync, which would take most of the time beside the moves: what outlives the
-process is in the kernel's memory either way, and a machine that goes down takes every namespace with it, so that a
-record of an earlier boot means nothing. Attachments that are not DONE or LOST hold their device. Used from several
-threads; every change goes through advance() or open().
+Recovery assumes: a file is whole (wire/linux/files.py; on a full disk it is overwritten, so that devices can return);
+the state in it was reached or its effects begun; a removed file means the device is back. There is no fsync, which would
+take most of the time beside the moves: what outlives the process is in the kernel's memory either way, and a machine that
+goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments that are not DONE
+or LOST hold their device. Used from several threads; every change goes through advance() or open().
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Attachment, Pod, State, check_transition, held_by
+from crishim.wire.linux import files
 
 log = logging.getLogger("crishim.netdev")
 
@@ -134,14 +135,11 @@ class Journal:
 
     def _write(self, attachment: Attachment) -> None:
         path = self._path(attachment)
-        beside = path.with_suffix(".tmp")
         try:
-            beside.write_bytes(msgspec.json.encode(attachment))
-            beside.replace(path)
+            files.replace(path, msgspec.json.encode(attachment))
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise CrishimError(
-                Kind.EXHAUSTED if error.errno in (28, 122) else Kind.INTERNAL,  # ENOSPC, EDQUOT
+                Kind.EXHAUSTED if error.errno in files.FULL else Kind.INTERNAL,
                 f"cannot write the journal of network device {attachment.device}: {error.strerror}",
                 path=str(path),
             ) from error

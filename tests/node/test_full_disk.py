@@ -155,7 +155,6 @@ def test_an_end_that_cannot_be_written(daemon: Daemon, tmp_path: Path) -> None:
     remove_pod(daemon, pod)
 
 
-@pytest.mark.xfail(reason="the journal of network devices writes beside its file only", strict=False)
 def test_stop_returns_devices(daemon: Daemon, disk: SmallDisk) -> None:
     """A pod with a network device can be stopped on a full disk."""
     ip("link", "add", "fullt0", "type", "veth", "peer", "name", "fullt1")
