@@ -1,10 +1,10 @@
 """The journal: one file per attachment, written before each effect. The leases: who holds which host device.
 
 Recovery assumes: a file is whole (wire/linux/files.py; on a full disk it is overwritten, so that devices can return);
-the state in it was reached or its effects begun; a removed file means the device is back. There is no fsync, which would
-take most of the time beside the moves: what outlives the process is in the kernel's memory either way, and a machine that
-goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments that are not DONE
-or LOST hold their device. Used from several threads; every change goes through advance() or open().
+the state in it was reached or its effects begun; a removed file means the device is back. There is no fsync, which
+would take most of the time beside the moves: what outlives the process is in the kernel's memory either way, and a
+machine that goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments
+that are not DONE or LOST hold their device. Used from several threads; every change goes through advance() or open().
 """
 
 import contextlib
