@@ -162,11 +162,7 @@ def test_stop_returns_devices(daemon: Daemon, disk: SmallDisk) -> None:
         pod = run_pod(daemon, pod_config(annotations=annotated(fullt0="net1")))
         start(daemon, pod)
         disk.fill()
-        try:
-            remove_pod(daemon, pod)
-        finally:
-            disk.free()
-            remove_pod(daemon, pod)
+        remove_pod(daemon, pod)
         assert "fullt0" in ip("link", "show", "fullt0")
     finally:
         remove_link("fullt0")
