@@ -14,47 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from crishim.wire.linux import cgroups, mounts
+from hack.steps import Failed, hold, run, say, wait
 
 IMAGE = "localhost/crishim/busybox:latest"
 BRIDGE = "crishim-demo"
 TOOLS = os.environ["CRISHIM_TEST_BIN"]
-
-
-class Failed(Exception):
-    """A step that did not hold."""
-
-
-def say(text: str) -> None:
-    print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
-
-
-def run(*argv: str | Path, check: bool = True, show: bool = False) -> str:
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise Failed(f"{' '.join(map(str, argv))}: {done.stderr.strip() or done.stdout.strip()}")
-    if show:
-        print("\n".join("   " + line for line in done.stdout.strip().splitlines()), flush=True)
-    return done.stdout
-
-
-def hold(what: str, condition: object) -> None:
-    """Print a checked fact, or end the demo."""
-    if not condition:
-        raise Failed(what)
-    print(f"   ok: {what}", flush=True)
-
-
-def wait(what: str, look: Callable[[], object], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not look():
-        if time.monotonic() > deadline:
-            raise Failed(f"not within {timeout:g} s: {what}")
-        time.sleep(0.02)
 
 
 def link(name: str) -> dict[str, Any]:
@@ -190,6 +159,11 @@ class Demo:
             "exec answers",
             self.crictl("exec", "-s", container, "echo", "hello from exec", show=True) == "hello from exec",
         )
+        again = self.restart(pod, pod_file, container, index, before)
+        self.return_device(pod, again, before)
+
+    def restart(self, pod: str, pod_file: Path, container: str, index: str, before: dict[str, Any]) -> str:
+        """Kill the container and start its next attempt, whose id is returned."""
         say("The container is killed, and its next attempt starts in the same pod")
         pid = json.loads(self.crictl("inspect", container))["info"]["pid"]
         os.kill(int(pid), signal.SIGKILL)
@@ -199,6 +173,10 @@ class Demo:
         again = self.crictl("create", pod, str(self.container(1)), str(pod_file), step="CreateContainer (attempt 1)")
         self.crictl("start", again, step="StartContainer (attempt 1)")
         hold("net1 is still there, with the same ifindex", self.check_net1(again, before) == index)
+        return again
+
+    def return_device(self, pod: str, again: str, before: dict[str, Any]) -> None:
+        """Stop and remove the pod."""
         say("The pod is stopped and removed: demo0 comes back as it was")
         self.crictl("stop", "--timeout", "5", again, step="StopContainer")
         self.crictl("stopp", pod, step="StopPodSandbox")
