@@ -31,7 +31,11 @@ def _mount_leftover_controllers() -> None:
     found = cgroups.hierarchies()
     if cgroups.version() == 2 or "unified" not in found:
         return
-    for controller in (found["unified"] / "cgroup.controllers").read_text().split():
+    left = (found["unified"] / "cgroup.controllers").read_text().split()
+    rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
+    # A v1 hierarchy lives on without a mount while it holds a group: another run's, or one that was killed.
+    left += [name for name, hierarchy, _, on in rows if on == "1" and hierarchy != "0" and name not in found]
+    for controller in left:
         directory = cgroups.ROOT / controller
         directory.mkdir(exist_ok=True)
         mounts.mount("cgroup", "cgroup", directory, data=controller)
