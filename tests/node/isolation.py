@@ -34,7 +34,8 @@ def _mount_leftover_controllers() -> None:
     left = (found["unified"] / "cgroup.controllers").read_text().split()
     rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
     # A v1 hierarchy lives on without a mount while it holds a group: another run's, or one that was killed.
-    left += [name for name, hierarchy, _, on in rows if on == "1" and hierarchy != "0" and name not in found]
+    known = {name for directory in found for name in directory.split(",")}
+    left += [name for name, hierarchy, _, on in rows if on == "1" and hierarchy != "0" and name not in known]
     for controller in left:
         directory = cgroups.ROOT / controller
         directory.mkdir(exist_ok=True)
