@@ -5,7 +5,7 @@ skopeo is given the whole store on its command line and a storage.conf of ours b
 from leaving a bind mount of the store in the host's mount table. The rest of the host's configuration counts as it does
 for podman: registries.conf, policy.json, registries.d, certs.d, proxies from the environment.
 
-A run dies with the daemon (PR_SET_PDEATHSIG through setpriv(1)), so that at the next start nothing writes to the store.
+A run dies with the daemon, so that at the next start nothing writes to the store.
 """
 
 import asyncio
@@ -137,7 +137,7 @@ class Skopeo:
             options += ["--policy", str(self._policy)]
         # TMPDIR as well: not everything in skopeo asks the option.
         env = {**GO, **os.environ, "CONTAINERS_STORAGE_CONF": str(self.place.storage_conf), "TMPDIR": str(scratch)}
-        argv = ["setpriv", "--pdeathsig", "KILL", self._program, *options, *arguments]
+        argv = programs.dying_with_us([self._program, *options, *arguments])
         try:
             done = await self._progress.watch(
                 lambda started: programs.run(argv, timeout=timeout, env=env, check=False, started=started), what

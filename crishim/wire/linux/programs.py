@@ -16,6 +16,8 @@ from typing import NamedTuple
 from crishim.errors import CrishimError, Kind
 
 MAX_STDERR = 4096  # bytes of a program's complaint that an error carries
+# The signal is sent for a death after prctl(2); for one before it, the program is an orphan already and must not start.
+_UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 class Finished(NamedTuple):
@@ -27,6 +29,14 @@ class Finished(NamedTuple):
 def complaint(stderr: bytes) -> str:
     """What a program said on stderr, on one line and bounded, for an error text."""
     return " ".join(stderr[-MAX_STDERR:].decode(errors="replace").split())
+
+
+def dying_with_us(argv: Sequence[str], parent: int | None = None) -> list[str]:
+    """A command that is killed when this process dies, by whatever means (PR_SET_PDEATHSIG through setpriv(1)).
+
+    parent: the pid it must be a child of, this process by default. A program that is not there is status 127.
+    """
+    return ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _UNLESS_ORPHANED, str(parent or os.getpid()), *argv]
 
 
 async def run(
