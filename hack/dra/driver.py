@@ -8,58 +8,67 @@ usage: python -m hack.dra.driver --kubeconfig FILE --node NAME --pattern 'dev*' 
 """
 
 import argparse
-import json
 import logging
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx2
+from lightkube import Client, KubeConfig
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.models.resource_v1 import (
+    AllocatedDeviceStatus,
+    DeviceAllocationConfiguration,
+    DeviceRequestAllocationResult,
+    NetworkDeviceData,
+    ResourceClaimStatus,
+    ResourcePool,
+    ResourceSliceSpec,
+)
+from lightkube.resources.resource_v1 import ResourceClaim, ResourceSlice
 
-from hack.dra import links
-from hack.dra.api import Api, Object
+from hack.dra.links import Link, host_links, slice_device
+from hack.dra.prepared import Given, Prepared
 
 DRIVER = "netdevices.crishim.io"
-KIND = f"{DRIVER}/claim"
 dra, dra_services = grpc.protos_and_services("hack/dra/dra.proto")
 registration, registration_services = grpc.protos_and_services("hack/dra/registration.proto")
 log = logging.getLogger("dra")
 
 
 class Driver:
-    def __init__(self, api: Api, node: str, pattern: str, cdi: Path) -> None:
-        self.api, self.node, self.pattern, self.cdi = api, node, pattern, cdi
-        self.slice = f"{node}-{DRIVER}"
-        self._lock = threading.Lock()
-        self._devices: dict[str, links.Link] = {}  # what is published: links on the host, and those a claim holds
+    def __init__(self, api: Client, node: str, pattern: str, cdi: Path) -> None:
+        self.api, self.node, self.pattern = api, node, pattern
+        self.prepared = Prepared(cdi, DRIVER)
+        self.devices: dict[str, Link] = {}  # what is published
         self._generation = 0
-        cdi.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()  # a claim is prepared before a look at the links, or after it
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
-    def look(self) -> None:
-        """Publish the links that are there. One that a claim holds is in a pod: it stays, or its pod would lose it."""
-        with self._lock:
-            held = self._held()
-            seen = links.host_links(self.pattern)
-            devices = {n: d for n, d in self._devices.items() if n in held} | seen
-            if devices == self._devices and self._generation:
-                return
-            self._generation += 1
-            pool = {"name": self.node, "generation": self._generation, "resourceSliceCount": 1}
-            entries = [links.slice_device(name, link) for name, link in sorted(devices.items())]
-            spec = {"driver": DRIVER, "nodeName": self.node, "pool": pool, "devices": entries}
-            self.api.publish(self.slice, spec)
-            self._devices = devices
-            log.info("published %s", sorted(devices))
+    def publish(self) -> None:
+        """Publish the links that are there, and those that prepared claims hold: they are in pods, or will be.
 
-    def _held(self) -> set[str]:
-        """Links of prepared claims, from the CDI files: they survive a restart of this process."""
-        files = [json.loads(path.read_text()) for path in self.cdi.glob(f"{DRIVER}-*.json")]
-        edits = [device["containerEdits"]["netDevices"] for file in files for device in file["devices"]]
-        return {entry["hostInterfaceName"] for entries in edits for entry in entries}
+        Nothing is written if nothing changed; if somebody deleted the slice, it comes back.
+        """
+        with self._lock:
+            held = {name: given.link for name, given in self.prepared.all().items()}
+            devices = host_links(self.pattern) | held
+        if devices != self.devices or not self._generation:
+            self.devices = devices
+            self._generation = time.time_ns() // 1_000_000  # it must grow with each change, over restarts, too
+            log.info("publishing %s", sorted(devices))
+        spec = ResourceSliceSpec(
+            driver=DRIVER,
+            nodeName=self.node,
+            pool=ResourcePool(name=self.node, generation=self._generation, resourceSliceCount=1),
+            devices=[slice_device(name, link) for name, link in sorted(devices.items())],
+        )
+        self.api.apply(ResourceSlice(metadata=ObjectMeta(name=f"{self.node}-{DRIVER}"), spec=spec), force=True)
 
     # --- DRAPlugin ----------------------------------------------------------------------------------------------------
 
@@ -67,51 +76,73 @@ class Driver:
         response = dra.NodePrepareResourcesResponse()
         for claim in request.claims:
             try:
-                response.claims[claim.uid].CopyFrom(self._prepare(claim))
-            except (OSError, KeyError, ValueError) as error:
+                response.claims[claim.uid].devices.extend(self._prepare(claim.namespace, claim.name, claim.uid))
+            except (OSError, ValueError, httpx2.HTTPError) as error:
                 log.warning("claim %s/%s: %s", claim.namespace, claim.name, error)
                 response.claims[claim.uid].error = str(error)
         return response
 
-    def _prepare(self, claim: Any) -> Any:
+    def _prepare(self, namespace: str, name: str, uid: str) -> list[Any]:
         """Write the claim's CDI file and its status. The same claim may come again: both are the same then."""
-        found = self.api.claim(claim.namespace, claim.name)
-        if found["metadata"]["uid"] != claim.uid:
+        claim = self.api.get(ResourceClaim, name, namespace=namespace)
+        if not claim.metadata or claim.metadata.uid != uid:
             raise ValueError("another claim has taken this name")
-        allocated = found["status"]["allocation"]["devices"]
-        results = [r for r in allocated["results"] if r["driver"] == DRIVER]
-        names = interface_names(allocated.get("config", []), results)
-        devices = {f"{claim.uid}-{r['device']}": (r["device"], name) for r, name in zip(results, names, strict=True)}
-        path = self._file(claim.uid)
-        waiting = path.with_suffix(".new")
-        waiting.write_text(json.dumps(links.cdi_spec(KIND, devices), indent=1))
-        waiting.rename(path)
-        self.api.report(claim.namespace, claim.name, [
-            self._status(r, name) for r, name in zip(results, names, strict=True)
-        ])  # fmt: skip
-        log.info("claim %s/%s: %s", claim.namespace, claim.name, devices)
-        return dra.NodePrepareResourceResponse(devices=[
-            dra.Device(request_names=[r["request"]], pool_name=r["pool"], device_name=r["device"],
-                       cdi_device_ids=[f"{KIND}={claim.uid}-{r['device']}"])
-            for r in results
-        ])  # fmt: skip
+        if not claim.status or not claim.status.allocation or not claim.status.allocation.devices:
+            raise ValueError("it is not allocated")
+        allocated = claim.status.allocation.devices
+        results = [result for result in allocated.results or [] if result.driver == DRIVER]
+        pod = claim.status.reservedFor[0].uid if claim.status.reservedFor else ""
+        with self._lock:
+            given = self.prepared.of(uid) or self._give(results, allocated.config or [], pod)
+            self.prepared.write(uid, given)
+        self._report(namespace, name, uid, results, given)
+        log.info("claim %s/%s: %s", namespace, name, {device: g.interface for device, g in given.items()})
+        return [
+            dra.Device(request_names=[result.request], pool_name=result.pool, device_name=result.device,
+                       cdi_device_ids=[self.prepared.id(uid, result.device)])
+            for result in results
+        ]  # fmt: skip
 
-    def _status(self, result: Object, name: str) -> Object:
-        """What the pod will have: the device is not in it yet when this is written."""
-        link = self._devices[result["device"]]
-        data = {"interfaceName": name, "ips": link["addresses"][:16], "hardwareAddress": link["mac"]}
-        return {"driver": DRIVER, "pool": result["pool"], "device": result["device"], "networkData": data}
+    def _give(
+        self, results: list[DeviceRequestAllocationResult], config: list[DeviceAllocationConfiguration], pod: str
+    ) -> dict[str, Given]:
+        """The links of a claim with their names in the pod: what its parameters say, else the next free of net1, ..."""
+        taken = {given.interface for given in self.prepared.all().values() if given.pod == pod}
+        devices: dict[str, Given] = {}
+        for result in results:
+            if result.device not in self.devices:
+                raise ValueError(f"the link {result.device} is not on this node any more")
+            interface = parameter("interface", config, result.request)
+            if not interface:
+                interface = next(name for n in range(1, 1000) if (name := f"net{n}") not in taken)
+            taken.add(interface)
+            devices[result.device] = Given(self.devices[result.device], interface, pod)
+        return devices
+
+    def _report(
+        self, namespace: str, name: str, uid: str, results: list[DeviceRequestAllocationResult], given: dict[str, Given]
+    ) -> None:
+        """Write what the pod will have into the claim's status; the device is not in it yet."""
+        devices = []
+        for result in results:
+            device = given[result.device]
+            link = device.link
+            data = NetworkDeviceData(interfaceName=device.interface, ips=link.addresses[:16], hardwareAddress=link.mac)
+            devices.append(
+                AllocatedDeviceStatus(driver=DRIVER, pool=result.pool, device=result.device, networkData=data)
+            )
+        metadata = ObjectMeta(name=name, namespace=namespace, uid=uid)
+        status = ResourceClaim.Status(metadata=metadata, status=ResourceClaimStatus(devices=devices))
+        self.api.apply(status, name, namespace=namespace, force=True)
 
     def NodeUnprepareResources(self, request: Any, _: grpc.ServicerContext) -> Any:
         """The pod's sandbox is stopped by now, and the runtime gave the device back."""
         response = dra.NodeUnprepareResourcesResponse()
         for claim in request.claims:
-            self._file(claim.uid).unlink(missing_ok=True)
+            with self._lock:
+                self.prepared.remove(claim.uid)
             response.claims[claim.uid].SetInParent()
         return response
-
-    def _file(self, uid: str) -> Path:
-        return self.cdi / f"{DRIVER}-{uid}.json"
 
     # --- Registration -------------------------------------------------------------------------------------------------
 
@@ -144,17 +175,13 @@ class Driver:
         return servers
 
 
-def interface_names(config: list[Object], results: list[Object]) -> list[str]:
-    """The name each device gets in the pod: `interface` of the claim's opaque parameters, else net1, net2, ..."""
-    names = []
-    for number, result in enumerate(results, 1):
-        name = f"net{number}"
-        for entry in config:
-            opaque = entry.get("opaque", {})
-            if opaque.get("driver") == DRIVER and (not entry.get("requests") or result["request"] in entry["requests"]):
-                name = opaque["parameters"].get("interface", name)
-        names.append(name)
-    return names
+def parameter(name: str, config: list[DeviceAllocationConfiguration], request: str) -> str:
+    """A parameter for one request: the claim's own stand after its class's, so the last one counts."""
+    value = ""
+    for entry in config:
+        if entry.opaque and entry.opaque.driver == DRIVER and (not entry.requests or request in entry.requests):
+            value = entry.opaque.parameters.get(name, value)
+    return value
 
 
 def main() -> None:
@@ -166,17 +193,19 @@ def main() -> None:
     parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet"))
     parser.add_argument("--period", type=float, default=2.0, help="seconds between two looks at the links")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    driver = Driver(Api(arguments.kubeconfig), arguments.node, arguments.pattern, arguments.cdi_dir)
-    driver.look()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
+    api = Client(KubeConfig.from_file(arguments.kubeconfig), field_manager=DRIVER, trust_env=False)
+    driver = Driver(api, arguments.node, arguments.pattern, arguments.cdi_dir)
+    driver.publish()
     servers = driver.serve(arguments.kubelet_dir)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     while not ended.wait(arguments.period):
         try:
-            driver.look()
-        except OSError as error:
+            driver.publish()
+        except httpx2.HTTPError as error:
             log.warning("%s", error)
     for server in servers:
         server.stop(1)

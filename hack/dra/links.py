@@ -1,50 +1,49 @@
-"""Host links as devices of a ResourceSlice."""
+"""Host links, and what a ResourceSlice says of them."""
 
 import fnmatch
 import json
 import re
 import subprocess
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-Link = dict[str, Any]
+from lightkube.models.resource_v1 import Device, DeviceAttribute
+
+
+@dataclass(frozen=True)
+class Link:
+    mac: str
+    mtu: int
+    driver: str  # of the hardware; of a virtual link its kind: veth, macvlan
+    addresses: list[str]  # global ones, as address/prefix
 
 
 def host_links(pattern: str) -> dict[str, Link]:
-    """Links of this network namespace whose name matches, by device name: MAC, MTU, kind, addresses."""
+    """Links of this network namespace whose name matches and can be a device's name (a DNS label)."""
     shown = subprocess.run(["ip", "-j", "-d", "addr"], capture_output=True, text=True, check=True).stdout
     found = {}
     for link in json.loads(shown):
         name = link["ifname"]
         if fnmatch.fnmatch(name, pattern) and re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
-            addresses = [a for a in link["addr_info"] if a["scope"] == "global"]
-            found[name] = {
-                "mac": link["address"],
-                "mtu": link["mtu"],
-                "kind": link.get("linkinfo", {}).get("info_kind", "physical"),
-                "addresses": [f"{a['local']}/{a['prefixlen']}" for a in addresses],
-            }
+            addresses = [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] == "global"]
+            kind = link.get("linkinfo", {}).get("info_kind") or _hardware_driver(name)
+            found[name] = Link(link["address"], link["mtu"], kind, addresses)
     return found
 
 
-def slice_device(name: str, link: Link) -> dict[str, Any]:
-    """A device of resource.k8s.io/v1; its attributes are what a claim's CEL selectors see."""
-    attributes: dict[str, Any] = {
-        "interface": {"string": name},
-        "mac": {"string": link["mac"]},
-        "mtu": {"int": link["mtu"]},
-        "kind": {"string": link["kind"]},
+def _hardware_driver(name: str) -> str:
+    driver = Path("/sys/class/net", name, "device/driver")
+    return driver.resolve().name if driver.exists() else "unknown"
+
+
+def slice_device(name: str, link: Link) -> Device:
+    """A device of a ResourceSlice; the CEL selectors of claims see its attributes."""
+    attributes = {
+        "interface": DeviceAttribute(string=name),
+        "mac": DeviceAttribute(string=link.mac),
+        "mtu": DeviceAttribute(int=link.mtu),
+        "driver": DeviceAttribute(string=link.driver),
     }
-    for family, sign in (("ipv4", "."), ("ipv6", ":")):
-        for address in link["addresses"]:
-            if sign in address:
-                attributes.setdefault(family, {"string": address})
-    return {"name": name, "attributes": attributes}
-
-
-def cdi_spec(kind: str, devices: dict[str, tuple[str, str]]) -> dict[str, Any]:
-    """A CDI 1.1 file: device name: (host link, name in the pod)."""
-    entries = [
-        {"name": device, "containerEdits": {"netDevices": [{"hostInterfaceName": link, "name": name}]}}
-        for device, (link, name) in devices.items()
-    ]
-    return {"cdiVersion": "1.1.0", "kind": kind, "devices": entries, "containerEdits": {}}
+    for address in link.addresses:  # an attribute has one value: the first address of each family
+        attributes.setdefault("ipv6" if ":" in address else "ipv4", DeviceAttribute(string=address))
+    return Device(name=name, attributes=attributes)

@@ -42,15 +42,18 @@ class Cluster(Node):
         """The example DRA driver, offering the links that match."""
         self.allow_driver(self.control.kubeconfig())
         command = [*self.driver_command(self.directory, pattern), "--period=0.5"]
-        with (self.control.directory / "dra-driver.log").open("ab") as log:
+        path = self.control.directory / "dra-driver.log"
+        with path.open("ab") as log:
             self.driver = subprocess.Popen(command, stdout=log, stderr=log, cwd=_DRA.parents[1])
+        before = path.stat().st_size
 
-        def published() -> bool:
+        def registered() -> bool:
             assert self.driver is not None
-            assert self.driver.poll() is None, (self.control.directory / "dra-driver.log").read_text()[-2000:]
-            return "registered True" in (self.control.directory / "dra-driver.log").read_text()
+            said = path.read_bytes()[before:]
+            assert self.driver.poll() is None, said[-2000:].decode()
+            return b"registered True" in said
 
-        eventually(published, "the driver is registered", 30)
+        eventually(registered, "the driver is registered", 60)
 
     @staticmethod
     def allow_driver(administrator: Path) -> None:
