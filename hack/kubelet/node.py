@@ -25,17 +25,34 @@ Pod = dict[str, Any]
 
 
 class Node:
-    """One node on a directory of its own below /dev/shm. Start the daemon before the kubelet."""
+    """One node on a directory of its own below /dev/shm. Start the daemon before the kubelet.
 
-    def __init__(self, directory: Path, gates: dict[str, bool] | None = None, **settings: Any) -> None:
+    kubelet: changes to its configuration. disks: sizes ("64m") of file systems of their own for "state", the daemon's
+    state directory, and "logs", the pods' logs. settings: sections of the daemon's configuration.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        gates: dict[str, bool] | None = None,
+        *,
+        kubelet: dict[str, Any] | None = None,
+        disks: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         self.directory = directory
         self.daemon = Daemon(directory / directory.name, settings)
-        changes = {"featureGates": gates} if gates else {}
+        changes = {**(kubelet or {}), "featureGates": gates or {}}
         self.kubelet = Kubelet(directory, self.daemon.socket, self.daemon.cgroup, changes)
+        self._disks = disks or {}
 
     def start(self) -> None:
         ground.lay_over(self.directory)
         ground.make_cgroup(self.daemon.cgroup)
+        for name, size in self._disks.items():
+            target = {"state": self.daemon.state, "logs": self.kubelet.pod_logs}[name]
+            target.mkdir(exist_ok=True)
+            mounts.mount("tmpfs", "small", target, data=f"size={size},mode=711")
         self.daemon.start()
         self.import_images()
         self.kubelet.start()
@@ -111,6 +128,11 @@ class Node:
             return not left & wanted and not {f"{n}-{NAME}" for n in self.pods()} & wanted
 
         eventually(gone, f"the pods {names} are gone", timeout)
+
+    def pid_of(self, name: str, container: str = "main") -> int:
+        """The pid of a container's first process, as the runtime reports it."""
+        identity = container_status(self.pod(name), container)["containerID"].removeprefix("crishim://")
+        return int(json.loads(self.daemon.crictl("inspect", identity))["info"]["pid"])
 
     def execute(self, pod: str, container: str, *command: str) -> str:
         """Run a command through the kubelet's port; its output. Words without spaces only: so the kubelet splits."""
@@ -190,10 +212,10 @@ def new_directory() -> Path:
 
 
 @contextlib.contextmanager
-def scratch_node(gates: dict[str, bool] | None = None, **settings: Any) -> Iterator[Node]:
-    """A running node; everything of it is gone afterwards."""
+def scratch_node(gates: dict[str, bool] | None = None, **options: Any) -> Iterator[Node]:
+    """A running node, its options those of Node; everything of it is gone afterwards."""
     ground.isolate_node()
-    node = Node(new_directory(), gates, **settings)
+    node = Node(new_directory(), gates, **options)
     try:
         node.start()
         yield node

@@ -150,24 +150,3 @@ def test_a_reboot(node: Node) -> None:
     for name in names:
         found = node.wait(name, again, "runs again", 90)
         assert restarts(found) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "spec", "words"),
-    [
-        ("path", pod(shell(volumeMounts=[{"name": "v", "mountPath": "/v"}]),
-                     volumes=[{"name": "v", "hostPath": {"path": "/nowhere/at/all"}}]), ["/nowhere/at/all"]),
-        ("sysctl", pod(securityContext={"sysctls": [{"name": "net.core.no", "value": "1"}]}), ["net.core.no"]),
-        ("label", pod(shell(securityContext={"seLinuxOptions": {"level": "nonsense"}})), ["nonsense"]),
-    ],
-)  # fmt: skip
-def test_a_refusal_names_the_thing(node: Node, name: str, spec: dict[str, object], words: list[str]) -> None:
-    """A pod the runtime must refuse ends in an event that names what is wrong; the kubelet stays healthy."""
-    node.put(f"refused-{name}", spec)
-
-    def told() -> list[str]:
-        lines = node.kubelet.logged("Event occurred", f"refused-{name}-node", 'type="Warning"')
-        return [line for line in lines if all(word in line for word in words)]
-
-    eventually(told, f"an event names {words}", 30)
-    assert node.kubelet.healthy()

@@ -1,7 +1,8 @@
 """Namespaces, volumes, limits and identity: what a pod's spec says, seen from inside it and from the host."""
 
-import json
 import os
+import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,6 @@ from tests.kubelet.shapes import SLEEP, pod, shell
 pytestmark = pytest.mark.node
 
 
-def pid_of(node: Node, name: str, container: str = "main") -> int:
-    """The pid of a container's first process, as the runtime reports it."""
-    identity = container_status(node.pod(name), container)["containerID"].removeprefix("crishim://")
-    return int(json.loads(node.daemon.crictl("inspect", identity))["info"]["pid"])
-
-
 def namespace(pid: int | str, kind: str) -> str:
     return os.readlink(f"/proc/{pid}/ns/{kind}")
 
@@ -26,7 +21,7 @@ def namespace(pid: int | str, kind: str) -> str:
 def test_host_namespaces(node: Node) -> None:
     """hostNetwork, hostPID and hostIPC: the pod is in the node's namespaces."""
     node.run("host", pod(hostNetwork=True, hostPID=True, hostIPC=True))
-    pid = pid_of(node, "host")
+    pid = node.pid_of("host")
     for kind in ("net", "pid", "ipc"):
         assert namespace(pid, kind) == namespace("self", kind)
 
@@ -35,7 +30,7 @@ def test_shared_pid_namespace(node: Node) -> None:
     """shareProcessNamespace: each container sees the other's processes; pid 1 is the pod's init, which reaps."""
     node.run("shared", pod(shell(), shell("exec sleep 4711", "other"), shareProcessNamespace=True))
     assert "sleep 4711" in node.execute("shared", "main", "ps")
-    assert namespace(pid_of(node, "shared"), "pid") == namespace(pid_of(node, "shared", "other"), "pid")
+    assert namespace(node.pid_of("shared"), "pid") == namespace(node.pid_of("shared", "other"), "pid")
     assert "catatonit" in node.execute("shared", "main", "cat", "/proc/1/cmdline")
 
 
@@ -43,7 +38,7 @@ def test_user_namespace(node: Node) -> None:
     """hostUsers: false: root in the pod is a high uid on the host; volumes are mapped; a restart keeps the range."""
     main = shell(f"echo mine >/v/file; {SLEEP}", volumeMounts=[{"name": "v", "mountPath": "/v"}])
     node.run("userns", pod(main, hostUsers=False, volumes=[{"name": "v", "emptyDir": {}}]))
-    pid = pid_of(node, "userns")
+    pid = node.pid_of("userns")
     assert namespace(pid, "user") != namespace("self", "user")
     inside, outside, count = Path(f"/proc/{pid}/uid_map").read_text().split()
     assert inside == "0"
@@ -79,6 +74,36 @@ def test_volumes(node: Node, tmp_path: Path) -> None:
     assert (tmp_path / "new/z").read_text() == "z\n"
     table = run("volumes", "main", "cat", "/proc/mounts")
     assert any(line.split()[1:3] == ["/memory", "tmpfs"] and "size=1024k" in line for line in table.splitlines())
+
+
+def test_host_paths_of_every_kind(node: Node, tmp_path: Path) -> None:
+    """Directories and files, made where asked, socket, character and block device: the very thing is in the pod."""
+    (tmp_path / "Directory").mkdir()
+    (tmp_path / "File").write_text("a file\n")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "Socket"))
+    os.mknod(tmp_path / "CharDevice", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mknod(tmp_path / "BlockDevice", stat.S_IFBLK | 0o600, os.makedev(7, 250))
+    kinds = ["Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"]
+    paths = {kind.lower(): (kind, str(tmp_path / kind)) for kind in kinds}
+    volumes = [{"name": n, "hostPath": {"path": path, "type": kind}} for n, (kind, path) in paths.items()]
+    mounts = [{"name": n, "mountPath": f"/v/{kind}"} for n, (kind, _) in paths.items()]
+    node.run("kinds", pod(shell(volumeMounts=mounts), volumes=volumes))
+    server.close()
+    for kind in kinds:
+        seen = node.execute("kinds", "main", "stat", "-c", "%F,%i", f"/v/{kind}").strip().replace(" empty", "")
+        found = os.stat(tmp_path / kind)
+        assert seen == f"{_KINDS[stat.S_IFMT(found.st_mode)]},{found.st_ino}"
+    assert not node.execute("kinds", "main", "cp", "/v/File", "/v/CharDevice")
+
+
+_KINDS = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFREG: "regular file",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character special file",
+    stat.S_IFBLK: "block special file",
+}
 
 
 def test_requests_and_limits_reach_the_cgroup(node: Node) -> None:
@@ -128,9 +153,7 @@ def test_security_context(node: Node) -> None:
     }
     spec = pod(shell(securityContext=context), securityContext={"fsGroup": 4000, "supplementalGroups": [5000]})
     node.run("secure", spec)
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid_of(node, 'secure')}/status").read_text().splitlines()
-    )
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{node.pid_of('secure')}/status").read_text().splitlines())
     assert status["Uid"].split()[0] == "1000"
     assert status["Gid"].split()[0] == "3000"
     assert {"4000", "5000"} <= set(status["Groups"].split())

@@ -8,7 +8,8 @@ import pytest
 
 from hack.kubelet.node import SIGNALLED, Node, container_status, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
-from tests.node.daemon import IMAGE
+from tests.node.daemon import IMAGE, eventually
+from tests.node.daemon import test_program as program
 
 pytestmark = pytest.mark.node
 
@@ -43,6 +44,20 @@ def test_init_containers_run_in_order_before_the_others(node: Node) -> None:
     assert container_status(found, "side", "initContainerStatuses")["state"].get("running")
 
 
+def test_sidecars_start_in_order_and_outlive_the_others(node: Node, tmp_path: Path) -> None:
+    """Each has started before the next one starts; at the end the main container goes first, then they in reverse."""
+    script = "trap 'sleep 0.3; echo -{0} >>/v/order; exit 0' TERM; echo +{0} >>/v/order; touch /tmp/up; "
+    script += "while :; do sleep 0.1; done"
+    volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    up = {"startupProbe": {"exec": {"command": ["test", "-e", "/tmp/up"]}, "periodSeconds": 1}}
+    sides = [shell(script.format(n), n, restartPolicy="Always", **volume, **up) for n in ("one", "two")]
+    spec = pod(shell(script.format("main"), **volume), initContainers=sides, terminationGracePeriodSeconds=30)
+    node.run("sidecars", spec | {"volumes": [{"name": "v", "hostPath": {"path": str(tmp_path)}}]})
+    assert (tmp_path / "order").read_text().split() == ["+one", "+two", "+main"]
+    node.remove("sidecars")
+    assert (tmp_path / "order").read_text().split()[3:] == ["-main", "-two", "-one"]
+
+
 def test_probes_of_every_kind(node: Node) -> None:
     """exec, HTTP and TCP probes reach their container, and a failing liveness probe restarts it."""
     web = shell("mkdir /w; echo ok >/w/ok; exec httpd -f -p 8080 -h /w", "web")
@@ -59,6 +74,26 @@ def test_probes_of_every_kind(node: Node) -> None:
     node.execute("probes", "sick", "rm", "/tmp/well")
     node.wait("probes", lambda p: container_status(p, "sick")["restartCount"] == 1, "sick is restarted", 30)
     assert container_status(node.ready("probes"), "web")["restartCount"] == 0
+
+
+def test_a_grpc_probe(node: Node) -> None:
+    """A health check over gRPC makes the pod Ready; one that says NOT_SERVING takes it out, then restarts it."""
+    volumes = [{"name": "p", "hostPath": {"path": str(Path(program("grpc-health")).resolve()), "type": "File"}}]
+    mounts = [{"name": "p", "mountPath": "/grpc-health", "readOnly": True}]
+    main = shell("exec /grpc-health --port=5000 --http-port=8080 --service=good", volumeMounts=mounts)
+    main["readinessProbe"] = {"grpc": {"port": 5000, "service": "good"}, "periodSeconds": 1, "failureThreshold": 1}
+    main["livenessProbe"] = {"grpc": {"port": 5000, "service": "good"}, "periodSeconds": 1, "failureThreshold": 4}
+    other = shell("exec /grpc-health --port=5001 --http-port=8081 --service=good", "other", volumeMounts=mounts)
+    other["readinessProbe"] = {"grpc": {"port": 5001, "service": "unknown"}, "periodSeconds": 1}
+    node.run("grpc", pod(main, volumes=volumes))
+    assert restarts(node.pod("grpc")) == 0
+    node.execute("grpc", "main", "wget", "-q", "-O-", "http://127.0.0.1:8080/make-not-serving")
+    node.wait("grpc", lambda p: not container_status(p, "main")["ready"], "is not ready any more", 30)
+    node.wait("grpc", lambda p: restarts(p) == 1, "is restarted", 40)
+    assert restarts(node.ready("grpc")) == 1
+    node.put("grpc-other", pod(other, volumes=volumes))
+    eventually(lambda: node.events("grpc-other", "Readiness probe failed"), "the probe's failure is reported", 40)
+    assert not container_status(node.pod("grpc-other"), "other")["ready"]
 
 
 def test_a_readiness_probe_that_fails_takes_the_pod_out(node: Node) -> None:
