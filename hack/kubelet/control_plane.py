@@ -131,10 +131,15 @@ class ControlPlane:
         assert not ended, f"{ended} ended: " + (self.directory / f"{ended[0]}.log").read_text()[-2000:]
         return self.kubectl("get", "--raw", "/readyz", check=False).strip() == "ok"
 
+    def command(self, *arguments: str) -> list[str]:
+        """A kubectl command line, as the administrator."""
+        return [test_program("kubectl"), f"--kubeconfig={self.kubeconfig()}", *arguments]
+
     def kubectl(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
         """kubectl's standard output, as the administrator."""
-        command = [test_program("kubectl"), f"--kubeconfig={self.kubeconfig()}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=110, check=False)
+        done = subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, input=stdin, timeout=300, check=False
+        )
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
 

@@ -1,194 +1,198 @@
-"""What one does with kubectl, on a node that runs crishim."""
+"""What one does with kubectl to one pod, on a node that runs crishim."""
 
 import json
 import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from crishim.wire.linux import cgroups
 from hack.kubelet.cluster import Cluster
-from tests.kubelet.shapes import SLEEP, pod, shell
+from tests.kubelet.cluster.groups import usage
+from tests.kubelet.cluster.objects import IDLE, run, status
+from tests.kubelet.cluster.terminal import Terminal
+from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import IMAGE, eventually
-from tests.node.daemon import test_program as program
 
 pytestmark = pytest.mark.node
 
 
-def manifest(kind: str, name: str, spec: dict[str, Any], version: str = "v1", **more: Any) -> str:
-    return json.dumps({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec, **more})
+def test_run_exec_and_its_exit_code(cluster: Cluster) -> None:
+    """kubectl run; exec with output, with 100 kB of input, with an exit code."""
+    cluster.kubectl("run", "one", f"--image={IMAGE}", "--image-pull-policy=Never", "--command", "--", "sleep", "10000")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=120s")
+    assert cluster.kubectl("exec", "one", "--", "echo", "hi") == "hi\n"
+    assert cluster.kubectl("exec", "-i", "one", "--", "wc", "-c", stdin="x" * 100000).strip() == "100000"
+    command = cluster.control.command("exec", "one", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "err\n" in done.stderr
+    cluster.kubectl("delete", "pod", "one", "--grace-period=1")  # sleep, as process 1, does not hear TERM
 
 
-def run(cluster: Cluster, name: str, spec: dict[str, Any]) -> None:
-    """Apply a pod and wait until it is Ready."""
-    cluster.kubectl("apply", "-f", "-", stdin=manifest("Pod", name, {"terminationGracePeriodSeconds": 3, **spec}))
-    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+def test_exec_on_a_terminal(cluster: Cluster) -> None:
+    """exec -it: the terminal's size and its changes, ^C to what runs there, the shell's exit code."""
+    run(cluster, "term", pod(shell(IDLE)))
+    command = cluster.control.command("exec", "-it", "term", "--", "sh")
+    terminal = Terminal(*command, rows=41, columns=101)
+    try:
+        terminal.type("stty size\r")
+        terminal.expect("41 101")
+        terminal.resize(33, 77)
+
+        def resized() -> bool:
+            terminal.type("stty size; echo $((20+1)) asked\r")
+            terminal.expect("21 asked")  # the echo of what was typed has no 21
+            return "33 77" in cluster.kubectl("exec", "term", "--", "sh", "-c", "stty size </dev/pts/0")
+
+        eventually(resized, "the new size arrives", 60)
+        terminal.type("echo $((40+1)) runs; sleep 5000\r")
+        terminal.expect("41 runs")
+        eventually(lambda: "sleep 5000" in cluster.kubectl("exec", "term", "--", "ps"), "it sleeps", 60)
+        terminal.type("\x03")
+        terminal.type("echo ended with $?\r")
+        terminal.expect("ended with 130")
+        terminal.type("exit 7\r")
+        assert terminal.end() == 7
+    finally:
+        terminal.close()
 
 
-def test_run_logs_exec_attach_cp(cluster: Cluster, tmp_path: Path) -> None:
-    """kubectl run, logs, exec with a terminal and an exit code, cp in both directions, attach."""
-    kubectl = cluster.kubectl
-    kubectl("run", "one", f"--image={IMAGE}", "--image-pull-policy=Never", "--stdin", "--attach=false",
-            "--command", "--",
-            "sh", "-c", "echo started; while read -r line; do echo got $line; done; sleep 1000")  # fmt: skip
-    kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
-    assert kubectl("logs", "one") == "started\n"
-    assert kubectl("exec", "one", "--", "echo", "hi") == "hi\n"
-    command = [program("kubectl"), f"--kubeconfig={cluster.control.kubeconfig()}"]
-    assert subprocess.run([*command, "exec", "one", "--", "sh", "-c", "exit 7"], capture_output=True).returncode == 7
-    assert kubectl("exec", "-i", "one", "--", "wc", "-c", stdin="x" * 100000).strip() == "100000"
-    (tmp_path / "file").write_bytes(os.urandom(1 << 20))
-    kubectl("cp", str(tmp_path / "file"), "one:/tmp/file")
-    kubectl("cp", "one:/tmp/file", str(tmp_path / "back"))
-    assert (tmp_path / "back").read_bytes() == (tmp_path / "file").read_bytes()
-    attached = subprocess.Popen([*command, "attach", "-i", "one"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def test_attach(cluster: Cluster) -> None:
+    """attach -it to a shell on a terminal: it answers, and stays when the client goes; attach -i without a terminal."""
+    run(
+        cluster,
+        "shell",
+        pod({**shell(), "command": ["sh"], "stdin": True, "tty": True}, terminationGracePeriodSeconds=1),
+    )
+    terminal = Terminal(*cluster.control.command("attach", "-it", "shell"))
+    try:
+        terminal.type("echo $((40+2)) here\r")
+        terminal.expect("42 here")
+    finally:
+        terminal.close()
+    assert status(cluster, "shell")["containerStatuses"][0]["state"].get("running")
+    run(cluster, "reads", pod(shell("while read -r line; do echo got $line; done", stdin=True)))
+    attached = subprocess.Popen(
+        cluster.control.command("attach", "-i", "reads"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert attached.stdin
-    attached.stdin.write(b"hello\n")
-    attached.stdin.flush()
-    eventually(lambda: "got hello" in kubectl("logs", "one"), "what was written has arrived")
-    attached.kill()
-    attached.communicate()
+    assert attached.stdout
+    try:
+        attached.stdin.write("hello\n")
+        attached.stdin.flush()
+        assert attached.stdout.readline() == "got hello\n"
+    finally:
+        attached.kill()
+        attached.communicate()
+    eventually(lambda: "got hello\n" in cluster.kubectl("logs", "reads"), "it is in the log, too", 30)
+
+
+def test_logs_follow_to_the_end(cluster: Cluster) -> None:
+    """logs -f has what was written before it, what is written meanwhile, and ends with the container."""
+    script = "seq 1 500; until [ -e /go ]; do sleep 0.1; done; seq 501 1000; exit 3"
+    run(cluster, "writes", pod(shell(script), restartPolicy="Never"))
+    follower = subprocess.Popen(cluster.control.command("logs", "-f", "writes"), stdout=subprocess.PIPE, text=True)
+    assert follower.stdout
+    try:
+        first = [follower.stdout.readline() for _ in range(500)]
+        cluster.kubectl("exec", "writes", "--", "touch", "/go")
+        rest, _ = follower.communicate(timeout=60)
+    finally:
+        follower.kill()
+        follower.wait(10)
+    assert ("".join(first) + rest).split() == [str(number) for number in range(1, 1001)]
+    assert follower.returncode == 0
+    assert cluster.kubectl("logs", "writes", "--tail=2") == "999\n1000\n"
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/writes", "--timeout=60s")
+    assert status(cluster, "writes")["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+
+
+def test_cp_both_ways(cluster: Cluster, tmp_path: Path) -> None:
+    """cp of 4 MB into the pod and back, and of a directory."""
+    run(cluster, "copies", pod(shell(IDLE)))
+    (tmp_path / "file").write_bytes(os.urandom(4 << 20))
+    cluster.kubectl("cp", str(tmp_path / "file"), "copies:/tmp/file")
+    cluster.kubectl("cp", "copies:/tmp/file", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "file").read_bytes()
+    (tmp_path / "tree/below").mkdir(parents=True)
+    for name in ("a", "below/b"):
+        (tmp_path / "tree" / name).write_text(name)
+    cluster.kubectl("cp", str(tmp_path / "tree"), "copies:/tmp/tree")
+    assert cluster.kubectl("exec", "copies", "--", "cat", "/tmp/tree/a", "/tmp/tree/below/b") == "abelow/b"
 
 
 def test_port_forward(cluster: Cluster) -> None:
-    """kubectl port-forward: ten requests, at the same time and one after the other."""
-    web = shell("mkdir /w; echo from the pod >/w/index.html; exec httpd -f -p 8080 -h /w", "web")
+    """port-forward: twenty requests, eight at a time."""
+    web = shell("mkdir /w; head -c 200000 /dev/zero >/w/file; exec httpd -f -p 8080 -h /w", "web")
     web["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    run(cluster, "web", pod(web))
+    run(cluster, "web", pod(web, terminationGracePeriodSeconds=1))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [program("kubectl"), f"--kubeconfig={cluster.control.kubeconfig()}", "port-forward", "pod/web"]
-    forward = subprocess.Popen([*command, f"{port}:8080"], stdout=subprocess.PIPE)
+    command = cluster.control.command("port-forward", "pod/web", f"{port}:8080")
+    forward = subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    def fetch(_: int) -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/file", timeout=60) as answer:
+            return len(answer.read())
+
     try:
         assert forward.stdout
-        forward.stdout.readline()
-        for _ in range(10):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-                assert answer.read() == b"from the pod\n"
+        assert b"Forwarding from" in forward.stdout.readline()
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(fetch, range(20))) == [200000] * 20
     finally:
         forward.send_signal(signal.SIGINT)
         forward.communicate()
 
 
 def test_debug_with_an_ephemeral_container(cluster: Cluster) -> None:
-    """kubectl debug --target: the ephemeral container sees the target's processes."""
-    run(cluster, "sick", pod(shell("exec sleep 4711")))
+    """kubectl debug --target: the ephemeral container sees the target's processes; the pod goes on."""
+    run(cluster, "sick", pod(shell(f"sleep 4711 & {IDLE}")))
     cluster.kubectl("debug", "sick", f"--image={IMAGE}", "--image-pull-policy=Never", "--target=main",
-                    "--container=doctor", "--", "sh", "-c", "ps; sleep 1000")  # fmt: skip
-    eventually(lambda: "sleep 4711" in cluster.kubectl("logs", "sick", "-c", "doctor", check=False), "ps was run", 30)
+                    "--container=doctor", "--", "sh", "-c", "ps; exit 5")  # fmt: skip
+    ended = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}"
+    eventually(lambda: cluster.kubectl("get", "pod", "sick", "-o", ended) == "5", "the doctor's exit code", 60)
+    assert "sleep 4711" in cluster.kubectl("logs", "sick", "-c", "doctor")
+    found = status(cluster, "sick")["containerStatuses"][0]
+    assert (found["ready"], found["restartCount"]) == (True, 0)
 
 
-def deployment(version: str) -> str:
-    template = {
-        "metadata": {"labels": {"app": "ten"}},
-        "spec": {"terminationGracePeriodSeconds": 1, **pod(shell(f"echo {version}; {SLEEP}"))},
-    }
-    spec = {"replicas": 10, "selector": {"matchLabels": {"app": "ten"}}, "template": template}
-    return manifest("Deployment", "ten", spec, "apps/v1")
+def test_what_top_reads(cluster: Cluster) -> None:
+    """CPU and memory of a pod, from the kubelet through the API server, are those of its cgroup."""
+    script = "head -c 30000000 /dev/zero >/dev/shm/held; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; touch /done"
+    run(cluster, "busy", pod(shell(f"{script}; {IDLE}")))
+    eventually(lambda: cluster.kubectl("exec", "busy", "--", "ls", "/done", check=False) != "", "it did its work", 100)
+    identity = status(cluster, "busy")["containerStatuses"][0]["containerID"].removeprefix("crishim://")
+    used = usage(identity)
+    proxy = "/api/v1/nodes/node/proxy"
 
+    def fresh() -> dict[str, float]:
+        """CPU in seconds and memory in bytes, once they are newer than what was read of the cgroup."""
+        pods = json.loads(cluster.kubectl("get", "--raw", f"{proxy}/stats/summary"))["pods"]
+        main = next(c for p in pods if p["podRef"]["name"] == "busy" for c in p["containers"])
+        found = {"cpu": main["cpu"]["usageCoreNanoSeconds"] / 1e9, "memory": main["memory"]["workingSetBytes"]}
+        return found if found["cpu"] >= used.cpu else {}
 
-def test_a_deployment_rolls(cluster: Cluster) -> None:
-    """Ten replicas, then ten of the next version, and none of the first."""
-    for version in ("one", "two"):
-        cluster.kubectl("apply", "-f", "-", stdin=deployment(version))
-        cluster.kubectl("rollout", "status", "deployment/ten", "--timeout=100s")
-    eventually(lambda: len(cluster.kubectl("get", "pods", "-l", "app=ten", "-o", "name").split()) == 10, "ten left", 60)
-    assert cluster.kubectl("logs", "-l", "app=ten", "--tail=1").split() == ["two"] * 10
-    cluster.kubectl("delete", "deployment", "ten", "--wait")
+    shown = eventually(fresh, f"the summary has at least {used}", 60)
+    after = usage(identity)
+    assert used.cpu <= shown["cpu"] <= after.cpu
+    assert 30_000_000 <= shown["memory"] <= max(used.memory, after.memory) + (8 << 20)
 
+    def sampled(metric: str) -> float:
+        text = cluster.kubectl("get", "--raw", f"{proxy}/metrics/resource")
+        return sum(float(line.split()[1]) for line in text.splitlines()
+                   if line.startswith(f"{metric}{{") and 'pod="busy"' in line)  # fmt: skip
 
-def test_a_job_completes(cluster: Cluster) -> None:
-    """A Job of three completions, two at a time."""
-    template = {"spec": {"restartPolicy": "Never", **pod(shell("sleep 0.2; echo done"))}}
-    spec = {"completions": 3, "parallelism": 2, "template": template}
-    cluster.kubectl("apply", "-f", "-", stdin=manifest("Job", "job", spec, "batch/v1"))
-    cluster.kubectl("wait", "--for=condition=Complete", "job/job", "--timeout=60s")
-
-
-def test_volumes_of_the_api(cluster: Cluster) -> None:
-    """ConfigMap, Secret, projected and downward-API volumes; a change of the ConfigMap arrives in the running pod."""
-    cluster.kubectl("create", "configmap", "settings", "--from-literal=key=old")
-    cluster.kubectl("create", "secret", "generic", "hidden", "--from-literal=key=secret")
-    downward = {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}
-    volumes = [
-        {"name": "c", "configMap": {"name": "settings"}},
-        {"name": "s", "secret": {"secretName": "hidden"}},
-        {"name": "p", "projected": {"sources": [{"configMap": {"name": "settings"}}, downward]}},
-    ]
-    main = shell(volumeMounts=[{"name": n, "mountPath": f"/{n}"} for n in "csp"])
-    run(cluster, "volumes", pod(main, volumes=volumes))
-    shown = cluster.kubectl("exec", "volumes", "--", "cat", "/c/key", "/s/key", "/p/key", "/p/name")
-    assert shown == "oldsecretoldvolumes"
-    token = cluster.kubectl("exec", "volumes", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
-    assert token.count(".") == 2
-    cluster.kubectl("patch", "configmap", "settings", "-p", '{"data":{"key":"new"}}')
-    read = ("exec", "volumes", "--", "cat", "/c/key")
-    eventually(lambda: cluster.kubectl(*read) == "new", "the change arrives", 90)
-
-
-def test_resize_in_place(cluster: Cluster) -> None:
-    """CPU and memory limits of a running container change in its cgroup, without a restart."""
-    resources = {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
-    run(cluster, "grows", pod(shell(resources=resources)))
-    container = cluster.kubectl("get", "pod", "grows", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
-    limits = {"limits": {"cpu": "400m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "32Mi"}}
-    patch = {"spec": {"containers": [{"name": "main", "resources": limits}]}}
-    cluster.kubectl("patch", "pod", "grows", "--subresource=resize", "-p", json.dumps(patch))
-    want = '{"cpu":"400m","memory":"128Mi"}'
-    path = "jsonpath={.status.containerStatuses[0].resources.limits}"
-    eventually(lambda: cluster.kubectl("get", "pod", "grows", "-o", path) == want, "the resize is reported", 60)
-    identity = container.removeprefix("crishim://")
-    directories = [d for top in cgroups.hierarchies().values() for d in top.rglob(f"*{identity}*")]
-    read = {f.name: f.read_text().strip() for d in directories for f in (*d.glob("cpu.*"), *d.glob("memory.l*"))
-            if f.name in ("cpu.cfs_quota_us", "memory.limit_in_bytes")}  # fmt: skip
-    if cgroups.version() == 1:
-        assert read == {"cpu.cfs_quota_us": "40000", "memory.limit_in_bytes": str(128 << 20)}
-    state = json.loads(cluster.kubectl("get", "pod", "grows", "-o", "json"))["status"]["containerStatuses"][0]
-    assert (state["restartCount"], state["containerID"]) == (0, container)
-
-
-def test_runtime_classes(cluster: Cluster) -> None:
-    """A RuntimeClass names a handler; an unknown handler is an event that names it."""
-    for name, handler in (("with-runc", "runc"), ("with-none", "no-such-handler")):
-        document = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}}
-        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(document | {"handler": handler}))
-    run(cluster, "runc", pod(runtimeClassName="with-runc"))
-    cluster.kubectl("apply", "-f", "-", stdin=manifest("Pod", "none", pod(runtimeClassName="with-none")))
-    told = ("get", "events", "--field-selector=involvedObject.name=none", "-o", "jsonpath={.items[*].message}")
-    eventually(lambda: "no-such-handler" in cluster.kubectl(*told), "the event names the handler", 30)
-    cluster.kubectl("delete", "pod", "none", "--wait")
-
-
-def test_eviction_by_ephemeral_storage(cluster: Cluster) -> None:
-    """A pod whose writable layer goes over its limit of ephemeral storage is evicted, and the event says so."""
-    resources = {"limits": {"ephemeral-storage": "8Mi"}}
-    script = f"sleep 1; head -c 20000000 /dev/zero >/filled; {SLEEP}"
-    cluster.kubectl("apply", "-f", "-", stdin=manifest("Pod", "fills", pod(shell(script, resources=resources))))
-    selector = "--field-selector=involvedObject.name=fills,reason=Evicted"
-    read = ("get", "events", selector, "-o", "jsonpath={.items[*].message}")
-    eventually(lambda: "ephemeral local storage usage exceeds" in cluster.kubectl(*read), "it is evicted", 60)
-    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/fills", "--timeout=30s")
-
-
-def test_deletion_with_grace(cluster: Cluster) -> None:
-    """A pod that ignores its stop signal is killed at the end of its grace period, not before."""
-    run(cluster, "stubborn", pod(shell("trap '' TERM; while :; do sleep 0.1; done"), terminationGracePeriodSeconds=3))
-    started = time.monotonic()
-    cluster.kubectl("delete", "pod", "stubborn", "--wait")
-    assert 3 <= time.monotonic() - started < 15
-
-
-def test_a_drain_empties_the_node(cluster: Cluster) -> None:
-    """kubectl drain ends every pod; uncordon lets new ones in."""
-    run(cluster, "drained", pod())
-    cluster.kubectl("drain", "node", "--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=100s")
-    assert cluster.kubectl("get", "pods", "--field-selector=status.phase=Running", "-o", "name") == ""
-    cluster.kubectl("uncordon", "node")
-    run(cluster, "back", pod())
+    for metric, least in (
+        ("container_cpu_usage_seconds_total", used.cpu),
+        ("pod_cpu_usage_seconds_total", used.cpu),
+        ("container_memory_working_set_bytes", 30_000_000),
+        ("pod_memory_working_set_bytes", 30_000_000),
+    ):
+        eventually(lambda metric=metric, least=least: sampled(metric) >= least, f"{metric} is at least {least}", 60)
