@@ -7,7 +7,7 @@ from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
 from crishim.config import Config, ConfigError, find_program
-from crishim.engine.handlers import Handlers
+from crishim.engine.handlers import Handlers, remember
 from crishim.engine.init import Inits
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
@@ -110,20 +110,23 @@ def _load(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Nam
 
 def _handlers(config: Config) -> Handlers:
     """The runtimes that are there; only the default one has to be."""
-    runtimes = {}
-    for name, handler in config.runtimes.handlers.items():
-        path = find_program(handler.path)
-        if path is None and name == config.runtimes.default:
-            raise ConfigError(f"runtimes.handlers.{name}.path: there is no program {handler.path}")
-        if path is not None:
-            runtimes[name] = Runtime(
-                name,
-                path,
-                Path(config.run_dir) / "runtime" / name,
-                timeout=config.runtimes.timeout,
-                systemd=config.runtimes.cgroup_driver == "systemd",
-            )
-    return Handlers(runtimes, config.runtimes.default)
+    programs = {name: find_program(handler.path) for name, handler in config.runtimes.handlers.items()}
+    if programs[config.runtimes.default] is None:
+        handler = config.runtimes.handlers[config.runtimes.default]
+        raise ConfigError(f"runtimes.handlers.{config.runtimes.default}.path: there is no program {handler.path}")
+    there = {name: path for name, path in programs.items() if path is not None}
+    run = Path(config.run_dir)
+    retired = remember(run / "handlers", there, run / "runtime")
+
+    def runtime(name: str, path: str) -> Runtime:
+        systemd = config.runtimes.cgroup_driver == "systemd"
+        return Runtime(name, path, run / "runtime" / name, timeout=config.runtimes.timeout, systemd=systemd)
+
+    return Handlers(
+        {name: runtime(name, path) for name, path in there.items()},
+        config.runtimes.default,
+        {name: runtime(name, path) for name, path in retired.items()},
+    )
 
 
 def image_parts(config: Config) -> tuple[ImageStore, Transport]:

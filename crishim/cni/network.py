@@ -50,6 +50,18 @@ class PodNetworks:
             network, attachment = self._attachment(pod, pod.network)
             await self._plugins.delete(network, attachment._replace(netns=netns), decode_result(pod.network.result))
 
+    async def release(self, pod_id: str, netns: str) -> None:
+        """Run DEL for a pod of which only the id is known; netns: "" when the namespace is gone.
+
+        Addresses are leased to the id and chains called by it, so the configuration in force will do. portmap does
+        nothing for a pod without mappings; of those it is given it does not use the ports, so one stands for all.
+        """
+        await self._plugins.outlast(pod_id)
+        network = await asyncio.to_thread(self._directory.current)
+        mapping = {"hostPort": 1, "containerPort": 1, "protocol": "tcp"}
+        attachment = Attachment(pod_id, netns, args={}, capability_args={"portMappings": [mapping]})
+        await self._plugins.delete(network, attachment, None)
+
     async def outlast(self, pod: PodRecord) -> None:
         """Wait until no plugin of an earlier daemon works on a pod any more; see Plugins.outlast."""
         if pod.network is not None:

@@ -65,7 +65,7 @@ class Describer:
 
 async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:
     """The handlers as Status lists them: every one by name, and the default one as "" too."""
-    described = [("", handlers.get(""))] + [(runtime.name, runtime) for runtime in handlers]
+    described = [("", handlers.offered(""))] + [(runtime.name, runtime) for runtime in handlers.all_offered()]
     return [cri.RuntimeHandler(name=name, features=await _features(runtime)) for name, runtime in described]
 
 

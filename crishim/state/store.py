@@ -40,6 +40,7 @@ class Store(Generic[R]):
         self._records: dict[str, R] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Listener[R]] = []
+        self.broken: list[str] = []  # ids whose records load() set aside
 
     def load(self) -> None:
         """Read every record of the directory, which is made if it is not there. Blocks: call it before serving."""
@@ -54,6 +55,7 @@ class Store(Generic[R]):
             except msgspec.DecodeError as error:
                 path.rename(path.with_suffix(".json.broken"))
                 log.error("a record cannot be read and is set aside", extra={"path": str(path), "error": str(error)})
+                self.broken.append(path.stem)
                 continue
             self._records[record.id] = record
 

@@ -12,6 +12,7 @@ state), so for every thing on the node there is a record that explains it, or it
               STOPPING          the stop is tried again; should it fail, it waits for the client's next
               REMOVING          removal is finished
 
+A pod whose record cannot be read is taken away with its containers, and its address given back: nobody could stop it.
 Sweeps are by name below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
 waited for, as what it makes after its DEL nobody would take away. Pods whose network is slow to go, or cannot go yet
 because its add-on is not up, hold up the start for a bounded time and are finished while the daemon serves.
@@ -82,6 +83,8 @@ class Recovery:
         await self._guarded(self._devices.recover(alive), "network devices")
         await self._all_pods(whole, teardown, stop_pod)
         await self._guarded(self._sweep_runtimes(), "runtimes")
+        for id in self._pods.broken:
+            await self._guarded(teardown.run_unknown(id), id)
         await self._guarded(self._sweep_sandboxes(), "sandboxes")
         for sweep in sweeps:
             await self._guarded(sweep({c.id for c in self._containers}), "containers")
@@ -112,6 +115,9 @@ class Recovery:
                     await self._started(container)
             finally:
                 self._exits.watch(container)
+        if self._pods.get(container.pod_id) is None:
+            log.error("a container whose pod has no record is removed", extra={"container": container.id})
+            await remove_container(container.id)
 
     async def _started(self, container: ContainerRecord) -> None:
         """The daemon died around the runtime's start: only the runtime knows on which side."""

@@ -52,7 +52,7 @@ async def run_pod(
     for a later Stop and Remove.
     """
     check_pod(config)
-    runtime = handlers.get(handler)
+    runtime = handlers.offered(handler)
     metadata = config.metadata
     name = pod_name(metadata.namespace, metadata.name, metadata.uid, metadata.attempt)
     async with names.turn(name):

@@ -1,6 +1,7 @@
 """A scratch node whose daemon can be made to die at a chosen point: see tests/faults/sitecustomize.py."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.node.daemon import Daemon
+from crishim.pb import cri_pb2 as cri
+from tests.node.daemon import Daemon, eventually
+from tests.node.pods import pod_config, run_pod, start, status
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +74,39 @@ def breakable_daemon(**settings: Any) -> Iterator[BreakableDaemon]:
         yield daemon
     finally:
         daemon.delete()
+
+
+def pid_of(daemon: BreakableDaemon, container: str) -> int:
+    info = daemon.call("ContainerStatus", container_id=container, verbose=True).info["info"]
+    return int(json.loads(info)["pid"])
+
+
+def crash(daemon: BreakableDaemon, point: str, name: str, **fields: Any) -> None:
+    """Die at the point, start again: the bystander is there and has not changed."""
+    daemon.die(point, name, **fields)
+    daemon.start()
+    assert status(daemon, daemon.bystander).state == cri.CONTAINER_RUNNING
+    assert pid_of(daemon, daemon.bystander) == daemon.bystander_pid
+
+
+def new(daemon: BreakableDaemon, before: dict[str, set[str]]) -> dict[str, set[str]]:
+    after = daemon.left()
+    return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
+
+
+def assert_clean(daemon: BreakableDaemon, before: dict[str, set[str]]) -> None:
+    """Nothing is there that was not there before."""
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not new(daemon, before), "nothing is left", timeout=3)
+    assert new(daemon, before) == {}
+
+
+@contextlib.contextmanager
+def node_with_bystander(archive: Path, **settings: Any) -> Iterator[BreakableDaemon]:
+    """A daemon that can be made to die, with the image of an archive and a pod that outlives all of it."""
+    with breakable_daemon(**settings) as daemon:
+        done = daemon.command("images", "import", str(archive))
+        assert done.returncode == 0, done.stderr
+        daemon.bystander = start(daemon, run_pod(daemon, pod_config("bystander")))
+        daemon.bystander_pid = pid_of(daemon, daemon.bystander)
+        yield daemon

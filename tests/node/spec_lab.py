@@ -4,9 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from crishim import model
 from crishim.lifecycle import PodState
@@ -140,3 +144,29 @@ def lines(text: str) -> dict[str, str]:
     """ "Name:<space>value" lines of /proc/PID/status and the like."""
     split: Sequence[tuple[str, str, str]] = [line.partition(":") for line in text.splitlines()]
     return {name.strip(): value.strip() for name, _, value in split}
+
+
+@pytest.fixture(params=runtimes(), ids=lambda path: path.name)
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A root file system and a runtime; after the test nothing of its containers is left."""
+    made = Lab(Path(tempfile.mkdtemp(prefix="crishim-spec-", dir="/dev/shm")), request.param)
+    yield made
+    left = made.left()
+    for path in mounts.below(made.directory):
+        mounts.unmount(path)
+    made.close()
+    assert left == []
+
+
+def secured(**context: object) -> cri.ContainerConfig:
+    config = cri.ContainerConfig()
+    config.linux.security_context.CopyFrom(cri.LinuxContainerSecurityContext(**context))  # type: ignore[arg-type]
+    config.linux.security_context.namespace_options.pid = cri.CONTAINER
+    return config
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,18 +1,12 @@
 """What cannot work: a fitting code, one sentence that names the thing, and nothing left (the daemon fixture counts)."""
 
-import concurrent.futures
-import json
-import os
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually, scratch_daemon
+from tests.node.daemon import Daemon
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import (
     annotated,
@@ -24,100 +18,14 @@ from tests.node.pods import (
     run_pod,
     start,
     status,
-    wait_exited,
 )
+from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode
 
 
-def refused(call: Callable[..., Any], *arguments: Any, **fields: Any) -> tuple[grpc.StatusCode, str]:
-    """The code and the text of a refusal; the text is one sentence on one line."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **fields)
-    text = caught.value.details()
-    assert "\n" not in text
-    assert 10 < len(text) < 600, text
-    assert "Traceback" not in text
-    assert "Error:" not in text.split(" ", 1)[0], text  # no bare exception
-    return caught.value.code(), text
-
-
 # Pods
-
-
-def without_metadata(c: cri.PodSandboxConfig) -> None:
-    c.ClearField("metadata")
-
-
-def without_name(c: cri.PodSandboxConfig) -> None:
-    c.metadata.name = ""
-
-
-def with_sysctl(c: cri.PodSandboxConfig) -> None:
-    c.linux.sysctls["net.core.nonsense"] = "1"
-
-
-def with_node_sysctl(c: cri.PodSandboxConfig) -> None:
-    c.linux.sysctls["vm.swappiness"] = "1"
-
-
-def with_bandwidth(c: cri.PodSandboxConfig) -> None:
-    c.annotations["kubernetes.io/ingress-bandwidth"] = "fast"
-
-
-def with_relative_logs(c: cri.PodSandboxConfig) -> None:
-    c.log_directory = "logs"
-
-
-def with_port(c: cri.PodSandboxConfig) -> None:
-    c.port_mappings.add(host_port=70000, container_port=1)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        (without_metadata, "metadata"),
-        (without_name, "name"),
-        (with_sysctl, "net.core.nonsense"),
-        (with_node_sysctl, "vm.swappiness"),
-        (with_bandwidth, "kubernetes.io/ingress-bandwidth"),
-        (with_relative_logs, "log directory"),
-        (with_port, "70000"),
-    ],
-)
-def test_pods_that_cannot_be(daemon: Daemon, spoil: Callable[[cri.PodSandboxConfig], None], named: str) -> None:
-    """A RunPodSandbox that can never work is INVALID_ARGUMENT and names what is wrong."""
-    config = pod_config()
-    spoil(config)
-    code, text = refused(run_pod, daemon, config)
-    assert code == Code.INVALID_ARGUMENT
-    assert named in text
-
-
-def test_an_unknown_handler(daemon: Daemon) -> None:
-    """The text names the handler and those there are."""
-    code, text = refused(run_pod, daemon, handler="kata")
-    assert code == Code.INVALID_ARGUMENT
-    assert "'kata'" in text
-    assert "crun, runc" in text
-
-
-def test_a_pod_name_in_use(daemon: Daemon) -> None:
-    """ALREADY_EXISTS names the pod and its holder, unless the request is the same; a new attempt is a new name."""
-    config = pod_config("taken")
-    pod = run_pod(daemon, config)
-    other = pod_config("taken", labels={"not": "the same"})
-    code, text = refused(run_pod, daemon, other)
-    assert code == Code.ALREADY_EXISTS
-    assert "test/taken" in text
-    assert pod[:13] in text
-    daemon.call("StopPodSandbox", pod_sandbox_id=pod)
-    assert refused(run_pod, daemon, config)[0] == Code.ALREADY_EXISTS
-    second = run_pod(daemon, pod_config("taken", attempt=1))
-    remove_pod(daemon, pod)
-    remove_pod(daemon, run_pod(daemon, config))
-    remove_pod(daemon, second)
 
 
 # Containers
@@ -342,142 +250,4 @@ def test_a_device_missing_beside_one_that_is_there(daemon: Daemon) -> None:
 # Programs that fail
 
 
-def script(path: Path, text: str) -> Path:
-    path.write_text("#!/bin/sh\n" + text)
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture(scope="module")
-def troubled(busybox_archive: Path) -> Iterator[Daemon]:
-    """A node whose runtime "slow" hangs in create, and whose runtimes have two seconds."""
-    slow = script(
-        Path(f"/dev/shm/slow-runtime-{os.getpid()}"), 'case "$*" in *" create "*) sleep 600;; esac; exec crun "$@"\n'
-    )
-    settings = {"handlers": {"crun": {"path": "crun"}, "slow": {"path": str(slow)}}, "timeout": 2}
-    with scratch_daemon(runtimes=settings) as daemon:
-        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
-        yield daemon
-    slow.unlink()
-
-
-def assert_unchanged(daemon: Daemon, before: dict[str, set[str]]) -> None:
-    def new() -> dict[str, set[str]]:
-        after = daemon.left()
-        return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
-
-    eventually(lambda: not new(), "nothing is left", timeout=5)
-
-
-def test_a_runtime_that_hangs_in_create(troubled: Daemon) -> None:
-    """DEADLINE_EXCEEDED after runtimes.timeout; conmon and runtime are gone, the pod can be removed."""
-    pod = run_pod(troubled, handler="slow")
-    before = troubled.left()
-    before["cgroups"].add(pod)
-    code, text = refused(create, troubled, pod)
-    assert code == Code.DEADLINE_EXCEEDED
-    assert "2 s" in text
-    assert_unchanged(troubled, before)
-    remove_pod(troubled, pod)
-
-
-def test_conmon_that_fails(busybox_archive: Path) -> None:
-    """conmon gone missing, or broken, after the start: the text names it, nothing is left."""
-    with scratch_daemon() as probe:
-        conmon = probe.directory / "conmon"
-        probe.stop()
-        script(conmon, "echo conmon is broken >&2; exit 3\n")
-        probe.write_config({"runtimes": {"conmon": str(conmon)}})
-        probe.start()
-        assert probe.command("images", "import", str(busybox_archive)).returncode == 0
-        pod = run_pod(probe)
-        before = probe.left()
-        before["cgroups"].add(pod)
-        code, text = refused(create, probe, pod)
-        assert code == Code.INTERNAL
-        assert "conmon is broken" in text
-        assert_unchanged(probe, before)
-        conmon.unlink()
-        before["files"].discard("conmon")
-        code, text = refused(create, probe, pod)
-        assert code == Code.FAILED_PRECONDITION
-        assert str(conmon) in text
-        assert_unchanged(probe, before)
-        remove_pod(probe, pod)
-
-
 # Races
-
-
-def test_creates_against_a_stop(daemon: Daemon) -> None:
-    """20 creates race a stop: each makes its container before, or is refused; none runs or is created afterwards."""
-    pod = run_pod(daemon)
-
-    def attempt(number: int) -> grpc.StatusCode | None:
-        try:
-            create(daemon, pod, container_config(f"c{number}"))
-        except grpc.RpcError as error:
-            return error.code()
-        return None
-
-    with concurrent.futures.ThreadPoolExecutor(21) as pool:
-        creates = [pool.submit(attempt, n) for n in range(3)]
-        eventually(lambda: any((daemon.state / "containers").iterdir()), "the first is being made")
-        stop = pool.submit(daemon.call, "StopPodSandbox", pod_sandbox_id=pod)
-        creates += [pool.submit(attempt, n) for n in range(3, 20)]
-        codes = [c.result() for c in creates]
-        stop.result()
-    assert {None, Code.FAILED_PRECONDITION} == set(codes)
-    listed = daemon.call("ListContainers", filter=cri.ContainerFilter(pod_sandbox_id=pod)).containers
-    assert len(listed) == codes.count(None)
-    assert {c.state for c in listed} <= {cri.CONTAINER_EXITED}
-    remove_pod(daemon, pod)
-
-
-def test_two_stops_with_different_timeouts(daemon: Daemon) -> None:
-    """The shorter timeout of a second StopContainer takes effect; both return when the container has ended."""
-    pod = run_pod(daemon)
-    one = start(daemon, pod, container_config(command=["sh", "-c", "trap : TERM; while :; do sleep 0.05; done"]))
-    eventually(lambda: execute(daemon, one, "true")[0] == 0, "it runs")
-    began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        patient = pool.submit(daemon.call, "StopContainer", container_id=one, timeout=60)
-        hasty = pool.submit(daemon.call, "StopContainer", container_id=one, timeout=1)
-        hasty.result()
-        patient.result()
-    assert 0.9 < time.monotonic() - began < 10
-    assert status(daemon, one).exit_code == 137
-    remove_pod(daemon, pod)
-
-
-def test_one_name_many_times(daemon: Daemon) -> None:
-    """Ten equal RunPodSandbox, then ten equal CreateContainer at once: one pod, one container, one answer."""
-    config = pod_config("same")
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        pods = {f.result() for f in [pool.submit(run_pod, daemon, config) for _ in range(10)]}
-        assert len(pods) == 1
-        pod = pods.pop()
-        made = {f.result() for f in [pool.submit(create, daemon, pod) for _ in range(10)]}
-        assert len(made) == 1
-        stops = [pool.submit(daemon.call, "StopPodSandbox", pod_sandbox_id=pod) for _ in range(5)]
-        stops += [pool.submit(daemon.call, "RemovePodSandbox", pod_sandbox_id=pod) for _ in range(5)]
-        for stop in stops:
-            stop.result()
-    assert pod not in {p.id for p in daemon.call("ListPodSandbox").items}
-
-
-def test_twenty_pods_at_once(daemon: Daemon) -> None:
-    """20 pods started and removed in parallel leave nothing; each has addresses of its own."""
-
-    def life(number: int) -> str:
-        pod = run_pod(daemon, handler=("crun", "runc")[number % 2])
-        address = str(daemon.call("PodSandboxStatus", pod_sandbox_id=pod).status.network.ip)
-        one = start(daemon, pod, container_config(command=["sh", "-c", f"exit {number}"]))
-        assert wait_exited(daemon, one).exit_code == number
-        remove_pod(daemon, pod)
-        return address
-
-    before = len(json.loads(daemon.crictl("pods", "-o", "json"))["items"])
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        assert len(set(pool.map(life, range(20)))) == 20
-    assert len(json.loads(daemon.crictl("pods", "-o", "json"))["items"]) == before

@@ -3,18 +3,14 @@
 A container that runs all the while must not notice any of it: `bystander` is looked at after each restart.
 """
 
-import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.breakable import BreakableDaemon, breakable_daemon
+from tests.node.breakable import BreakableDaemon, assert_clean, crash, node_with_bystander
 from tests.node.daemon import eventually
-from tests.node.image_node import random_layer
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import (
     annotated,
@@ -28,51 +24,14 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
-from tests.node.registry import Registry
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 
 
 @pytest.fixture(scope="module")
-def node(
-    busybox_archive: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BreakableDaemon]:
-    """A daemon that can be made to die, with the image and a pod that outlives all of it."""
-    conf = tmp_path_factory.mktemp("conf") / "registries.conf"
-    conf.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
-    with breakable_daemon(images={"registries_conf": str(conf)}) as daemon:
-        done = daemon.command("images", "import", str(busybox_archive))
-        assert done.returncode == 0, done.stderr
-        daemon.bystander = start(daemon, run_pod(daemon, pod_config("bystander")))
-        daemon.bystander_pid = pid_of(daemon, daemon.bystander)
+def node(busybox_archive: Path) -> Iterator[BreakableDaemon]:
+    with node_with_bystander(busybox_archive) as daemon:
         yield daemon
-
-
-def pid_of(daemon: BreakableDaemon, container: str) -> int:
-    info = daemon.call("ContainerStatus", container_id=container, verbose=True).info["info"]
-    return int(json.loads(info)["pid"])
-
-
-def crash(daemon: BreakableDaemon, point: str, name: str, **fields: Any) -> None:
-    """Die at the point, start again: the bystander is there and has not changed."""
-    daemon.die(point, name, **fields)
-    daemon.start()
-    assert status(daemon, daemon.bystander).state == cri.CONTAINER_RUNNING
-    assert pid_of(daemon, daemon.bystander) == daemon.bystander_pid
-
-
-def new(daemon: BreakableDaemon, before: dict[str, set[str]]) -> dict[str, set[str]]:
-    after = daemon.left()
-    return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
-
-
-def assert_clean(daemon: BreakableDaemon, before: dict[str, set[str]]) -> None:
-    """Nothing is there that was not there before."""
-    with contextlib.suppress(AssertionError):
-        eventually(lambda: not new(daemon, before), "nothing is left", timeout=3)
-    assert new(daemon, before) == {}
 
 
 RUN_POD = [
@@ -308,37 +267,3 @@ def test_remove_pod(daemon: BreakableDaemon, point: str) -> None:
     crash(daemon, point, "RemovePodSandbox", pod_sandbox_id=pod)
     daemon.call("RemovePodSandbox", pod_sandbox_id=pod)
     assert container not in {c.id for c in daemon.call("ListContainers").containers}
-
-
-@pytest.fixture(scope="module")
-def remote(registry: Registry) -> str:
-    """An image in a registry that takes a while to come."""
-    registry.push(["test/crash:1"], [random_layer(8), random_layer(1)])
-    return f"{registry.address}/test/crash:1"
-
-
-def layers(daemon: BreakableDaemon) -> set[str]:
-    """Directories of layers, downloads and secrets."""
-    places = ("state/images/overlay", "state/images/overlay-images", "state/downloads", "run/secrets")
-    found = {str(p) for place in places for p in (daemon.directory / place).iterdir()}
-    return {p for p in found if not p.endswith((".json", ".lock"))}
-
-
-@pytest.mark.parametrize("point", ["exec skopeo after 1", "Skopeo.copy after 1"])
-def test_pull_image(daemon: BreakableDaemon, remote: str, point: str) -> None:
-    """Killed in PullImage or RemoveImage: the image is there as a whole or not at all, and can be had and removed."""
-    before = layers(daemon)
-    wish = cri.ImageSpec(image=remote)
-    crash(daemon, point, "PullImage", image=wish)
-    found = daemon.call("ImageStatus", image=wish).image
-    assert bool(found.id) == (point == "Skopeo.copy after 1")
-    if not found.id:
-        assert layers(daemon) == before
-    reference = daemon.call("PullImage", image=wish).image_ref
-    assert found.id in ("", reference)
-    crash(daemon, "Skopeo.delete before 1", "RemoveImage", image=wish)
-    assert daemon.call("ImageStatus", image=wish).image.id == reference
-    crash(daemon, "Skopeo.delete after 1", "RemoveImage", image=wish)
-    daemon.call("RemoveImage", image=wish)
-    assert not daemon.call("ImageStatus", image=wish).image.id
-    assert layers(daemon) == before

@@ -26,10 +26,10 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
+from tests.node.refusals import assert_unchanged, refused
 from tests.node.registry import Registry
 from tests.node.registry import registry as registry
 from tests.node.registry import registry_files as registry_files
-from tests.node.test_bad_input import assert_unchanged, refused
 
 pytestmark = pytest.mark.node
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED

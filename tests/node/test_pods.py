@@ -20,15 +20,9 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
+from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
-
-
-def refused(call: object, *arguments: object, **fields: object) -> tuple[grpc.StatusCode, str]:
-    """The code and text an RPC is refused with."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **fields)  # type: ignore[operator]
-    return caught.value.code(), caught.value.details()
 
 
 def test_a_pod_gets_eth0_from_cni_and_nothing_else_runs(daemon: Daemon) -> None:

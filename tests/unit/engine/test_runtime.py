@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.engine.handlers import Handlers
+from crishim.engine.handlers import Handlers, remember
 from crishim.engine.runtime import Runtime, classify, decode_features, moves_devices
 from crishim.errors import CrishimError, Kind
 
@@ -112,9 +112,35 @@ def test_handlers(tmp_path: Path) -> None:
     """By name, "" for the default one; an unknown one is INVALID and the text lists those there are."""
     one, two = runtime(tmp_path, ""), runtime(tmp_path, "")
     handlers = Handlers({"b": one, "a": two}, "b")
-    assert handlers.get("") is handlers.get("b") is one
+    assert handlers.offered("") is handlers.get("b") is one
+    assert handlers.all_offered() == list(handlers) == [one, two]
+    for look in (handlers.offered, handlers.get):
+        with pytest.raises(CrishimError) as caught:
+            look("c")
+        assert caught.value.kind is Kind.INVALID
+        assert caught.value.message == "runtime handler 'c' is not configured; there are: a, b"
+
+
+def test_a_retired_handler(tmp_path: Path) -> None:
+    """It serves what it made, and is not offered to new pods."""
+    one, two = runtime(tmp_path, ""), runtime(tmp_path, "")
+    handlers = Handlers({"a": one}, "a", {"b": two})
+    assert handlers.get("b") is two
     assert list(handlers) == [one, two]
-    with pytest.raises(CrishimError) as caught:
-        handlers.get("c")
-    assert caught.value.kind is Kind.INVALID
-    assert caught.value.message == "runtime handler 'c' is not configured; there are: a, b"
+    assert handlers.all_offered() == [one]
+    with pytest.raises(CrishimError, match=r"'b' is not configured; there are: a$"):
+        handlers.offered("b")
+
+
+def test_retired_programs(tmp_path: Path) -> None:
+    """A handler that left the settings is remembered while its runtime has containers."""
+    links, states = tmp_path / "links", tmp_path / "states"
+    assert remember(links, {"a": "/old/a", "b": "/bin/b", "c": "/bin/c"}, states) == {}
+    (states / "b/container").mkdir(parents=True)
+    assert remember(links, {"a": "/bin/a"}, states) == {"b": "/bin/b"}
+    (states / "a/container").mkdir(parents=True)
+    assert remember(links, {"b": "/new/b"}, states) == {"a": "/bin/a"}
+    (states / "b/container").rmdir()
+    (states / "a/container").rmdir()
+    assert remember(links, {"d": "/bin/d"}, states) == {}
+    assert [p.name for p in links.iterdir()] == ["d"]

@@ -1,0 +1,75 @@
+"""Programs of the node that hang or fail: the call ends, the text says which, nothing is left."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.node.daemon import Daemon, scratch_daemon
+from tests.node.pods import (
+    create,
+    remove_pod,
+    run_pod,
+)
+from tests.node.refusals import assert_unchanged, refused
+
+pytestmark = pytest.mark.node
+Code = grpc.StatusCode
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def troubled(busybox_archive: Path) -> Iterator[Daemon]:
+    """A node whose runtime "slow" hangs in create, and whose runtimes have two seconds."""
+    slow = script(
+        Path(f"/dev/shm/slow-runtime-{os.getpid()}"), 'case "$*" in *" create "*) sleep 600;; esac; exec crun "$@"\n'
+    )
+    settings = {"handlers": {"crun": {"path": "crun"}, "slow": {"path": str(slow)}}, "timeout": 2}
+    with scratch_daemon(runtimes=settings) as daemon:
+        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
+        yield daemon
+    slow.unlink()
+
+
+def test_a_runtime_that_hangs_in_create(troubled: Daemon) -> None:
+    """DEADLINE_EXCEEDED after runtimes.timeout; conmon and runtime are gone, the pod can be removed."""
+    pod = run_pod(troubled, handler="slow")
+    before = troubled.left()
+    before["cgroups"].add(pod)
+    code, text = refused(create, troubled, pod)
+    assert code == Code.DEADLINE_EXCEEDED
+    assert "2 s" in text
+    assert_unchanged(troubled, before)
+    remove_pod(troubled, pod)
+
+
+def test_conmon_that_fails(busybox_archive: Path) -> None:
+    """conmon gone missing, or broken, after the start: the text names it, nothing is left."""
+    with scratch_daemon() as probe:
+        conmon = probe.directory / "conmon"
+        probe.stop()
+        script(conmon, "echo conmon is broken >&2; exit 3\n")
+        probe.write_config({"runtimes": {"conmon": str(conmon)}})
+        probe.start()
+        assert probe.command("images", "import", str(busybox_archive)).returncode == 0
+        pod = run_pod(probe)
+        before = probe.left()
+        before["cgroups"].add(pod)
+        code, text = refused(create, probe, pod)
+        assert code == Code.INTERNAL
+        assert "conmon is broken" in text
+        assert_unchanged(probe, before)
+        conmon.unlink()
+        before["files"].discard("conmon")
+        code, text = refused(create, probe, pod)
+        assert code == Code.FAILED_PRECONDITION
+        assert str(conmon) in text
+        assert_unchanged(probe, before)
+        remove_pod(probe, pod)

@@ -1,0 +1,62 @@
+"""crishim netdev, with a daemon and without."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.node.daemon import Daemon
+from tests.node.isolation import ip, remove_link
+from tests.node.pods import execute, pod_config, remove_pod, run_pod, start
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture
+def device() -> Iterator[str]:
+    ip("link", "add", "clit0", "type", "veth", "peer", "name", "clit1")
+    ip("addr", "add", "10.88.0.1/24", "dev", "clit0")
+    ip("link", "set", "clit0", "up")
+    yield "clit0"
+    remove_link("clit0")
+    remove_link("clit1")
+
+
+def test_netdev_commands(daemon: Daemon, device: str) -> None:
+    """attach, list, show and detach of a host device against a running pod; its container sees it come and go."""
+    pod = run_pod(daemon, pod_config("cli"))
+    container = start(daemon, pod)
+    done = daemon.command("netdev", "attach", pod[:13], device, "--name", "net7")
+    assert done.returncode == 0, done.stderr
+    code, shown = execute(daemon, container, "ip", "addr", "show", "dev", "net7")
+    assert (code, "10.88.0.1/24" in shown) == (0, True)
+    listing = daemon.command("netdev", "list").stdout.splitlines()
+    assert listing[0].split()[:4] == ["DEVICE", "POD", "SANDBOX", "NAME"]
+    assert listing[1].split()[:5] == [device, "test/cli", pod[:13], "net7", "10.88.0.1/24"]
+    assert daemon.command("netdev", "list", "--pod", pod).stdout.splitlines()[1:] == listing[1:]
+    (facts,) = json.loads(daemon.command("netdev", "show", device).stdout)
+    assert (facts["name"], facts["hostName"], facts["state"], facts["pod"]) == ("net7", device, "ready", pod)
+    done = daemon.command("netdev", "attach", pod, "nosuch0")
+    assert (done.returncode, "nosuch0" in done.stderr) == (1, True)
+    done = daemon.command("netdev", "show", "nosuch0")
+    assert (done.returncode, "nosuch0" in done.stderr) == (1, True)
+    done = daemon.command("netdev", "attach", "beef", device)
+    assert (done.returncode, "beef" in done.stderr) == (1, True)
+    done = daemon.command("netdev", "detach", pod, "net7")
+    assert done.returncode == 0, done.stderr
+    assert "10.88.0.1/24" in ip("addr", "show", device)
+    assert execute(daemon, container, "ip", "link", "show", "net7")[0] != 0
+    assert daemon.command("netdev", "list").stdout.splitlines()[1:] == []
+    remove_pod(daemon, pod)
+
+
+def test_netdev_without_a_daemon(daemon: Daemon) -> None:
+    """One line says that no daemon answers at the socket."""
+    daemon.stop()
+    try:
+        done = daemon.command("netdev", "list")
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert str(daemon.socket) in done.stderr
+    finally:
+        daemon.start()
