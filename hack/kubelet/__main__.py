@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from crishim.wire.linux import cgroups, mounts
-from hack.kubelet import ground
+from hack.kubelet import ground, numbers
 from hack.kubelet.cluster import Cluster
 from hack.kubelet.node import Node, container_status, is_ready, new_directory
-from hack.kubelet.numbers import measure
 from hack.kubelet.process import request
 from tests.node.daemon import test_program
 
@@ -160,8 +159,7 @@ def main() -> None:
     elif what == "down":
         down()
     elif what == "numbers":
-        for count in map(int, arguments or ["10"]):
-            measure(count)
+        numbers.main(arguments)
     elif what == "crictl":
         known = enter()
         program = test_program("crictl")
@@ -177,7 +175,7 @@ def main() -> None:
         os.execvp(arguments[0] if arguments else "sh", arguments or ["sh"])
     else:
         sys.exit(
-            f"usage: {_PROGRAM} up | status | down | test [PYTEST ARGUMENTS] | numbers [PODS ...]"
+            f"usage: {_PROGRAM} up | status | down | test [PYTEST ARGUMENTS] | numbers [--help]"
             " | crictl ARGUMENTS | shell [COMMAND]"
         )
 

@@ -1,90 +1,83 @@
-"""Numbers of a node under a kubelet: how long pods take, and what the runtime's part of it is.
+"""Numbers of a node under a kubelet, beside containerd's: how long pods take, and what the runtime's part of it is.
 
-usage: hack/node numbers [PODS ...]
+Both runtimes get the same kubelet, network, image and OCI runtime. Rounds alternate between them, each trial on a fresh
+node; what is printed is the median over the rounds. The kubelet's histograms have coarse buckets (the first of an
+operation ends at 5 ms, of a pod's start at 500 ms): below that only the mean tells two runtimes apart. A run of no
+arguments takes about fifteen minutes. Nothing here is a test.
 """
 
-import re
+import argparse
+import signal
+import statistics
+import sys
 import time
-from pathlib import Path
 
-from hack.kubelet.node import Node, is_ready, scratch_node
-from hack.kubelet.process import request
-from tests.node.daemon import IMAGE, eventually
+from hack.kubelet.trial import CONTAINERD, CRISHIM, Figures, trial
 
-_SERIES = re.compile(r'^(\w+)_bucket\{(.*?),?le="([^"]+)"\} (\S+)$', re.M)
+COLUMNS = ("p50", "p99", "mean")
+WIDTH = 34
 
 
-def histograms(text: str, name: str) -> dict[str, list[tuple[float, float]]]:
-    """Buckets (upper bound, count so far) of a Prometheus histogram, by its other labels."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for metric, labels, bound, count in _SERIES.findall(text):
-        if metric == name:
-            found.setdefault(labels, []).append((float(bound), float(count)))
-    return found
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="hack/node numbers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pods", nargs="*", type=int, default=[10, 30, 50, 100], help="how many at once, each in turn")
+    parser.add_argument("--alone", action="store_true", help="without containerd")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--handler", choices=["crun", "runc"], default="runc", help="the OCI runtime of both")
+    known = parser.parse_args(arguments)
+    runtimes = [CRISHIM] if known.alone else [CRISHIM, CONTAINERD]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up, as at Ctrl-C
+    started = time.monotonic()
+    behind = []
+    for count in known.pods:
+        rounds: dict[str, list[Figures]] = {runtime: [] for runtime in runtimes}
+        for number in range(known.rounds):
+            for runtime in runtimes if number % 2 == 0 else reversed(runtimes):
+                rounds[runtime].append(trial(runtime, known.handler, count, rest=count == max(known.pods)))
+        middle = {runtime: medians(found) for runtime, found in rounds.items()}
+        print("\n".join(table(f"{count} pods, {known.handler}", middle)), flush=True)
+        behind += [f"{count} pods, {line}" for line in not_ahead(middle)]
+    print(f"\n{known.rounds} rounds, {(time.monotonic() - started) / 60:.0f} minutes")
+    if not known.alone:
+        print("crishim is not ahead:\n" + "\n".join(f"  {line}" for line in behind or ["nowhere"]))
 
 
-def quantile(buckets: list[tuple[float, float]], share: float) -> float:
-    """Linear within the bucket, as histogram_quantile() of Prometheus."""
-    wanted, below, start = share * buckets[-1][1], 0.0, 0.0
-    for bound, count in buckets:
-        if count >= wanted:
-            inside = (wanted - below) / (count - below) if count > below else 1
-            return start + (min(bound, 3600.0) - start) * inside
-        below, start = count, bound
-    return start
+def medians(rounds: list[Figures]) -> Figures:
+    """Value by value, over the rounds that have it."""
+    rows = dict.fromkeys(row for figures in rounds for row in figures)
+    return {
+        row: {
+            column: statistics.median(figures[row][column] for figures in rounds if row in figures)
+            for column in next(figures[row] for figures in rounds if row in figures)
+        }
+        for row in rows
+    }
 
 
-def proportional(pid: int) -> float:
-    """PSS of a process in MiB."""
-    return int(Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss:")[1].split()[0]) / 1024
+def table(title: str, found: dict[str, Figures]) -> list[str]:
+    """One line for each row, the runtimes side by side."""
+    lines = [f"\n{title:{WIDTH}}" + "".join(f"{runtime:>27}" for runtime in found)]
+    lines.append(" " * WIDTH + "".join(f"{column:>9}" for _ in found for column in COLUMNS))
+    for row in dict.fromkeys(row for figures in found.values() for row in figures):
+        cells = "".join(_cells(figures.get(row, {})) for figures in found.values())
+        lines.append(f"{row:{WIDTH}}{cells}".rstrip())
+    return lines
 
 
-def at_rest(node: Node, seconds: float = 10) -> str:
-    """CPU of the daemon while nothing happens, and memory of the daemon and of the monitors."""
-    assert node.daemon.process
-    pid = node.daemon.process.pid
-    monitors = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _monitors(p, node)]
-
-    def ticks() -> int:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
-    before = ticks()
-    time.sleep(seconds)
-    busy = (ticks() - before) / seconds
-    pss = sum(map(proportional, monitors))
-    return f"daemon {busy:.1f} % CPU, {proportional(pid):.0f} MiB PSS; {len(monitors)} monitors, {pss:.0f} MiB PSS"
+def _cells(values: dict[str, float]) -> str:
+    if "" in values:
+        return f"{values['']:27.1f}"
+    return "".join(f"{values[column]:9.1f}" if column in values else " " * 9 for column in COLUMNS)
 
 
-def _monitors(process: Path, node: Node) -> bool:
-    try:
-        command = (process / "cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"conmon" in command.split(b"\0")[0] and str(node.directory).encode() in command
-
-
-def measure(count: int) -> None:
-    """`count` pods put at once on a node of its own."""
-    sleeper = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000000"]}
-    names = [f"n{number}" for number in range(count)]
-    with scratch_node() as node:
-        started = time.monotonic()
-        for name in names:
-            node.put(name, {"containers": [sleeper], "terminationGracePeriodSeconds": 0})
-
-        def ready() -> bool:
-            pods = node.pods()
-            return all(is_ready(pods.get(name, {})) for name in names)
-
-        eventually(ready, "all are Ready", 300)
-        print(f"{count} pods: all Ready after {time.monotonic() - started:.2f} s")
-        time.sleep(2)
-        text = request("/metrics").decode()
-        for metric in ("kubelet_pod_start_duration_seconds", "kubelet_pleg_relist_duration_seconds",
-                       "kubelet_runtime_operations_duration_seconds"):  # fmt: skip
-            for labels, buckets in sorted(histograms(text, metric).items()):
-                if buckets[-1][1]:
-                    shown = f"p50 {quantile(buckets, 0.5) * 1000:.0f} ms, p99 {quantile(buckets, 0.99) * 1000:.0f} ms"
-                    print(f"  {metric} {labels} {shown} of {buckets[-1][1]:.0f}")
-        print(f"  at rest: {at_rest(node)}")
+def not_ahead(found: dict[str, Figures]) -> list[str]:
+    """Where crishim's value is the larger one, as it would be printed."""
+    ours, theirs = found[CRISHIM], found[CONTAINERD]
+    return [
+        f"{row}{f' {column}' if column else ''}: {value:.1f}, containerd {theirs[row][column]:.1f}"
+        for row, columns in ours.items()
+        for column, value in columns.items()
+        if column in theirs.get(row, {}) and round(value, 1) > round(theirs[row][column], 1)
+    ]
