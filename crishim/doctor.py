@@ -108,6 +108,9 @@ async def runtimes(config: Config) -> list[Row]:
     return rows
 
 
+_USE_IPTABLES = {"bridge", "ptp", "portmap", "firewall"}  # plugins, for ipMasq, host ports and isolation
+
+
 async def network(config: Config) -> list[Row]:
     from crishim.cni.chain import Plugins
     from crishim.cni.directory import ConfigDirectory
@@ -123,7 +126,12 @@ async def network(config: Config) -> list[Row]:
             f"put a network list into {config.network.config_dir}; plugins: apt-get install containernetworking-plugins"
         )
         return [Row("CNI", FAIL, error.message, fix)]
-    return [Row("CNI", OK, f"network {current.name}: {', '.join(current.types)}")]
+    rows = [Row("CNI", OK, f"network {current.name}: {', '.join(current.types)}")]
+    if rules := sorted(kind for kind in current.types if kind in _USE_IPTABLES):
+        path = find_program("iptables")
+        found = f"no iptables, which {' and '.join(rules)} may need"
+        rows.append(Row("iptables", OK, path) if path else Row("iptables", WARN, found, "apt-get install iptables"))
+    return rows
 
 
 CHECKS: tuple[Check, ...] = (root, cgroup, overlay, tools, runtimes, network)

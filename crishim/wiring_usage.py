@@ -48,7 +48,12 @@ def functions(
         **metrics.functions(statistics, Devices()),
         **resources.functions(
             update_container=partial(
-                update_container, containers=containers, locks=locks, handlers=handlers, host=Host.probe()
+                update_container,
+                containers=containers,
+                locks=locks,
+                handlers=handlers,
+                host=Host.probe(),
+                say_once=launcher.say_once,
             ),
             update_pod=partial(update_pod, pods=pods),
             checkpoint_container=partial(

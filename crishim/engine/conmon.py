@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from crishim.engine.runtime import Runtime, classify
+from crishim.engine.runtime import Runtime, classify, words
 from crishim.errors import CrishimError, Kind
 from crishim.model import ProcessRef
 from crishim.wire.linux import processes, programs
@@ -113,7 +113,7 @@ def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, Process
         report = {}
     pid = report.get("data", -1)  # "pid" before API version 1
     if pid <= 0:
-        said = programs.complaint(str(report.get("message") or "").encode()) or "the runtime said nothing"
+        said = words(str(report.get("message") or "").encode()) or "the runtime said nothing"
         kind = classify(said)
         command = _command(launch.bundle) if kind is Kind.INVALID else ""  # crun does not always name it
         named = said if command in said else f"{command}: {said}"

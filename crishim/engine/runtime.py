@@ -17,6 +17,7 @@ from crishim.wire.linux import programs
 _COMMAND_MISSING = re.compile(
     r"executable file|open executable|not found in \$PATH|exec: |exec user process|cannot find.*executable", re.I
 )
+_LOGGED_ERROR = re.compile(r'^time=\S+ level=(?:error|fatal) msg=("?)((?:[^"\\\n]|\\.)*)\1', re.M)
 _GONE = re.compile(r"does not exist|no such container|not found|No such file or directory", re.I)
 
 
@@ -27,6 +28,16 @@ def classify(said: str) -> Kind:
     if _COMMAND_MISSING.search(said):
         return Kind.INVALID
     return Kind.INTERNAL
+
+
+def words(stderr: bytes) -> str:
+    """What a runtime complains of, on one line: of runc's log lines the message of the last error."""
+    errors = _LOGGED_ERROR.findall(stderr.decode(errors="replace"))
+    return programs.complaint(re.sub(r"\\(.)", _unescaped, errors[-1][1]).encode() if errors else stderr)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return {"n": "\n", "t": "\t"}.get(escape[1], escape[1])
 
 
 class Runtime:
@@ -66,7 +77,7 @@ class Runtime:
     async def delete(self, container_id: str) -> None:
         """Kill what is left of the container and forget it, its cgroup too; fine if that is done already."""
         done = await self._call("delete", "--force", container_id, check=False)
-        said = programs.complaint(done.stderr)
+        said = words(done.stderr)
         if done.returncode != 0 and not _GONE.search(said):
             raise CrishimError(
                 Kind.INTERNAL, f"{self.name} cannot delete container {container_id[:13]}: {said}", stderr=said
@@ -85,7 +96,7 @@ class Runtime:
         argv = [self.path, *self.global_arguments, command, *arguments]
         done = await programs.run(argv, timeout=self.timeout, stdin=stdin, check=False)
         if check and done.returncode != 0:
-            said = programs.complaint(done.stderr) or f"status {done.returncode}"
+            said = words(done.stderr) or f"status {done.returncode}"
             id = arguments[-1][:13]
             raise CrishimError(classify(said), f"{self.name} cannot {command} container {id}: {said}", stderr=said)
         return done

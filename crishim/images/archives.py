@@ -9,8 +9,7 @@ Reads headers only; the content is skopeo's to unpack and verify. Blocks: a tar 
 
 import json
 import tarfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,15 @@ CONTAINERD_NAME = "io.containerd.image.name"
 
 @dataclass(frozen=True)
 class Member:
-    """One name of one image: skopeo's source reference and the name to store it under."""
+    """One name of one image: where in the archive it is, and the name to store it under."""
 
-    source: str
+    transport: str  # of skopeo, containers-transports(5)
+    selector: str  # which of the archive's images: "" the only one, a tag, a name, or @NUMBER
     name: str
+
+    def source(self, path: Path) -> str:
+        """skopeo's reference, with the archive at this path; no colon may be in it."""
+        return f"{self.transport}:{path}" + (f":{self.selector}" if self.selector else "")
 
 
 def members(path: Path, given_name: str = "") -> list[Member]:
@@ -93,31 +97,30 @@ def _oci(transport: str, path: Path, index: Any, given_name: str) -> list[Member
     if len(manifests) == 1:
         selectors = [""]  # the only image needs no selector, whatever its name
     found = zip(names, selectors, strict=True)
-    pairs = [(f"{transport}:{path}" + (f":{s}" if s else ""), n) for n, s in found if s or len(manifests) == 1]
-    return _named(path, pairs, given_name)
+    members = [Member(transport, s, n) for n, s in found if s or len(manifests) == 1]
+    return _named(path, members, given_name)
 
 
 def _docker(path: Path, images: Any, given_name: str) -> list[Member]:
-    pairs = []
+    members = []
     try:
         for number, image in enumerate(images):
             tags = image.get("RepoTags") or []
-            pairs += [(f"docker-archive:{path}:{tag}", str(tag)) for tag in tags]
-            pairs += [] if tags else [(f"docker-archive:{path}:@{number}", "")]
+            members += [Member("docker-archive", str(tag), str(tag)) for tag in tags]
+            members += [] if tags else [Member("docker-archive", f"@{number}", "")]
     except (TypeError, AttributeError):
         raise CrishimError(Kind.INVALID, f"{path}: manifest.json is no list of images", path=path) from None
-    return _named(path, pairs, given_name)
+    return _named(path, members, given_name)
 
 
-def _named(path: Path, pairs: Iterable[tuple[str, str]], given_name: str) -> list[Member]:
-    pairs = list(pairs)
-    if given_name and len(pairs) == 1:
-        pairs = [(pairs[0][0], given_name)]
-    if not pairs:
+def _named(path: Path, members: list[Member], given_name: str) -> list[Member]:
+    if given_name and len(members) == 1:
+        members = [replace(members[0], name=given_name)]
+    if not members:
         raise CrishimError(Kind.INVALID, f"{path} holds no image that can be told from the others by name", path=path)
-    if not all(name for _, name in pairs):
+    if not all(m.name for m in members):
         raise CrishimError(Kind.INVALID, f"{path} holds an image without a name: give it one", path=path)
-    return [Member(source, reference.parse(name).name) for source, name in pairs]
+    return [replace(m, name=reference.parse(m.name).name) for m in members]
 
 
 def _json(text: bytes, path: Path) -> Any:

@@ -89,10 +89,10 @@ class Transport:
         """
         found = []
         async with self._copying(), self._skopeo.linked(path) as link:
-            for member in await asyncio.to_thread(archives.members, link, name):
+            for member in await asyncio.to_thread(archives.members, path, name):
                 what = f"image {member.name} of {path} cannot be imported"
                 target = self._skopeo.place.reference(member.name)
-                await self._skopeo.copy(member.source, target, what=what, timeout=self._timeout)
+                await self._skopeo.copy(member.source(link), target, what=what, timeout=self._timeout)
                 found.append(await self._stored(member.name))
         return found
 

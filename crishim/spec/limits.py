@@ -13,19 +13,20 @@ def oom_score(draft: Draft, inputs: Inputs) -> None:
     if not inputs.config.linux.HasField("resources"):
         return
     asked = inputs.config.linux.resources.oom_score_adj
-    given = clamp_oom_score(asked, inputs.host)
-    if given != asked:
-        draft.notes.append(
-            f"oom_score_adj {asked} becomes {given}: without CAP_SYS_RESOURCE the daemon cannot go lower"
-        )
-    draft.spec["process"]["oomScoreAdj"] = given
+    draft.spec["process"]["oomScoreAdj"] = clamp_oom_score(asked, inputs.host, draft.notes)
 
 
-def clamp_oom_score(asked: int, host: Host) -> int:
-    """What may be set of what is asked for. INVALID outside -1000 to 1000 (proc_pid_oom_score_adj(5))."""
+def clamp_oom_score(asked: int, host: Host, notes: list[str]) -> int:
+    """What may be set of what is asked for. INVALID outside -1000 to 1000 (proc_pid_oom_score_adj(5)).
+
+    notes: is told if that is something else.
+    """
     if not -1000 <= asked <= 1000:
         raise CrishimError(Kind.INVALID, f"oom_score_adj must be between -1000 and 1000, not {asked}")
-    return max(asked, host.oom_floor)
+    given = max(asked, host.oom_floor)
+    if given != asked:
+        notes.append(f"oom_score_adj {asked} becomes {given}: without CAP_SYS_RESOURCE the daemon cannot go lower")
+    return given
 
 
 def rlimits(draft: Draft, inputs: Inputs) -> None:

@@ -87,7 +87,7 @@ class Launcher:
 
         def write() -> Built:
             built = build(inputs)
-            self._say_once(built.notes, container.id)
+            self.say_once(built.notes, container.id)
             if self._host.selinux:
                 selinux.relabel_volumes(built.spec, prepared.mounts)
             if edits != Edits():
@@ -103,7 +103,7 @@ class Launcher:
 
         return await asyncio.to_thread(write)
 
-    def _say_once(self, notes: Iterable[str], container_id: str) -> None:
+    def say_once(self, notes: Iterable[str], container_id: str) -> None:
         """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""
         for note in set(notes) - self._said:
             self._said.add(note)

@@ -8,7 +8,7 @@ gives them again, succeeds.
 
 import asyncio
 import errno
-import logging
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -29,8 +29,6 @@ from crishim.wire.linux import cgroup_limits, oom_scores
 
 UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
 
-log = logging.getLogger("crishim.resources")
-
 
 async def update_container(
     id: str,
@@ -40,6 +38,7 @@ async def update_container(
     locks: Locks,
     handlers: Handlers,
     host: Host,
+    say_once: Callable[[list[str], str], None],
 ) -> None:
     """Put the given values in force; what is 0, "" or absent stays as it is.
 
@@ -61,9 +60,9 @@ async def update_container(
         if any(pages.limit for pages in update.hugepage_limits) and "hugetlb" not in host.controllers:
             raise CrishimError(Kind.PRECONDITION, "huge pages cannot be limited: the hugetlb controller is not there")
         # What is not given is not clamped again: it was, or is what the container started with.
-        score = clamp_oom_score(update.oom_score_adj, host) if update.oom_score_adj else None
-        if score not in (None, update.oom_score_adj):
-            log.info("oom_score_adj is clamped", extra={"asked": update.oom_score_adj, "given": score})
+        notes: list[str] = []
+        score = clamp_oom_score(update.oom_score_adj, host, notes) if update.oom_score_adj else None
+        say_once(notes, container.id)
         cgroup = container.cgroup
         async with Undo() as undo:
             if touches_cgroup(update):

@@ -163,6 +163,7 @@ def test_doctor_on_this_host(daemon: Daemon) -> None:
     assert {"runtime crun (default)", "runtime runc"} <= table.keys()
     assert "moves network devices itself" in table["runtime runc"][1]
     assert table["CNI"][1] == "network test: bridge, portmap"
+    assert table["iptables"][0] == "ok"
     failed = {subject: row for subject, row in table.items() if row[0] == "FAIL"}
     assert failed == {}
     assert done.returncode == 0
@@ -249,7 +250,7 @@ def test_import_what_is_no_archive(daemon: Daemon, tmp_path: Path, running: bool
             done = daemon.command("images", "import", str(path))
             assert done.returncode == 1
             assert len(done.stderr.splitlines()) == 1, done.stderr
-            assert "image archive" in done.stderr
+            assert f"image archive {path}" in done.stderr or f"{path} is no image archive" in done.stderr
     finally:
         if not running:
             daemon.start()

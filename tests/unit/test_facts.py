@@ -14,6 +14,11 @@ CONTAINERS, SECURITY = "node/facts/test_facts_containers.py", "node/facts/test_f
 MOUNTS, IMAGES = "node/facts/test_facts_mounts.py", "node/facts/test_facts_images.py"
 STATS, EVENTS, RESOURCES = "node/test_stats.py", "node/test_events.py", "node/test_resources.py"
 BAD, RECOVERY, SPEC = "node/test_bad_input.py", "node/test_recovery.py", "node/test_spec.py"
+BAD_PODS = "node/test_bad_input_pods.py"
+CONCURRENT = "node/test_concurrent_calls.py"
+LATE = "node/test_recovery_calls.py"
+RECORDS = "node/test_recovery_records.py"
+SPEC_MOUNTS = "node/test_spec_mounts.py"
 CNI, STREAM, OUTPUT = "node/test_cni.py", "unit/cri/stream", "node/facts/test_facts_output.py"
 
 # RPC, or several that one row is about -> path::test below tests/
@@ -21,7 +26,7 @@ RPCS: dict[str, list[str]] = {
     "Version": [f"{NODE}::test_version", f"{NODE}::test_version_during_recovery"],
     "RunPodSandbox": [
         f"{PODS}::test_run_pod_that_fails",
-        f"{BAD}::test_an_unknown_handler",
+        f"{BAD_PODS}::test_an_unknown_handler",
         f"{CNI}::test_add_goes_wrong",
         f"{CNI}::test_add_and_del_go_wrong",
         "node/test_port_mappings.py::test_a_port_is_reached_from_the_host",
@@ -49,14 +54,14 @@ RPCS: dict[str, list[str]] = {
     "CreateContainer": [
         f"{CONTAINERS}::test_the_configuration_round_trips",
         f"{CONTAINERS}::test_name_and_attempt",
-        f"{BAD}::test_creates_against_a_stop",
+        f"{CONCURRENT}::test_creates_against_a_stop",
     ],
     "StartContainer": [f"{CONTAINERS}::test_a_start_that_fails", f"{BAD}::test_containers_that_cannot_be"],
     "StopContainer": [
         f"{CONTAINERS}::test_stop_that_gets_hasty",
         f"{CONTAINERS}::test_stop_signals",
         f"{CONTAINERS}::test_the_images_stop_signal",
-        f"{BAD}::test_two_stops_with_different_timeouts",
+        f"{CONCURRENT}::test_two_stops_with_different_timeouts",
         "node/test_pods.py::test_stop_and_remove_are_idempotent",
     ],
     "RemoveContainer": [f"{CONTAINERS}::test_remove_in_every_state"],
@@ -156,12 +161,12 @@ FIELDS: dict[str, list[str]] = {
         f"{PODS}::test_user_namespace_modes",
         f"{PODS}::test_user_namespace_mappings",
         f"{PODS}::test_user_namespace_status",
-        f"{SPEC}::test_user_namespace",
-        f"{SPEC}::test_idmapped_volume",
+        f"{SPEC_MOUNTS}::test_user_namespace",
+        f"{SPEC_MOUNTS}::test_idmapped_volume",
     ],
     "recursive_read_only": [
         f"{MOUNTS}::test_recursive_read_only",
-        f"{SPEC}::test_recursive_read_only",
+        f"{SPEC_MOUNTS}::test_recursive_read_only",
         f"{NODE}::test_status",
     ],
     "image volumes": [
@@ -205,14 +210,14 @@ FIELDS: dict[str, list[str]] = {
 
 KUBELET: dict[str, list[str]] = {
     "NotFound": [f"{NODE}::test_not_found"],
-    "labels and annotations survive": [f"{RECOVERY}::test_records_survive_byte_for_byte"],
+    "labels and annotations survive": [f"{RECORDS}::test_records_survive_byte_for_byte"],
     "pod IP and network mode": [
         f"{PODS}::test_pod_status_echoes",
         "node/test_pods.py::test_a_host_network_pod_skips_cni",
     ],
     "a retried RunPodSandbox": [
-        f"{RECOVERY}::test_a_retry_after_a_deadline_gets_the_same_pod",
-        f"{BAD}::test_one_name_many_times",
+        f"{LATE}::test_a_retry_after_a_deadline_gets_the_same_pod",
+        f"{CONCURRENT}::test_one_name_many_times",
     ],
     "List never waits": [
         f"{NODE}::test_lists_wait_for_no_pod",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crishim.engine.handlers import Handlers, remember
-from crishim.engine.runtime import Runtime, classify, decode_features, moves_devices
+from crishim.engine.runtime import Runtime, classify, decode_features, moves_devices, words
 from crishim.errors import CrishimError, Kind
 
 
@@ -144,3 +144,22 @@ def test_retired_programs(tmp_path: Path) -> None:
     (states / "a/container").rmdir()
     assert remember(links, {"d": "/bin/d"}, states) == {}
     assert [p.name for p in links.iterdir()] == ["d"]
+
+
+RUNC = b'time="2026-11-21T15:07:31Z" level='
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        (RUNC + b'error msg="container does not exist"\n', "container does not exist"),
+        (RUNC + b"fatal msg=plain\n", "plain"),
+        (RUNC + b'warning msg="that too"\n' + RUNC + b'error msg="exec: \\"no\\":\\n none"\n', 'exec: "no": none'),
+        (RUNC + b'warning msg="only that"\n', 'time="2026-11-21T15:07:31Z" level=warning msg="only that"'),
+        (b"2026-11-21 crun: cannot\nstart\n", "2026-11-21 crun: cannot start"),
+        (b"", ""),
+    ],
+)
+def test_words(stderr: bytes, said: str) -> None:
+    """Of runc's log lines the last error's message, without its quoting; of others all."""
+    assert words(stderr) == said

@@ -36,7 +36,7 @@ def test_no_resources_no_oom_score(make, apply) -> None:
 def test_oom_score_out_of_range() -> None:
     """The kernel's range is -1000 to 1000."""
     with pytest.raises(CrishimError) as caught:
-        limits.clamp_oom_score(1001, Host())
+        limits.clamp_oom_score(1001, Host(), [])
     assert caught.value.kind is Kind.INVALID
 
 

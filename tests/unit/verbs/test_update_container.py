@@ -38,6 +38,7 @@ class Bench:
         (self.group / "hugetlb.2MB.max").write_text("max")
         self.asked = tmp_path / "asked"
         self.fail = tmp_path / "fail"
+        self.said: list[str] = []
         program = tmp_path / "runtime"
         program.write_text(
             f"#!/bin/sh\ncat > {self.asked}\necho 999 > {self.group}/cpu.weight\n"
@@ -60,6 +61,7 @@ class Bench:
             locks=Locks(),
             handlers=self.handlers,
             host=Host(cgroup_version=2, controllers=controllers, oom_floor=-1000),
+            say_once=lambda notes, id: self.said.extend(notes),
         )
 
     def recorded(self) -> cri.LinuxContainerResources:
