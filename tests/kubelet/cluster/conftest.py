@@ -1,5 +1,6 @@
 """Fixtures of the cluster tests. They run by `hack/cluster test` only."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ collect_ignore_glob: list[str] = [] if WANTED else ["test_*.py"]
 
 if WANTED:
     from hack.kubelet.cluster import Cluster, scratch_cluster
+    from tests.kubelet.cluster.claims import BEFORE, described, make_links
+    from tests.node.daemon import eventually
+    from tests.node.isolation import remove_link
 
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:  # a control plane starts in 15 s on an idle machine
@@ -29,3 +33,27 @@ if WANTED:
         kinds = "deployments,jobs,pods,resourceclaims,resourceclaimtemplates"
         the_cluster.kubectl("delete", kinds, "--all", "--wait", "--timeout=100s")
         the_cluster.settle(before)
+
+    @pytest.fixture(scope="module")
+    def the_driver(the_cluster: Cluster) -> Iterator[None]:
+        """The example driver, with two links to offer."""
+        make_links()
+        the_cluster.start_driver("dev[0-9]")
+        yield
+        the_cluster.stop_driver()
+        for name in BEFORE:
+            remove_link(name)
+
+    @pytest.fixture
+    def claims(the_driver: None, cluster: Cluster) -> Iterator[Cluster]:
+        """The cluster with the driver. After each test every device is on the host again as it was."""
+        yield cluster
+        kinds = "deployments,pods,resourceclaims,resourceclaimtemplates"
+        cluster.kubectl("delete", kinds, "--all", "--wait", "--timeout=100s")
+
+        def back() -> bool:
+            with contextlib.suppress(AssertionError):
+                return {name: described(name) for name in BEFORE} == BEFORE
+            return False
+
+        eventually(back, "the devices are back as they were", 60)
