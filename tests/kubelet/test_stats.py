@@ -57,15 +57,3 @@ def test_metrics_endpoints(node: Node) -> None:
     eventually(lambda: sampled("/metrics/resource", "container_cpu_usage_seconds_total"), "a resource sample", 30)
     eventually(lambda: sampled("/metrics/resource", "pod_memory_working_set_bytes"), "a resource sample", 30)
     eventually(lambda: sampled("/metrics/cadvisor", "container_memory_working_set_bytes"), "a cadvisor sample", 30)
-
-
-def test_ended_containers_and_their_logs_are_collected(node: Node) -> None:
-    """The kubelet keeps one ended container of a name and removes the others through the runtime."""
-    node.put("collect", pod(shell("exit 1")))
-    node.wait("collect", lambda p: container_status(p, "main").get("restartCount", 0) >= 4, "restarted often", 60)
-
-    def kept() -> bool:
-        listed = node.daemon.call("ListContainers").containers
-        return len([c for c in listed if c.labels["io.kubernetes.pod.name"] == "collect-node"]) <= 2
-
-    eventually(kept, "older attempts are removed", 30)
