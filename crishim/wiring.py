@@ -148,7 +148,7 @@ def _node_functions(config: Config, parts: Parts) -> Functions:
         networks=parts.networks,
         handlers=partial(describe_handlers, parts.handlers),
         systemd_cgroups=config.runtimes.cgroup_driver == "systemd",
-        info=Describer(config, parts.netdevices, parts.launcher.bundle).node,
+        info=_describer(config, parts).node,
     )
 
 
@@ -168,7 +168,7 @@ def _pod_functions(config: Config, parts: Parts, verbs: Verbs) -> Functions:
         remove_pod=verbs.remove_pod,
         pods=parts.pods,
         containers=parts.containers,
-        describe=Describer(config, parts.netdevices, parts.launcher.bundle).pod,
+        describe=_describer(config, parts).pod,
     )
 
 
@@ -191,8 +191,12 @@ def _container_functions(config: Config, parts: Parts, verbs: Verbs) -> Function
         stop_container=partial(stop_container, containers=parts.containers),
         remove_container=verbs.remove_container,
         containers=parts.containers,
-        describe=Describer(config, parts.netdevices, parts.launcher.bundle).container,
+        describe=_describer(config, parts).container,
     )
+
+
+def _describer(config: Config, parts: Parts) -> Describer:
+    return Describer(config, parts.netdevices, parts.networks, parts.launcher.bundle)
 
 
 async def _recover(parts: Parts, verbs: Verbs) -> None:

@@ -9,25 +9,33 @@ from typing import Any
 import msgspec
 from google.protobuf.json_format import MessageToDict
 
+from crishim.cni.network import PodNetworks
 from crishim.config import Config
 from crishim.cri.admin import all_facts
 from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
+from crishim.errors import CrishimError
+from crishim.lifecycle import PodState
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.pb import cri_pb2 as cri
+
+CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
 
 
 class Describer:
     """Answers for verbose requests."""
 
-    def __init__(self, config: Config, devices: NetDevices, bundle: Callable[[str], Path]) -> None:
+    def __init__(
+        self, config: Config, devices: NetDevices, networks: PodNetworks, bundle: Callable[[str], Path]
+    ) -> None:
         self._config = config
         self._devices = devices
+        self._networks = networks
         self._bundle = bundle
 
     async def pod(self, pod: PodRecord) -> dict[str, Any]:
-        """State, namespaces, CNI result and the network devices attached beside eth0."""
+        """State, namespaces, CNI result, what CNI CHECK says of it now, and the network devices beside eth0."""
         info: dict[str, Any] = {
             "state": str(pod.state),
             "pid": pod.init.pid if pod.init else 0,
@@ -41,7 +49,20 @@ class Describer:
         if pod.network is not None:
             info["cniNetwork"] = pod.network.name
             info["cniResult"] = msgspec.json.decode(pod.network.result or b"null")
+            if pod.state is PodState.READY:
+                info["cniCheck"] = await self._checked(pod)
         return info
+
+    async def _checked(self, pod: PodRecord) -> str:
+        """ "ok", or what the plugins find wrong with the pod's network: rules flushed, a link removed by hand."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self._networks.check(pod)
+        except CrishimError as error:
+            return error.message
+        except TimeoutError:
+            return f"the plugins did not answer within {CHECK_TIMEOUT:g} s"
+        return "ok"
 
     async def container(self, container: ContainerRecord) -> dict[str, Any]:
         """State, processes, and the OCI runtime spec while there is one."""

@@ -99,6 +99,35 @@ def test_del_uses_the_configuration_of_add(network: Network) -> None:
     assert [(c["command"], c["plugin"]) for c in network.calls()] == [("DEL", "two"), ("DEL", "one")]
 
 
+def test_check_is_for_those_who_ask(network: Network) -> None:
+    """Verbose status of a READY pod runs CHECK with the cached result and passes on what a plugin finds wrong."""
+    daemon = network.daemon
+    pod = run_pod(daemon)
+    network.calls()
+
+    def checked() -> object:
+        info = daemon.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True).info["info"]
+        return json.loads(info).get("cniCheck")
+
+    daemon.call("PodSandboxStatus", pod_sandbox_id=pod)
+    assert network.calls() == []
+    assert checked() == "ok"
+    calls = network.calls()
+    assert [(c["command"], c["plugin"]) for c in calls] == [("CHECK", "one"), ("CHECK", "two")]
+    assert all(c["config"]["prevResult"]["ips"][0]["address"] == "10.99.0.2/24" for c in calls)
+    network.misbehave("two", "CHECK", """echo '{"code": 7, "msg": "the rule is gone"}'; exit 1""")
+    assert "the rule is gone" in str(checked())
+    network.misbehave("two", "CHECK", "sleep 600")
+    assert "two did not finish within 2 s" in str(checked())
+    network.configure(disableCheck=True)
+    network.calls()
+    assert "did not finish" in str(checked())  # the pod's own configuration counts
+    network.behave()
+    daemon.call("StopPodSandbox", pod_sandbox_id=pod)
+    assert checked() is None
+    remove_pod(daemon, pod)
+
+
 def test_status_asks_plugins(network: Network) -> None:
     """From version 1.1.0 on NetworkReady is what the plugins' STATUS says."""
     network.configure(cniVersion="1.1.0")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -171,4 +172,23 @@ def test_reopen_log_after_a_rename(daemon: Daemon, tmp_path: Path) -> None:
     log.unlink()
     assert refused(daemon.call, "ReopenContainerLog", container_id=container)[0] == grpc.StatusCode.FAILED_PRECONDITION
     assert not log.exists()
+    remove_pod(daemon, pod)
+
+
+def test_a_network_changed_by_hand(daemon: Daemon) -> None:
+    """Verbose status tells what the real plugins' CHECK finds: nothing, then an address that is gone."""
+    pod = run_pod(daemon)
+
+    def facts() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            daemon.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True).info["info"]
+        )
+        return found
+
+    assert facts()["cniCheck"] == "ok"
+    address = daemon.call("PodSandboxStatus", pod_sandbox_id=pod).status.network.ip
+    netns = facts()["namespaces"]["net"]
+    ip("addr", "del", f"{address}/16", "dev", "eth0", netns=netns)
+    assert "CNI plugin bridge failed to CHECK" in facts()["cniCheck"]
+    ip("addr", "add", f"{address}/16", "dev", "eth0", netns=netns)  # by which DEL finds its rules
     remove_pod(daemon, pod)
