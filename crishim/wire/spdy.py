@@ -35,6 +35,7 @@ from crishim.wire.spdy_frames import (
     BadFrame,
     Data,
     Frame,
+    FrameReader,
     GoAway,
     GoAwayStatus,
     HeadersFrame,

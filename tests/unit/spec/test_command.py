@@ -108,7 +108,7 @@ def run_launched(env: dict[str, str], values: dict[str, bytes]) -> dict[bytes, b
 
 
 @pytest.mark.skipif(not Path("/bin/busybox").exists(), reason="busybox is not installed")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.binary().filter(lambda b: b"\0" not in b))
 def test_the_launcher_sets_any_bytes(value: bytes) -> None:
     """Every byte but NUL arrives as it was sent: quotes, newlines at the end, backslashes, dollars."""
