@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hack.kubelet import ground
-from hack.kubelet.control_plane import ControlPlane
+from hack.kubelet.control_plane import ControlPlane, patiently
 from hack.kubelet.node import Node, new_directory
 from hack.kubelet.process import NAME
 from tests.node.daemon import BRIDGE, eventually, test_program
@@ -31,8 +31,8 @@ class Cluster(Node):
     def start(self) -> None:
         self.control.start()
         super().start()
-        eventually(self.joined, "the node is Ready", 60)
-        eventually(lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"), "service accounts", 60)
+        patiently(self.joined, "the node is Ready", 180)
+        patiently(lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"), "service accounts", 120)
 
     def joined(self) -> bool:
         path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
@@ -53,7 +53,7 @@ class Cluster(Node):
             assert self.driver.poll() is None, said[-2000:].decode()
             return b"registered True" in said
 
-        eventually(registered, "the driver is registered", 60)
+        eventually(registered, "the driver is registered", 120)
 
     @staticmethod
     def allow_driver(administrator: Path) -> None:

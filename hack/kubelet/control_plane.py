@@ -7,7 +7,10 @@ and go with it.
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -15,6 +18,7 @@ from hack.kubelet.ground import ADDRESS
 from hack.kubelet.process import NAME
 from tests.node.daemon import eventually, test_program
 
+T = TypeVar("T")
 API = f"https://{ADDRESS}:6443"
 _ETCD = "http://127.0.0.1:2379"
 # Who has a certificate: file name, common name (the user), organisation (the group). Kubernetes, "PKI certificates".
@@ -27,6 +31,18 @@ _CLIENTS = {
     "apiserver-kubelet": ("kube-apiserver-kubelet-client", "system:masters"),
 }
 _NAMES = f"IP:{ADDRESS},IP:127.0.0.1,IP:10.96.0.1,DNS:kubernetes.default.svc,DNS:localhost"
+
+
+def patiently(look: Callable[[], T], what: str, timeout: float) -> T:
+    """eventually(), with a pause between two looks: each is a kubectl, a tenth of a second of CPU."""
+
+    def then_pause() -> T:
+        found = look()
+        if not found:
+            time.sleep(0.2)
+        return found
+
+    return eventually(then_pause, what, timeout)
 
 
 class ControlPlane:
@@ -100,7 +116,7 @@ class ControlPlane:
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
         )
-        eventually(self._ready, f"the API server is ready, see {self.directory}/kube-apiserver.log", 90)
+        patiently(self._ready, f"the API server is ready, see {self.directory}/kube-apiserver.log", 180)
         self._start(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig('controller-manager')}",

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from hack.kubelet.cluster import Cluster
-from tests.node.daemon import eventually
+from hack.kubelet.control_plane import patiently
 
 IDLE = "trap 'exit 0' TERM; sleep 1000000 & wait"  # ends at once when told to, and costs nothing
 
@@ -47,7 +47,7 @@ def told(cluster: Cluster, name: str, *words: str, reason: str = "") -> str:
     """Wait for events of an object that have all these words; their text."""
     asked = f"the events of {name} have {words}"
     try:
-        eventually(lambda: all(word in events(cluster, name, reason) for word in words), asked, 60)
+        patiently(lambda: all(word in events(cluster, name, reason) for word in words), asked, 60)
     except AssertionError as error:
         raise AssertionError(f"{error}: {events(cluster, name)}") from None
     return events(cluster, name, reason)

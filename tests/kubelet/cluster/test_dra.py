@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hack.kubelet.cluster import Cluster
+from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.claims import BEFORE, DRIVER, attribute, claim, claiming, devices, request
 from tests.kubelet.cluster.objects import IDLE, apply, put, ready, run, status, told
 from tests.kubelet.shapes import shell
-from tests.node.daemon import eventually
 
 pytestmark = pytest.mark.node
 SHOW = "ip -o addr show net1"
@@ -38,7 +38,7 @@ def test_the_device_is_there_at_the_first_instruction(claims: Cluster) -> None:
     inits = [shell(look, "init"), shell(f"{look}; {IDLE}", "side", restartPolicy="Always")]
     main = shell(f"{look}; cat /sys/class/net/net1/ifindex >/dev/termination-log; exit 1")
     put(claims, "shares", claiming("shared", main=main, init=inits))
-    eventually(lambda: status(claims, "shares")["containerStatuses"][0]["restartCount"] >= 2, "restarted twice", 100)
+    patiently(lambda: status(claims, "shares")["containerStatuses"][0]["restartCount"] >= 2, "restarted twice", 100)
     found = status(claims, "shares")
     ended = found["containerStatuses"][0]["lastState"]["terminated"]
     assert ended["exitCode"] == 1
@@ -65,7 +65,7 @@ def test_a_claim_is_a_cdi_file(claims: Cluster) -> None:
     edits = written["devices"][0]["containerEdits"]
     assert edits == {"netDevices": [{"hostInterfaceName": "dev1", "name": "net1"}]}
     claims.kubectl("delete", "pod", "filed", "--wait")
-    eventually(lambda: not path.exists(), "the file is removed", 60)
+    patiently(lambda: not path.exists(), "the file is removed", 60)
 
 
 def test_the_next_claim_gets_what_a_pod_gave_back(claims: Cluster) -> None:

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from hack.kubelet.cluster import Cluster
+from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.claims import (
     BEFORE,
     DRIVER,
@@ -18,7 +19,6 @@ from tests.kubelet.cluster.claims import (
     request,
 )
 from tests.kubelet.cluster.objects import put, ready, run, status, told
-from tests.node.daemon import eventually
 from tests.node.isolation import remove_link
 
 pytestmark = pytest.mark.node
@@ -37,11 +37,11 @@ def test_the_driver_restarts(claims: Cluster) -> None:
     published = devices(claims)
     claims.stop_driver()
     claims.start_driver("dev[0-9]")
-    eventually(lambda: devices(claims) == published, "the slice is the same", 60)
+    patiently(lambda: devices(claims) == published, "the slice is the same", 60)
     assert has_device(claims, "kept")
     claims.stop_driver()
     claims.kubectl("delete", "pod", "kept", "--wait=false")
-    eventually(lambda: described_or_none("dev0") == BEFORE["dev0"], "the runtime gives it back without the driver", 60)
+    patiently(lambda: described_or_none("dev0") == BEFORE["dev0"], "the runtime gives it back without the driver", 60)
     claims.start_driver("dev[0-9]")
     claims.kubectl("wait", "--for=delete", "pod/kept", "--timeout=150s")
     claim(claims, "next", request(DEV0))
@@ -70,17 +70,17 @@ def test_kubelet_and_runtime_restart(claims: Cluster) -> None:
     claims.daemon.stop()
     claims.daemon.start()
     claims.kubelet.start()
-    eventually(lambda: has_device(claims, "stays"), "exec answers again", 100)
-    eventually(claims.joined, "the node is Ready", 100)
+    patiently(lambda: has_device(claims, "stays"), "exec answers again", 100)
+    patiently(claims.joined, "the node is Ready", 100)
     after = status(claims, "stays")["containerStatuses"][0]
     assert (after["restartCount"], after["containerID"]) == (0, before["containerID"])
-    claims.kubectl("exec", "stays", "--", "kill", "1")
+    claims.kubectl("exec", "stays", "--", "kill", "1", check=False)  # it may end with the container
 
     def again() -> bool:
         found = status(claims, "stays")["containerStatuses"][0]
         return found["restartCount"] == 1 and found["ready"]
 
-    eventually(again, "the container is restarted", 100)
+    patiently(again, "the container is restarted", 100)
     assert has_device(claims, "stays")
 
 
@@ -149,7 +149,7 @@ def test_a_link_that_is_gone(claims: Cluster) -> None:
     """A claim for a link that vanished: an event names the link; when it is there again, the pod starts."""
     try:
         make_link("dev2", 2, 1300)
-        eventually(lambda: "dev2" in devices(claims), "the new link is published", 60)
+        patiently(lambda: "dev2" in devices(claims), "the new link is published", 60)
         claims.stop_driver()
         claim(claims, "gone", request(f'{attribute("interface")} == "dev2"'))
         put(claims, "gone", claiming("gone"))
@@ -161,6 +161,6 @@ def test_a_link_that_is_gone(claims: Cluster) -> None:
         ready(claims, "gone")
         assert "192.0.2.9/24" in claims.kubectl("exec", "gone", "--", "ip", "addr", "show", "net1")
         claims.kubectl("delete", "pod", "gone", "--wait")
-        eventually(lambda: described_or_none("dev2"), "it is back", 60)
+        patiently(lambda: described_or_none("dev2"), "it is back", 60)
     finally:
         remove_link("dev2")

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from hack.kubelet.cluster import Cluster
+from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.groups import usage
 from tests.kubelet.cluster.objects import IDLE, run, status
 from tests.kubelet.cluster.terminal import Terminal
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import IMAGE, eventually
+from tests.node.daemon import IMAGE
 
 pytestmark = pytest.mark.node
 
@@ -49,10 +50,10 @@ def test_exec_on_a_terminal(cluster: Cluster) -> None:
             terminal.expect("21 asked")  # the echo of what was typed has no 21
             return "33 77" in cluster.kubectl("exec", "term", "--", "sh", "-c", "stty size </dev/pts/0")
 
-        eventually(resized, "the new size arrives", 60)
+        patiently(resized, "the new size arrives", 60)
         terminal.type("echo $((40+1)) runs; sleep 5000\r")
         terminal.expect("41 runs")
-        eventually(lambda: "sleep 5000" in cluster.kubectl("exec", "term", "--", "ps"), "it sleeps", 60)
+        patiently(lambda: "sleep 5000" in cluster.kubectl("exec", "term", "--", "ps"), "it sleeps", 60)
         terminal.type("\x03")
         terminal.type("echo ended with $?\r")
         terminal.expect("ended with 130")
@@ -89,7 +90,7 @@ def test_attach(cluster: Cluster) -> None:
     finally:
         attached.kill()
         attached.communicate()
-    eventually(lambda: "got hello\n" in cluster.kubectl("logs", "reads"), "it is in the log, too", 30)
+    patiently(lambda: "got hello\n" in cluster.kubectl("logs", "reads"), "it is in the log, too", 30)
 
 
 def test_logs_follow_to_the_end(cluster: Cluster) -> None:
@@ -157,7 +158,7 @@ def test_debug_with_an_ephemeral_container(cluster: Cluster) -> None:
     cluster.kubectl("debug", "sick", f"--image={IMAGE}", "--image-pull-policy=Never", "--target=main",
                     "--container=doctor", "--", "sh", "-c", "ps; exit 5")  # fmt: skip
     ended = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}"
-    eventually(lambda: cluster.kubectl("get", "pod", "sick", "-o", ended) == "5", "the doctor's exit code", 60)
+    patiently(lambda: cluster.kubectl("get", "pod", "sick", "-o", ended) == "5", "the doctor's exit code", 60)
     assert "sleep 4711" in cluster.kubectl("logs", "sick", "-c", "doctor")
     found = status(cluster, "sick")["containerStatuses"][0]
     assert (found["ready"], found["restartCount"]) == (True, 0)
@@ -167,7 +168,7 @@ def test_what_top_reads(cluster: Cluster) -> None:
     """CPU and memory of a pod, from the kubelet through the API server, are those of its cgroup."""
     script = "head -c 30000000 /dev/zero >/dev/shm/held; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; touch /done"
     run(cluster, "busy", pod(shell(f"{script}; {IDLE}")))
-    eventually(lambda: cluster.kubectl("exec", "busy", "--", "ls", "/done", check=False) != "", "it did its work", 100)
+    patiently(lambda: cluster.kubectl("exec", "busy", "--", "ls", "/done", check=False) != "", "it did its work", 100)
     identity = status(cluster, "busy")["containerStatuses"][0]["containerID"].removeprefix("crishim://")
     used = usage(identity)
     proxy = "/api/v1/nodes/node/proxy"
@@ -179,7 +180,7 @@ def test_what_top_reads(cluster: Cluster) -> None:
         found = {"cpu": main["cpu"]["usageCoreNanoSeconds"] / 1e9, "memory": main["memory"]["workingSetBytes"]}
         return found if found["cpu"] >= used.cpu else {}
 
-    shown = eventually(fresh, f"the summary has at least {used}", 60)
+    shown = patiently(fresh, f"the summary has at least {used}", 60)
     after = usage(identity)
     assert used.cpu <= shown["cpu"] <= after.cpu
     assert 30_000_000 <= shown["memory"] <= max(used.memory, after.memory) + (8 << 20)
@@ -195,4 +196,4 @@ def test_what_top_reads(cluster: Cluster) -> None:
         ("container_memory_working_set_bytes", 30_000_000),
         ("pod_memory_working_set_bytes", 30_000_000),
     ):
-        eventually(lambda metric=metric, least=least: sampled(metric) >= least, f"{metric} is at least {least}", 60)
+        patiently(lambda metric=metric, least=least: sampled(metric) >= least, f"{metric} is at least {least}", 60)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from hack.kubelet.cluster import Cluster
+from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.groups import Limits, limits
 from tests.kubelet.cluster.objects import IDLE, apply, put, run, status, told
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import eventually
 
 pytestmark = pytest.mark.node
 
@@ -31,7 +31,7 @@ def test_a_deployment_rolls(cluster: Cluster) -> None:
     first, second = deploy(cluster, "one"), deploy(cluster, "two")
     assert (len(first), len(second), first & second) == (10, 10, set())
     running = ("get", "pods", "-l", "app=ten", "-o", "jsonpath={.items[*].metadata.uid}")
-    eventually(lambda: set(cluster.kubectl(*running).split()) == second, "only the second ten are left", 100)
+    patiently(lambda: set(cluster.kubectl(*running).split()) == second, "only the second ten are left", 100)
     assert cluster.kubectl("logs", "-l", "app=ten", "--tail=1").split() == ["two"] * 10
 
 
@@ -78,7 +78,7 @@ def test_volumes_of_the_api(cluster: Cluster) -> None:
     assert token.count(".") == 2
     cluster.kubectl("patch", "configmap", "settings", "-p", '{"data":{"key":"new"}}')
     read = ("exec", "volumes", "--", "cat", "/c/key")
-    eventually(lambda: cluster.kubectl(*read) == "new", "the change arrives", 150)
+    patiently(lambda: cluster.kubectl(*read) == "new", "the change arrives", 150)
 
 
 def resources(cpu: int, memory: int) -> dict[str, Any]:
@@ -100,13 +100,13 @@ def test_resize_in_place(cluster: Cluster) -> None:
         def resized(want: Limits = want) -> bool:
             return limits(identity) == limits(identity, above=1) == want
 
-        eventually(resized, f"{want} in the cgroups", 100)
+        patiently(resized, f"{want} in the cgroups", 100)
         reported = {"cpu": f"{cpu}m", "memory": f"{memory}Mi"}
 
         def shown(reported: dict[str, str] = reported) -> bool:
             return bool(status(cluster, "grows")["containerStatuses"][0]["resources"]["limits"] == reported)
 
-        eventually(shown, "the resize is reported", 100)
+        patiently(shown, "the resize is reported", 100)
     after = status(cluster, "grows")["containerStatuses"][0]
     assert (after["restartCount"], after["containerID"]) == (0, before["containerID"])
 
@@ -136,7 +136,7 @@ def test_eviction_by_ephemeral_storage(cluster: Cluster) -> None:
         found = status(cluster, "fills")
         return "running" not in found["containerStatuses"][0]["state"] and found["phase"] in ("Failed", "Succeeded")
 
-    eventually(ended, "it has ended", 100)
+    patiently(ended, "it has ended", 100)
     assert cluster.joined()
 
 
@@ -147,7 +147,7 @@ def test_deletion_with_grace(cluster: Cluster) -> None:
     run(cluster, "stubborn", pod(stubborn, terminationGracePeriodSeconds=4))
     cluster.kubectl("delete", "pod", "stubborn", "--wait=false")
     started = time.monotonic()
-    eventually(lambda: cluster.kubectl("logs", "stubborn", check=False).split() == ["hook", "asked"], "it is asked", 30)
+    patiently(lambda: cluster.kubectl("logs", "stubborn", check=False).split() == ["hook", "asked"], "it is asked", 30)
     cluster.kubectl("wait", "--for=delete", "pod/stubborn", "--timeout=100s")
     assert time.monotonic() - started >= 3
 
