@@ -1,11 +1,13 @@
 """One trial: pods put on a fresh node whose kubelet then starts, measured from there until they are gone again."""
 
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from crishim.wire.linux import cgroups
 from hack.kubelet import ground
@@ -15,7 +17,6 @@ from hack.kubelet.process import request
 from tests.node.daemon import BRIDGE, IMAGE, eventually
 from tests.node.isolation import remove_link
 
-CRISHIM, CONTAINERD = "crishim", "containerd"
 # The kubelet's own defaults, which test nodes shorten.
 KUBELET = {
     "syncFrequency": "1m",
@@ -35,6 +36,16 @@ REST = 20  # seconds looked at; the kubelet asks for statistics every 10
 _SERIES = re.compile(r'^(\w+)_(bucket|sum|count)(?:\{(.*?),?(?:le="([^"]+)")?\})? (\S+)$', re.M)
 
 Figures = dict[str, dict[str, float]]  # by row, then by column; less is better in all of them
+
+
+class Contestant(NamedTuple):
+    """Who is measured: crishim or containerd, with crun or runc."""
+
+    runtime: str
+    handler: str
+
+    def __str__(self) -> str:
+        return f"{self.runtime} with {self.handler}"
 
 
 @dataclass
@@ -77,10 +88,12 @@ def histograms(text: str, name: str) -> dict[str, Histogram]:
 class Account:
     """A cgroup with the runtime in it, hence its monitors and all they run but the containers: what they use."""
 
-    def __init__(self, name: str, pid: int) -> None:
+    def __init__(self) -> None:
         found = cgroups.hierarchies()
-        self.directory = found.get("cpuacct", found.get("unified", cgroups.ROOT)) / name
-        self.directory.mkdir()
+        top = found.get("cpuacct", found.get("unified", cgroups.ROOT))
+        self.directory = Path(tempfile.mkdtemp(prefix="crishim-runtime-", dir=top))
+
+    def add(self, pid: int) -> None:
         (self.directory / "cgroup.procs").write_text(str(pid))
 
     def seconds(self) -> float:
@@ -93,9 +106,17 @@ class Account:
     def pids(self) -> list[int]:
         return [int(pid) for pid in (self.directory / "cgroup.procs").read_text().split()]
 
-    def close(self) -> None:
-        eventually(lambda: not self.pids(), "runtime and monitors have ended")
-        self.directory.rmdir()
+
+@contextmanager
+def account_of() -> Iterator[Account]:
+    """An account, closed when the runtime and its monitors have ended."""
+    ground.isolate_node()
+    account = Account()
+    try:
+        yield account
+    finally:
+        eventually(lambda: not account.pids(), "runtime and monitors have ended")
+        account.directory.rmdir()
 
 
 def proportional(pid: int) -> float:
@@ -107,11 +128,11 @@ def proportional(pid: int) -> float:
 
 
 @contextmanager
-def node_of(runtime: str, handler: str) -> Iterator[Node]:
+def node_of(contestant: Contestant) -> Iterator[Node]:
     """A running node without pods, its kubelet stopped; everything of it is gone afterwards."""
     ground.isolate_node()
-    directory = new_directory()
-    if runtime == CRISHIM:
+    directory, handler = new_directory(), contestant.handler
+    if contestant.runtime == "crishim":
         node = Node(directory, kubelet=KUBELET, log={"level": "info"}, runtimes={"default": handler})
     else:
         node = PeerNode(directory, handler, KUBELET)
@@ -124,21 +145,19 @@ def node_of(runtime: str, handler: str) -> Iterator[Node]:
         remove_link(BRIDGE)
 
 
-def trial(runtime: str, handler: str, count: int, rest: bool) -> Figures:
+def trial(contestant: Contestant, count: int, rest: bool) -> Figures:
     """`count` pods on a node of their own. rest: look at the runtime's CPU and memory while nothing happens."""
     names = [f"n{number}" for number in range(count)]
-    with node_of(runtime, handler) as node:
+    with account_of() as account, node_of(contestant) as node:
         assert node.daemon.process
-        account = Account(f"{node.directory.name}-runtime", node.daemon.process.pid)
+        account.add(node.daemon.process.pid)
         for name in names:
             node.put(name, {"containers": [SLEEPER]})
         figures: Figures = {"all Ready after kubelet start, s": {"": _start(node, count)}}
         if rest:
             figures |= _at_rest(account, node.daemon.process.pid)
         figures["all gone after removal, s"] = {"": _remove(node, names)}
-        figures |= _observed(request("/metrics").decode())
-    account.close()
-    return figures
+        return figures | _observed(request("/metrics").decode())
 
 
 def _start(node: Node, count: int) -> float:
@@ -149,7 +168,7 @@ def _start(node: Node, count: int) -> float:
         time.sleep(POLL)
         return sum(map(is_ready, node.pods().values())) == count
 
-    eventually(ready, "all are Ready", 300)
+    eventually(ready, f"all are Ready, see {node.daemon.log}", 300)
     return time.monotonic() - started
 
 
