@@ -37,6 +37,12 @@ def status(cluster: Cluster, name: str) -> dict[str, Any]:
     return found
 
 
+def container(cluster: Cluster, pod: str) -> dict[str, Any]:
+    """The status of a pod's first container that is no init container; {} while there is none."""
+    found: dict[str, Any] = (status(cluster, pod).get("containerStatuses") or [{}])[0]
+    return found
+
+
 def events(cluster: Cluster, name: str, reason: str = "") -> str:
     """The messages of an object's events."""
     selector = f"--field-selector=involvedObject.name={name}" + (f",reason={reason}" if reason else "")

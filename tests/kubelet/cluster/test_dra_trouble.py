@@ -18,7 +18,7 @@ from tests.kubelet.cluster.claims import (
     make_link,
     request,
 )
-from tests.kubelet.cluster.objects import put, ready, run, status, told
+from tests.kubelet.cluster.objects import container, put, ready, run, told
 from tests.node.isolation import remove_link
 
 pytestmark = pytest.mark.node
@@ -61,7 +61,7 @@ def test_kubelet_and_runtime_restart(claims: Cluster) -> None:
     """A pod keeps its device while the kubelet, the runtime, and both are restarted; a later container has it."""
     claim(claims, "stays", request(DEV0))
     run(claims, "stays", claiming("stays"))
-    before = status(claims, "stays")["containerStatuses"][0]
+    before = container(claims, "stays")
     claims.kubelet.stop()
     claims.kubelet.start()
     claims.daemon.kill()
@@ -72,13 +72,13 @@ def test_kubelet_and_runtime_restart(claims: Cluster) -> None:
     claims.kubelet.start()
     patiently(lambda: has_device(claims, "stays"), "exec answers again", 100)
     patiently(claims.joined, "the node is Ready", 100)
-    after = status(claims, "stays")["containerStatuses"][0]
+    after = container(claims, "stays")
     assert (after["restartCount"], after["containerID"]) == (0, before["containerID"])
     claims.kubectl("exec", "stays", "--", "kill", "1", check=False)  # it may end with the container
 
     def again() -> bool:
-        found = status(claims, "stays")["containerStatuses"][0]
-        return found["restartCount"] == 1 and found["ready"]
+        found = container(claims, "stays")
+        return bool(found.get("restartCount") == 1 and found["ready"])
 
     patiently(again, "the container is restarted", 100)
     assert has_device(claims, "stays")

@@ -14,7 +14,7 @@ import pytest
 from hack.kubelet.cluster import Cluster
 from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.groups import usage
-from tests.kubelet.cluster.objects import IDLE, run, status
+from tests.kubelet.cluster.objects import IDLE, container, run
 from tests.kubelet.cluster.terminal import Terminal
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import IMAGE
@@ -76,7 +76,7 @@ def test_attach(cluster: Cluster) -> None:
         terminal.expect("42 here")
     finally:
         terminal.close()
-    assert status(cluster, "shell")["containerStatuses"][0]["state"].get("running")
+    assert container(cluster, "shell")["state"].get("running")
     run(cluster, "reads", pod(shell("while read -r line; do echo got $line; done", stdin=True)))
     attached = subprocess.Popen(
         cluster.control.command("attach", "-i", "reads"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -110,7 +110,7 @@ def test_logs_follow_to_the_end(cluster: Cluster) -> None:
     assert follower.returncode == 0
     assert cluster.kubectl("logs", "writes", "--tail=2") == "999\n1000\n"
     cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/writes", "--timeout=60s")
-    assert status(cluster, "writes")["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+    assert container(cluster, "writes")["state"]["terminated"]["exitCode"] == 3
 
 
 def test_cp_both_ways(cluster: Cluster, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_debug_with_an_ephemeral_container(cluster: Cluster) -> None:
     ended = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}"
     patiently(lambda: cluster.kubectl("get", "pod", "sick", "-o", ended) == "5", "the doctor's exit code", 60)
     assert "sleep 4711" in cluster.kubectl("logs", "sick", "-c", "doctor")
-    found = status(cluster, "sick")["containerStatuses"][0]
+    found = container(cluster, "sick")
     assert (found["ready"], found["restartCount"]) == (True, 0)
 
 
@@ -169,7 +169,7 @@ def test_what_top_reads(cluster: Cluster) -> None:
     script = "head -c 30000000 /dev/zero >/dev/shm/held; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; touch /done"
     run(cluster, "busy", pod(shell(f"{script}; {IDLE}")))
     patiently(lambda: cluster.kubectl("exec", "busy", "--", "ls", "/done", check=False) != "", "it did its work", 100)
-    identity = status(cluster, "busy")["containerStatuses"][0]["containerID"].removeprefix("crishim://")
+    identity = container(cluster, "busy")["containerID"].removeprefix("crishim://")
     used = usage(identity)
     proxy = "/api/v1/nodes/node/proxy"
 

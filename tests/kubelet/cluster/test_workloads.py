@@ -9,7 +9,7 @@ import pytest
 from hack.kubelet.cluster import Cluster
 from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.groups import Limits, limits
-from tests.kubelet.cluster.objects import IDLE, apply, put, run, status, told
+from tests.kubelet.cluster.objects import IDLE, apply, container, put, run, status, told
 from tests.kubelet.shapes import pod, shell
 
 pytestmark = pytest.mark.node
@@ -89,7 +89,7 @@ def resources(cpu: int, memory: int) -> dict[str, Any]:
 def test_resize_in_place(cluster: Cluster) -> None:
     """CPU and memory limits of a running container grow and shrink in its cgroup and its pod's, without a restart."""
     run(cluster, "grows", pod(shell(IDLE, resources=resources(200, 64))))
-    before = status(cluster, "grows")["containerStatuses"][0]
+    before = container(cluster, "grows")
     identity = before["containerID"].removeprefix("crishim://")
     assert limits(identity) == limits(identity, above=1) == Limits(20000, 64 << 20)
     for cpu, memory in ((400, 128), (100, 96)):
@@ -104,10 +104,10 @@ def test_resize_in_place(cluster: Cluster) -> None:
         reported = {"cpu": f"{cpu}m", "memory": f"{memory}Mi"}
 
         def shown(reported: dict[str, str] = reported) -> bool:
-            return bool(status(cluster, "grows")["containerStatuses"][0]["resources"]["limits"] == reported)
+            return bool(container(cluster, "grows").get("resources", {}).get("limits") == reported)
 
         patiently(shown, "the resize is reported", 100)
-    after = status(cluster, "grows")["containerStatuses"][0]
+    after = container(cluster, "grows")
     assert (after["restartCount"], after["containerID"]) == (0, before["containerID"])
 
 
@@ -117,8 +117,8 @@ def test_runtime_classes(cluster: Cluster) -> None:
         apply(cluster, "RuntimeClass", name, version="node.k8s.io/v1", handler=handler)
     for handler in ("crun", "runc"):
         run(cluster, handler, pod(shell(IDLE), runtimeClassName=f"with-{handler}"))
-        container = status(cluster, handler)["containerStatuses"][0]["containerID"].removeprefix("crishim://")
-        kept = [path.parent.name for path in (cluster.daemon.run / "runtime").glob(f"*/{container}")]
+        identity = container(cluster, handler)["containerID"].removeprefix("crishim://")
+        kept = [path.parent.name for path in (cluster.daemon.run / "runtime").glob(f"*/{identity}")]
         assert kept == [handler], "the runtime's own state directory"
     put(cluster, "none", pod(runtimeClassName="with-none"))
     assert "no-such-handler" in told(cluster, "none", "no-such-handler", reason="FailedCreatePodSandBox")
@@ -133,8 +133,8 @@ def test_eviction_by_ephemeral_storage(cluster: Cluster) -> None:
     told(cluster, "fills", "ephemeral local storage usage exceeds", "8Mi", reason="Evicted")
 
     def ended() -> bool:
-        found = status(cluster, "fills")
-        return "running" not in found["containerStatuses"][0]["state"] and found["phase"] in ("Failed", "Succeeded")
+        running = "running" in container(cluster, "fills").get("state", {})
+        return not running and status(cluster, "fills")["phase"] in ("Failed", "Succeeded")
 
     patiently(ended, "it has ended", 100)
     assert cluster.joined()
