@@ -27,6 +27,7 @@ from crishim.state.store import Store
 from crishim.verbs.filesystems import Filesystems, Places
 from crishim.verbs.launch import Launcher, LaunchSettings
 from crishim.verbs.owned import Owned
+from crishim.wire.linux.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def make_parts(config: Config) -> Parts:
     store, transport = image_parts(config)
     uses = Uses(lambda: _images_in_use(containers))
     create_missing = config.runtimes.missing_host_path == "create"
+    turns = Turns()
     places = Places(state / "writable", run / "roots")
     settings = LaunchSettings(
         conmon=_program("runtimes.conmon", config.runtimes.conmon),
@@ -81,6 +83,7 @@ def make_parts(config: Config) -> Parts:
         networks=PodNetworks(
             ConfigDirectory(Path(config.network.config_dir), config.network.choose),
             Plugins(config.network.plugin_dirs, config.network.timeout),
+            turns,
         ),
         inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
         netdevices=NetDevices(state / "netdev", allow_node_device=config.netdevices.allow_node_device),
@@ -90,7 +93,7 @@ def make_parts(config: Config) -> Parts:
         filesystems=Filesystems(
             store, uses, RootFilesystems(store.root), places, handlers, create_missing=create_missing
         ),
-        launcher=Launcher(run, handlers, sandboxes, containers, Host.probe(), settings),
+        launcher=Launcher(run, handlers, sandboxes, containers, Host.probe(), settings, turns),
     )
 
 

@@ -12,14 +12,16 @@ from crishim.errors import CrishimError
 from crishim.model import Network, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.wire import cni
+from crishim.wire.linux.turns import Turns
 
 
 class PodNetworks:
     """The primary network of all pods of this node."""
 
-    def __init__(self, directory: ConfigDirectory, plugins: Plugins) -> None:
+    def __init__(self, directory: ConfigDirectory, plugins: Plugins, turns: Turns) -> None:
         self._directory = directory
         self._plugins = plugins
+        self._turns = turns
         self.pod_cidr = ""  # UpdateRuntimeConfig; handed to plugins with the ipRanges capability
 
     async def plan(self, config: cri.PodSandboxConfig) -> Network:
@@ -34,7 +36,8 @@ class PodNetworks:
         """Run ADD for a planned pod; None for a host-network one. After a failure call delete()."""
         if pod.network is None:
             return None
-        result = await self._plugins.add(*self._attachment(pod, pod.network))
+        async with self._turns.turn():
+            result = await self._plugins.add(*self._attachment(pod, pod.network))
         return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
 
     async def check(self, pod: PodRecord) -> None:

@@ -28,6 +28,7 @@ from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import signals
+from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim.launch")
 
@@ -51,6 +52,7 @@ class Launcher:
         containers: Store[ContainerRecord],
         host: Host,
         settings: LaunchSettings,
+        turns: Turns,
     ) -> None:
         self._root = run_dir / "containers"
         self._handlers = handlers
@@ -58,6 +60,7 @@ class Launcher:
         self._containers = containers
         self._host = host
         self._settings = settings
+        self._turns = turns
         self._said: set[str] = set()
 
     def bundle(self, container_id: str) -> Path:
@@ -166,7 +169,8 @@ class Launcher:
             stdin=config.stdin,
             stdin_once=config.stdin_once,
         )
-        return await conmon.create(self._settings.conmon, self.runtime(container), launch)
+        async with self._turns.turn():
+            return await conmon.create(self._settings.conmon, self.runtime(container), launch)
 
     async def discard(self, container: ContainerRecord) -> None:
         """Undo create() and write_bundle(), however far they got."""

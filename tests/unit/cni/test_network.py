@@ -15,6 +15,7 @@ from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
 from crishim.model import NamespacePaths, PodRecord
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux.turns import Turns
 
 SCRIPT = """#!/bin/sh
 echo "$CNI_COMMAND $CNI_CONTAINERID [$CNI_NETNS] $(cat)" >> {calls}
@@ -30,7 +31,7 @@ def networks(tmp_path: Path) -> PodNetworks:
     (tmp_path / "net.d").mkdir()
     network = {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "one", "capabilities": {"ipRanges": True}}]}
     (tmp_path / "net.d/a.conflist").write_text(json.dumps(network))
-    return PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 5))
+    return PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 5), Turns())
 
 
 CONFIG = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="n", namespace="ns", uid="u"))
@@ -102,7 +103,7 @@ async def test_plugins_of_an_earlier_daemon(networks: PodNetworks) -> None:
 
 async def test_plugins_that_do_not_end(networks: PodNetworks, tmp_path: Path) -> None:
     """After the time a plugin may take they are killed."""
-    impatient = PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 0.1))
+    impatient = PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 0.1), Turns())
     planned = replace(pod(), network=await impatient.plan(CONFIG))
     with _sleep("60", planned.id) as plugin:
         await impatient.outlast(planned)

@@ -1,0 +1,31 @@
+"""Turns: at most so many heavy programs side by side, first come, first served.
+
+A kubelet that starts asks for all its pods at once. A hundred plugin chains and OCI runtimes on a few cores would all
+end late, and every other answer of the node with them; in turns the first pods are ready early, the last no later.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+WIDTH = 2 * len(os.sched_getaffinity(0))  # while one waits for the kernel, another has the core
+LONGEST = 1.0  # seconds
+
+
+class Turns:
+    """A turn ends for the others after `longest` seconds at the latest: a program that hangs holds nobody up."""
+
+    def __init__(self, width: int = WIDTH, longest: float = LONGEST) -> None:
+        self._free = asyncio.Semaphore(width)
+        self._longest = longest
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn, and have it for as long as the context lasts."""
+        await self._free.acquire()
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self._free.release)
+            late = asyncio.get_running_loop().call_later(self._longest, given_back.close)
+            given_back.callback(late.cancel)
+            yield
