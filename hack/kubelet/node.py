@@ -78,7 +78,7 @@ class Node:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "namespace": "default", **metadata},
-            "spec": {"terminationGracePeriodSeconds": 5, **spec},
+            "spec": {"terminationGracePeriodSeconds": 2, **spec},
         }
         waiting = self.directory / f"{name}.yaml"
         waiting.write_text(yaml.safe_dump(document))

@@ -20,21 +20,33 @@ from hack.kubelet.process import NAME, PORT
 def dial(
     kind: str, pod: str, container: str, query: list[tuple[str, str]], protocol: str
 ) -> contextlib.AbstractContextManager[ClientConnection]:
-    """Open `exec`, `attach` or `portForward` of a pod."""
+    """Open `exec`, `attach` or `portForward` of a pod; twice more if the kubelet hangs up before it has the request."""
     context = ssl._create_unverified_context()
     path = "/".join(filter(None, (kind, "default", f"{pod}-{NAME}", container)))
     url = f"wss://127.0.0.1:{PORT}/{path}?{urllib.parse.urlencode(query)}"
+    for _ in range(2):
+        with contextlib.suppress(ConnectionClosed, ssl.SSLError, ConnectionError):
+            return connect(url, subprotocols=[Subprotocol(protocol)], ssl=context, proxy=None, open_timeout=20)
     return connect(url, subprotocols=[Subprotocol(protocol)], ssl=context, proxy=None, open_timeout=20)
 
 
 class Remote:
-    """One exec or attach."""
+    """One exec or attach. protocol: v4 has no way to end standard input."""
 
-    def __init__(self, kind: str, pod: str, container: str, *command: str, stdin: bool = False, tty: bool = False):
+    def __init__(
+        self,
+        kind: str,
+        pod: str,
+        container: str,
+        *command: str,
+        stdin: bool = False,
+        tty: bool = False,
+        protocol: str = "v5.channel.k8s.io",
+    ) -> None:
         query = [("command", word) for word in command] + [("output", "1")]
         query += [("input", "1")] * stdin + [("tty", "1") if tty else ("error", "1")]
         self._open = contextlib.ExitStack()
-        self.socket: ClientConnection = self._open.enter_context(dial(kind, pod, container, query, "v5.channel.k8s.io"))
+        self.socket: ClientConnection = self._open.enter_context(dial(kind, pod, container, query, protocol))
         self.read = {1: b"", 2: b"", 3: b""}
 
     def write(self, data: bytes, channel: int = 0) -> None:

@@ -1,23 +1,24 @@
-"""The kubelet's ways to learn what goes on, each on a node of its own: evented PLEG, lists in batches, and without."""
+"""Gates that change how the kubelet talks to the runtime, on and off: evented PLEG, lists in batches, statistics from
+CRI or from cAdvisor, WebSockets translated or passed through."""
 
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from hack.kubelet import spdy, streams
 from hack.kubelet.node import Node, container_status, restarts, scratch_node
 from hack.kubelet.process import request
 from tests.kubelet.shapes import pod, shell
+from tests.kubelet.test_streams import check_exec, serve
 
 pytestmark = pytest.mark.node
 
 
-@pytest.fixture(
-    scope="module", params=[True, False], ids=["evented PLEG, lists in batches", "neither, statistics from cAdvisor"]
-)
+@pytest.fixture(scope="module", params=[True, False], ids=["gates on", "gates off"])
 def gated(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node with the gates on, and one with them off."""
-    names = ("EventedPLEG", "CRIListStreaming", "PodAndContainerStatsFromCRI")
+    names = ("EventedPLEG", "CRIListStreaming", "PodAndContainerStatsFromCRI", "ExtendWebSocketsToKubelet")
     with scratch_node(dict.fromkeys(names, request.param)) as node:
         node.evented = request.param  # type: ignore[attr-defined]
         yield node
@@ -41,3 +42,13 @@ def test_the_gate_is_in_use(gated: Node) -> None:
     assert bool(streams and float(streams[1])) == on
     assert ("StreamPodSandboxes" in calls) == ("StreamContainers" in calls) == on
     gated.remove("used")
+
+
+def test_streams_pass_either_way(gated: Node) -> None:
+    """exec and port-forward over WebSocket: translated to SPDY by the kubelet, or passed through to the runtime."""
+    gated.run("exec", pod())
+    check_exec(streams.Remote)
+    serve(gated)
+    answers = spdy.forwarded("forward", 8080, [b"GET / HTTP/1.0\r\n\r\n"] * 3, spdy.Tunnel)
+    assert all(answer.endswith(b"inside\n") for answer in answers)
+    gated.remove("exec", "forward", "forward-host")

@@ -174,7 +174,8 @@ def test_hooks_run_after_the_start_and_before_the_end(node: Node, tmp_path: Path
     }
     script = "trap 'echo term >>/v/hooks; exit 0' TERM; while :; do sleep 0.1; done"
     main = shell(script, volumeMounts=[{"name": "v", "mountPath": "/v"}], lifecycle=hooks)
-    node.run("hooks", pod(main, volumes=[{"name": "v", "hostPath": {"path": str(tmp_path)}}]))
+    volumes = [{"name": "v", "hostPath": {"path": str(tmp_path)}}]
+    node.run("hooks", pod(main, volumes=volumes, terminationGracePeriodSeconds=30))
     assert (tmp_path / "hooks").read_text().split() == ["post"]
     node.remove("hooks")
     assert (tmp_path / "hooks").read_text().split() == ["post", "pre", "term"]

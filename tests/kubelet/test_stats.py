@@ -36,8 +36,7 @@ def busy(node: Node) -> Iterator[Node]:
     limits = {"limits": {"memory": "64Mi", "cpu": "900m"}}
     main = shell(work, startupProbe=ready, resources=limits)
     annotations = {"netdevices.crishim.io/pod": '{"dev0": {"name": "net1"}}'}
-    spec = pod(main, shell("exec sleep 10000", "other"), terminationGracePeriodSeconds=1)
-    found = node.run("stats", spec, annotations=annotations)
+    found = node.run("stats", pod(main, shell("exec sleep 10000", "other")), annotations=annotations)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for _ in range(500):
             sender.sendto(bytes(1000), (found["status"]["podIP"], 9))

@@ -1,65 +1,105 @@
 """exec, attach, port-forward and logs through the kubelet's own port."""
 
+import functools
 import gzip
 import time
+from typing import Any
 
 import pytest
 
+from hack.kubelet import spdy, streams
 from hack.kubelet.node import Node, restarts
-from hack.kubelet.streams import Remote, forwarded
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import eventually
 
 pytestmark = pytest.mark.node
+Client = Any  # streams.Remote or spdy.Remote
 
 
-def test_exec(node: Node) -> None:
+# The kubelet translates v5 to SPDY itself (gate ExtendWebSocketsToKubelet), v4 and SPDY it passes through.
+CLIENTS = pytest.mark.parametrize("client", [streams.Remote, spdy.Remote], ids=["WebSocket", "SPDY"])
+
+
+@CLIENTS
+def test_exec(node: Node, client: Client) -> None:
     """Both streams apart, the exit code, standard input until its end, and a terminal with its size."""
     node.run("exec", pod())
-    assert Remote("exec", "exec", "main", "sh", "-c", "echo out; echo err >&2; exit 7").result() == (
-        7,
-        b"out\n",
-        b"err\n",
-    )
-    counted = Remote("exec", "exec", "main", "wc", "-c", stdin=True)
+    check_exec(client)
+
+
+def check_exec(remote: Client) -> None:
+    """What is to be seen of exec in pod `exec`."""
+    script = "echo out; echo err >&2; exit 7"
+    assert remote("exec", "exec", "main", "sh", "-c", script).result() == (7, b"out\n", b"err\n")
+    counted = remote("exec", "exec", "main", "wc", "-c", stdin=True)
     for _ in range(64):
         counted.write(bytes(16384))
     counted.close_stdin()
     code, out, _ = counted.result()
     assert (code, int(out)) == (0, 1 << 20)
-    terminal = Remote("exec", "exec", "main", "sh", stdin=True, tty=True)
+    terminal = remote("exec", "exec", "main", "sh", stdin=True, tty=True)
     terminal.write(b'{"Width":91,"Height":37}', channel=4)
-    terminal.write(b"sleep 0.5; stty size; tty; exit 3\n")
+    terminal.write(b"until stty size | grep 91; do sleep 0.1; done; tty; exit 3\n")
     code, out, _ = terminal.result()
     assert code == 3
     assert b"37 91" in out
     assert b"/dev/pts/0" in out
 
 
-def test_attach(node: Node) -> None:
+def test_exec_by_the_older_protocol(node: Node) -> None:
+    """v4 over WebSocket reaches the runtime as it is: output, exit code, standard input, a terminal."""
+    node.run("exec", pod())
+    older = functools.partial(streams.Remote, protocol="v4.channel.k8s.io")
+    script = "echo out; echo err >&2; exit 7"
+    assert older("exec", "exec", "main", "sh", "-c", script).result() == (7, b"out\n", b"err\n")
+    first = older("exec", "exec", "main", "head", "-n", "1", stdin=True)
+    first.write(b"a line\n")
+    assert first.result() == (0, b"a line\n", b"")
+    assert b"/dev/pts/0" in older("exec", "exec", "main", "tty", stdin=True, tty=True).result()[1]
+
+
+@CLIENTS
+def test_attach(node: Node, client: Client) -> None:
     """What the container writes from now on arrives, what is written reaches its standard input."""
     main = shell("while read -r line; do echo got $line; done; sleep 1000", stdin=True)
     node.run("attach", pod(main))
-    session = Remote("attach", "attach", "main", stdin=True)
+    session = client("attach", "attach", "main", stdin=True)
     session.write(b"hello\n")
     assert session.until(b"got hello\n") == b"got hello\n"
     session.close()
-    again = Remote("attach", "attach", "main", stdin=True)
+    again = client("attach", "attach", "main", stdin=True)
     again.write(b"again\n")
     assert b"got again\n" in again.until(b"got again\n")
     again.close()
-    assert node.logs("attach", "main") == "got hello\ngot again\n"
+    eventually(lambda: node.logs("attach", "main") == "got hello\ngot again\n", "both are in the log")
 
 
-def test_port_forward(node: Node) -> None:
-    """A port of the pod's loopback answers through the kubelet; of a host-network pod too."""
+def serve(node: Node) -> None:
+    """The pods `forward` and `forward-host`, each with a web server on its loopback."""
     script = "mkdir /w; echo {0} >/w/index.html; exec httpd -f -p 127.0.0.1:{1} -h /w"
     ready = {"exec": {"command": ["sh", "-c", "netstat -ltn | grep -q LISTEN"]}, "periodSeconds": 1}
     node.put("forward", pod(shell(script.format("inside", 8080), readinessProbe=ready)))
     node.put("forward-host", pod(shell(script.format("outside", 8081), readinessProbe=ready), hostNetwork=True))
-    for name, port, text in (("forward", 8080, b"inside\n"), ("forward-host", 8081, b"outside\n")):
+    for name in ("forward", "forward-host"):
         node.ready(name)
-        assert forwarded(name, port, b"GET / HTTP/1.0\r\n\r\n").endswith(text)
+
+
+def test_port_forward(node: Node) -> None:
+    """A port of the pod's loopback, or of a host-network pod, answers: over SPDY, over SPDY in a WebSocket, over v4."""
+    serve(node)
+    get = b"GET / HTTP/1.0\r\n\r\n"
+    for name, port, text in (("forward", 8080, b"inside\n"), ("forward-host", 8081, b"outside\n")):
+        assert streams.forwarded(name, port, get).endswith(text)
+        for carrier in (spdy.Direct, spdy.Tunnel):
+            answers = spdy.forwarded(name, port, [get] * 5, carrier)
+            assert [answer.endswith(text) for answer in answers] == [True] * 5
+
+
+def test_port_forward_to_nobody(node: Node) -> None:
+    """A port nobody listens at is told on the error stream, and the session goes on."""
+    node.run("forward-none", pod())
+    with pytest.raises(AssertionError, match="9999"):
+        spdy.forwarded("forward-none", 9999, [b"hello"], spdy.Direct)
 
 
 def test_logs(node: Node) -> None:

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.node
 
 @pytest.fixture(scope="module")
 def the_node() -> Iterator[Node]:
-    """A node whose kubelet gives up a call of the runtime after ten seconds, not two minutes."""
-    with scratch_node(kubelet={"runtimeRequestTimeout": "10s"}) as node:
+    """A node whose kubelet gives up a call of the runtime after eight seconds, not two minutes."""
+    with scratch_node(kubelet={"runtimeRequestTimeout": "8s"}) as node:
         yield node
 
 
