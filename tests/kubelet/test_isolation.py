@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crishim.wire.linux import cgroups
-from hack.kubelet.node import SIGNALLED, Node, container_status
+from hack.kubelet.node import SIGNALLED, Node, container_status, is_ready, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
 
 pytestmark = pytest.mark.node
@@ -19,11 +19,14 @@ def namespace(pid: int | str, kind: str) -> str:
 
 
 def test_host_namespaces(node: Node) -> None:
-    """hostNetwork, hostPID and hostIPC: the pod is in the node's namespaces."""
-    node.run("host", pod(hostNetwork=True, hostPID=True, hostIPC=True))
-    pid = node.pid_of("host")
-    for kind in ("net", "pid", "ipc"):
-        assert namespace(pid, kind) == namespace("self", kind)
+    """hostNetwork, hostPID, hostIPC: the pod is in the node's namespace of that kind, and in no other of these."""
+    kinds = {"net": "hostNetwork", "pid": "hostPID", "ipc": "hostIPC"}
+    for kind, field in kinds.items():
+        node.put(f"host-{kind}", pod(**{field: True}))
+    for kind in kinds:
+        node.ready(f"host-{kind}")
+        pid = node.pid_of(f"host-{kind}")
+        assert {k for k in kinds if namespace(pid, k) == namespace("self", k)} == {kind}
 
 
 def test_shared_pid_namespace(node: Node) -> None:
@@ -45,6 +48,9 @@ def test_user_namespace(node: Node) -> None:
     assert int(outside) >= 65536
     assert int(count) == 65536
     assert node.execute("userns", "main", "stat", "-c", "%u", "/v/file").strip() == "0"
+    node.execute("userns", "main", "kill", "1")
+    node.wait("userns", lambda p: restarts(p) == 1 and is_ready(p), "runs again")
+    assert Path(f"/proc/{node.pid_of('userns')}/uid_map").read_text().split() == [inside, outside, count]
 
 
 def test_volumes(node: Node, tmp_path: Path) -> None:
@@ -175,10 +181,18 @@ def test_names(node: Node) -> None:
     assert node.execute("names", "main", "hostname").strip() == "me"
     resolv = node.execute("names", "main", "cat", "/etc/resolv.conf").split("\n")
     assert {"search own.test", "nameserver 192.0.2.53", "options ndots:3"} == set(filter(None, resolv))
-    node.run("names-default", pod(dnsPolicy="Default"))
-    assert "nameserver 10.230.0.2" in node.execute("names-default", "main", "cat", "/etc/resolv.conf")
-    node.run("names-cluster", pod(dnsPolicy="ClusterFirst"))
-    assert "nameserver 10.96.0.10" in node.execute("names-cluster", "main", "cat", "/etc/resolv.conf")
+    specs = {
+        "default": (pod(dnsPolicy="Default"), "10.230.0.2"),
+        "cluster": (pod(dnsPolicy="ClusterFirst"), "10.96.0.10"),
+        "cluster-host": (pod(dnsPolicy="ClusterFirstWithHostNet", hostNetwork=True), "10.96.0.10"),
+        "host": (pod(dnsPolicy="ClusterFirst", hostNetwork=True), "10.230.0.2"),
+    }
+    for name, (spec, _) in specs.items():
+        node.put(f"names-{name}", spec)
+    for name, (_, server) in specs.items():
+        node.ready(f"names-{name}")
+        text = node.execute(f"names-{name}", "main", "cat", "/etc/resolv.conf")
+        assert [line for line in text.splitlines() if line.startswith("nameserver")] == [f"nameserver {server}"]
 
 
 def test_sysctls(node: Node) -> None:
