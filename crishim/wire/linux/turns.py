@@ -1,7 +1,7 @@
 """Turns: at most so many heavy programs side by side, first come, first served.
 
 A kubelet that starts asks for all its pods at once. A hundred plugin chains and OCI runtimes on a few cores would all
-end late, and every other answer of the node with them; in turns the first pods are ready early, the last no later.
+end late, and every other answer of the node with them; in turns the first pods are ready early, the last hardly later.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
-WIDTH = 2 * len(os.sched_getaffinity(0))  # while one waits for the kernel, another has the core
+WIDTH = 3 * len(os.sched_getaffinity(0))  # while one waits for the kernel, another has the core
 LONGEST = 1.0  # seconds
 
 
