@@ -1,5 +1,6 @@
 """A container whose process cannot be killed for a while: it waits in the kernel for a file system that is away."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from tests.kubelet.hanging import Hanging
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import eventually
 
-pytestmark = pytest.mark.node
+pytestmark = [
+    pytest.mark.node,
+    pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="there is no /dev/fuse: nothing to wait for"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,5 +59,7 @@ def test_a_process_that_cannot_be_killed(hanging: Hanging, node: Node, tmp_path:
     found = node.ready("neighbour")
     assert (restarts(found), container_status(found, "main")["containerID"]) == (0, neighbour)
     hanging.close()
-    node.remove("stuck", timeout=90)
-    assert not Path(f"/proc/{pid}").exists()
+    node.remove(
+        "stuck", timeout=90
+    )  # for the kubelet the pod is gone already; what is left of it, the fixture waits for
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the process is gone", 60)
