@@ -59,7 +59,5 @@ def test_a_process_that_cannot_be_killed(hanging: Hanging, node: Node, tmp_path:
     found = node.ready("neighbour")
     assert (restarts(found), container_status(found, "main")["containerID"]) == (0, neighbour)
     hanging.close()
-    node.remove(
-        "stuck", timeout=90
-    )  # for the kubelet the pod is gone already; what is left of it, the fixture waits for
+    node.remove("stuck", timeout=90)
     eventually(lambda: not Path(f"/proc/{pid}").exists(), "the process is gone", 60)
