@@ -2,8 +2,8 @@
 
 Both runtimes get the same kubelet, network, image and OCI runtime. Rounds alternate between them, each trial on a fresh
 node; what is printed is the median over the rounds. The kubelet's histograms have coarse buckets (the first of an
-operation ends at 5 ms, of a pod's start at 500 ms): below that only the mean tells two runtimes apart. A run of no
-arguments takes about fifteen minutes. Nothing here is a test.
+operation ends at 5 ms, of a pod's start at 500 ms): below that only the mean tells two runtimes apart. A run without
+arguments takes about ten minutes. Nothing here is a test.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """One trial: pods put on a fresh node whose kubelet then starts, measured from there until they are gone again."""
 
+import math
 import re
 import tempfile
 import time
@@ -61,8 +62,9 @@ class Histogram:
         wanted, below, start = share * self.count, 0.0, 0.0
         for bound, count in self.buckets:
             if count >= wanted:
-                inside = (wanted - below) / (count - below) if count > below else 1
-                return start + (min(bound, 3600.0) - start) * inside
+                if math.isinf(bound):  # beyond the last bucket: its end is all that is known
+                    return start
+                return start + (bound - start) * ((wanted - below) / (count - below) if count > below else 1)
             below, start = count, bound
         return start
 
