@@ -5,26 +5,15 @@ stderr, resize; port-forward has error and data for each connection. The client 
 other role; crishim/wire/spdy.py is tested against the peers' bytes elsewhere.
 """
 
-import base64
 import json
-import os
-import socket
-import ssl
 import time
-import urllib.parse
 from collections.abc import Callable
 from typing import Protocol
-
-from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.uri import parse_uri
 
 from crishim.wire.spdy import Session
 from crishim.wire.spdy_events import DataReceived, SessionFailed, StreamEnded, StreamReplied, StreamReset
 from crishim.wire.spdy_state import FlowControl, Role
-from hack.kubelet.process import NAME, PORT
-from hack.kubelet.streams import exit_code
+from hack.kubelet.streams import WebSocket, exit_code, path_of, upgraded
 
 FORWARD = "portforward.k8s.io"
 
@@ -43,8 +32,8 @@ class Direct:
     """The connection itself, after the upgrade."""
 
     def __init__(self, path: str, version: str) -> None:
-        headers = ["Connection: Upgrade", "Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {version}"]
-        self._socket, self._surplus = _upgraded("POST", path, headers)
+        headers = ["Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {version}"]
+        self._socket, self._surplus = upgraded("POST", path, headers)
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -57,54 +46,11 @@ class Direct:
         self._socket.close()
 
 
-class Tunnel:
-    """Binary messages of a WebSocket. Its head is our own: the library refuses the tunnel's name."""
+class Tunnel(WebSocket):
+    """Binary messages of a WebSocket."""
 
     def __init__(self, path: str, version: str) -> None:
-        key = base64.b64encode(os.urandom(16)).decode()
-        headers = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
-        headers += [f"Sec-WebSocket-Key: {key}", f"Sec-WebSocket-Protocol: SPDY/3.1+{version}"]
-        self._socket, surplus = _upgraded("GET", path, headers)
-        self._protocol = ClientProtocol(parse_uri("wss://kubelet"), state=State.OPEN)
-        self._protocol.receive_data(surplus)
-
-    def send(self, data: bytes) -> None:
-        self._protocol.send_binary(data)
-        self._flush()
-
-    def receive(self) -> bytes:
-        while True:
-            frames = [e for e in self._protocol.events_received() if isinstance(e, Frame)]
-            self._flush()
-            data = b"".join(f.data for f in frames if f.opcode in (Opcode.BINARY, Opcode.CONT))
-            if data or any(f.opcode is Opcode.CLOSE for f in frames):
-                return data
-            received = self._socket.recv(65536)
-            if not received:
-                return b""
-            self._protocol.receive_data(received)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _flush(self) -> None:
-        self._socket.sendall(b"".join(self._protocol.data_to_send()))
-
-
-def _upgraded(method: str, path: str, headers: list[str]) -> tuple[ssl.SSLSocket, bytes]:
-    """A connection to the kubelet's port after its 101, and what came behind that."""
-    context = ssl._create_unverified_context()
-    connection = context.wrap_socket(socket.create_connection(("127.0.0.1", PORT), timeout=20))
-    lines = [f"{method} {path} HTTP/1.1", "Host: kubelet", "Content-Length: 0", *headers, "", ""]
-    connection.sendall("\r\n".join(lines).encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        received = connection.recv(4096)
-        assert received, f"{path}: hung up after {answer!r}"
-        answer += received
-    head, _, surplus = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 101 "), answer
-    return connection, surplus
+        super().__init__(path, f"SPDY/3.1+{version}")
 
 
 class Streams:
@@ -164,8 +110,7 @@ class Remote:
     def __init__(self, kind: str, pod: str, container: str, *command: str, stdin: bool = False, tty: bool = False):
         query = [("command", word) for word in command] + [("output", "1")]
         query += [("input", "1")] * stdin + [("tty", "1") if tty else ("error", "1")]
-        path = f"/{kind}/default/{pod}-{NAME}/{container}?{urllib.parse.urlencode(query)}"
-        self._streams = Streams(Direct(path, "v4.channel.k8s.io"))
+        self._streams = Streams(Direct(path_of(kind, pod, container, query), "v4.channel.k8s.io"))
         kinds = ["error", *["stdin"] * stdin, "stdout", "resize" if tty else "stderr"]
         self._ids = {name: self._streams.open(streamtype=name) for name in kinds}
 
@@ -197,7 +142,7 @@ class Remote:
 def forwarded(pod: str, port: int, data: list[bytes], carrier: type[Direct] | type[Tunnel]) -> list[bytes]:
     """Send each of data on a connection of its own to a port of a pod, all over one session; the answers."""
     # A kubelet that does not know the tunnel takes it for the older WebSocket form, which names the port here.
-    streams = Streams(carrier(f"/portForward/default/{pod}-{NAME}?port={port}", FORWARD))
+    streams = Streams(carrier(path_of("portForward", pod, "", [("port", str(port))]), FORWARD))
     try:
         opened = [_connection(streams, {"port": str(port), "requestid": str(n)}, body) for n, body in enumerate(data)]
         streams.until(lambda: {stream for pair in opened for stream in pair} <= streams.ended)
