@@ -239,7 +239,7 @@ KUBELET: dict[str, list[str]] = {
     ],
     "feature gates": [
         "kubelet/test_gates.py::test_the_gate_is_in_use",
-        "kubelet/test_stats.py::test_the_summary_has_every_kind",
+        "kubelet/test_stats.py::test_the_summary",
     ],
     "events carry pod metadata": [
         f"{EVENTS}::test_a_life_in_events",
