@@ -20,6 +20,7 @@ from typing import Any
 
 from crishim.wire.linux import cgroups, mounts
 from hack.steps import Failed, hold, run, say, wait
+from tests.node.isolation import leftover_controllers
 
 IMAGE = "localhost/crishim/busybox:latest"
 BRIDGE = "crishim-demo"
@@ -231,9 +232,8 @@ class Demo:
 @contextlib.contextmanager
 def whole_hybrid() -> Iterator[None]:
     """crun and runc want no controller left in v2 on a v1 hybrid: mount those that are, while the demo lasts."""
-    found, made = cgroups.hierarchies(), []
-    left = (found["unified"] / "cgroup.controllers").read_text().split() if "unified" in found else []
-    for controller in left if cgroups.version() == 1 else []:
+    made = []
+    for controller in leftover_controllers():
         directory = cgroups.ROOT / controller
         directory.mkdir(exist_ok=True)
         mounts.mount("cgroup", "cgroup", directory, data=controller)

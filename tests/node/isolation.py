@@ -26,20 +26,38 @@ def isolate() -> None:
     os.environ[_MARK] = os.readlink("/proc/self/ns/net")
 
 
-def _mount_leftover_controllers() -> None:
-    """crun refuses a v1 hybrid while a controller is left in v2 (`crishim doctor` says so): mount it, here only."""
+def leftover_controllers() -> list[str]:
+    """Controllers of a v1 hybrid host that are mounted nowhere here: crun and runc want none of them left in v2."""
     found = cgroups.hierarchies()
     if cgroups.version() == 2 or "unified" not in found:
-        return
+        return []
     left = (found["unified"] / "cgroup.controllers").read_text().split()
     rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
     # A v1 hierarchy lives on without a mount while it holds a group: another run's, or one that was killed.
     known = {name for directory in found for name in directory.split(",")}
-    left += [name for name, hierarchy, _, on in rows if on == "1" and hierarchy != "0" and name not in known]
+    return left + [name for name, hierarchy, _, on in rows if on == "1" and hierarchy != "0" and name not in known]
+
+
+def _mount_leftover_controllers() -> None:
+    """Mount them, here only: on a directory of our own in place of the host's.
+
+    A mount point made in the host's would be there for everybody, and who removes it takes the mount away from all.
+    """
+    left = leftover_controllers()
+    if not left:
+        return
+    links = {p.name: p.readlink() for p in cgroups.ROOT.iterdir() if p.is_symlink()}
+    trees = {path.name: mounts.clone_tree(path) for path in cgroups.hierarchies().values()}
+    mounts.mount("tmpfs", "cgroup", cgroups.ROOT, data="mode=755")
+    for name, tree in trees.items():
+        (cgroups.ROOT / name).mkdir()
+        mounts.attach_tree(tree, cgroups.ROOT / name)
+        os.close(tree)
+    for name, target in links.items():
+        (cgroups.ROOT / name).symlink_to(target)
     for controller in left:
-        directory = cgroups.ROOT / controller
-        directory.mkdir(exist_ok=True)
-        mounts.mount("cgroup", "cgroup", directory, data=controller)
+        (cgroups.ROOT / controller).mkdir()
+        mounts.mount("cgroup", "cgroup", cgroups.ROOT / controller, data=controller)
 
 
 def ip(*arguments: str, netns: str = "") -> str:
