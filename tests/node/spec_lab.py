@@ -25,11 +25,11 @@ GROUP = "root:x:0:\nstaff:x:50000:alice\n"
 
 
 def runtimes() -> list[Path]:
-    """One of each name: CRISHIM_TEST_BIN first, then PATH."""
+    """crun and runc, which the handlers are made for: of CRISHIM_TEST_BIN first, then of PATH."""
     places = [*os.environ.get("CRISHIM_TEST_BIN", "").split(":"), *os.environ["PATH"].split(":"), "/usr/sbin"]
     found: dict[str, Path] = {}
     for place in filter(None, places):
-        for name in ("runc", "crun", "youki"):
+        for name in ("runc", "crun"):
             path = Path(place) / name
             if os.access(path, os.X_OK):
                 found.setdefault(name, path)
