@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually
+from tests.node.daemon import Daemon
 from tests.node.pods import pod_config, run_pod, start, status
 
 ROOT = Path(__file__).parents[2]
@@ -87,18 +87,6 @@ def crash(daemon: BreakableDaemon, point: str, name: str, **fields: Any) -> None
     daemon.start()
     assert status(daemon, daemon.bystander).state == cri.CONTAINER_RUNNING
     assert pid_of(daemon, daemon.bystander) == daemon.bystander_pid
-
-
-def new(daemon: BreakableDaemon, before: dict[str, set[str]]) -> dict[str, set[str]]:
-    after = daemon.left()
-    return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
-
-
-def assert_clean(daemon: BreakableDaemon, before: dict[str, set[str]]) -> None:
-    """Nothing is there that was not there before."""
-    with contextlib.suppress(AssertionError):
-        eventually(lambda: not new(daemon, before), "nothing is left", timeout=3)
-    assert new(daemon, before) == {}
 
 
 @contextlib.contextmanager

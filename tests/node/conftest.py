@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.daemon import Daemon, eventually, scratch_daemon
+from tests.node.daemon import Daemon, assert_clean, scratch_daemon
 from tests.node.isolation import isolate
 
 if os.geteuid() == 0:
@@ -38,15 +38,4 @@ def daemon(node: Daemon) -> Iterator[Daemon]:
     """The module's daemon; the test must leave nothing behind."""
     before = node.left()
     yield node
-
-    def new() -> dict[str, set[str]]:
-        after = node.left()
-        return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
-
-    def clean() -> bool:
-        return not new()
-
-    try:
-        eventually(clean, "nothing is left", timeout=5)
-    except AssertionError:
-        pytest.fail(f"left behind: {new()}")
+    assert_clean(node, before)

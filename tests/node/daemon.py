@@ -196,6 +196,20 @@ class Daemon:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def assert_clean(daemon: Daemon, before: dict[str, set[str]], timeout: float = 5.0) -> None:
+    """Within the time nothing is on the node that was not there before; the failure says what is."""
+
+    def new() -> dict[str, set[str]]:
+        after = daemon.left()
+        return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
+
+    try:
+        eventually(lambda: not new(), "nothing is left", timeout)
+    except AssertionError:
+        found = new()
+        assert not found, f"left behind: {found}"
+
+
 def _links() -> set[str]:
     out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE, "lo"}

@@ -7,13 +7,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.node.daemon import Daemon, scratch_daemon
+from tests.node.daemon import Daemon, assert_clean, scratch_daemon
 from tests.node.pods import (
     create,
     remove_pod,
     run_pod,
 )
-from tests.node.refusals import assert_unchanged, refused
+from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode
@@ -46,7 +46,7 @@ def test_a_runtime_that_hangs_in_create(troubled: Daemon) -> None:
     code, text = refused(create, troubled, pod)
     assert code == Code.DEADLINE_EXCEEDED
     assert "2 s" in text
-    assert_unchanged(troubled, before)
+    assert_clean(troubled, before)
     remove_pod(troubled, pod)
 
 
@@ -65,11 +65,11 @@ def test_conmon_that_fails(busybox_archive: Path) -> None:
         code, text = refused(create, probe, pod)
         assert code == Code.INTERNAL
         assert "conmon is broken" in text
-        assert_unchanged(probe, before)
+        assert_clean(probe, before)
         conmon.unlink()
         before["files"].discard("conmon")
         code, text = refused(create, probe, pod)
         assert code == Code.FAILED_PRECONDITION
         assert str(conmon) in text
-        assert_unchanged(probe, before)
+        assert_clean(probe, before)
         remove_pod(probe, pod)

@@ -9,8 +9,9 @@ from crishim.pb import cri_pb2 as cri
 from tests.node.cni_recorder import Network, ready
 from tests.node.cni_recorder import network as network
 from tests.node.cni_recorder import node as node
+from tests.node.daemon import assert_clean
 from tests.node.pods import pod_config, remove_pod, run_pod
-from tests.node.refusals import assert_unchanged, refused
+from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 
@@ -177,7 +178,7 @@ def test_add_goes_wrong(network: Network, how: str) -> None:
     ]
     assert all("prevResult" not in c["config"] for c in calls[2:])
     network.behave()
-    assert_unchanged(daemon, before | {"files": before["files"]})
+    assert_clean(daemon, before | {"files": before["files"]})
     assert not daemon.call("ListPodSandbox").items
     remove_pod(daemon, run_pod(daemon, config))
 

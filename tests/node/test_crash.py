@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.breakable import BreakableDaemon, assert_clean, crash, node_with_bystander
-from tests.node.daemon import eventually
+from tests.node.breakable import BreakableDaemon, crash, node_with_bystander
+from tests.node.daemon import assert_clean, eventually
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import (
     annotated,

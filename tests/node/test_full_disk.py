@@ -11,7 +11,7 @@ import pytest
 
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.linux import mounts
-from tests.node.daemon import Daemon, eventually
+from tests.node.daemon import Daemon, assert_clean, eventually
 from tests.node.image_node import random_layer
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import (
@@ -26,7 +26,7 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
-from tests.node.refusals import assert_unchanged, refused
+from tests.node.refusals import refused
 from tests.node.registry import Registry
 from tests.node.registry import registry as registry
 from tests.node.registry import registry_files as registry_files
@@ -91,7 +91,7 @@ def test_nothing_is_begun(daemon: Daemon, disk: SmallDisk) -> None:
     code, text = refused(create, daemon, pod)
     assert (code, "No space left" in text) == (FULL, True), text
     disk.free()
-    assert_unchanged(daemon, before)
+    assert_clean(daemon, before)
     assert wait_exited(daemon, start(daemon, pod, container_config(command=["true"]))).exit_code == 0
     remove_pod(daemon, pod)
 
