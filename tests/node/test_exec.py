@@ -163,8 +163,7 @@ async def test_closing_a_session_that_has_hardly_begun(rig: Rig) -> None:
         session = await rig.start_exec(container, "sleep", "508")
         await asyncio.sleep(delay)
         await session.close()
-        assert rig.processes(container) == INIT
-    await rig.settled(container, *INIT)
+        await rig.settled(container, *INIT)  # what was killed may take a moment to be gone
 
 
 async def test_the_pipe_is_the_only_buffer(rig: Rig) -> None:
