@@ -20,10 +20,24 @@ def isolate() -> None:
     libc.unshare(namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
     libc.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
     libc.mount("", "/", "", mounts.MS_REC | mounts.MS_SHARED, "")  # a peer group of our own, for propagation tests
+    _mount_sysfs()
     bring_loopback_up()
     Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("0")
     _mount_leftover_controllers()
     os.environ[_MARK] = os.readlink("/proc/self/ns/net")
+
+
+def _mount_sysfs() -> None:
+    """A sysfs shows the links of the namespace it was mounted in: the host's would be counted, and ours never.
+
+    What is mounted below it (cgroups) is kept.
+    """
+    below = [p.target for p in mounts.table() if p.target.startswith("/sys/")]
+    trees = [(target, mounts.clone_tree(target)) for target in below]
+    mounts.mount("sysfs", "sysfs", "/sys")
+    for target, tree in trees:
+        mounts.attach_tree(tree, target)
+        os.close(tree)
 
 
 def leftover_controllers() -> list[str]:

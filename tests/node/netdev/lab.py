@@ -182,7 +182,7 @@ def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> 
 
 
 def census() -> dict[str, list[str]]:
-    """What could leak: links of this machine, our mounts, open descriptors, cgroups of our containers."""
+    """What could leak: links of the tests' namespace, our mounts, open descriptors, cgroups of our containers."""
     mine = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(ROOT) in line]
     cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("*/netdev*")]  # netdev-lab-*, netdevices-walk
     fds = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
