@@ -110,10 +110,18 @@ class Daemon:
 
     def start(self) -> None:
         """Start and wait until it serves."""
+        self.wait_serving(self.launch())
+
+    def launch(self) -> int:
+        """Start, and do not wait; the offset in the log at which this run of the daemon begins."""
         offset = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        return offset
+
+    def wait_serving(self, offset: int, timeout: float = 20.0) -> None:
+        """Wait until the daemon that was launched serves."""
 
         def serving() -> bool:
             assert self.process is not None
@@ -121,7 +129,7 @@ class Daemon:
             assert self.process.poll() is None, f"the daemon ended: {text.decode(errors='replace')}"
             return b'"message": "serving"' in text
 
-        eventually(serving, "the daemon serves")
+        eventually(serving, "the daemon serves", timeout)
         self._channel = grpc.insecure_channel(
             f"unix:{self.socket}", options=[("grpc.max_receive_message_length", 1 << 24)]
         )
@@ -142,18 +150,8 @@ class Daemon:
 
     def call(self, name: str, request: Any = None, *, deadline: float = 30.0, **fields: Any) -> Any:
         """One RPC, named; the request as a message or by its fields. Server streams come as a list."""
-        service, method = METHODS[name]
-        request_class = message_factory.GetMessageClass(method.input_type)
-        answer = message_factory.GetMessageClass(method.output_type)
         assert self._channel is not None
-        stub = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
-        function = stub(
-            f"/{service}/{name}",
-            request_serializer=request_class.SerializeToString,
-            response_deserializer=answer.FromString,
-        )
-        response = function(request_class(**fields) if request is None else request, timeout=deadline)
-        return list(response) if method.server_streaming and name != "GetContainerEvents" else response
+        return invoke(self._channel, name, request, deadline, fields)
 
     def crictl(self, *arguments: str, check: bool = True, stdin: bytes = b"") -> str:
         """crictl's standard output."""
@@ -194,6 +192,21 @@ class Daemon:
         for target in mounts.below(self.directory):
             mounts.unmount(target)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def invoke(channel: grpc.Channel, name: str, request: Any, deadline: float, fields: dict[str, Any]) -> Any:
+    """One RPC over a channel; see Daemon.call."""
+    service, method = METHODS[name]
+    request_class = message_factory.GetMessageClass(method.input_type)
+    answer = message_factory.GetMessageClass(method.output_type)
+    stub = channel.unary_stream if method.server_streaming else channel.unary_unary
+    function = stub(
+        f"/{service}/{name}",
+        request_serializer=request_class.SerializeToString,
+        response_deserializer=answer.FromString,
+    )
+    response = function(request_class(**fields) if request is None else request, timeout=deadline)
+    return list(response) if method.server_streaming and name != "GetContainerEvents" else response
 
 
 def assert_clean(daemon: Daemon, before: dict[str, set[str]], timeout: float = 5.0) -> None:

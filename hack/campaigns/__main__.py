@@ -1,0 +1,44 @@
+"""hack/campaign: the parts that are asked for, one after the other, and one table at the end."""
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+
+from hack.campaigns.table import Row, failed, render
+from tests.node.isolation import isolate
+
+
+def parts(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
+    from hack.campaigns import kills
+
+    return {
+        "kills": lambda: kills.campaign(options.kills, options.seed),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="hack/campaign", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, awaits, hung, crowds, fuzz; default: all")
+    parser.add_argument("--short", action="store_true", help="two minutes instead of hours")
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="inputs for each parser")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
+    options = parser.parse_args()
+    if options.short:
+        options.kills, options.inputs = min(options.kills, 10), min(options.inputs, 2000)
+    known = parts(options)
+    unknown = set(options.parts) - set(known)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    isolate()
+    rows: list[Row] = []
+    for name in options.parts or known:
+        print(f"campaign: {name}, seed {options.seed}", flush=True)
+        rows += known[name]()
+    print(render(rows), flush=True)
+    sys.exit(failed(rows))
+
+
+if __name__ == "__main__":
+    main()
