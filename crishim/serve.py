@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from crishim.config import Config, ConfigError, check_paths, make_directories
 from crishim.errors import CrishimError
+from crishim.wire.linux import executors
 
 if TYPE_CHECKING:
     from crishim.wiring import Daemon
@@ -82,7 +83,7 @@ async def _daemon(config: Config) -> None:
     await daemon.server.stop(config.drain_timeout)
     await daemon.streams.stop()
     if stop_metrics:
-        await asyncio.to_thread(stop_metrics)
+        await executors.records(stop_metrics)
     left = await daemon.owned.drain(config.drain_timeout)
     if left:
         log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})

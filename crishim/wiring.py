@@ -1,6 +1,5 @@
 """The composition root: the one place that knows every part, and puts them together from the settings."""
 
-import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from crishim.verbs.run_pod import run_pod
 from crishim.verbs.start_container import start_container
 from crishim.verbs.stop_container import stop_container
 from crishim.verbs.stop_pod import Teardown, stop_pod
+from crishim.wire.linux import executors
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Verbs:
 
 async def build(config: Config) -> Daemon:
     """Put the daemon together; nothing runs yet. ConfigError names a program that is not there."""
-    parts = await asyncio.to_thread(make_parts, config)
+    parts = await executors.records(make_parts, config)
     verbs = _verbs(parts)
     scratch = Path(config.run_dir) / "exec"
-    await asyncio.to_thread(exec_process.sweep, scratch)  # commands whose daemon was killed
-    await asyncio.to_thread(_empty, scratch)
-    await asyncio.to_thread(_empty, Path(config.state_dir) / "checkpoints")
+    await executors.processes(exec_process.sweep, scratch)  # commands whose daemon was killed
+    await executors.deletion(_empty, scratch)
+    await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
     executor = Executor(parts.containers, parts.handlers, parts.launcher.bundle, scratch)
     streams = StreamServer(
         executor.open_exec,
@@ -94,7 +94,7 @@ async def build(config: Config) -> Daemon:
         **images.functions(
             store=parts.images, transport=parts.transport, uses=parts.uses, meter=StoreMeter(parts.images)
         ),
-        **await asyncio.to_thread(
+        **await executors.kernel(
             wiring_usage.functions,
             config,
             pods=parts.pods,

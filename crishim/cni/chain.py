@@ -13,7 +13,7 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire import cni
-from crishim.wire.linux import processes, programs
+from crishim.wire.linux import executors, processes, programs
 
 _PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
@@ -76,7 +76,7 @@ class Plugins:
         """
         mark = f"CNI_CONTAINERID={container_id}".encode()
         left = self._timeout
-        while running := await asyncio.to_thread(processes.with_environment, mark):
+        while running := await executors.processes(processes.with_environment, mark):
             if left <= 0:
                 for process in running:
                     processes.send_signal(process, signal.SIGKILL)

@@ -1,6 +1,5 @@
 """A pod's network, from the pod's point of view: made, checked and torn down through the configuration in force."""
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from crishim.errors import CrishimError
 from crishim.model import Network, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.wire import cni
+from crishim.wire.linux import executors
 from crishim.wire.linux.turns import Turns
 
 
@@ -26,7 +26,7 @@ class PodNetworks:
 
     async def plan(self, config: cri.PodSandboxConfig) -> Network:
         """What add() is going to do for a pod; put it into the record first. UNAVAILABLE without a configuration."""
-        network = await asyncio.to_thread(self._directory.current)
+        network = await executors.records(self._directory.current)
         for kind in network.types:
             self._plugins.find(kind)
         arguments = capability_args(config, self.pod_cidr)
@@ -60,7 +60,7 @@ class PodNetworks:
         nothing for a pod without mappings; of those it is given it does not use the ports, so one stands for all.
         """
         await self._plugins.outlast(pod_id)
-        network = await asyncio.to_thread(self._directory.current)
+        network = await executors.records(self._directory.current)
         mapping = {"hostPort": 1, "containerPort": 1, "protocol": "tcp"}
         attachment = Attachment(pod_id, netns, args={}, capability_args={"portMappings": [mapping]})
         await self._plugins.delete(network, attachment, None)
@@ -73,7 +73,7 @@ class PodNetworks:
     async def ready(self) -> str:
         """ "" if pods can be given a network now, else the reason in one sentence."""
         try:
-            await self._plugins.status(await asyncio.to_thread(self._directory.current))
+            await self._plugins.status(await executors.records(self._directory.current))
         except CrishimError as error:
             return error.message
         return ""

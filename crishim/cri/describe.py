@@ -19,6 +19,7 @@ from crishim.lifecycle import PodState
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import executors
 
 CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
 
@@ -76,7 +77,7 @@ class Describer:
         }
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
             path = self._bundle(container.id) / "config.json"
-            info["runtimeSpec"] = msgspec.json.decode(await asyncio.to_thread(path.read_bytes))
+            info["runtimeSpec"] = msgspec.json.decode(await executors.records(path.read_bytes))
         return info
 
     async def node(self) -> dict[str, Any]:

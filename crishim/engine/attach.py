@@ -15,6 +15,7 @@ import socket as sockets
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import executors
 from crishim.wire.linux.packets import PacketSocket
 
 STDOUT, STDERR = 2, 3  # the first byte of a packet
@@ -49,7 +50,7 @@ class Attachment:
 
     async def resize(self, width: int, height: int) -> None:
         if self._tty:
-            await asyncio.to_thread(_tell, self._control, b"1 %d %d\n" % (height, width))
+            await executors.records(_tell, self._control, b"1 %d %d\n" % (height, width))
 
     async def wait(self) -> int:
         """Until the container's streams end; an attachment has no exit code."""
@@ -89,7 +90,7 @@ async def open_attachment(
     socket: conmon's attach socket (any length of path). control: its `ctl` FIFO. stdin needs no preparation: it is
     there if the container was created with it. PRECONDITION if conmon is gone.
     """
-    connection = await asyncio.to_thread(_connect, socket)
+    connection = await executors.records(_connect, socket)
     return Attachment(PacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
 
 

@@ -17,7 +17,7 @@ import msgspec
 from crishim.engine.runtime import Runtime, classify, words
 from crishim.errors import CrishimError, Kind
 from crishim.model import ProcessRef
-from crishim.wire.linux import processes, programs
+from crishim.wire.linux import executors, processes, programs
 
 _REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
 
@@ -56,7 +56,7 @@ async def create(conmon: str, runtime: Runtime, launch: Launch) -> Launched:
     finally:
         os.close(send)
     line = await _first_line(receive, launch, runtime.timeout)
-    process, monitor = await asyncio.to_thread(_references, launch, line)
+    process, monitor = await executors.processes(_references, launch, line)
     if process is None:
         raise CrishimError(Kind.INTERNAL, f"container {launch.container_id[:13]} ended while it was being created")
     return Launched(process, monitor or process)
@@ -98,7 +98,7 @@ async def _first_line(receive: int, launch: Launch, timeout: float) -> bytes:
         async with asyncio.timeout(timeout):
             return await reader.readline()
     except TimeoutError:
-        await asyncio.to_thread(kill_monitor, launch.bundle)
+        await executors.processes(kill_monitor, launch.bundle)
         raise CrishimError(
             Kind.DEADLINE, f"container {launch.container_id[:13]} could not be created within {timeout:g} s"
         ) from None

@@ -25,7 +25,7 @@ import msgspec
 from crishim.engine import held_output
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import process_trees, processes, programs
+from crishim.wire.linux import executors, process_trees, processes, programs
 
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
 REPEATS = 3
@@ -56,7 +56,7 @@ class ExecProcess:
         self, root: Path, process: Mapping[str, Any], stdio: tuple[int, int, int], extra: Sequence[str] = ()
     ) -> None:
         """Start the runtime with these descriptors as stdin, stdout and stderr. PRECONDITION if it cannot be run."""
-        await asyncio.to_thread((self.directory / "process.json").write_bytes, msgspec.json.encode(process))
+        await executors.records((self.directory / "process.json").write_bytes, msgspec.json.encode(process))
         argv = [str(self._runtime), "--root", str(root), "--log", str(self.directory / "log"), "--log-format", "json"]
         argv += ["exec", "--process", str(self.directory / "process.json"), "--pid-file", str(self._pid_file)]
         try:
@@ -81,7 +81,7 @@ class ExecProcess:
         else:
             code = await child.wait()
         if not self._pid_file.exists():
-            raise await asyncio.to_thread(self._complaint)
+            raise await executors.records(self._complaint)
         if code < 0:
             raise CrishimError(Kind.INTERNAL, f"{self._runtime.name} exec was killed by signal {-code}")
         return code
@@ -96,7 +96,7 @@ class ExecProcess:
         child = self._child
         if child is not None and child.returncode is None:
             await self._kill(child)
-        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        await executors.records(shutil.rmtree, self.directory, ignore_errors=True)
 
     async def _kill(self, child: asyncio.subprocess.Process) -> None:
         """Kill what the runtime started; it then reaps its child and ends by itself, unless it was half-way."""
@@ -106,7 +106,7 @@ class ExecProcess:
                 break
             pid = self._command_pid()
             sessions = [child.pid] if pid is None else [child.pid, pid]
-            await asyncio.to_thread(process_trees.kill_below, reference, sessions)
+            await executors.processes(process_trees.kill_below, reference, sessions)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REAPING):
                     await child.wait()

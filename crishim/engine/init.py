@@ -4,7 +4,6 @@ It runs under the pod's OCI runtime, in a root file system that holds nothing bu
 container with SYS_PTRACE can look through /proc/1/root, and must not find the host there.
 """
 
-import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ import msgspec
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
 from crishim.model import PodRecord, ProcessRef
-from crishim.wire.linux import namespaces, processes, programs
+from crishim.wire.linux import executors, namespaces, processes, programs
 
 
 class Inits:
@@ -37,12 +36,12 @@ class Inits:
         """
         if not pod.namespaces.pid:
             return None
-        await asyncio.to_thread(self._write_bundle, pod, directory / "init")
+        await executors.records(self._write_bundle, pod, directory / "init")
         bundle = directory / "init"
         argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
         argv += ["--pid-file", str(bundle / "pidfile"), init_id(pod.id)]
         await programs.run_detaching(argv, log=bundle / "log", timeout=runtime.timeout)
-        return await asyncio.to_thread(self._pin, pod, bundle)
+        return await executors.kernel(self._pin, pod, bundle)
 
     async def stop(self, pod: PodRecord, runtime: Runtime) -> None:
         """End it, and with it every process of its PID namespace; fine if it is gone."""

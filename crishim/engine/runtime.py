@@ -3,7 +3,6 @@
 create is conmon's to call (conmon.py); signals go straight to the process by pidfd, without the runtime.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import programs
+from crishim.wire.linux import executors, programs
 
 _COMMAND_MISSING = re.compile(
     r"executable file|open executable|not found in \$PATH|exec: |exec user process|cannot find.*executable", re.I
@@ -90,7 +89,7 @@ class Runtime:
 
     async def known(self) -> set[str]:
         """Ids of the containers in the runtime's state directory, whether or not they run."""
-        return await asyncio.to_thread(_directories, self.root)
+        return await executors.records(_directories, self.root)
 
     async def _call(self, command: str, *arguments: str, stdin: bytes = b"", check: bool = True) -> programs.Finished:
         argv = [self.path, *self.global_arguments, command, *arguments]

@@ -7,7 +7,6 @@ All of it lies in RUN_DIR/pods/ID/:
     init/                       bundle of the init of a shared PID namespace (init.py)
 """
 
-import asyncio
 import fcntl
 import shutil
 import socket
@@ -19,7 +18,7 @@ from pathlib import Path
 from crishim.errors import CrishimError, Kind
 from crishim.model import NamespacePaths, OwnerRange, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import libc, mounts, namespaces, userns
+from crishim.wire.linux import executors, libc, mounts, namespaces, userns
 
 SHM_BYTES = 64 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)
@@ -76,7 +75,7 @@ class Sandboxes:
         """Make all of it but the network. On failure call remove(); INVALID names a sysctl that is refused."""
         config = pod.parse_config()
         ns = self.directory(pod.id) / "ns"
-        await asyncio.to_thread(ns.mkdir, mode=0o700, parents=True)
+        await executors.records(ns.mkdir, mode=0o700, parents=True)
         pins = {k: ns / k for k in ("net", "ipc", "uts") if getattr(pod.namespaces, k)}
         hostname = config.hostname or (socket.gethostname() if "uts" not in pins else pod.id[:13])
         wanted = dict(self._sysctls_for(pins)) | dict(config.linux.sysctls)
@@ -92,20 +91,20 @@ class Sandboxes:
         if pod.namespaces.user:
             uids, gids = user_mappings(config)
             await userns.make(pins | {"user": ns / "user"}, uids, gids)
-            await asyncio.to_thread(namespaces.inside, {k: str(p) for k, p in pins.items()}, prepare)
+            await executors.kernel(namespaces.inside, {k: str(p) for k, p in pins.items()}, prepare)
         elif pins:
-            await asyncio.to_thread(namespaces.make, pins, prepare)
-        await asyncio.to_thread(self._write_files, pod, config, hostname)
+            await executors.kernel(namespaces.make, pins, prepare)
+        await executors.kernel(self._write_files, pod, config, hostname)
 
     async def set_addresses(self, pod: PodRecord, ips: tuple[str, ...]) -> None:
         """Write the pod's name and addresses to its hosts file."""
         config = pod.parse_config()
         text = hosts_text(config.hostname or pod.id[:13], ips)
-        await asyncio.to_thread((self.directory(pod.id) / "hosts").write_text, text)
+        await executors.records((self.directory(pod.id) / "hosts").write_text, text)
 
     async def remove(self, pod_id: str) -> None:
         """Unmount and delete all of it; fine if some or all of it is gone."""
-        await asyncio.to_thread(_remove_tree, self.directory(pod_id))
+        await executors.kernel(_remove_tree, self.directory(pod_id))
 
     def is_whole(self, pod: PodRecord) -> bool:
         """Whether the pod's namespaces still exist: not after a reboot."""

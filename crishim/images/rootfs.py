@@ -11,7 +11,6 @@ clone. The writable layer is `volatile`: no sync of the whole disk at each unmou
 cut, and its writable layer lives no longer than it does.
 """
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 from crishim.errors import CrishimError, Kind
 from crishim.images.usage import Usage, measure
 from crishim.model import ImageRecord, OwnerRange
-from crishim.wire.linux import mounts, programs
+from crishim.wire.linux import executors, mounts, programs
 
 MAX_LAYERS = 200  # as many /proc/self/fd/N as fit in the page of mount options
 REMOVE_TIMEOUT = 120.0  # seconds for rm of a writable layer
@@ -56,7 +55,7 @@ class RootFilesystems:
         where the kernel or a file system lacks overlayfs or idmapped mounts, NOT_FOUND if a layer is gone.
         """
         with _explained(image, target):
-            await asyncio.to_thread(self._mount, image, state, target, idmap, label)
+            await executors.kernel(self._mount, image, state, target, idmap, label)
         return target
 
     async def mount_readonly(
@@ -64,25 +63,25 @@ class RootFilesystems:
     ) -> Path:
         """Mount an image read-only, without a writable layer: for image volumes. As mount()."""
         with _explained(image, target):
-            await asyncio.to_thread(self._mount, image, None, target, idmap, label)
+            await executors.kernel(self._mount, image, None, target, idmap, label)
         return target
 
     async def unmount(self, target: Path) -> None:
         """Unmount a file system and remove its mount point; fine if there is none."""
-        await asyncio.to_thread(_unmount, target)
+        await executors.kernel(_unmount, target)
 
     async def remove(self, state: Path, target: Path) -> None:
         """Unmount a container's file system and remove its writable layer; fine if there is none."""
         await self.unmount(target)
         try:
-            await asyncio.to_thread(_remove_tree, state)
+            await executors.deletion(_remove_tree, state)
         except (OSError, RecursionError):
             # Deeper than Python walks; or it is busy, and then rm says so.
             await programs.run(["rm", "-rf", "--one-file-system", "--", state], timeout=REMOVE_TIMEOUT)
 
     async def usage(self, state: Path) -> Usage:
         """What a container wrote: bytes and inodes of its writable layer."""
-        return await asyncio.to_thread(measure, state / "upper")
+        return await executors.statistics(measure, state / "upper")
 
     def _mount(self, image: ImageRecord, state: Path | None, target: Path, idmap: IdMap | None, label: str) -> None:
         if len(image.layers) > MAX_LAYERS:

@@ -23,7 +23,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
-from crishim.wire.linux import programs
+from crishim.wire.linux import executors, programs
 from crishim.wire.reference import Reference
 
 # Characters that end a part of [overlay@ROOT+RUN:options]REF in containers-storage references.
@@ -107,7 +107,7 @@ class Skopeo:
         image and credentials: whose registry gets which. Cancelling kills the run; its files are gone on return.
         """
         async with self._scratch() as (directory, secrets):
-            options = await asyncio.to_thread(self._auth_options, secrets, image, credentials)
+            options = await executors.records(self._auth_options, secrets, image, credentials)
             await self._run(["copy", "--quiet", *options, source, target], what, timeout, directory)
 
     async def delete(self, stored_id: str, *, timeout: float) -> None:
@@ -174,4 +174,4 @@ class Skopeo:
             try:
                 directory.rmdir()
             except OSError:
-                await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))
+                await asyncio.shield(executors.deletion(shutil.rmtree, directory, True))

@@ -17,6 +17,7 @@ from crishim.images import records
 from crishim.images.records import StoredImage, StoredLayer
 from crishim.model import ImageRecord
 from crishim.wire import reference
+from crishim.wire.linux import executors
 
 MIN_PREFIX = 3  # hex digits: shorter ones are more likely a short name than an id
 HEX = frozenset("0123456789abcdef")
@@ -79,7 +80,7 @@ class ImageStore:
             async with self._reading:
                 seen = self._identities()
                 if seen != self._seen:
-                    self._snapshot = await asyncio.to_thread(self._read)
+                    self._snapshot = await executors.records(self._read)
                     self._seen = seen
         return self._snapshot
 

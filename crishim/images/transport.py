@@ -19,6 +19,7 @@ from crishim.images.flights import Flights
 from crishim.images.skopeo import Skopeo
 from crishim.images.store import ImageStore
 from crishim.model import ImageRecord
+from crishim.wire.linux import executors
 from crishim.wire.reference import Reference
 
 REMOVE_TIMEOUT = 120.0  # seconds; a large image on a slow disk takes ten
@@ -45,8 +46,8 @@ class Transport:
     async def recover(self) -> None:
         """Make the directories and clear what killed copies left. Call it once, before anything else."""
         place = self._skopeo.place
-        await asyncio.to_thread(place.prepare)
-        for stored_id in await asyncio.to_thread(sweep.half_images, place.root):
+        await executors.deletion(place.prepare)
+        for stored_id in await executors.records(sweep.half_images, place.root):
             log.info("removing an image whose pull was killed", extra={"image": stored_id})
             await self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT)
         await self.sweep()
@@ -89,7 +90,7 @@ class Transport:
         """
         found = []
         async with self._copying(), self._skopeo.linked(path) as link:
-            for member in await asyncio.to_thread(archives.members, path, name):
+            for member in await executors.images(archives.members, path, name):
                 what = f"image {member.name} of {path} cannot be imported"
                 target = self._skopeo.place.reference(member.name)
                 await self._skopeo.copy(member.source(link), target, what=what, timeout=self._timeout)
@@ -111,7 +112,7 @@ class Transport:
         """Remove layers without an image, unless a copy is under way, whose layers have no image yet."""
         async with self._sweeping:
             if not self._copies:
-                orphans = await asyncio.shield(asyncio.to_thread(sweep.remove_orphans, self._skopeo.place.root))
+                orphans = await asyncio.shield(executors.deletion(sweep.remove_orphans, self._skopeo.place.root))
                 if orphans:
                     log.info("removed layers without an image", extra={"layers": len(orphans)})
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crishim.images.store import ImageStore, Snapshot
+from crishim.wire.linux import executors
 
 MAX_DEPTH = 200  # directories below one another; each costs an open file while it is walked
 
@@ -111,7 +112,7 @@ class StoreMeter:
         async with self._measuring:
             snapshot = await self._store.snapshot()
             if snapshot is not self._measured:
-                self._sum = await asyncio.to_thread(self._measure, snapshot)
+                self._sum = await executors.images(self._measure, snapshot)
                 self._measured = snapshot
         return StoreUsage(time.time_ns(), str(self._store.root), self._sum)
 

@@ -30,6 +30,7 @@ from crishim.netdev.records import Attachment, Mover, Pod, Request, State
 from crishim.netdev.restore import find_in_pod
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
+from crishim.wire.linux import executors
 from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
@@ -128,7 +129,7 @@ class NetDevices:
         """Drop what is left of a removed pod: LOST records."""
         for attachment in self._journal.all(pod_id):
             if attachment.state is State.LOST:
-                await asyncio.to_thread(self._journal.drop, attachment)
+                await executors.records(self._journal.drop, attachment)
         self._locks.pop(pod_id, None)
 
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
@@ -137,11 +138,11 @@ class NetDevices:
         INTENT and MOVED are undone (no container was started with them), READY of a living pod is checked,
         RETURNING is finished, everything of a pod that is not alive is returned. Returns what is attached now.
         """
-        await asyncio.to_thread(self._journal.load)
+        await executors.records(self._journal.load)
         alive = {pod.id: pod for pod in pods}
         for attachment in self._journal.all():
             if attachment.boot != boot_id():
-                await asyncio.to_thread(self._journal.drop, attachment)
+                await executors.records(self._journal.drop, attachment)
                 continue
             try:
                 await self._recover(attachment, alive.get(attachment.pod.id))
@@ -160,7 +161,7 @@ class NetDevices:
 
         ended = await self._across(path, work)
         if ended.state is State.LOST and pod is None:
-            await asyncio.to_thread(self._journal.drop, ended)
+            await executors.records(self._journal.drop, ended)
 
     async def attach(self, pod: Pod, request: Request) -> Attachment:
         """Give a device to a running pod, by the built-in mover. Errors as plan()."""

@@ -3,9 +3,11 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from crishim.wire.linux import executors
 from crishim.wire.linux.netns_thread import in_namespaces
 
 T = TypeVar("T")
@@ -19,15 +21,8 @@ async def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def body() -> None:
-        try:
-            result = in_namespaces(paths, work)
-        except BaseException as error:
-            loop.call_soon_threadsafe(done.set_exception, error)
-        else:
-            loop.call_soon_threadsafe(done.set_result, result)
-
-    threading.Thread(target=body, name="netdev").start()
+    body = partial(executors.carry_out, loop, done, partial(in_namespaces, paths, work))
+    threading.Thread(target=body, name="netdev", daemon=True).start()
     cancelled: asyncio.CancelledError | None = None
     while not done.done():
         try:

@@ -20,7 +20,7 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_prefix
 from crishim.model import ContainerRecord, PodRecord
-from crishim.wire.linux import files
+from crishim.wire.linux import executors, files
 
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 Listener = Callable[[R | None, R | None], None]
@@ -80,7 +80,7 @@ class Store(Generic[R]):
 
     async def add(self, record: R) -> None:
         """Write and publish a new record."""
-        await asyncio.to_thread(self._write, record)
+        await executors.records(self._write, record)
         self._records[record.id] = record
         self._publish(None, record)
 
@@ -92,7 +92,7 @@ class Store(Generic[R]):
             self._check(before, after)
             if after == before:
                 return before
-            await asyncio.to_thread(self._write, after)
+            await executors.records(self._write, after)
             self._records[id] = after
         self._publish(before, after)
         return after
@@ -101,7 +101,7 @@ class Store(Generic[R]):
         """Forget a record; nothing happens if it is not there."""
         async with self._locks.setdefault(id, asyncio.Lock()):
             record = self._records.get(id)
-            await asyncio.to_thread((self._directory / f"{id}.json").unlink, missing_ok=True)
+            await executors.records((self._directory / f"{id}.json").unlink, missing_ok=True)
             self._records.pop(id, None)
         self._locks.pop(id, None)
         if record is not None:

@@ -1,6 +1,5 @@
 """Measuring many groups at once: one thread reads them all, however long the list."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +8,7 @@ from crishim.stats.cgroups import Cgroups
 from crishim.stats.figures import Detail, Interface, Usage
 from crishim.stats.processes import Processes
 from crishim.stats.rates import Rates
+from crishim.wire.linux import executors
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Meter:
             counts = {g.key: len(self._cgroups.processes(g.cgroup)) for g in groups if g.count}
             return Reading(usages, {}, counts, network.counters(netns or {}))
 
-        found = await asyncio.to_thread(work)
+        found = await executors.statistics(work)
         rates = {
             g.key: self._rates.nano_cores(g.key, u.taken_at, u.cpu, g.since)
             for g in groups
@@ -73,7 +73,7 @@ class Meter:
             tasks = {g.key: processes.look_at(self._cgroups.processes(g.cgroup)) for g in groups if g.key in usages}
             return DetailedReading(usages, details, tasks, network.counters(netns or {}))
 
-        return await asyncio.to_thread(work)
+        return await executors.statistics(work)
 
     def forget(self, key: str) -> None:
         """Drop the samples of a container or pod that is gone."""

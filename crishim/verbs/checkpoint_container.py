@@ -22,7 +22,7 @@ from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord
 from crishim.state.locks import Locks
 from crishim.state.store import Store
-from crishim.wire.linux import cgroup_limits, programs
+from crishim.wire.linux import cgroup_limits, executors, programs
 
 DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
 
@@ -62,13 +62,13 @@ async def checkpoint_container(
         work = scratch / container.id
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.to_thread(_prepare, work)
+                await executors.deletion(_prepare, work)
                 try:
                     await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
                 except BaseException:
-                    await asyncio.to_thread(cgroup_limits.thaw, container.cgroup)
+                    await executors.kernel(cgroup_limits.thaw, container.cgroup)
                     raise
-                await asyncio.to_thread(_describe, container, bundle(container.id), work)
+                await executors.records(_describe, container, bundle(container.id), work)
                 await _tar(work / "rootfs-diff.tar", writable(container.id), ["."], seconds)
                 await _archive(work, Path(location), seconds)
         except TimeoutError:
@@ -76,7 +76,7 @@ async def checkpoint_container(
                 Kind.DEADLINE, f"container {container.id[:13]} could not be checkpointed within {seconds} s"
             ) from None
         finally:
-            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+            await executors.deletion(shutil.rmtree, work, ignore_errors=True)
 
 
 def _prepare(work: Path) -> None:
@@ -104,16 +104,16 @@ async def _archive(work: Path, location: Path, timeout: float) -> None:
     """The archive, whole or not there: it holds the memory of processes, so nobody else may read it."""
     beside = location.with_name(f".{location.name}.partial")
     try:
-        descriptor = await asyncio.to_thread(os.open, beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = await executors.records(os.open, beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.close(descriptor)
-        names = sorted(await asyncio.to_thread(os.listdir, work))
+        names = sorted(await executors.records(os.listdir, work))
         await _tar(beside, work, names, timeout)
-        await asyncio.to_thread(os.replace, beside, location)
+        await executors.records(os.replace, beside, location)
     except OSError as error:
         raise CrishimError(Kind.INVALID, f"cannot write {location}: {error.strerror}", path=str(location)) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
-            await asyncio.to_thread(beside.unlink)
+            await executors.records(beside.unlink)
 
 
 async def _tar(archive: Path, directory: Path, names: list[str], timeout: float) -> None:

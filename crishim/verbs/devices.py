@@ -1,6 +1,5 @@
 """The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from crishim.netdev.plan import Plan
 from crishim.netdev.records import Mover, Request, Source
 from crishim.pb import cri_pb2 as cri
 from crishim.verbs.stop_pod import device_pod
+from crishim.wire.linux import executors
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Devices:
         """Resolve CDI names and read the annotations. NOT_FOUND: a CDI name no file defines; INVALID: bad JSON."""
         fields, marked = [d.name for d in config.CDI_devices], dict(config.annotations)
         asked = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
-        edits = await asyncio.to_thread(self._cdi.resolve, asked) if asked else Edits()
+        edits = await executors.records(self._cdi.resolve, asked) if asked else Edits()
         from_cdi = [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
         pod_annotations = dict(pod.parse_config().annotations)
         return Wanted(edits, (*from_cdi, *annotated(pod_annotations, dict(config.annotations))))

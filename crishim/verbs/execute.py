@@ -1,6 +1,5 @@
 """Commands in running containers: ExecSync, interactive exec, attach."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ExecSpec
 from crishim.spec.process import exec_process
 from crishim.state.store import Store
+from crishim.wire.linux import executors
 
 
 class Executor:
@@ -74,5 +74,5 @@ class Executor:
         return container
 
     async def _process(self, container: ContainerRecord, spec: ExecSpec) -> dict[str, Any]:
-        config = await asyncio.to_thread((self._bundle(container.id) / "config.json").read_bytes)
+        config = await executors.records((self._bundle(container.id) / "config.json").read_bytes)
         return exec_process(msgspec.json.decode(config), spec.argv, tty=spec.tty)

@@ -24,7 +24,7 @@ from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.owned import Owned
 from crishim.verbs.subject import begin
-from crishim.wire.linux import cgroups, processes
+from crishim.wire.linux import cgroups, executors, processes
 
 RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
 UNKNOWN_CODE = 255  # what containerd and CRI-O report when nobody saw the end
@@ -75,9 +75,9 @@ class Exits:
             return
         begin(pod=container.pod_id, container=id)
         bundle = self._bundle(id)
-        ended = await asyncio.to_thread(conmon.exit_record, bundle)
-        await asyncio.to_thread(_end_leftovers, container)
-        oom = await asyncio.to_thread(conmon.was_oom_killed, bundle)
+        ended = await executors.records(conmon.exit_record, bundle)
+        await executors.processes(_end_leftovers, container)
+        oom = await executors.records(conmon.was_oom_killed, bundle)
         code, at = ended or (UNKNOWN_CODE, time.time_ns())
         message = "" if ended else "its monitor (conmon) is gone without an exit code"
         try:

@@ -5,7 +5,6 @@ RUN_DIR/roots/ID/rootfs       the mounted root
 RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from crishim.images.uses import Uses
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
+from crishim.wire.linux import executors
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Filesystems:
         rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
         volumes = await self._volumes(container.id, config, idmap)
         features = await self._handlers.get(container.handler).features()
-        return PreparedRoot(str(rootfs), await asyncio.to_thread(self._resolve, config, volumes, features))
+        return PreparedRoot(str(rootfs), await executors.records(self._resolve, config, volumes, features))
 
     def _resolve(
         self, config: cri.ContainerConfig, volumes: Mapping[str, ImageVolume], features: Mapping[str, Any]
@@ -124,20 +124,20 @@ class Filesystems:
     async def release(self, container: ContainerRecord) -> None:
         """Unmount what an ended container had mounted; its writable layer stays."""
         directory = self._places.roots / container.id
-        for target in await asyncio.to_thread(lambda: sorted(directory.glob("*"))):
+        for target in await executors.records(lambda: sorted(directory.glob("*"))):
             await self._roots.unmount(target)
 
     async def delete(self, container_id: str) -> None:
         """Unmount, and delete the writable layer; fine if all of it is gone."""
         directory = self._places.roots / container_id
-        for target in await asyncio.to_thread(lambda: sorted(directory.glob("*"))):
+        for target in await executors.records(lambda: sorted(directory.glob("*"))):
             await self._roots.unmount(target)
         await self._roots.remove(self._places.writable / container_id, self._places.root(container_id))
-        await asyncio.to_thread(_remove_empty, directory)
+        await executors.records(_remove_empty, directory)
 
     async def sweep(self, keep: set[str]) -> None:
         """Delete what belongs to containers that are not in keep."""
-        for id in await asyncio.to_thread(self._known) - keep:
+        for id in await executors.records(self._known) - keep:
             await self.delete(id)
 
     def _known(self) -> set[str]:

@@ -1,6 +1,5 @@
 """From a container's configuration to a waiting process: bundle directory, config.json, conmon and runtime create."""
 
-import asyncio
 import logging
 import os
 import shutil
@@ -28,6 +27,7 @@ from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import signals
+from crishim.wire.linux import executors
 from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim.launch")
@@ -104,7 +104,7 @@ class Launcher:
                 os.makedirs(Path(container.log_path).parent, mode=0o755, exist_ok=True)  # noqa: PTH103
             return built
 
-        return await asyncio.to_thread(write)
+        return await executors.records(write)
 
     def say_once(self, notes: Iterable[str], container_id: str) -> None:
         """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""
@@ -189,7 +189,7 @@ class Launcher:
                     conmon.kill_monitor(path)
                     shutil.rmtree(path, ignore_errors=True)
 
-        await asyncio.to_thread(work)
+        await executors.deletion(work)
 
     def stop_signal(self, config: cri.ContainerConfig, image: ImageRecord) -> int:
         """The number of the signal StopContainer sends: the container's, else the image's, else SIGTERM."""

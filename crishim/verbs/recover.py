@@ -34,7 +34,7 @@ from crishim.state.store import Store
 from crishim.verbs.exits import Exits
 from crishim.verbs.owned import Owned
 from crishim.verbs.stop_pod import Teardown, device_pod
-from crishim.wire.linux import processes
+from crishim.wire.linux import executors, processes
 
 log = logging.getLogger("crishim.recover")
 
@@ -71,7 +71,7 @@ class Recovery:
 
         Never raises for one pod's or container's trouble: it is logged, and the record stays for the client to act on.
         """
-        whole = {p.id for p in self._pods if await asyncio.to_thread(self._sandboxes.is_whole, p)}
+        whole = {p.id for p in self._pods if await executors.kernel(self._sandboxes.is_whole, p)}
         some = asyncio.Semaphore(AT_ONCE)
 
         async def look_at(container: ContainerRecord) -> None:
@@ -107,7 +107,7 @@ class Recovery:
             await remove_container(container.id)
         elif container.state is ContainerState.EXITED:
             await self._exits.release(container.id)
-        elif container.monitor is None or not await asyncio.to_thread(processes.is_alive, container.monitor):
+        elif container.monitor is None or not await executors.processes(processes.is_alive, container.monitor):
             await self._exits.settle(container.id)
         else:
             try:
@@ -139,7 +139,7 @@ class Recovery:
         elif pod.state is PodState.REMOVING:
             await teardown.finish(pod)
             await self._pods.remove(pod.id)
-        elif pod.state is PodState.READY and not (whole and await asyncio.to_thread(_has_init, pod)):
+        elif pod.state is PodState.READY and not (whole and await executors.processes(_has_init, pod)):
             log.warning("a pod's namespaces are gone: it is not ready any more", extra={"pod": pod.id})
             await stop_pod(pod.id)
 
@@ -154,7 +154,7 @@ class Recovery:
                     await runtime.delete(id)
 
     async def _sweep_sandboxes(self) -> None:
-        for id in await asyncio.to_thread(self._sandboxes.known) - {p.id for p in self._pods}:
+        for id in await executors.kernel(self._sandboxes.known) - {p.id for p in self._pods}:
             if is_id(id):
                 await self._sandboxes.remove(id)
 

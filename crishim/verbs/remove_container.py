@@ -1,6 +1,5 @@
 """RemoveContainer: kill it if it runs, then take away everything it had. The log file stays: it is the client's."""
 
-import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from crishim.model import ContainerRecord
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.stop_container import stop_container
+from crishim.wire.linux import executors
 
 
 async def remove_container(
@@ -51,7 +51,7 @@ async def discard(
     container: ContainerRecord, handlers: Handlers, bundle: Path, delete_rootfs: Callable[[str], Awaitable[None]]
 ) -> None:
     """Take away everything a container had on the node but its record; any of it may be gone already."""
-    await asyncio.to_thread(conmon.kill_monitor, bundle)
+    await executors.processes(conmon.kill_monitor, bundle)
     await handlers.get(container.handler).delete(container.id)
     await delete_rootfs(container.id)
-    await asyncio.to_thread(shutil.rmtree, bundle, ignore_errors=True)
+    await executors.deletion(shutil.rmtree, bundle, ignore_errors=True)

@@ -10,6 +10,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord
 from crishim.state.store import Store
+from crishim.wire.linux import executors
 
 PATIENCE, PAUSE = 10.0, 0.005  # seconds until the new file must be there, and between two looks
 
@@ -25,10 +26,10 @@ async def reopen_log(id: str, *, containers: Store[ContainerRecord], bundle: Cal
         )
     if not container.log_path:
         return
-    await asyncio.to_thread(conmon.reopen_log, bundle(container.id))
+    await executors.records(conmon.reopen_log, bundle(container.id))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            while not await asyncio.to_thread(Path(container.log_path).exists):  # noqa: ASYNC110
+            while not await executors.records(Path(container.log_path).exists):  # noqa: ASYNC110
                 await asyncio.sleep(PAUSE)
             return
     raise CrishimError(

@@ -11,7 +11,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, has_process
 from crishim.model import ContainerRecord
 from crishim.state.store import Store
-from crishim.wire.linux import processes
+from crishim.wire.linux import executors, processes
 
 KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
 
@@ -47,7 +47,7 @@ async def _signalled(
 ) -> bool:
     """Send a signal and wait for the end to be recorded; False if patience (seconds) ran out."""
     if container.process:
-        await asyncio.to_thread(processes.send_signal, container.process, number)
+        await executors.processes(processes.send_signal, container.process, number)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience):
             await containers.wait(container.id, lambda c: not has_process(c.state))

@@ -23,7 +23,7 @@ from crishim.state.store import Store
 from crishim.verbs.stop_container import stop_container
 from crishim.verbs.subject import about
 from crishim.verbs.timeline import timed
-from crishim.wire.linux import cgroups, namespaces
+from crishim.wire.linux import cgroups, executors, namespaces
 
 
 class Teardown:
@@ -40,7 +40,7 @@ class Teardown:
 
     async def run(self, pod: PodRecord) -> None:
         """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails."""
-        alive = bool(pod.namespaces.net) and await asyncio.to_thread(namespaces.is_pinned, pod.namespaces.net)
+        alive = bool(pod.namespaces.net) and await executors.kernel(namespaces.is_pinned, pod.namespaces.net)
         if pod.namespaces.net:
             await timed("network devices returned", self._devices.return_devices(device_pod(pod)))
         if pod.namespaces.pid:
@@ -55,12 +55,12 @@ class Teardown:
     async def run_unknown(self, pod_id: str) -> None:
         """As run() and finish() for a pod without a record, as far as its id leads. Its devices are recovery's."""
         netns = str(self._sandboxes.directory(pod_id) / "ns/net")
-        alive = await asyncio.to_thread(namespaces.is_pinned, netns)
+        alive = await executors.kernel(namespaces.is_pinned, netns)
         try:
             await self._networks.release(pod_id, netns if alive else "")
         finally:
             await self._sandboxes.remove(pod_id)
-            await asyncio.to_thread(cgroups.remove, self._sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
+            await executors.kernel(cgroups.remove, self._sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
 
     async def finish(self, pod: PodRecord) -> None:
         """Take away what a stopped pod still has: its directory, its cgroup, records of devices it lost."""
@@ -72,7 +72,7 @@ class Teardown:
 async def remove_cgroup(pod: PodRecord) -> None:
     """Remove the pod's cgroup if it is ours: the kubelet removes its own."""
     if not pod.parse_config().linux.cgroup_parent:
-        await asyncio.to_thread(cgroups.remove, pod.cgroup_parent)
+        await executors.kernel(cgroups.remove, pod.cgroup_parent)
 
 
 async def stop_pod(

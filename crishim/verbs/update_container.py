@@ -6,7 +6,6 @@ The record comes last: a crash before it leaves limits in force that the client 
 gives them again, succeeds.
 """
 
-import asyncio
 import errno
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from crishim.spec.resources import merge, to_oci
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.undo import Undo
-from crishim.wire.linux import cgroup_limits, oom_scores
+from crishim.wire.linux import cgroup_limits, executors, oom_scores
 
 UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
 
@@ -66,13 +65,13 @@ async def update_container(
         cgroup = container.cgroup
         async with Undo() as undo:
             if touches_cgroup(update):
-                saved = await asyncio.to_thread(cgroup_limits.save, cgroup, list(merged.unified))
-                undo.push("the limits", lambda: asyncio.to_thread(cgroup_limits.restore, saved))
+                saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
+                undo.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
                 await _set_limits(container, handlers.get(container.handler), limits)
             if score is not None:
-                scores = await asyncio.to_thread(oom_scores.read, cgroup)
-                undo.push("oom_score_adj", lambda: asyncio.to_thread(oom_scores.restore, cgroup, scores))
-                await asyncio.to_thread(_set_oom_score, container, score)
+                scores = await executors.processes(oom_scores.read, cgroup)
+                undo.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
+                await executors.processes(_set_oom_score, container, score)
             resources = merged.SerializeToString(deterministic=True)
             await containers.update(container.id, lambda c: replace(c, resources=resources))
 
@@ -95,14 +94,14 @@ async def _set_limits(container: ContainerRecord, runtime: Runtime, limits: dict
         if any(limits.values()):
             await runtime.update(container.id, limits)
         if lift:
-            await asyncio.to_thread(cgroup_limits.lift_cpu_quota, container.cgroup, period)
+            await executors.kernel(cgroup_limits.lift_cpu_quota, container.cgroup, period)
     except OSError as error:
         raise CrishimError(
             Kind.PRECONDITION, f"container {container.id[:13]} cannot get an unlimited CPU quota: {error.strerror}"
         ) from error
     except CrishimError as error:
         raise CrishimError(kind_of_refusal(error), error.message, **error.facts) from error
-    await asyncio.to_thread(cgroup_limits.set_huge_pages, container.cgroup, pages)
+    await executors.kernel(cgroup_limits.set_huge_pages, container.cgroup, pages)
 
 
 def kind_of_refusal(error: CrishimError) -> Kind:

@@ -18,6 +18,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.stats.devices import Devices, Filesystem
 from crishim.stats.layers import LayerUsage
 from crishim.stats.meter import DetailedReading
+from crishim.wire.linux import executors
 
 PODS_A_MESSAGE = 20  # a container's metrics are 18 KB, a message at most 16 MiB
 POD_CONTAINER = "POD"  # the label `container` of a pod's own metrics, as the kubelet has always named it
@@ -50,12 +51,12 @@ async def gather(statistics: Statistics, devices: Devices) -> list[cri.PodSandbo
     reading, layers, filesystem = await asyncio.gather(
         statistics.meter.read_details(container_groups(running), network_handles(pods)),
         statistics.layer_usage(running),
-        asyncio.to_thread(devices.filesystem, statistics.writable),
+        executors.statistics(devices.filesystem, statistics.writable),
     )
     wanted = {(io.major, io.minor) for detail in reading.details.values() for io in detail.io}
-    names = await asyncio.to_thread(devices.names, wanted) if wanted else {}
+    names = await executors.statistics(devices.names, wanted) if wanted else {}
     # In a thread: 60 messages a container take the loop's time otherwise.
-    return await asyncio.to_thread(_encode, pods, running, statistics.pod_cgroup, reading, layers, filesystem, names)
+    return await executors.statistics(_encode, pods, running, statistics.pod_cgroup, reading, layers, filesystem, names)
 
 
 def _encode(

@@ -10,7 +10,7 @@ import socket
 from functools import partial
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import namespaces
+from crishim.wire.linux import executors, namespaces
 
 ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -36,7 +36,7 @@ async def dial(netns: str, port: int, timeout: float = 10) -> tuple[asyncio.Stre
 async def _connect(
     netns: str, family: int, address: str, port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    connection = await asyncio.to_thread(_make_socket, netns, family)
+    connection = await executors.kernel(_make_socket, netns, family)
     try:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, (address, port))

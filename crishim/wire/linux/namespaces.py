@@ -33,7 +33,7 @@ def in_thread(work: Callable[[], T]) -> T:
         except BaseException as error:
             failure.append(error)
 
-    thread = threading.Thread(target=body, name="namespace")
+    thread = threading.Thread(target=body, name="namespace", daemon=True)
     thread.start()
     thread.join()
     if failure:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import executors
 
 MAX_STDERR = 4096  # bytes of a program's complaint that an error carries
 # The signal is sent for a death after prctl(2); for one before it, the program is an orphan already and must not start.
@@ -103,7 +104,7 @@ async def run_detaching(argv: Sequence[str | Path], *, log: Path, timeout: float
 
     Returns when the program itself has ended; errors as run(), with what the log holds.
     """
-    with await asyncio.to_thread(log.open, "wb") as output:
+    with await executors.records(log.open, "wb") as output:
         process = await asyncio.create_subprocess_exec(
             *map(str, argv), stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
@@ -120,7 +121,7 @@ async def run_detaching(argv: Sequence[str | Path], *, log: Path, timeout: float
         await end(process)
         raise
     if status != 0:
-        said = complaint(await asyncio.to_thread(log.read_bytes)) or "it said nothing"
+        said = complaint(await executors.records(log.read_bytes)) or "it said nothing"
         raise CrishimError(
             Kind.INTERNAL, f"{name} failed with status {status}: {said}", program=str(argv[0]), stderr=said
         )

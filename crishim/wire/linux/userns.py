@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
 from crishim.model import OwnerRange
-from crishim.wire.linux import namespaces, programs
+from crishim.wire.linux import executors, namespaces, programs
 
 _TIMEOUT = 10.0
 _OPTIONS = {"net": "--net", "ipc": "--ipc", "uts": "--uts"}
@@ -43,12 +43,12 @@ async def make(pins: Mapping[str, Path], uids: Sequence[OwnerRange], gids: Seque
             if await process.stdout.readline() != b"ready\n":
                 said = programs.complaint(await process.stderr.read())
                 raise CrishimError(Kind.PRECONDITION, f"cannot make a user namespace: {said}")
-        await asyncio.to_thread(_map_and_pin, process.pid, pins, uids, gids)
+        await executors.kernel(_map_and_pin, process.pid, pins, uids, gids)
     except TimeoutError:
         raise CrishimError(Kind.DEADLINE, f"unshare did not make a user namespace within {_TIMEOUT:g} s") from None
     except BaseException:
         for path in pins.values():
-            await asyncio.to_thread(namespaces.unpin, path)
+            await executors.kernel(namespaces.unpin, path)
         raise
     finally:
         process.stdin.close()

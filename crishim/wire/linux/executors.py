@@ -1,0 +1,93 @@
+"""Threads for calls that block, in pools that share nothing: what one kind of work waits for holds up no other kind.
+
+asyncio's own pool (asyncio.to_thread) is used nowhere: it is one for all, and the end of the process waits for its
+threads. These are daemon threads, which a process may leave behind in the kernel when it ends.
+
+    records     the daemon's own small files: records, bundles, configuration; what Status and List may wait for
+    kernel      namespaces, mounts, cgroups
+    processes   other processes: /proc, which one that hangs can block, and waiting until the killed are gone
+    images      image archives and layers, read from end to end
+    statistics  what is counted: cgroup files, network counters, file systems
+    deletion    trees of any size
+
+Paths that a pod names or its volumes hold have threads of their own (pod_paths.py), and so has work in network
+namespaces (namespaces.py, netdev/threads.py).
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+
+
+class Executor:
+    """At most `width` threads, started when there is work for them and kept."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self.name = name
+        self.width = width
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads = 0
+
+    async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await work(*args, **kwargs), done in one of the threads, in the caller's context variables.
+
+        Cancelling the caller leaves the thread at it, and its result is dropped; what is not begun is not done.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((loop, future, partial(contextvars.copy_context().run, work, *args, **kwargs)))
+        if not self._idle.acquire(blocking=False) and self._threads < self.width:
+            self._threads += 1
+            threading.Thread(target=self._serve, name=f"{self.name}-{self._threads}", daemon=True).start()
+        return await future
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                job = self._jobs.get()
+            carry_out(*job)
+            del job  # an idle thread keeps no result alive
+
+
+def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work: Callable[[], T]) -> None:
+    """Do work in the calling thread, unless nobody waits any more, and settle the future in its loop's thread."""
+    if future.cancelled():
+        return
+    try:
+        settle = partial(_succeed, future, work())
+    except BaseException as error:
+        settle = partial(_fail, future, error)
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(settle)
+
+
+def _succeed(future: "asyncio.Future[T]", result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+records = Executor("records", 4)
+kernel = Executor("kernel", 8)
+processes = Executor("processes", 8)
+images = Executor("images", 2)
+statistics = Executor("statistics", 2)
+deletion = Executor("deletion", 2)
