@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from crishim.errors import CrishimError, Kind
+from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.preflight import View, resolve
 from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import Attachment, Mover, Pod, Request, State
-from crishim.netdev.restore import find_in_pod
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
 from crishim.wire.linux import executors

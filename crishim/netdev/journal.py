@@ -147,7 +147,7 @@ class Journal:
 
 
 def _tell(after: Attachment, before: Attachment | None) -> None:
-    level = logging.WARNING if after.state is State.LOST else logging.INFO
+    level = logging.ERROR if after.state is State.LOST else logging.INFO
     log.log(
         level,
         "network device %s",

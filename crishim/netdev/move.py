@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev import carry
+from crishim.netdev.identity import find_in_pod
 from crishim.netdev.records import Attachment
-from crishim.netdev.restore import find_in_pod
 from crishim.wire.linux import addresses, devconf, links
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End

@@ -1,8 +1,8 @@
 """A device in its pod as it is now, for a person to look at."""
 
 from crishim.model import Record
+from crishim.netdev.identity import find_in_pod
 from crishim.netdev.records import Attachment
-from crishim.netdev.restore import find_in_pod
 from crishim.wire.linux import addresses
 from crishim.wire.linux.netns_thread import End
 

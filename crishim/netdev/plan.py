@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev import move
+from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, Mover, Pod, State
-from crishim.netdev.restore import find_in_pod, find_on_host, restore
+from crishim.netdev.restore import restore
 from crishim.netdev.tally import Tally
 from crishim.wire.linux.netns_thread import End
 

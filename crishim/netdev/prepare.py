@@ -13,13 +13,14 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.capture import capture
+from crishim.netdev.identity import find_in_pod, identify
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.plan import bring_back
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
-from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, State
-from crishim.netdev.restore import find_in_pod
+from crishim.netdev.records import Attachment, Mover, Pod, Request, State
 from crishim.wire.linux import addresses, links, neighbours, routes
 from crishim.wire.linux.links import Link
+from crishim.wire.linux.neighbours import Ageing
 from crishim.wire.linux.netns_thread import End
 
 Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
@@ -65,7 +66,7 @@ class Preparation:
             view = view._replace(node_links=self._node_links(candidates, host))
             ageing = neighbours.dump(host.netlink, current) if current else {}
             new = [
-                _intent(wish, name, pod, mover, inside, capture(host.netlink, current[index], ageing[index]))
+                _intent(wish, name, pod, mover, inside, current[index], host, ageing[index])
                 for wish, name in assign_names(wishes, view)
                 if wish.link is not None and (index := wish.link.index)
             ]
@@ -116,7 +117,9 @@ def _again(link: Link, host: End) -> Link:
     return now
 
 
-def _intent(wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, was: Captured) -> Attachment:
+def _intent(
+    wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, link: Link, host: End, ageing: tuple[Ageing, ...]
+) -> Attachment:
     now = time.time_ns()
     return Attachment(
         id=secrets.token_hex(8),
@@ -127,7 +130,8 @@ def _intent(wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, was: Cap
         sources=wish.sources,
         wanted=wish.wanted,
         name=name,
-        host=was,
+        host=capture(host.netlink, link, ageing),
+        identity=identify(link, host),
         boot=boot_id(),
         since=now,
         changed=now,

@@ -85,6 +85,17 @@ class Pod(Record, frozen=True, kw_only=True):
         return self.title or self.id[:13]
 
 
+class Identity(Record, frozen=True, kw_only=True):
+    """What tells a device from every other, and no pod can change or forge (identity.py)."""
+
+    inode: int = 0  # of its directory in sysfs: one for each device in the life of a kernel; 0: not known
+    kind: str = ""  # veth, macvlan, ...; "" for hardware
+    bus: str = ""  # of hardware, "" for the rest: "pci"
+    bus_device: str = ""  # "0000:03:00.0"
+    port: str = ""
+    permanent_mac: bytes = b""
+
+
 class Captured(Record, frozen=True, kw_only=True):
     """A host link as it was before anything was touched."""
 
@@ -119,6 +130,7 @@ class Attachment(Record, frozen=True, kw_only=True):
     wanted: str  # name as asked for: may hold %d
     name: str  # in the pod
     host: Captured
+    identity: Identity = Identity()
     boot: str = ""  # the kernel's boot id: a record of an earlier boot means nothing any more
     index: int = 0  # ifindex in the pod, 0 until known
     addresses: tuple[str, ...] = ()  # as verified in the pod, "192.0.2.7/24"
@@ -134,7 +146,8 @@ class Attachment(Record, frozen=True, kw_only=True):
 
     @property
     def altname(self) -> str:
-        """The name of ours a link carries while it is attached: survives moves and renames."""
+        """The name of ours a link carries while it is attached: a quick way to it, and for people; no proof (a pod may
+        put it on any link)."""
         return f"crishim-{self.id}"
 
 

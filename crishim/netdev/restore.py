@@ -9,7 +9,8 @@ import errno
 from typing import NamedTuple
 
 from crishim.netdev import carry, names
-from crishim.netdev.records import Attachment, State
+from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
+from crishim.netdev.records import Attachment
 from crishim.wire.linux import devconf, links, neighbours, routes
 from crishim.wire.linux.addresses import Address, relabel
 from crishim.wire.linux.links import IFF_UP, Link
@@ -24,36 +25,6 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-def find_in_pod(attachment: Attachment, pod: End) -> Link | None:
-    """The attachment's link in the pod: by our altname, else by its ifindex there; a pod may change all the rest.
-
-    Kind and parent (a veth's peer) tell it from a link the pod made itself with the ifindex of one that is gone.
-    """
-    link = links.get(pod.netlink, attachment.altname)
-    if link is None and attachment.index:
-        link = links.get(pod.netlink, attachment.index)
-        if link is not None and (link.kind, link.parent) != (attachment.host.kind, attachment.host.parent):
-            return None
-    return link
-
-
-def find_on_host(attachment: Attachment, host: End) -> Link | None:
-    """The attachment's link on the host: by our altname; untouched yet; or all but recorded as returned."""
-    link = links.get(host.netlink, attachment.altname)
-    if link is not None:
-        return link
-    was = attachment.host
-    if not attachment.index:
-        link = links.get(host.netlink, was.index)
-        return link if link is not None and (link.name, link.kind) == (was.name, was.kind) else None
-    if attachment.state is State.RETURNING:
-        for name in (was.name, names.fallback(was.name, attachment.id, lambda _: False)):
-            link = links.get(host.netlink, name)
-            if link is not None and (link.kind, link.mac) == (was.kind, was.mac):
-                return link
-    return None
-
-
 def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
     """Bring the device home. Raises OSError if it is in the pod and the kernel refuses to move it."""
     problems: list[str] = []
@@ -63,10 +34,19 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
         _move_home(pod, host, link, attachment, problems)
     link = find_on_host(attachment, host)
     if link is None:
-        there = "in its pod" if pod is not None else "anywhere else: its pod's namespace is gone"
-        return Outcome("", tuple(problems), f"it is neither on the host nor {there}")
+        return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
     name = _restore_on_host(host, link, attachment, problems)
     return Outcome(name, tuple(problems))
+
+
+def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
+    if pod is None:
+        return "it is neither on the host nor anywhere else: its pod's namespace is gone"
+    said = "it is neither on the host nor in its pod"
+    impostor = find_impostor(attachment, pod)
+    if impostor is None:
+        return said
+    return f"{said}; {impostor.name} there carries its mark and is another device (a pod's swap): it stays"
 
 
 def _mend(end: End, link: Link, attachment: Attachment, problems: list[str]) -> None:

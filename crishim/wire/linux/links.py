@@ -23,6 +23,7 @@ IFLA_LINK_NETNSID, IFLA_XDP, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME, 
     53,
     67,
 )
+IFLA_PHYS_PORT_NAME, IFLA_PERM_ADDRESS, IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME = 38, 54, 56, 57
 IFLA_INFO_KIND = 1
 IFLA_XDP_FD, IFLA_XDP_ATTACHED = 1, 2
 IFLA_INET_CONF = 1
@@ -57,6 +58,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     immovable: bool = False  # IFLA_NETNS_IMMUTABLE
     xdp: bool = False  # an XDP program is attached
     settings: bytes = b""  # IFLA_AF_SPEC, for devconf.parse
+    permanent_mac: bytes = b""  # of hardware
+    bus: str = ""  # of hardware: "pci"
+    bus_device: str = ""  # its place on that bus: "0000:03:00.0"
+    port: str = ""  # of a device with several: "p0"
 
     @property
     def is_up(self) -> bool:
@@ -103,6 +108,10 @@ def parse(body: bytes) -> Link:
         immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
         xdp=xdp.get(IFLA_XDP_ATTACHED, b"\0") != b"\0",
         settings=found.get(IFLA_AF_SPEC, b""),
+        permanent_mac=found.get(IFLA_PERM_ADDRESS, b""),
+        bus=string(found.get(IFLA_PARENT_DEV_BUS_NAME, b"")),
+        bus_device=string(found.get(IFLA_PARENT_DEV_NAME, b"")),
+        port=string(found.get(IFLA_PHYS_PORT_NAME, b"")),
     )
 
 

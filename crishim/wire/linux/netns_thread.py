@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from crishim.wire.linux import libc, namespaces
+from crishim.wire.linux import libc, namespaces, sysfs
 from crishim.wire.linux.rtnetlink import Rtnetlink
 
 T = TypeVar("T")
@@ -29,6 +29,20 @@ class End:
         except BaseException:
             os.close(self.fd)
             raise
+        self._sysfs = -1
+
+    @property
+    def sysfs(self) -> int:
+        """A sysfs of the namespace (sysfs.py), mounted when first asked for. The thread stays where it is."""
+        if self._sysfs < 0:
+            before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.enter()
+                self._sysfs = sysfs.mount()
+            finally:
+                libc.setns(before, namespaces.CLONE_NEWNET)
+                os.close(before)
+        return self._sysfs
 
     def enter(self) -> None:
         """Join the namespace: for what goes by the thread and not by the socket (files below /proc/sys/net)."""
@@ -36,6 +50,8 @@ class End:
 
     def close(self) -> None:
         self.netlink.__exit__()
+        if self._sysfs >= 0:
+            os.close(self._sysfs)
         os.close(self.fd)
 
 

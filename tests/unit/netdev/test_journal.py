@@ -138,7 +138,7 @@ def test_each_transition_is_one_log_line(journal: Journal, caplog: pytest.LogCap
     assert lines == [
         ("network device intent", "", "demo0", "net1", "pod-a", "INFO"),
         ("network device moved", "intent", "demo0", "net1", "pod-a", "INFO"),
-        ("network device lost", "moved", "demo0", "net1", "pod-a", "WARNING"),
+        ("network device lost", "moved", "demo0", "net1", "pod-a", "ERROR"),
     ]
 
 

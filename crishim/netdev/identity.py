@@ -1,0 +1,96 @@
+"""Which link is the device: what a pod may rename, renumber, re-address or imitate, and what it cannot.
+
+A pod with NET_ADMIN gives a link any name, altname (ours too) and MAC, and once the device is out of its namespace,
+any link it makes the device's ifindex, kind and peer. So these only say where to look first. The proof is one of two:
+
+    the same kernel device      its directory in sysfs has the inode it had on the host (wire/linux/sysfs.py)
+    the same hardware           bus, place on the bus, port and permanent MAC: also after a hot-unplug or when its
+                                driver was reloaded. A pod cannot make a device that has a bus.
+
+A virtual device that was deleted and made again, however alike, is another device: what the host had is gone.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+
+from crishim.netdev.records import Attachment, Identity
+from crishim.wire.linux import links, sysfs
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
+
+RENAMED = 5  # times in a row that a link may be renamed while it is looked at
+
+
+def identify(link: Link, end: End) -> Identity:
+    """A link's identity, read in the namespace where it is. Raises OSError, ENODEV if it is not there any more.
+
+    Its name may change at any moment (a pod's doing, udev's): what was read under it counts if the ifindex is right.
+    """
+    found: Link | None = link
+    for _ in range(RENAMED):
+        inode = sysfs.device_inode(end.sysfs, found.name, link.index) if found else 0
+        if inode:
+            return Identity(
+                inode=inode,
+                kind=link.kind,
+                bus=link.bus,
+                bus_device=link.bus_device,
+                port=link.port,
+                permanent_mac=link.permanent_mac,
+            )
+        found = links.get(end.netlink, link.index)
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), link.name)
+
+
+def same(known: Identity, found: Identity) -> bool:
+    """Whether two identities are of one device."""
+    if known.kind != found.kind:
+        return False
+    return (known.inode != 0 and known.inode == found.inode) or same_hardware(known, found)
+
+
+def same_hardware(known: Identity, found: Identity) -> bool:
+    here, there = ((i.bus, i.bus_device, i.permanent_mac, i.port) for i in (known, found))
+    return all(here[:3]) and here == there
+
+
+def is_device(attachment: Attachment, link: Link, end: End) -> bool:
+    """Whether a link, read at this end, is the attachment's device."""
+    known = attachment.identity
+    if known == Identity():  # journalled by a daemon that did not know identities
+        was = attachment.host
+        near = link.index in (attachment.index, was.index) or attachment.altname in link.names
+        return near and (link.kind, link.parent) == (was.kind, was.parent)
+    if link.kind != known.kind:
+        return False
+    try:
+        return same(known, identify(link, end))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return False
+        raise
+
+
+def find_in_pod(attachment: Attachment, pod: End) -> Link | None:
+    """The attachment's device in the pod, whatever it is called there; None if it is not there. Raises OSError."""
+    return _find(attachment, pod, (attachment.index, attachment.altname))
+
+
+def find_on_host(attachment: Attachment, host: End) -> Link | None:
+    """The attachment's device on the host, whatever it is called there; None if it is not there. Raises OSError."""
+    return _find(attachment, host, (attachment.altname, attachment.host.index, attachment.host.name))
+
+
+def _find(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Link | None:
+    for key in likely:
+        link = links.get(end.netlink, key) if key else None
+        if link is not None and is_device(attachment, link, end):
+            return link
+    return next((x for x in links.dump(end.netlink) if is_device(attachment, x, end)), None)
+
+
+def find_impostor(attachment: Attachment, end: End) -> Link | None:
+    """A link that carries our mark and is not the device: somebody put it there."""
+    link = links.get(end.netlink, attachment.altname)
+    return link if link is not None and not is_device(attachment, link, end) else None
