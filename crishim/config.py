@@ -174,6 +174,8 @@ def check_paths(config: Config) -> None:
             # What skopeo's references to the store cannot hold; images.root moves the store away from state_dir.
             if _UNFIT.search(name) and not (key == "state_dir" and config.images.root):
                 raise ConfigError(f"{key}: images cannot lie at {name!r}: no spaces, nor any of []@+:,")
+    if Path(config.run_dir).is_relative_to(config.state_dir):
+        raise ConfigError(f"run_dir: {config.run_dir} lies in state_dir, which only root may enter")
     _check_socket(Path(config.socket))
     files = {"images.policy": config.images.policy, "images.registries_conf": config.images.registries_conf}
     files |= {"stream.tls_cert": config.stream.tls_cert, "stream.tls_key": config.stream.tls_key}
@@ -186,20 +188,6 @@ def check_paths(config: Config) -> None:
     for key, name in programs.items():
         if find_program(name) is None:
             raise ConfigError(f"{key}: there is no program {name}")
-
-
-def make_directories(config: Config) -> None:
-    """Make state_dir and run_dir, after check_paths().
-
-    Mode 0711: root of a user namespace, who is nobody here, walks through them to its root file system. What is secret
-    lies in directories of mode 0700 below.
-    """
-    for key in ("state_dir", "run_dir"):
-        path = Path(getattr(config, key))
-        try:
-            path.mkdir(mode=0o711, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{key}: {path} cannot be made: {error.strerror}") from None
 
 
 def _check_directory(key: str, path: Path) -> None:

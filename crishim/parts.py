@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from crishim import ground
 from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
@@ -59,6 +60,7 @@ def make_parts(config: Config) -> Parts:
     )
     names = Names()
     _load(pods, containers, names)
+    ground.set_right(config, pods, containers)
     handlers = _handlers(config)
     sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent)
     store, transport = image_parts(config)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crishim.config import Config, ConfigError, check_paths, make_directories
+from crishim.config import Config, ConfigError, check_paths
 from crishim.errors import CrishimError
-from crishim.wire.linux import executors
+from crishim.ground import make_directories
+from crishim.wire.linux import directories, executors
 
 if TYPE_CHECKING:
     from crishim.wiring import Daemon
@@ -49,12 +50,19 @@ def only_daemon(*directories: Path) -> Iterator[None]:
     """Hold a lock on each directory. ConfigError if another daemon works there; the kernel frees them at our end."""
     with contextlib.ExitStack() as stack:
         for directory in directories:
-            file = stack.enter_context((directory / "lock").open("w"))
+            # Whoever can open it can take the lock.
+            path = directory / "lock"
+            file = stack.enter_context(open(path, "w", opener=_private))
+            path.chmod(0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigError(f"another crishim daemon works in {directory}") from None
         yield
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 async def _daemon(config: Config) -> None:
@@ -117,7 +125,7 @@ def listen(server: object, path: Path) -> None:
 
     ConfigError if somebody does, or if the path is anything but a socket: only sockets are ever removed.
     """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    directories.make_missing(path.parent, directories.PUBLIC)
     if path.is_socket():
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(str(path)) == 0:

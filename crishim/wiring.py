@@ -34,7 +34,7 @@ from crishim.verbs.run_pod import run_pod
 from crishim.verbs.start_container import start_container
 from crishim.verbs.stop_container import stop_container
 from crishim.verbs.stop_pod import Teardown, stop_pod
-from crishim.wire.linux import executors
+from crishim.wire.linux import directories, executors
 
 
 @dataclass(frozen=True)
@@ -214,4 +214,4 @@ async def _recover(parts: Parts, verbs: Verbs) -> None:
 
 def _empty(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
+    directories.make_new(directory)

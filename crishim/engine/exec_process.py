@@ -15,7 +15,6 @@ import contextlib
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import msgspec
 from crishim.engine import held_output
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import executors, process_trees, processes, programs
+from crishim.wire.linux import directories, executors, process_trees, processes, programs
 
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
 REPEATS = 3
@@ -45,7 +44,7 @@ class ExecProcess:
     """One run of the runtime's exec command. Made by spawn(); close() must be called."""
 
     def __init__(self, runtime: Path, container_id: str, command: str, scratch: Path, copies: bool) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="x", dir=scratch))
+        self.directory = directories.make_temporary(scratch, "x")
         self.copies = copies
         self._runtime = runtime
         self._container_id = container_id

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
+from crishim.wire.linux import directories
 
 
 class Handlers:
@@ -46,7 +47,7 @@ def remember(links: Path, programs: Mapping[str, str], states: Path) -> dict[str
 
     links: directory of the notes. states: directory of the runtimes' state directories, each called as its handler.
     """
-    links.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directories.own(links)
     for name, program in programs.items():
         link = links / name
         if not link.is_symlink() or str(link.readlink()) != program:

@@ -1,7 +1,8 @@
 """The init of a pod that shares its PID namespace: catatonit -P, which reaps and waits. No other pod has one.
 
 It runs under the pod's OCI runtime, in a root file system that holds nothing but itself: in a shared PID namespace a
-container with SYS_PTRACE can look through /proc/1/root, and must not find the host there.
+container with SYS_PTRACE can look through /proc/1/root, and must not find the host there. STATE_DIR/init holds it, and
+is bound into the pod's directory: the root of a user namespace can reach it there and nowhere else.
 """
 
 import os
@@ -12,9 +13,10 @@ from typing import Any
 import msgspec
 
 from crishim.engine.runtime import Runtime
+from crishim.engine.sandbox import root_group
 from crishim.errors import CrishimError, Kind
 from crishim.model import PodRecord, ProcessRef
-from crishim.wire.linux import executors, namespaces, processes, programs
+from crishim.wire.linux import directories, executors, mounts, namespaces, processes, programs
 
 
 class Inits:
@@ -49,7 +51,7 @@ class Inits:
 
     def _write_bundle(self, pod: PodRecord, bundle: Path) -> None:
         for name in ("", "proc", "dev", "sys"):
-            (self._rootfs / name).mkdir(mode=0o755, exist_ok=True)
+            directories.own(self._rootfs / name, directories.PUBLIC)
         program = self._rootfs / "catatonit"
         if not program.exists():
             beside = self._rootfs / f".{pod.id}"
@@ -57,11 +59,13 @@ class Inits:
             beside.chmod(0o755)
             os.replace(beside, program)  # noqa: PTH105
         spec: dict[str, Any] = msgspec.json.decode(self._template)
-        spec["root"]["path"] = str(self._rootfs)
+        spec["root"]["path"] = str(bundle / "rootfs")
         spec["linux"]["cgroupsPath"] = f"{pod.cgroup_parent}/{init_id(pod.id)}"
         if pod.namespaces.user:
             spec["linux"]["namespaces"].append({"type": "user", "path": pod.namespaces.user})
-        bundle.mkdir(mode=0o700)
+        directories.own(bundle, group=root_group(pod.parse_config()))
+        directories.make_new(bundle / "rootfs")
+        mounts.bind(self._rootfs, bundle / "rootfs")
         (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
 
     def _pin(self, pod: PodRecord, bundle: Path) -> ProcessRef:

@@ -1,6 +1,6 @@
 """What a pod has on the node before any container: namespaces, pinned; hostname, hosts and resolv.conf; /dev/shm.
 
-All of it lies in RUN_DIR/pods/ID/:
+All of it lies in RUN_DIR/pods/ID/, which nobody else on the host may enter but the root of the pod's user namespace:
     ns/{net,ipc,uts,user,pid}   handles, bind mounts of nsfs
     hostname hosts resolv.conf  files the containers see, unless they mount their own
     shm                         tmpfs of the pod's IPC namespace
@@ -18,7 +18,7 @@ from pathlib import Path
 from crishim.errors import CrishimError, Kind
 from crishim.model import NamespacePaths, OwnerRange, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import executors, libc, mounts, namespaces, userns
+from crishim.wire.linux import directories, executors, libc, mounts, namespaces, userns
 
 SHM_BYTES = 64 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)
@@ -75,7 +75,7 @@ class Sandboxes:
         """Make all of it but the network. On failure call remove(); INVALID names a sysctl that is refused."""
         config = pod.parse_config()
         ns = self.directory(pod.id) / "ns"
-        await executors.records(ns.mkdir, mode=0o700, parents=True)
+        await executors.records(self._make_directories, pod)
         pins = {k: ns / k for k in ("net", "ipc", "uts") if getattr(pod.namespaces, k)}
         hostname = config.hostname or (socket.gethostname() if "uts" not in pins else pod.id[:13])
         wanted = dict(self._sysctls_for(pins)) | dict(config.linux.sysctls)
@@ -115,6 +115,10 @@ class Sandboxes:
         """Ids that have a directory here, whether or not there is a record."""
         return {p.name for p in self._root.iterdir()} if self._root.exists() else set()
 
+    def _make_directories(self, pod: PodRecord) -> None:
+        directories.own(self.directory(pod.id), group=root_group(pod.parse_config()))
+        directories.make_new(self.directory(pod.id) / "ns")
+
     def _sysctls_for(self, pins: Mapping[str, Path]) -> Mapping[str, str]:
         return {k: v for k, v in self._sysctls.items() if ("net" if k.startswith("net") else "ipc") in pins}
 
@@ -127,7 +131,7 @@ class Sandboxes:
         text = resolv_conf(dns) if config.HasField("dns_config") else _host_file("/etc/resolv.conf")
         (d / "resolv.conf").write_text(text)
         if pod.namespaces.ipc:
-            (d / "shm").mkdir()
+            directories.make_new(d / "shm")
             owner = f",uid={first_host_id(config)[0]},gid={first_host_id(config)[1]}" if pod.namespaces.user else ""
             flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
             mounts.mount("tmpfs", "shm", d / "shm", flags=flags, data=f"mode=1777,size={SHM_BYTES}{owner}")
@@ -154,6 +158,11 @@ def first_host_id(config: cri.PodSandboxConfig) -> tuple[int, int]:
     """The host uid and gid that are 0 inside the pod."""
     uids, gids = user_mappings(config)
     return next((r.host for r in uids if r.container == 0), 0), next((r.host for r in gids if r.container == 0), 0)
+
+
+def root_group(config: cri.PodSandboxConfig) -> int | None:
+    """The host's gid of the root of a pod's user namespace; None without one. See directories.own()."""
+    return first_host_id(config)[1] if uses_user_namespace(config) else None
 
 
 def resolv_conf(dns: cri.DNSConfig) -> str:

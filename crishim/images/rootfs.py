@@ -22,7 +22,7 @@ from pathlib import Path
 from crishim.errors import CrishimError, Kind
 from crishim.images.usage import Usage, measure
 from crishim.model import ImageRecord, OwnerRange
-from crishim.wire.linux import executors, mounts, programs
+from crishim.wire.linux import directories, executors, mounts, programs
 
 MAX_LAYERS = 200  # as many /proc/self/fd/N as fit in the page of mount options
 REMOVE_TIMEOUT = 120.0  # seconds for rm of a writable layer
@@ -50,9 +50,10 @@ class RootFilesystems:
     ) -> Path:
         """Mount an image with a writable layer of its own, and return target.
 
-        state and target are made if they are not there. idmap: of the pod's user namespace, whose root then owns the
-        file system's root. label: an SELinux label for all its files. After an error nothing is mounted. PRECONDITION
-        where the kernel or a file system lacks overlayfs or idmapped mounts, NOT_FOUND if a layer is gone.
+        state and target are made if they are not there, mode 0700; their parents are there. idmap: of the pod's user
+        namespace, whose root then owns the file system's root. label: an SELinux label for all its files. After an
+        error nothing is mounted. PRECONDITION where the kernel or a file system lacks overlayfs or idmapped mounts,
+        NOT_FOUND if a layer is gone.
         """
         with _explained(image, target):
             await executors.kernel(self._mount, image, state, target, idmap, label)
@@ -86,7 +87,7 @@ class RootFilesystems:
     def _mount(self, image: ImageRecord, state: Path | None, target: Path, idmap: IdMap | None, label: str) -> None:
         if len(image.layers) > MAX_LAYERS:
             raise CrishimError(Kind.INVALID, f"image {image.id} has more than {MAX_LAYERS} layers", image=image.id)
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.own(target)
         try:
             with contextlib.ExitStack() as stack:
                 overlay = stack.enter_context(self._mapped(target, idmap)) if idmap else self._overlay
@@ -94,7 +95,8 @@ class RootFilesystems:
                 # overlayfs wants a layer, and two where none is writable.
                 while len(lowers) < (1 if state else 2):
                     empty = self._empty / str(len(lowers))  # one directory cannot be two layers
-                    empty.mkdir(mode=0o755, parents=True, exist_ok=True)
+                    directories.own(self._empty)
+                    directories.own(empty, directories.PUBLIC)
                     lowers.append(_open(stack, empty))
                 options = ["lowerdir=" + ":".join(lowers)]
                 if state:
@@ -114,12 +116,12 @@ class RootFilesystems:
         """The upper directory, with the owner and mode of the image's root: the merged root shows the upper's."""
         upper, work = state / "upper", state / "work"
         shutil.rmtree(work, ignore_errors=True)  # of an earlier mount: its mark of volatile forbids another
-        work.mkdir(mode=0o700, parents=True)
+        directories.own(state)
+        directories.make_new(work)
         top = (self._overlay / image.layers[0] / "diff").stat() if image.layers else None
         uid, gid = (top.st_uid, top.st_gid) if top else (0, 0)
-        upper.mkdir(exist_ok=True)
         # containers/storage makes roots 0555 where the image does not say; everybody else 0755.
-        upper.chmod((top.st_mode & 0o7777 if top else 0) | 0o755)
+        directories.own(upper, (top.st_mode & 0o7777 if top else 0) | 0o755)
         if idmap:
             uid, gid = host_id(uid, idmap.uids), host_id(gid, idmap.gids)
         os.chown(upper, uid, gid)
@@ -128,7 +130,7 @@ class RootFilesystems:
     def _mapped(self, target: Path, idmap: IdMap) -> Iterator[Path]:
         """The store's layers with their owners mapped, for as long as it takes to mount an overlay of them."""
         point = target.with_name(target.name + ".mapped")
-        point.mkdir(mode=0o700, exist_ok=True)
+        directories.own(point)
         try:
             tree = mounts.clone_tree(self._overlay)
             try:

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
-from crishim.wire.linux import executors, programs
+from crishim.wire.linux import directories, executors, programs
 from crishim.wire.reference import Reference
 
 # Characters that end a part of [overlay@ROOT+RUN:options]REF in containers-storage references.
@@ -52,10 +51,12 @@ class Place:
                     f"the image store cannot lie at {str(path)!r}: no spaces, nor any of []@+:,",
                     path=path,
                 )
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directories.make_missing(path.parent, directories.PUBLIC)
+            directories.own(path)
         for path in (self.scratch, self.secrets):
             shutil.rmtree(path, ignore_errors=True)
-            path.mkdir(mode=0o700, parents=True)
+            directories.make_missing(path.parent, directories.PUBLIC)
+            directories.make_new(path)
         self.storage_conf.write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{self.root}"\nrunroot = "{self.run}"\n'
             '[storage.options.overlay]\nskip_mount_home = "true"\n'
@@ -164,8 +165,8 @@ class Skopeo:
     @contextlib.asynccontextmanager
     async def _scratch(self) -> AsyncIterator[tuple[Path, Path]]:
         """A directory for large files and one for secrets, for one run."""
-        directory = Path(tempfile.mkdtemp(dir=self.place.scratch))
-        secrets = Path(tempfile.mkdtemp(dir=self.place.secrets))
+        directory = directories.make_temporary(self.place.scratch)
+        secrets = directories.make_temporary(self.place.secrets)
         try:
             yield directory, secrets
         finally:

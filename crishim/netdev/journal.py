@@ -19,7 +19,7 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Attachment, Pod, State, check_transition, held_by
-from crishim.wire.linux import files
+from crishim.wire.linux import directories, files
 
 log = logging.getLogger("crishim.netdev")
 
@@ -40,7 +40,7 @@ class Journal:
 
     def load(self) -> None:
         """Read the directory. A file that cannot be read is set aside with an error in the log. Blocks."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.own(self._directory)
         for path in sorted(self._directory.iterdir()):
             if path.suffix == ".tmp":
                 path.unlink()

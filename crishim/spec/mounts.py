@@ -14,8 +14,8 @@ from crishim import model
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mount_rules import PROPAGATION, check, is_image
+from crishim.wire.linux import directories, paths
 from crishim.wire.linux import mounts as kernel_mounts
-from crishim.wire.linux import paths
 from crishim.wire.linux.mounts import MountPoint
 
 
@@ -109,7 +109,7 @@ def _host_path(path: str, create_missing: bool) -> str:
             path=path,
         )
     try:
-        Path(real).mkdir(parents=True, exist_ok=True)
+        directories.make_missing(Path(real), directories.PUBLIC)
     except OSError as error:
         raise CrishimError(
             Kind.PRECONDITION, f"the host path {path} cannot be made: {error.strerror}", path=path

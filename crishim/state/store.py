@@ -20,7 +20,7 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_prefix
 from crishim.model import ContainerRecord, PodRecord
-from crishim.wire.linux import executors, files
+from crishim.wire.linux import directories, executors, files
 
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 Listener = Callable[[R | None, R | None], None]
@@ -43,8 +43,8 @@ class Store(Generic[R]):
         self.broken: list[str] = []  # ids whose records load() set aside
 
     def load(self) -> None:
-        """Read every record of the directory, which is made if it is not there. Blocks: call it before serving."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Read every record of the directory, made (0700) if it is not there. Blocks: for before serving."""
+        directories.own(self._directory)
         for path in self._directory.iterdir():
             if path.name.endswith(".tmp"):
                 path.unlink()

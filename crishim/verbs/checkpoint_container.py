@@ -22,7 +22,7 @@ from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord
 from crishim.state.locks import Locks
 from crishim.state.store import Store
-from crishim.wire.linux import cgroup_limits, executors, programs
+from crishim.wire.linux import cgroup_limits, directories, executors, programs
 
 DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
 
@@ -81,7 +81,8 @@ async def checkpoint_container(
 
 def _prepare(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
-    (work / "checkpoint").mkdir(mode=0o700, parents=True)
+    directories.make_new(work)
+    directories.make_new(work / "checkpoint")
 
 
 def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:

@@ -3,6 +3,9 @@
 STATE_DIR/writable/ID         upper and work directory
 RUN_DIR/roots/ID/rootfs       the mounted root
 RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
+
+Nobody else on the host may reach them: there are setuid files in there. Both IDs are 0700; roots/ID lets the root of
+the pod's user namespace pass, as the OCI runtime has become it when it mounts the root.
 """
 
 import contextlib
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crishim.engine.handlers import Handlers
-from crishim.engine.sandbox import user_mappings
+from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
 from crishim.images.rootfs import IdMap, RootFilesystems
@@ -21,7 +24,7 @@ from crishim.images.uses import Uses
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
-from crishim.wire.linux import executors
+from crishim.wire.linux import directories, executors
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,15 @@ class Filesystems:
         uids, gids = user_mappings(pod.parse_config())
         idmap = IdMap(uids, gids, pod.namespaces.user) if pod.namespaces.user else None
         writable = self._places.writable / container.id
+        await executors.records(self._make_directories, pod, container.id)
         rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
         volumes = await self._volumes(container.id, config, idmap)
         features = await self._handlers.get(container.handler).features()
         return PreparedRoot(str(rootfs), await executors.records(self._resolve, config, volumes, features))
+
+    def _make_directories(self, pod: PodRecord, container_id: str) -> None:
+        directories.own(self._places.writable / container_id)
+        directories.own(self._places.roots / container_id, group=root_group(pod.parse_config()))
 
     def _resolve(
         self, config: cri.ContainerConfig, volumes: Mapping[str, ImageVolume], features: Mapping[str, Any]

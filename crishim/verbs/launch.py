@@ -1,7 +1,6 @@
 """From a container's configuration to a waiting process: bundle directory, config.json, conmon and runtime create."""
 
 import logging
-import os
 import shutil
 import socket
 from collections.abc import Iterable, Mapping
@@ -27,7 +26,7 @@ from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import signals
-from crishim.wire.linux import executors
+from crishim.wire.linux import directories, executors
 from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim.launch")
@@ -98,10 +97,10 @@ class Launcher:
             if net_devices:
                 built.spec["linux"]["netDevices"] = dict(net_devices)
             bundle = self.bundle(container.id)
-            bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directories.own(bundle)
             (bundle / "config.json").write_bytes(built.encode())
             if container.log_path:
-                os.makedirs(Path(container.log_path).parent, mode=0o755, exist_ok=True)  # noqa: PTH103
+                directories.make_missing(Path(container.log_path).parent, directories.PUBLIC)
             return built
 
         return await executors.records(write)

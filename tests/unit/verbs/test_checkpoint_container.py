@@ -25,6 +25,7 @@ FEATURES = '{"annotations": {"org.opencontainers.runc.checkpoint.enabled": "true
 class Bench:
     def __init__(self, tmp_path: Path) -> None:
         self.bin, self.scratch, self.location = tmp_path / "bin", tmp_path / "scratch", tmp_path / "out/c.tar"
+        self.scratch.mkdir()
         self.bin.mkdir()
         self.location.parent.mkdir()
         (tmp_path / "bundle").mkdir()
