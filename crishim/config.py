@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from crishim import device_rules
+
 _UNFIT = re.compile(r"[\[\]@+:,\s\"\\]")
 DEFAULT_PATH = Path("/etc/crishim/config.toml")
 
@@ -83,8 +85,19 @@ class NetDevices(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True
     cdi_dirs: Annotated[list[str], _says("CDI specification directories; a later one overrides an earlier one")] = (
         msgspec.field(default_factory=lambda: ["/etc/cdi", "/var/run/cdi"])
     )
+    allow: Annotated[
+        list[device_rules.Rule],
+        _says(
+            'what pods may take by annotation, as [{devices = ["ens[5-8]"], kinds = ["physical"], '
+            'namespaces = ["lab-*"]}]; nothing by default'
+        ),
+    ] = msgspec.field(default_factory=list)
+    node_addresses: Annotated[
+        list[str], _says("addresses of this node beside those of default routes: no pod gets their devices")
+    ] = msgspec.field(default_factory=list)
     allow_node_device: Annotated[
-        bool, _says("let a pod take the device of the default route or of the node's address")
+        bool,
+        _says("let CDI and `netdev attach`, never an annotation, take the device of a default route or of the node"),
     ] = False
 
 
@@ -146,7 +159,17 @@ def parse(text: str) -> Config:
         raise ConfigError(f"pods.cgroup_parent: {config.pods.cgroup_parent!r} is not the absolute path of a cgroup")
     if bool(config.stream.tls_cert) != bool(config.stream.tls_key):
         raise ConfigError("stream.tls_cert and stream.tls_key belong together: one is missing")
+    _check_devices(config.netdevices)
     return config
+
+
+def _check_devices(settings: NetDevices) -> None:
+    for i, rule in enumerate(settings.allow):
+        if problem := device_rules.problem(rule):
+            raise ConfigError(f"netdevices.allow[{i}].{problem}")
+    for address in settings.node_addresses:
+        if problem := device_rules.check_address(address):
+            raise ConfigError(f"netdevices.node_addresses: {problem}")
 
 
 def load(path: Path | None) -> Config:

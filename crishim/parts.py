@@ -20,6 +20,7 @@ from crishim.images.uses import Uses
 from crishim.lifecycle import check_container, check_pod
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
+from crishim.netdev.policy import Policy, Terms
 from crishim.spec import bundle
 from crishim.spec.build import Host
 from crishim.state.locks import Locks
@@ -88,7 +89,7 @@ def make_parts(config: Config) -> Parts:
             turns,
         ),
         inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
-        netdevices=NetDevices(state / "netdev", allow_node_device=config.netdevices.allow_node_device),
+        netdevices=_netdevices(config),
         images=store,
         transport=transport,
         uses=uses,
@@ -132,6 +133,12 @@ def _handlers(config: Config) -> Handlers:
         config.runtimes.default,
         {name: runtime(name, path) for name, path in retired.items()},
     )
+
+
+def _netdevices(config: Config) -> NetDevices:
+    settings = config.netdevices
+    terms = Terms(Policy(settings.allow), settings.allow_node_device, frozenset(settings.node_addresses))
+    return NetDevices(Path(config.state_dir) / "netdev", terms=terms)
 
 
 def image_parts(config: Config) -> tuple[ImageStore, Transport]:

@@ -68,6 +68,7 @@ class Demo:
             "config.toml",
             f'socket = "{self.socket}"\nstate_dir = "{self.directory}/state"\nrun_dir = "{self.directory}/run"\n'
             f'[log]\nlevel = "debug"\nformat = "json"\n[network]\nconfig_dir = "{self.directory}/cni"\n'
+            f'[netdevices]\nallow = [{{devices = ["demo0"], namespaces = ["default"]}}]\n'
             f'[pods]\ncgroup_parent = "/crishim-demo"\n'
             f'[runtimes]\ndefault = "runc"\n[runtimes.handlers.runc]\npath = "{TOOLS}/runc"\n',
         )

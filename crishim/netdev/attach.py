@@ -25,6 +25,7 @@ from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
+from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, resolve
 from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import Attachment, Mover, Pod, Request, State
@@ -35,6 +36,7 @@ from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
+STRICT = Terms()  # nothing by annotation
 
 
 class NetDevices:
@@ -45,25 +47,25 @@ class NetDevices:
         journal: Path,
         *,
         host_netns: Path | None = None,
-        allow_node_device: bool = False,
-        node_addresses: Sequence[str] = (),
+        terms: Terms = STRICT,
         dad_timeout: float = 3.0,
     ) -> None:
         """journal: directory of the attachment files, made if missing. host_netns: where devices come from, the
-        process's own namespace if None. node_addresses: whose device no pod may take, as the default route's.
-        dad_timeout: seconds to wait for duplicate address detection."""
+        process's own namespace if None. terms: who may have which device. dad_timeout:
+        seconds to wait for duplicate address detection."""
         self.tally = Tally()
         self._journal = Journal(journal)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
-        self._preparation = Preparation(self._journal, allow_node_device, frozenset(node_addresses))
+        self._preparation = Preparation(self._journal, terms)
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
 
-        Raises INVALID (a bad name), NOT_FOUND (no such device), PRECONDITION (clash, immovable, in use, host network),
-        ABORTED (another pod holds it: fact `holder`). The host's links are then exactly as they were.
+        Raises DENIED (an annotation no rule allows), INVALID (a bad name), NOT_FOUND (no such device), PRECONDITION
+        (clash, immovable, in use, host network), ABORTED (another pod holds it: fact `holder`). The host's links are
+        then exactly as they were.
         """
         run = self._between(pod.netns)
         lock = self._lock(pod.id)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.names import TEMPLATE, check_name, expand
-from crishim.netdev.records import Attachment, Pod, Request, held_by
+from crishim.netdev.policy import Policy
+from crishim.netdev.records import Attachment, Pod, Request, Source, held_by
 from crishim.wire.linux.links import IFF_LOOPBACK, Link
 
 # Kinds whose IFLA_LINK is their other half, not a device they are stacked on.
@@ -24,6 +25,7 @@ class View(NamedTuple):
     pod_links: Sequence[Link]
     node_links: Collection[int]  # indexes of the default route's and the node address's links; empty: allowed
     attachments: Sequence[Attachment]  # that hold a device, of every pod
+    policy: Policy = Policy()  # asked about annotations only
 
     def holder(self, device: str) -> Attachment | None:
         """Who has the device that was called so on the host: this pod, if several had one of that name."""
@@ -40,11 +42,17 @@ class Wish(NamedTuple):
     link: Link | None = None  # on the host, to be moved
     attachment: Attachment | None = None  # in the pod already
 
+    @property
+    def by_annotation(self) -> bool:
+        """Whether only annotations ask for it, which are the pod author's; every other source is root's."""
+        return all(source.partition(":")[0] == Source.ANNOTATION for source in self.sources)
+
 
 def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
-    """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID.
+    """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID, DENIED.
 
-    Raises PRECONDITION for one device under two names, and for two devices under one name, naming both.
+    Raises PRECONDITION for one device under two names, and for two devices under one name, naming both; DENIED for an
+    annotation that no rule allows, unless an earlier request, which is root's (CDI), gives the device anyway.
     """
     if requests and not view.pod.netns:
         raise CrishimError(
@@ -54,7 +62,7 @@ def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
         )
     wishes: dict[str, Wish] = {}
     for request in requests:
-        wish = _find(request, view)
+        wish = _find(request, view, wishes)
         known = wishes.get(wish.device)
         if known is not None:
             if known.wanted != wish.wanted:
@@ -65,7 +73,7 @@ def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
     return list(wishes.values())
 
 
-def _find(request: Request, view: View) -> Wish:
+def _find(request: Request, view: View, earlier: Collection[str]) -> Wish:
     source = f"{request.source}: {request.origin}" if request.origin else request.source.value
     if request.name:
         check_name(request.name, request.device)
@@ -76,6 +84,8 @@ def _find(request: Request, view: View) -> Wish:
             raise _two_names(holder.host.name, (holder.name, holder.sources), (wanted, (source,)))
         return Wish(holder.host.name, holder.wanted, (source,), attachment=holder)
     link = next((x for x in view.host_links if request.device in x.names), None)
+    if request.source is Source.ANNOTATION and (link is None or link.name not in earlier):
+        _check_policy(request.device, link, holder, view)
     if link is not None:
         wanted = request.name or link.name
         check_name(wanted, link.name)
@@ -85,6 +95,16 @@ def _find(request: Request, view: View) -> Wish:
     raise CrishimError(
         Kind.NOT_FOUND, f"there is no network device {request.device} on the host", device=request.device
     )
+
+
+def _check_policy(device: str, link: Link | None, holder: Attachment | None, view: View) -> None:
+    """Raise DENIED unless the pod may have what its author asks for, also if it is away or not there at all."""
+    if link is not None:
+        view.policy.check(device, view.pod, link.names, link.kind)
+    elif holder is not None:
+        view.policy.check(device, view.pod, (holder.host.name, *holder.host.altnames), holder.host.kind)
+    else:
+        view.policy.check(device, view.pod, (device,), None)
 
 
 def _two_names(device: str, first: tuple[str, Sequence[str]], second: tuple[str, Sequence[str]]) -> CrishimError:

@@ -16,6 +16,7 @@ from crishim.netdev.capture import capture
 from crishim.netdev.identity import find_in_pod, identify
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.plan import bring_back
+from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Attachment, Mover, Pod, Request, State
 from crishim.wire.linux import addresses, links, neighbours, routes
@@ -34,10 +35,9 @@ class _Changed(Exception):
 class Preparation:
     """What every plan begins with."""
 
-    def __init__(self, journal: Journal, allow_node_device: bool, node_addresses: frozenset[str]) -> None:
+    def __init__(self, journal: Journal, terms: Terms) -> None:
         self._journal = journal
-        self._allow_node_device = allow_node_device
-        self._node_addresses = node_addresses
+        self._terms = terms
 
     def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
         """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan()."""
@@ -58,12 +58,13 @@ class Preparation:
 
     def _attempt(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
         receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
-        view = View(receiver, links.dump(host.netlink), links.dump(inside.netlink), (), self._journal.held())
+        on_host, in_pod = links.dump(host.netlink), links.dump(inside.netlink)
+        view = View(receiver, on_host, in_pod, (), self._journal.held(), self._terms.policy)
         wishes = resolve(requests, view)
         candidates = [w.link for w in wishes if w.link is not None]
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
             current = {link.index: _again(link, host) for link in candidates}
-            view = view._replace(node_links=self._node_links(candidates, host))
+            view = view._replace(node_links=self._node_links(wishes, host))
             ageing = neighbours.dump(host.netlink, current) if current else {}
             new = [
                 _intent(wish, name, pod, mover, inside, current[index], host, ageing[index])
@@ -92,15 +93,15 @@ class Preparation:
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
                 bring_back(attachment, self._journal, host, inside)
 
-    def _node_links(self, candidates: Sequence[Link], host: End) -> set[int]:
-        if self._allow_node_device:
-            return set()
+    def _node_links(self, wishes: Sequence[Wish], host: End) -> set[int]:
         found = set()
-        for link in candidates:
-            ways = routes.dump(host.netlink, link.index)
-            own = {a.ip for a in addresses.dump(host.netlink, link.index)}
-            if own & self._node_addresses or any(r.is_default and r.table == routes.RT_TABLE_MAIN for r in ways):
-                found.add(link.index)
+        for wish in wishes:
+            if wish.link is None or (self._terms.allow_node_device and not wish.by_annotation):
+                continue
+            ways = routes.dump(host.netlink, wish.link.index)
+            own = {a.ip for a in addresses.dump(host.netlink, wish.link.index)}
+            if own & self._terms.node_addresses or any(r.is_default for r in ways):
+                found.add(wish.link.index)
         return found
 
 

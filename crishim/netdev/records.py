@@ -80,6 +80,7 @@ class Pod(Record, frozen=True, kw_only=True):
     id: str
     netns: str  # path of its pinned network namespace; "" for a pod on the host's network
     title: str = ""  # "namespace/name" for texts; the id if empty
+    namespace: str = ""  # Kubernetes namespace, for netdevices.allow
 
     def __str__(self) -> str:
         return self.title or self.id[:13]

@@ -114,6 +114,7 @@ async def stop_pod(
 
 
 def device_pod(pod: PodRecord) -> Pod:
-    """The pod as the network-device driver knows it."""
+    """The pod as the network-device driver knows it. Its namespace is its metadata's: labels are its author's."""
     metadata = pod.parse_config().metadata
-    return Pod(id=pod.id, netns=pod.namespaces.net, title=f"{metadata.namespace}/{metadata.name}")
+    title = f"{metadata.namespace}/{metadata.name}"
+    return Pod(id=pod.id, netns=pod.namespaces.net, title=title, namespace=metadata.namespace)

@@ -99,7 +99,10 @@ class Daemon:
                 "timeout": 10,
             },
             "pods": {"cgroup_parent": f"/{self.directory.name}"},
-            "netdevices": {"cdi_dirs": [str(self.directory / "cdi")]},
+            "netdevices": {
+                "cdi_dirs": [str(self.directory / "cdi")],
+                "allow": [{"devices": ["*"], "namespaces": ["*"]}],
+            },
             "runtimes": {
                 "handlers": {"crun": {"path": "crun"}, "runc": {"path": test_program("runc")}},
             },
@@ -264,12 +267,18 @@ def _files(directory: Path) -> Iterator[str]:
 
 def to_toml(table: dict[str, Any], prefix: str = "") -> str:
     """Enough TOML for the settings."""
-    lines = [f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    lines = [f"{k} = {_toml(v)}" for k, v in table.items() if not isinstance(v, dict)]
     text = "".join(line + "\n" for line in lines)
     for key, value in table.items():
         if isinstance(value, dict):
             text += f"[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}.")
     return text
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 
 @contextlib.contextmanager

@@ -64,6 +64,25 @@ def test_all_keys_are_in_the_default_file() -> None:
         assert last in table, key
 
 
+BAD_RULES = [
+    ("5", ": expected `object`"),
+    ("{}", ": object missing required field `devices`"),
+    ("{devices = ['a']}", ": object missing required field `namespaces`"),
+    ("{devices = [], namespaces = ['*']}", ".devices: expected `array` of length >= 1"),
+    ("{devices = 'a', namespaces = ['*']}", ".devices: expected `array`, got `str`"),
+    ("{devices = ['a'], namespaces = ['*'], name = 'x'}", ".name: unknown key"),
+    ("{devices = [''], namespaces = ['*']}", ".devices: no interface can be called ''"),
+    ("{devices = ['a/b'], namespaces = ['*']}", ".devices: no interface can be called 'a/b'"),
+    ("{devices = ['a b'], namespaces = ['*']}", ".devices: no interface can be called 'a b'"),
+    ("{devices = ['a[0-9'], namespaces = ['*']}", ".devices: no interface can be called 'a[0-9'"),
+    ("{devices = ['" + "a" * 128 + "'], namespaces = ['*']}", ".devices: no interface can be called 'aaa"),
+    ("{devices = ['a'], namespaces = ['']}", ".namespaces: no namespace can be called ''"),
+    ("{devices = ['a'], namespaces = ['a/b']}", ".namespaces: no namespace can be called 'a/b'"),
+    ("{devices = ['a'], namespaces = ['*'], kinds = ['']}", ".kinds: '' is no kind of link"),
+    ("{devices = ['a'], namespaces = ['*'], kinds = ['bridge']}", ".kinds: a bridge cannot leave the host"),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -83,6 +102,8 @@ def test_all_keys_are_in_the_default_file() -> None:
         ("[pods]\ncgroup_parent = 'relative'", "pods.cgroup_parent: "),
         ("[pods]\ncgroup_parent = '/a/../b'", "pods.cgroup_parent: "),
         ("[pods]\ncgroup_parent = '/'", "pods.cgroup_parent: "),
+        ("[netdevices]\nnode_addresses = ['10.0.0.300']", "netdevices.node_addresses: '10.0.0.300' is no IP address"),
+        *((f"[netdevices]\nallow = [{rule}]", f"netdevices.allow[0]{message}") for rule, message in BAD_RULES),
     ],
 )
 def test_errors_name_the_key(text: str, message: str) -> None:

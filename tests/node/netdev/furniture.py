@@ -36,11 +36,11 @@ def furnish(lab: Lab) -> dict[str, Any]:
     lab.ip("link set other0 up")
     for words in (
         f"10.1.0.0/16 via 192.0.{number}.1 dev demo0 metric 7 mtu 1300",
-        f"default via 192.0.{number}.1 dev demo0 table 100",
+        f"10.4.0.0/14 via 192.0.{number}.1 dev demo0 table 100",
         "10.2.0.0/16 dev demo0 scope link table 4711 proto static",
         f"10.3.0.0/16 via 203.0.113.1 dev demo0 onlink src 192.0.{number}.7",
     ):
         lab.ip(f"route add {words}")
     lab.ip(f"-6 route add 2001:db8:aaaa::/48 via 2001:db8:{number}::1 dev demo0 metric 5")
-    lab.ip(f"-6 route add default via 2001:db8:{number}::1 dev demo0 table 100")
+    lab.ip(f"-6 route add 2001:db8:bbbb::/48 via 2001:db8:{number}::1 dev demo0 table 100")
     return lab.picture("demo0")

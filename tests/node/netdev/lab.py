@@ -17,14 +17,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from crishim.device_rules import Rule
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.plan import Plan
+from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.records import Attachment, Mover, Pod, Request, Source
 from crishim.wire.linux import namespaces
 from tests.node.netdev.runtimes import Container, Kit
 
 T = TypeVar("T")
 ROOT = Path("/run/crishim-netdev-lab")
+ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
 SETTINGS_NOT_OURS = {"mc_forwarding", "stable_secret", "mtu"}
 
 
@@ -43,9 +46,9 @@ class Lab:
             self.namespace("host")
         self.devices = self.driver()
 
-    def driver(self, **options: Any) -> NetDevices:
+    def driver(self, terms: Terms | None = None, **options: Any) -> NetDevices:
         """A driver as a freshly started daemon has it, on the same journal."""
-        return NetDevices(self.journal, host_netns=self.host, **options)
+        return NetDevices(self.journal, host_netns=self.host, terms=terms or ANYTHING, **options)
 
     @property
     def journal(self) -> Path:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.records import Attachment, Pod
-from tests.node.netdev.lab import Lab, request
+from crishim.netdev.records import Attachment, Pod, Source
+from tests.node.netdev.lab import ANYTHING, Lab, request
 
 pytestmark = pytest.mark.node
 
@@ -149,16 +149,22 @@ async def test_a_parent_stays_while_a_pod_has_its_macvlan(builtin_lab: Lab) -> N
     assert lab.picture("demo0") == before
 
 
-async def test_the_node_device_can_be_allowed(builtin_lab: Lab) -> None:
-    """The node's address keeps its device on the host, unless the configuration allows it (13)."""
+async def test_the_node_device_can_be_allowed_but_not_by_annotation(builtin_lab: Lab) -> None:
+    """The node's address keeps its device on the host, unless the configuration lets root's sources have it (13)."""
     lab = builtin_lab
     before = lab.demo()
     pod = lab.pod()
-    address = before["addresses"][0]["local"]
-    with pytest.raises(CrishimError, match="demo0"):
-        await lab.driver(node_addresses=[address]).plan([request("demo0", "net1")], pod, lab.kit.mover)
-    allowing = lab.driver(node_addresses=[address], allow_node_device=True)
-    async with await allowing.plan([request("demo0", "net1")], pod, lab.kit.mover) as plan:
+    address = frozenset({before["addresses"][0]["local"]})
+    allowing = lab.driver(ANYTHING._replace(node_addresses=address, allow_node_device=True))
+    for driver, source in (
+        (lab.driver(ANYTHING._replace(node_addresses=address)), Source.CDI),
+        (allowing, Source.ANNOTATION),
+    ):
+        with pytest.raises(CrishimError, match="demo0") as caught:
+            await driver.plan([request("demo0", "net1", source)], pod, lab.kit.mover)
+        assert caught.value.kind is Kind.PRECONDITION
+        assert lab.picture("demo0") == before
+    async with await allowing.plan([request("demo0", "net1", Source.CDI)], pod, lab.kit.mover) as plan:
         await plan.begin()
     assert lab.picture("demo0") == before
 

@@ -22,7 +22,7 @@ def blocks() -> list[tuple[str, list[str]]]:
     for language, body in re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL):
         if language == "sh":
             found.append((body, []))
-        else:
+        elif not language:
             found[-1][1].extend(body.splitlines())
     return found
 

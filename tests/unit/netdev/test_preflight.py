@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
+from crishim.netdev.policy import Policy
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
 from crishim.wire.linux.links import Link
 
+ANYTHING = Policy([Rule(devices=["*"], namespaces=["*"])])
 POD = Pod(id="pod-a", netns="/run/a", title="default/a")
 
 
@@ -33,7 +36,7 @@ def attachment(pod: Pod, host: Captured, name: str, wanted: str = "") -> Attachm
 def view(
     *host: Link, pod: tuple[Link, ...] = (), node: tuple[int, ...] = (), held: tuple[Attachment, ...] = ()
 ) -> View:
-    return View(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), node, held)
+    return View(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), node, held, ANYTHING)
 
 
 def ask(device: str, name: str = "", source: Source = Source.ANNOTATION, origin: str = "") -> Request:

@@ -1,0 +1,74 @@
+"""Whether a pod may have a device it asks for by annotation: the rules of `netdevices.allow`, and why not.
+
+Asked before anything else is said of a device, so that a pod's author learns nothing of the host by asking: not which
+devices there are, nor who has them.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+from crishim.device_rules import PHYSICAL, Rule
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.records import Pod
+
+SETTING = "netdevices.allow"
+
+
+class Grant(NamedTuple):
+    """A rule that gives a device, by its place in the setting."""
+
+    rule: str  # "netdevices.allow[0]"
+    namespaces: tuple[str, ...]  # patterns
+
+
+class Policy:
+    """The rules, in the order of the setting."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = tuple(rules)
+
+    def grants(self, names: Sequence[str], kind: str) -> list[Grant]:
+        """The rules that give a device of these names (name, altnames) and this kind ("": hardware) to somebody."""
+        return [
+            Grant(_place(i), tuple(r.namespaces)) for i, r in enumerate(self._rules) if r.names(names) and r.takes(kind)
+        ]
+
+    def check(self, device: str, pod: Pod, names: Sequence[str], kind: str | None) -> None:
+        """Raise DENIED, naming device, pod and rule, unless a rule gives the device to the pod's namespace.
+
+        names, kind: of the device; if it is not there, of the name asked for, and None.
+        """
+        why = self._objection(pod.namespace, names, kind)
+        if why:
+            raise CrishimError(
+                Kind.DENIED,
+                f"pod {pod} may not take device {device} by annotation: {why}",
+                device=device,
+                pod=pod.id,
+                namespace=pod.namespace,
+            )
+
+    def _objection(self, namespace: str, names: Sequence[str], kind: str | None) -> str:
+        if not self._rules:
+            return f"{SETTING} has no rules"
+        nearest = ""
+        for i, rule in enumerate(self._rules):
+            if not rule.admits(namespace) or not rule.names(names):
+                continue
+            if kind is None or rule.takes(kind):
+                return ""
+            nearest = f"{_place(i)} is for kinds {', '.join(rule.kinds)}, and it is {kind or PHYSICAL}"
+        return nearest or f"no rule of {SETTING} gives it to namespace {namespace or '(none)'}"
+
+
+class Terms(NamedTuple):
+    """On what terms devices are given: the settings, and what other parts of the daemon know of host links."""
+
+    policy: Policy = Policy()
+    allow_node_device: bool = False
+    node_addresses: frozenset[str] = frozenset()
+    network_links: Callable[[], Collection[str]] = tuple  # names of links that the pods' CNI network is built on
+
+
+def _place(index: int) -> str:
+    return f"{SETTING}[{index}]"
