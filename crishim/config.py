@@ -50,6 +50,9 @@ class Runtimes(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
     conmon: Annotated[str, _says("container monitor")] = "conmon"
     timeout: Annotated[Seconds, _says("longest time, in seconds, one call of the runtime may take")] = 120.0
+    path_timeout: Annotated[
+        Seconds, _says("longest time, in seconds, looking up a container's host paths may take; a pod has three tries")
+    ] = 20.0
     cgroup_driver: Annotated[
         Literal["cgroupfs", "systemd"], _says("who makes cgroups; the kubelet asks and must agree")
     ] = "cgroupfs"

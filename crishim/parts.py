@@ -29,6 +29,7 @@ from crishim.state.store import Store
 from crishim.verbs.filesystems import Filesystems, Places
 from crishim.verbs.launch import Launcher, LaunchSettings
 from crishim.verbs.owned import Owned
+from crishim.wire.linux.pod_paths import PodPaths
 from crishim.wire.linux.turns import Turns
 
 
@@ -51,6 +52,7 @@ class Parts:
     uses: Uses
     filesystems: Filesystems
     launcher: Launcher
+    paths: PodPaths
 
 
 def make_parts(config: Config) -> Parts:
@@ -67,7 +69,7 @@ def make_parts(config: Config) -> Parts:
     store, transport = image_parts(config)
     uses = Uses(lambda: _images_in_use(containers))
     create_missing = config.runtimes.missing_host_path == "create"
-    turns = Turns()
+    turns, paths = Turns(), PodPaths(config.runtimes.path_timeout)
     places = Places(state / "writable", run / "roots")
     settings = LaunchSettings(
         conmon=_program("runtimes.conmon", config.runtimes.conmon),
@@ -94,9 +96,10 @@ def make_parts(config: Config) -> Parts:
         transport=transport,
         uses=uses,
         filesystems=Filesystems(
-            store, uses, RootFilesystems(store.root), places, handlers, create_missing=create_missing
+            store, uses, RootFilesystems(store.root), places, handlers, paths, create_missing=create_missing
         ),
-        launcher=Launcher(run, handlers, sandboxes, containers, Host.probe(), settings, turns),
+        launcher=Launcher(run, handlers, sandboxes, containers, Host.probe(), settings, turns, paths),
+        paths=paths,
     )
 
 

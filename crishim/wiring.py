@@ -86,7 +86,9 @@ async def build(config: Config) -> Daemon:
         **exec.functions(
             exec_sync=executor.run_sync,
             urls=streams,
-            reopen_log=partial(reopen_log, containers=parts.containers, bundle=parts.launcher.bundle),
+            reopen_log=partial(
+                reopen_log, containers=parts.containers, bundle=parts.launcher.bundle, paths=parts.paths
+            ),
             pods=parts.pods,
             containers=parts.containers,
         ),
@@ -102,6 +104,7 @@ async def build(config: Config) -> Daemon:
             locks=parts.locks,
             handlers=parts.handlers,
             launcher=parts.launcher,
+            paths=parts.paths,
         ),
         **admin.functions(devices=parts.netdevices, pods=parts.pods, locks=parts.locks, transport=parts.transport),
     }

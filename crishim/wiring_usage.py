@@ -22,6 +22,7 @@ from crishim.verbs.checkpoint_container import checkpoint_container
 from crishim.verbs.launch import Launcher
 from crishim.verbs.update_container import update_container
 from crishim.verbs.update_pod import update_pod
+from crishim.wire.linux.pod_paths import PodPaths
 
 
 def functions(
@@ -32,6 +33,7 @@ def functions(
     locks: Locks,
     handlers: Handlers,
     launcher: Launcher,
+    paths: PodPaths,
 ) -> Functions:
     """Blocks shortly: it asks the kernel for its cgroup hierarchies."""
     state = Path(config.state_dir)
@@ -64,6 +66,7 @@ def functions(
                 bundle=launcher.bundle,
                 writable=lambda id: state / "writable" / id / "upper",
                 scratch=state / "checkpoints",
+                paths=paths,
             ),
             pods=pods,
             containers=containers,

@@ -8,6 +8,7 @@ from typing import Any
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire.cdi import DeviceNode, Edits, Mount, builtins
+from crishim.wire.linux import pod_paths
 
 OciSpec = dict[str, Any]
 TYPES = {stat.S_IFBLK: "b", stat.S_IFCHR: "c", stat.S_IFIFO: "p"}
@@ -55,6 +56,7 @@ def _complete(node: DeviceNode) -> dict[str, Any]:
     path = node.host_path or node.path
     made: dict[str, Any] = {"path": node.path, "type": node.type, "major": node.major, "minor": node.minor}
     made |= {k: v for k, v in (("fileMode", node.file_mode), ("uid", node.uid), ("gid", node.gid)) if v is not None}
+    pod_paths.looking_at(path)
     try:
         found = os.lstat(path)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -96,8 +97,10 @@ class Registry:
     def _load(self, path: Path) -> _File | None:
         """The file at path, from memory if it cannot have changed; None if it went away or is a directory."""
         try:
-            with path.open("rb") as stream:
+            with open(path, "rb", opener=_without_waiting) as stream:
                 found = os.fstat(stream.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    return self._broken(_File(path, (), False, why="is no regular file"))
                 stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 known = self._files.get(path)
                 if known is not None and known.settled and known.stamp == stamp:
@@ -126,6 +129,11 @@ class Registry:
         if before is None or before.why != file.why:
             log.warning("a CDI file is skipped", extra={"path": str(file.path), "why": file.why})
         return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """For open(): a FIFO that nobody writes to would block."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _load_yaml(data: bytes) -> object:

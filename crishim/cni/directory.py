@@ -9,6 +9,7 @@ from typing import Literal
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire.cni import NetworkList, parse_list
+from crishim.wire.linux import files
 
 _SUFFIXES = {".conflist", ".conf", ".json"}
 _MAX_BYTES = 1 << 20
@@ -55,12 +56,10 @@ class ConfigDirectory:
         """The first valid file in the chosen order; a broken one is logged and passed over."""
         order = sorted(signature, key=lambda e: -e[1]) if self._choose == "newest" else list(signature)
         faults = []
-        for name, _, size, _ in order:
+        for name, *_ in order:
             path = self._path / name
             try:
-                if size > _MAX_BYTES:
-                    raise CrishimError(Kind.INVALID, f"CNI configuration {path}: larger than {_MAX_BYTES} bytes")
-                network = parse_list(path.read_bytes(), str(path))
+                network = parse_list(files.read_regular(path, _MAX_BYTES), str(path))
             except (CrishimError, OSError) as error:
                 faults.append(
                     f"CNI configuration {path}: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -9,6 +9,7 @@ from typing import Any
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Inputs, security_context
+from crishim.wire.linux import pod_paths
 
 # Below /dev: mounts of their own, which every container gets its own of, and the host's console.
 _NOT_HANDED_ON = frozenset(
@@ -35,6 +36,7 @@ def devices(draft: Draft, inputs: Inputs) -> None:
 
 def requested(device: cri.Device) -> list[dict[str, Any]]:
     """The nodes one request means: one, or all below a directory. NOT_FOUND: nothing there; INVALID: no device."""
+    pod_paths.looking_at(device.host_path)
     source = os.path.realpath(device.host_path)
     target = device.container_path or device.host_path
     try:

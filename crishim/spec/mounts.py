@@ -14,7 +14,7 @@ from crishim import model
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mount_rules import PROPAGATION, check, is_image
-from crishim.wire.linux import directories, paths
+from crishim.wire.linux import directories, paths, pod_paths
 from crishim.wire.linux import mounts as kernel_mounts
 from crishim.wire.linux.mounts import MountPoint
 
@@ -99,6 +99,7 @@ def _resolve_one(
 
 def _host_path(path: str, create_missing: bool) -> str:
     """The path without symlinks: what is checked now is what gets mounted."""
+    pod_paths.looking_at(path)
     real = os.path.realpath(path)
     if os.path.lexists(real):
         return real

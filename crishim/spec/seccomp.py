@@ -4,8 +4,8 @@ A profile file may be the OCI spec's own linux.seccomp, or the format docker, co
 the same with archMap, and includes/excludes (arches, caps, minKernel) on each rule. Both come out as linux.seccomp.
 """
 
+import errno
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import bundle
 from crishim.spec.inputs import Draft, Inputs, security_context
+from crishim.wire.linux import files, pod_paths
 
 _LARGEST = 1 << 20  # bytes of a profile
 
@@ -81,12 +82,11 @@ def load(path: str) -> dict[str, Any]:
     if not path.startswith("/"):
         raise CrishimError(Kind.INVALID, f"the seccomp profile {path!r} must be an absolute path", path=path)
     try:
-        with Path(path).open("rb") as file:
-            profile = msgspec.json.decode(file.read(_LARGEST))
+        pod_paths.looking_at(path)
+        profile = msgspec.json.decode(files.read_regular(path, _LARGEST))
     except OSError as error:
-        raise CrishimError(
-            Kind.NOT_FOUND, f"the seccomp profile {path} cannot be read: {error.strerror}", path=path
-        ) from error
+        kind = Kind.INVALID if error.errno in (errno.EINVAL, errno.EFBIG) else Kind.NOT_FOUND
+        raise CrishimError(kind, f"the seccomp profile {path} cannot be read: {error.strerror}", path=path) from error
     except msgspec.DecodeError as error:
         raise CrishimError(Kind.INVALID, f"the seccomp profile {path} is not JSON: {error}", path=path) from error
     if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):

@@ -16,6 +16,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Inputs, Spec, security_context
 from crishim.spec.mounts import Prepared
+from crishim.wire.linux import pod_paths
 
 # What container-selinux gives containers and the files they may write.
 _USER: Final = "system_u"
@@ -110,6 +111,7 @@ def relabel(path: str, label: str) -> None:
     """
     if path in _NEVER_RELABELLED:
         raise CrishimError(Kind.INVALID, f"{path} belongs to the node's system and is not relabelled", path=path)
+    pod_paths.looking_at(path)
     value = label.encode() + b"\0"
     os.setxattr(path, _ATTRIBUTE, value, follow_symlinks=False)
     if not Path(path).is_dir():

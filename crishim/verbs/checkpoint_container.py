@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from crishim.model import ContainerRecord
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.wire.linux import cgroup_limits, directories, executors, programs
+from crishim.wire.linux.pod_paths import PodPaths, looking_at
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
 
 
@@ -38,6 +40,7 @@ async def checkpoint_container(
     bundle: Callable[[str], Path],
     writable: Callable[[str], Path],
     scratch: Path,
+    paths: PodPaths,
 ) -> None:
     """Write a checkpoint of a RUNNING container to the file `location`; the container goes on running.
 
@@ -70,7 +73,7 @@ async def checkpoint_container(
                     raise
                 await executors.records(_describe, container, bundle(container.id), work)
                 await _tar(work / "rootfs-diff.tar", writable(container.id), ["."], seconds)
-                await _archive(work, Path(location), seconds)
+                await _archive(work, Path(location), seconds, lambda step: paths.run(container.pod_id, step))
         except TimeoutError:
             raise CrishimError(
                 Kind.DEADLINE, f"container {container.id[:13]} could not be checkpointed within {seconds} s"
@@ -101,20 +104,29 @@ def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
     shutil.copyfile(bundle / "config.json", work / "spec.dump")
 
 
-async def _archive(work: Path, location: Path, timeout: float) -> None:
-    """The archive, whole or not there: it holds the memory of processes, so nobody else may read it."""
+async def _archive(
+    work: Path, location: Path, timeout: float, at_location: Callable[[Callable[[], None]], Awaitable[None]]
+) -> None:
+    """The archive, whole or not there: it holds the memory of processes, so nobody else may read it.
+
+    at_location: runs what touches the location, which is the client's choice.
+    """
     beside = location.with_name(f".{location.name}.partial")
+
+    def make() -> None:
+        looking_at(str(beside))
+        os.close(os.open(beside, _NEW, 0o600))
+
     try:
-        descriptor = await executors.records(os.open, beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.close(descriptor)
+        await at_location(make)
         names = sorted(await executors.records(os.listdir, work))
         await _tar(beside, work, names, timeout)
-        await executors.records(os.replace, beside, location)
+        await at_location(lambda: os.replace(beside, location))  # noqa: PTH105
     except OSError as error:
         raise CrishimError(Kind.INVALID, f"cannot write {location}: {error.strerror}", path=str(location)) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
-            await executors.records(beside.unlink)
+            await at_location(beside.unlink)
 
 
 async def _tar(archive: Path, directory: Path, names: list[str], timeout: float) -> None:

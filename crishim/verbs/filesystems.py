@@ -9,10 +9,9 @@ the pod's user namespace pass, as the OCI runtime has become it when it mounts t
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crishim.engine.handlers import Handlers
 from crishim.engine.sandbox import root_group, user_mappings
@@ -25,6 +24,7 @@ from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
 from crishim.wire.linux import directories, executors
+from crishim.wire.linux.pod_paths import PodPaths
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Filesystems:
         roots: RootFilesystems,
         places: Places,
         handlers: Handlers,
+        paths: PodPaths,
         *,
         create_missing: bool,
     ) -> None:
@@ -65,6 +66,7 @@ class Filesystems:
         self._roots = roots
         self._places = places
         self._handlers = handlers
+        self._paths = paths
         self._create_missing = create_missing
 
     @contextlib.asynccontextmanager
@@ -88,7 +90,10 @@ class Filesystems:
             yield image
 
     async def prepare(self, pod: PodRecord, container: ContainerRecord, image: ImageRecord) -> PreparedRoot:
-        """Mount the root file system and the image volumes, and resolve the mounts; after a failure call delete()."""
+        """Mount the root file system and the image volumes, and resolve the mounts; after a failure call delete().
+
+        DEADLINE names a host path that does not answer.
+        """
         config = container.parse_config()
         uids, gids = user_mappings(pod.parse_config())
         idmap = IdMap(uids, gids, pod.namespaces.user) if pod.namespaces.user else None
@@ -97,16 +102,16 @@ class Filesystems:
         rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
         volumes = await self._volumes(container.id, config, idmap)
         features = await self._handlers.get(container.handler).features()
-        return PreparedRoot(str(rootfs), await executors.records(self._resolve, config, volumes, features))
+        wanted = list(config.mounts)
+        mounts = await self._paths.run(
+            pod.id,
+            lambda: resolve(wanted, volumes, create_missing=self._create_missing, features=features or None),
+        )
+        return PreparedRoot(str(rootfs), mounts)
 
     def _make_directories(self, pod: PodRecord, container_id: str) -> None:
         directories.own(self._places.writable / container_id)
         directories.own(self._places.roots / container_id, group=root_group(pod.parse_config()))
-
-    def _resolve(
-        self, config: cri.ContainerConfig, volumes: Mapping[str, ImageVolume], features: Mapping[str, Any]
-    ) -> tuple[Prepared, ...]:
-        return resolve(list(config.mounts), volumes, create_missing=self._create_missing, features=features or None)
 
     async def _volumes(
         self, container_id: str, config: cri.ContainerConfig, idmap: IdMap | None

@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import signals
 from crishim.wire.linux import directories, executors
+from crishim.wire.linux.pod_paths import PodPaths, looking_at
 from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim.launch")
@@ -52,6 +54,7 @@ class Launcher:
         host: Host,
         settings: LaunchSettings,
         turns: Turns,
+        paths: PodPaths,
     ) -> None:
         self._root = run_dir / "containers"
         self._handlers = handlers
@@ -60,6 +63,7 @@ class Launcher:
         self._host = host
         self._settings = settings
         self._turns = turns
+        self._paths = paths
         self._said: set[str] = set()
 
     def bundle(self, container_id: str) -> Path:
@@ -83,27 +87,37 @@ class Launcher:
         edits: Edits,
         net_devices: Mapping[str, Mapping[str, str]],
     ) -> Built:
-        """Build the spec and write it to the bundle directory; errors as the spec's editors raise them."""
+        """Build the spec and write it to the bundle directory; errors as the spec's editors raise them.
+
+        DEADLINE names a path (device, profile, volume, log) that does not answer.
+        """
         runtime = self.runtime(container)
         inputs = self._inputs(pod, container, image, prepared, await runtime.features())
 
-        def write() -> Built:
+        def look_up() -> Built:
             built = build(inputs)
-            self.say_once(built.notes, container.id)
-            if self._host.selinux:
-                selinux.relabel_volumes(built.spec, prepared.mounts)
             if edits != Edits():
                 apply(built.spec, edits)
-            if net_devices:
-                built.spec["linux"]["netDevices"] = dict(net_devices)
+            if container.log_path:
+                directory = Path(container.log_path).parent
+                looking_at(str(directory))
+                directories.make_missing(directory, directories.PUBLIC)
+            return built
+
+        def write() -> None:
             bundle = self.bundle(container.id)
             directories.own(bundle)
             (bundle / "config.json").write_bytes(built.encode())
-            if container.log_path:
-                directories.make_missing(Path(container.log_path).parent, directories.PUBLIC)
-            return built
 
-        return await executors.records(write)
+        built = await self._paths.run(pod.id, look_up)
+        self.say_once(built.notes, container.id)
+        if self._host.selinux:  # a volume may have millions of files
+            relabel = partial(selinux.relabel_volumes, built.spec, prepared.mounts)
+            await self._paths.run(pod.id, relabel, limit=runtime.timeout)
+        if net_devices:
+            built.spec["linux"]["netDevices"] = dict(net_devices)
+        await executors.records(write)
+        return built
 
     def say_once(self, notes: Iterable[str], container_id: str) -> None:
         """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""

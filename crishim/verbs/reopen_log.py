@@ -11,11 +11,14 @@ from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord
 from crishim.state.store import Store
 from crishim.wire.linux import executors
+from crishim.wire.linux.pod_paths import PodPaths, looking_at
 
 PATIENCE, PAUSE = 10.0, 0.005  # seconds until the new file must be there, and between two looks
 
 
-async def reopen_log(id: str, *, containers: Store[ContainerRecord], bundle: Callable[[str], Path]) -> None:
+async def reopen_log(
+    id: str, *, containers: Store[ContainerRecord], bundle: Callable[[str], Path], paths: PodPaths
+) -> None:
     """Return when the new file exists. PRECONDITION, and no file made, if the container is not running."""
     container = containers.find(id)
     if container.state is not ContainerState.RUNNING:
@@ -26,10 +29,15 @@ async def reopen_log(id: str, *, containers: Store[ContainerRecord], bundle: Cal
         )
     if not container.log_path:
         return
+
+    def new_file() -> bool:
+        looking_at(container.log_path)
+        return Path(container.log_path).exists()
+
     await executors.records(conmon.reopen_log, bundle(container.id))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            while not await executors.records(Path(container.log_path).exists):  # noqa: ASYNC110
+            while not await paths.run(container.pod_id, new_file):  # noqa: ASYNC110
                 await asyncio.sleep(PAUSE)
             return
     raise CrishimError(

@@ -1,10 +1,31 @@
-"""Small files that are replaced as a whole: rename(2), and what is left of it on a full disk."""
+"""Small files: read without waiting for whatever else may stand at the path, replaced as a whole by rename(2), and what
+is left of that on a full disk.
+"""
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """A file's content. OSError as of open(2), and EINVAL for anything but a regular file (a FIFO that nobody writes
+    to would block), EFBIG for one of more than limit bytes.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        content = b""
+        while len(content) <= limit and (more := os.read(fd, limit + 1 - len(content))):
+            content += more
+    finally:
+        os.close(fd)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+    return content
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -112,4 +112,7 @@ async def test_plugins_that_do_not_end(networks: PodNetworks, tmp_path: Path) ->
 
 def _sleep(seconds: str, container_id: str) -> "subprocess.Popen[bytes]":
     environment = {"CNI_CONTAINERID": container_id, "PATH": os.environ["PATH"]}
-    return subprocess.Popen(["sleep", seconds], env=environment)
+    process = subprocess.Popen(["sleep", seconds], env=environment)
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        assert process.poll() is None  # execve(2) has closed Popen's pipe, and sets the environment up a moment later
+    return process

@@ -16,6 +16,7 @@ from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.checkpoint_container import checkpoint_container
 from crishim.wire.linux import cgroups
+from crishim.wire.linux.pod_paths import PodPaths
 from tests.unit.cri.records import container
 
 DUMP = 'for a; do case $a in --image-path=*) echo pages > "${a#*=}/pages-1.img";; esac; done; echo said > log'
@@ -67,6 +68,7 @@ class Bench:
             bundle=lambda id: self.tmp_path / "bundle",
             writable=lambda id: self.tmp_path / "upper",
             scratch=self.scratch,
+            paths=PodPaths(10),
         )
 
     def left(self) -> list[str]:

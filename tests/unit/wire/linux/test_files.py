@@ -68,3 +68,17 @@ def test_a_rename_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OSError, match="I/O error"):
         files.replace(tmp_path / "x.json", b"new")
     assert os.listdir(tmp_path) == []
+
+
+def test_read_regular_waits_for_no_writer_and_reads_no_more_than_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "profile"
+    path.write_bytes(b"x" * 100)
+    assert files.read_regular(path, 100) == b"x" * 100
+    with pytest.raises(OSError, match="larger than 99 bytes"):
+        files.read_regular(path, 99)
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", "."):
+        with pytest.raises(OSError, match="regular"):
+            files.read_regular(tmp_path / name, 100)
+    with pytest.raises(FileNotFoundError):
+        files.read_regular(tmp_path / "absent", 100)
