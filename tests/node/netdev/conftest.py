@@ -1,6 +1,7 @@
 """Each test gets a throw-away host for each mover; what is left afterwards is counted."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,4 @@ def walk_lab() -> Iterator[Lab]:
             yield made
         finally:
             made.close()
+    assert not list(Path("/sys/fs/cgroup").glob("*/netdevices-walk*"))

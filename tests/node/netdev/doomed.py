@@ -1,6 +1,7 @@
 """A daemon that dies: does what its arguments say to a pod's device, and kills itself at the point they name.
 
-Arguments: the lab's directory, the kit's name, the pod as JSON, the point. It is run as a program of its own, so that
+Arguments: the lab's directory, the kit's name, the pod as JSON, the point; and where they are not this pod alone and
+demo0, all pods as JSON and the device. It is run as a program of its own, so that
 SIGKILL takes nothing else with it.
 """
 
@@ -76,14 +77,16 @@ RETURN: dict[str, Callable[[], None]] = {
 }
 
 
-async def main(directory: str, kit_name: str, pod_json: str, point: str) -> None:
+async def main(
+    directory: str, kit_name: str, pod_json: str, point: str, pods_json: str = "", device: str = "demo0"
+) -> None:
     kit = next(k for k in kits() if k.name == kit_name)
     lab = Lab(kit, Path(directory))
     pod = msgspec.json.decode(pod_json, type=Pod)
-    await lab.devices.recover([pod])
+    await lab.devices.recover(msgspec.json.decode(pods_json, type=list[Pod]) if pods_json else [pod])
     if point in ATTACH:
         ATTACH[point]()
-    await lab.attach(pod, ("demo0", "net1"), run=False)
+    await lab.attach(pod, (device, "net1"), run=False)
     RETURN[point]()
     await lab.devices.return_devices(pod)
 

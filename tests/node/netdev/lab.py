@@ -28,6 +28,7 @@ from tests.node.netdev.runtimes import Container, Kit
 T = TypeVar("T")
 ROOT = Path("/run/crishim-netdev-lab")
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
+MADE: set[str] = set()  # directory names of this process's labs: other runs' cgroups are not ours to count
 SETTINGS_NOT_OURS = {"mc_forwarding", "stable_secret", "mtu"}
 
 
@@ -42,6 +43,7 @@ class Lab:
         self.pins: list[Path] = []
         self.host = self.directory / "host.net"
         if directory is None:
+            MADE.add(self.directory.name)
             self.directory.mkdir(parents=True)
             self.namespace("host")
         self.devices = self.driver()
@@ -187,7 +189,7 @@ def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> 
 def census() -> dict[str, list[str]]:
     """What could leak: links of the tests' namespace, our mounts, open descriptors, cgroups of our containers."""
     mine = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(ROOT) in line]
-    cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob("*/netdev*")]  # netdev-lab-*, netdevices-walk
+    cgroups = [str(p) for name in MADE for p in Path("/sys/fs/cgroup").glob(f"*/netdev-lab-{name}-*")]
     fds = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
     spaces = [fd for fd in fds if fd.startswith(("net:", "socket:", str(ROOT)))]
     return {

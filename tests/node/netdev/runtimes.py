@@ -58,7 +58,7 @@ class Container:
     """A container of a bare runtime: busybox that sleeps, in the pod's network namespace."""
 
     def __init__(self, lab: "Lab", runtime: Path, netns: Path, entries: Any) -> None:
-        self.lab, self.runtime, self.id = lab, runtime, f"netdev-lab-{uuid.uuid4().hex[:8]}"
+        self.lab, self.runtime, self.id = lab, runtime, f"netdev-lab-{lab.directory.name}-{uuid.uuid4().hex[:8]}"
         self.bundle = lab.directory / self.id
         (self.bundle / "rootfs/bin").mkdir(parents=True)
         shutil.copy("/bin/busybox", self.bundle / "rootfs/bin/sh")
