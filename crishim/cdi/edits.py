@@ -2,7 +2,6 @@
 
 import logging
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from crishim.cdi.apply import apply
 from crishim.errors import CrishimError, Kind
 from crishim.wire import cdi
 from crishim.wire.cdi import Edits, names
+from crishim.wire.linux import files
 
 __all__ = ["Edits", "Registry", "apply", "names"]
 
@@ -97,19 +97,19 @@ class Registry:
     def _load(self, path: Path) -> _File | None:
         """The file at path, from memory if it cannot have changed; None if it went away or is a directory."""
         try:
-            with open(path, "rb", opener=_without_waiting) as stream:
+            with os.fdopen(files.open_regular(path), "rb") as stream:
                 found = os.fstat(stream.fileno())
-                if not stat.S_ISREG(found.st_mode):
-                    return self._broken(_File(path, (), False, why="is no regular file"))
                 stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 known = self._files.get(path)
                 if known is not None and known.settled and known.stamp == stamp:
                     return known
                 settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED
                 data = stream.read(MAX_FILE + 1)
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             return None
         except OSError as error:
+            if path.is_dir():
+                return None
             return self._broken(_File(path, (), False, why=f"cannot be read: {error.strerror}"))
         return self._parse(_File(path, stamp, settled), data)
 
@@ -129,11 +129,6 @@ class Registry:
         if before is None or before.why != file.why:
             log.warning("a CDI file is skipped", extra={"path": str(file.path), "why": file.why})
         return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """For open(): a FIFO that nobody writes to would block."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _load_yaml(data: bytes) -> object:

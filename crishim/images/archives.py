@@ -15,6 +15,7 @@ from typing import Any
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire import reference
+from crishim.wire.linux import paths
 
 MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -42,10 +43,12 @@ def members(path: Path, given_name: str = "") -> list[Member]:
     if not path.exists():
         raise CrishimError(Kind.NOT_FOUND, f"there is no image archive {path}", path=path)
     if path.is_dir():
-        index = path / "index.json"
-        if not index.is_file():
-            raise CrishimError(Kind.INVALID, f"{path} is no OCI image layout: it has no index.json", path=path)
-        return _oci("oci", path, _json(index.read_bytes(), path), given_name)
+        try:
+            index = paths.read_in_root(path, "index.json", MAX_INDEX)
+        except OSError as error:
+            text = f"{path} is no OCI image layout: its index.json cannot be read: {error.strerror}"
+            raise CrishimError(Kind.INVALID, text, path=path) from error
+        return _oci("oci", path, _json(index, path), given_name)
     found = _tar_headers(path)
     if "index.json" in found:
         return _oci("oci-archive", path, _json(found["index.json"], path), given_name)

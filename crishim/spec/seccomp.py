@@ -78,7 +78,7 @@ def requested(context: cri.LinuxContainerSecurityContext) -> tuple[int, str]:
 
 
 def load(path: str) -> dict[str, Any]:
-    """A profile file of the node. INVALID: no absolute path or not JSON; NOT_FOUND: no such file."""
+    """A profile file of the node. INVALID: no absolute path or not JSON; NOT_FOUND: no file that can be read."""
     if not path.startswith("/"):
         raise CrishimError(Kind.INVALID, f"the seccomp profile {path!r} must be an absolute path", path=path)
     try:

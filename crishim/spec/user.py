@@ -15,7 +15,7 @@ from crishim.spec.accounts import Account, Group, parse_id
 from crishim.spec.inputs import Draft, Inputs, security_context
 from crishim.wire.linux import paths
 
-_LARGEST = 4 << 20  # bytes of a passwd or group file that are read
+_LARGEST = 1 << 20  # bytes of a passwd or group file that are read
 
 Reader = Callable[[str], bytes]  # path inside the root file system -> content; OSError
 

@@ -11,20 +11,42 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_regular(path: str | Path, limit: int) -> bytes:
-    """A file's content. OSError as of open(2), and EINVAL for anything but a regular file (a FIFO that nobody writes
-    to would block), EFBIG for one of more than limit bytes.
+    """A file's content, symlinks followed. OSError as of open(2), and EINVAL for anything but a regular file, EFBIG for
+    one of more than limit bytes.
+
+    A FIFO that nobody writes to would block, and opening a device may do something: arm a watchdog, rewind a tape. So
+    what stands there is looked at before it is opened.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    fd = open_regular(path)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        content = b""
-        while len(content) <= limit and (more := os.read(fd, limit + 1 - len(content))):
-            content += more
+        return read_bounded(fd, str(path), limit)
     finally:
         os.close(fd)
+
+
+def open_regular(path: str | Path) -> int:
+    """A descriptor to read a regular file, which the caller closes; errors as of read_regular()."""
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return reopen_regular(found, str(path))
+    finally:
+        os.close(found)
+
+
+def reopen_regular(found: int, path: str) -> int:
+    """As open_regular() for what an O_PATH descriptor stands for. path: for the error."""
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def read_bounded(fd: int, path: str, limit: int) -> bytes:
+    """What is left to read of a descriptor; OSError EFBIG beyond the limit. path: for the error."""
+    content = b""
+    while len(content) <= limit and (more := os.read(fd, limit + 1 - len(content))):
+        content += more
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", path)
     return content
 
 

@@ -6,10 +6,9 @@ The kernel resolves every symlink and ".." as if the tree were "/", so that no i
 import ctypes
 import errno
 import os
-import stat
 from pathlib import Path
 
-from crishim.wire.linux import libc
+from crishim.wire.linux import files, libc
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x01, 0x02, 0x04
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x08, 0x10
@@ -49,16 +48,15 @@ def open_in_root(root: str | Path, path: str, flags: int) -> int:
 def read_in_root(root: str | Path, path: str, limit: int) -> bytes:
     """A regular file inside the tree at root. OSError: ENOENT; EINVAL for anything but a regular file; EFBIG.
 
-    Never blocks on a FIFO or a device an image has put there, and never reads more than limit bytes.
+    A FIFO or a device that an image has put there is not even opened (files.read_regular).
     """
-    fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    found = open_in_root(root, path, os.O_PATH)
     try:
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        if facts.st_size > limit:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return os.read(fd, limit)
+        fd = files.reopen_regular(found, path)
+    finally:
+        os.close(found)
+    try:
+        return files.read_bounded(fd, path, limit)
     finally:
         os.close(fd)
 

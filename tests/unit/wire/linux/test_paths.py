@@ -1,10 +1,14 @@
+import ctypes
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from crishim.wire.linux import paths
+from crishim.wire.linux import files, paths
+
+IN_OPEN = 0x20  # inotify(7)
 
 
 @pytest.fixture
@@ -51,6 +55,30 @@ def test_only_regular_files_within_the_limit(root: Path) -> None:
     assert caught.value.errno == errno.EFBIG
 
 
+READERS = {
+    "in a root": lambda path: paths.read_in_root(path.parent, path.name, 100),
+    "of the host": lambda path: files.read_regular(path, 100),
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_what_is_no_regular_file_is_not_even_opened(root: Path, read: Callable[[Path], bytes]) -> None:
+    """Opening a device may do something: inotify(7) tells of an open of a FIFO, and of none here."""
+    os.mkfifo(root / "fifo")
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        assert libc.inotify_add_watch(watch, os.fsencode(root / "fifo"), IN_OPEN) > 0
+        with pytest.raises(OSError, match="it is no regular file"):
+            read(root / "fifo")
+        with pytest.raises(BlockingIOError):
+            os.read(watch, 4096)
+        os.close(os.open(root / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+        assert os.read(watch, 4096)
+    finally:
+        os.close(watch)
+
+
 def test_directories_come_back_as_host_paths(root: Path) -> None:
     """Resolved; a file is no directory."""
     (root / "link").symlink_to("/etc")
@@ -64,7 +92,13 @@ def test_no_descriptor_is_left(root: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     paths.read_in_root(root, "etc/file", 100)
     paths.directory_in_root(root, "etc")
-    for call in (lambda: paths.read_in_root(root, "no", 1), lambda: paths.read_in_root(root, "etc", 1)):
+    files.read_regular(root / "etc/file", 100)
+    for call in (
+        lambda: paths.read_in_root(root, "no", 1),
+        lambda: paths.read_in_root(root, "etc", 1),
+        lambda: files.read_regular(root / "etc", 1),
+        lambda: files.read_regular(root / "etc/file", 1),
+    ):
         with pytest.raises(OSError):
             call()
     assert len(os.listdir("/proc/self/fd")) == before
