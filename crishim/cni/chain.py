@@ -13,7 +13,7 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire import cni
-from crishim.wire.linux import executors, processes, programs
+from crishim.wire.linux import environment, executors, processes, programs
 
 _PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
@@ -116,19 +116,15 @@ class Plugins:
         )
 
     def _environment(self, command: str, attachment: Attachment) -> dict[str, str]:
-        environment = {
-            "CNI_COMMAND": command,
-            "CNI_PATH": os.pathsep.join(self._directories),
-            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-        }
+        variables = environment.made(CNI_COMMAND=command, CNI_PATH=os.pathsep.join(self._directories))
         if command != "STATUS":
-            environment |= {
+            variables |= {
                 "CNI_CONTAINERID": attachment.container_id,
                 "CNI_NETNS": attachment.netns,
                 "CNI_IFNAME": attachment.ifname,
                 "CNI_ARGS": ";".join(f"{k}={v}" for k, v in attachment.args.items()),
             }
-        return environment
+        return variables
 
 
 def decode_result(raw: bytes) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import msgspec
 from crishim.engine.runtime import Runtime, classify, words
 from crishim.errors import CrishimError, Kind
 from crishim.model import ProcessRef
-from crishim.wire.linux import executors, processes, programs
+from crishim.wire.linux import environment, executors, processes, programs
 
 _REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
 
@@ -47,9 +47,9 @@ async def create(conmon: str, runtime: Runtime, launch: Launch) -> Launched:
     """
     receive, send = os.pipe()
     try:
-        environment = dict(os.environ) | {"_OCI_SYNCPIPE": str(send), "TMPDIR": _short_directory(launch.bundle)}
+        env = environment.made(_OCI_SYNCPIPE=str(send), TMPDIR=_short_directory(launch.bundle))
         argv = _arguments(conmon, runtime, launch)
-        await programs.run(argv, timeout=runtime.timeout, env=environment, cwd=launch.bundle, pass_fds=(send,))
+        await programs.run(argv, timeout=runtime.timeout, env=env, cwd=launch.bundle, pass_fds=(send,))
     except BaseException:
         os.close(receive)
         raise

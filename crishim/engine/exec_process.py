@@ -24,7 +24,7 @@ import msgspec
 from crishim.engine import held_output
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import directories, executors, process_trees, processes, programs
+from crishim.wire.linux import directories, environment, executors, process_trees, processes, programs
 
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
 REPEATS = 3
@@ -61,7 +61,7 @@ class ExecProcess:
         try:
             self._child = await asyncio.create_subprocess_exec(
                 *argv, *extra, self._container_id, stdin=stdio[0], stdout=stdio[1], stderr=stdio[2],
-                start_new_session=True,
+                env=environment.made(), start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise CrishimError(Kind.PRECONDITION, f"cannot run {self._runtime}: {error.strerror}") from error

@@ -11,7 +11,6 @@ A run dies with the daemon, so that at the next start nothing writes to the stor
 import asyncio
 import contextlib
 import json
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +21,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
-from crishim.wire.linux import directories, executors, programs
+from crishim.wire.linux import directories, environment, executors, programs
 from crishim.wire.reference import Reference
 
 # Characters that end a part of [overlay@ROOT+RUN:options]REF in containers-storage references.
@@ -137,7 +136,7 @@ class Skopeo:
         if self._policy:
             options += ["--policy", str(self._policy)]
         # TMPDIR as well: not everything in skopeo asks the option.
-        env = {**GO, **os.environ, "CONTAINERS_STORAGE_CONF": str(self.place.storage_conf), "TMPDIR": str(scratch)}
+        env = GO | environment.inherited(CONTAINERS_STORAGE_CONF=str(self.place.storage_conf), TMPDIR=str(scratch))
         argv = programs.dying_with_us([self._program, *options, *arguments])
         try:
             done = await self._progress.watch(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import executors
+from crishim.wire.linux import environment, executors
 
 MAX_STDERR = 4096  # bytes of a program's complaint that an error carries
 # The signal is sent for a death after prctl(2); for one before it, the program is an orphan already and must not start.
@@ -55,7 +55,7 @@ async def run(
 
     timeout: seconds; then the whole process group is killed and DEADLINE raised. A program that cannot be started is
     PRECONDITION. With check, a non-zero status is INTERNAL; both carry the facts program, status and stderr.
-    Cancelling the caller kills the program. started: is told the pid.
+    Cancelling the caller kills the program. started: is told the pid. env: without one it gets environment.made().
     """
     name = Path(argv[0]).name
     try:
@@ -64,7 +64,7 @@ async def run(
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=env,
+            env=environment.made() if env is None else env,
             cwd=cwd,
             pass_fds=pass_fds,
             start_new_session=True,
@@ -106,7 +106,12 @@ async def run_detaching(argv: Sequence[str | Path], *, log: Path, timeout: float
     """
     with await executors.records(log.open, "wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *map(str, argv), stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            *map(str, argv),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment.made(),
+            start_new_session=True,
         )
     name = Path(argv[0]).name
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
 from crishim.model import OwnerRange
-from crishim.wire.linux import executors, namespaces, programs
+from crishim.wire.linux import environment, executors, namespaces, programs
 
 _TIMEOUT = 10.0
 _OPTIONS = {"net": "--net", "ipc": "--ipc", "uts": "--uts"}
@@ -33,6 +33,7 @@ async def make(pins: Mapping[str, Path], uids: Sequence[OwnerRange], gids: Seque
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=environment.made(),
         start_new_session=True,
     )
     assert process.stdin is not None
