@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev import carry
-from crishim.netdev.identity import find_in_pod
+from crishim.netdev.identity import find_impostor, find_in_pod
 from crishim.netdev.records import Attachment
 from crishim.wire.linux import addresses, devconf, links
 from crishim.wire.linux.links import Link
@@ -98,6 +98,9 @@ def _repair_link(attachment: Attachment, link: Link, pod: End, first: bool) -> N
     if not link.is_up:
         links.set_flags(pod.netlink, link.index, links.IFF_UP)
     if attachment.altname not in link.altnames:
+        impostor = find_impostor(attachment, pod)
+        if impostor is not None:
+            links.remove_altname(pod.netlink, impostor.index, attachment.altname)
         links.add_altname(pod.netlink, link.index, attachment.altname)
     if first:
         _refuse_advertisements(attachment, link, pod)
