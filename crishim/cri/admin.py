@@ -64,7 +64,7 @@ def describe(attachment: Attachment) -> admin.NetDevice:
         pod_sandbox_id=attachment.pod.id,
         pod=str(attachment.pod),
         addresses=attachment.addresses,
-        state=str(attachment.state),
+        state=attachment.status,
         sources=attachment.sources,
         since=attachment.since,
         details=msgspec.json.encode(facts(attachment)).decode(),

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.identity import find_in_pod
+from crishim.netdev.identity import find_in_pod, is_hardware
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, resolve
 from crishim.netdev.prepare import Planned, Preparation
-from crishim.netdev.records import Attachment, Mover, Pod, Request, State
+from crishim.netdev.records import STRAY, Attachment, Mover, Pod, Request, State
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
 from crishim.wire.linux import executors
@@ -67,6 +67,7 @@ class NetDevices:
         (clash, immovable, in use, host network), ABORTED (another pod holds it: fact `holder`). The host's links are
         then exactly as they were.
         """
+        await self._fetch(requests)
         run = self._between(pod.netns)
         lock = self._lock(pod.id)
         if requests:
@@ -89,6 +90,13 @@ class NetDevices:
             dad_timeout=self._dad_timeout,
         )
 
+    async def _fetch(self, requests: Sequence[Request]) -> None:
+        """A device that was LOST or DOWN comes home first, before its state of today is taken for what is to last."""
+        asked = {request.device for request in requests}
+        for attachment in self._journal.all():
+            if attachment.state in STRAY and asked & {attachment.host.name, *attachment.host.altnames}:
+                await self._retry(attachment)
+
     async def _prepare(
         self, requests: Sequence[Request], pod: Pod, mover: Mover, run: Callable[..., Awaitable[Planned]]
     ) -> Planned:
@@ -101,8 +109,9 @@ class NetDevices:
     async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:
         """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended.
 
-        Call it after the containers have stopped, while the namespace lives, before CNI DEL. A LOST device is no
-        error. Raises INTERNAL if a device is still in the pod and the kernel refuses: the stop must be retried.
+        Call it after the containers have stopped, while the namespace lives, before CNI DEL. A device that is LOST, or
+        DOWN, is no error. Raises INTERNAL if one is still in the pod because the kernel refuses: the stop must be
+        retried, a few times at most (plan.REFUSALS).
         """
         async with self._lock(pod.id):
             return await self._return(self._journal.all(pod.id), pod.netns)
@@ -122,17 +131,30 @@ class NetDevices:
         failures = [text for _, text in ended if text]
         for attachment, text in ended:
             if attachment.state is not State.DONE:
-                self.tally.fail("return", "internal" if text else "lost")
+                self.tally.fail("return", "internal" if text else str(attachment.state))
         if failures:
             raise CrishimError(Kind.INTERNAL, failures[0], pod=attachments[0].pod.id)
         return tuple(a for a, _ in ended)
 
     async def forget(self, pod_id: str) -> None:
-        """Drop what is left of a removed pod: LOST records."""
+        """Drop what is left of a removed pod: LOST and DOWN records, after a last try.
+
+        Hardware that is LOST stays in the journal: no pod can destroy it, and it may turn up yet.
+        """
         for attachment in self._journal.all(pod_id):
-            if attachment.state is State.LOST:
-                await executors.records(self._journal.drop, attachment)
+            if attachment.state in STRAY:
+                await self._retry(attachment)
+                now = self._journal.find(attachment.id)
+                if now is not None and not _outlives_its_pod(now):
+                    await executors.records(self._journal.drop, now)
         self._locks.pop(pod_id, None)
+
+    async def _retry(self, attachment: Attachment) -> None:
+        """Look once more for a LOST device, try once more to bring up one that is DOWN."""
+        async with self._lock(attachment.pod.id):
+            current = self._journal.find(attachment.id)
+            if current is not None and current.state in STRAY:
+                await self._return([current], current.pod.netns)
 
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
@@ -162,7 +184,7 @@ class NetDevices:
             return bring_back(attachment, self._journal, host, inside)[0]
 
         ended = await self._across(path, work)
-        if ended.state is State.LOST and pod is None:
+        if ended.state in STRAY and pod is None and not _outlives_its_pod(ended):
             await executors.records(self._journal.drop, ended)
 
     async def attach(self, pod: Pod, request: Request) -> Attachment:
@@ -209,3 +231,7 @@ class NetDevices:
             return netns if netns and os.stat(netns).st_ino == inode else ""  # noqa: PTH116
         except OSError:
             return ""
+
+
+def _outlives_its_pod(attachment: Attachment) -> bool:
+    return attachment.state is State.LOST and is_hardware(attachment.identity)

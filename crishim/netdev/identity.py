@@ -50,9 +50,14 @@ def same(known: Identity, found: Identity) -> bool:
     return (known.inode != 0 and known.inode == found.inode) or same_hardware(known, found)
 
 
+def is_hardware(identity: Identity) -> bool:
+    """Whether it can be told apart by its hardware: such a device outlives every namespace."""
+    return bool(identity.bus and identity.bus_device and identity.permanent_mac)
+
+
 def same_hardware(known: Identity, found: Identity) -> bool:
     here, there = ((i.bus, i.bus_device, i.permanent_mac, i.port) for i in (known, found))
-    return all(here[:3]) and here == there
+    return is_hardware(known) and here == there
 
 
 def is_device(attachment: Attachment, link: Link, end: End) -> bool:

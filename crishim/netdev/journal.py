@@ -4,7 +4,8 @@ Recovery assumes: a file is whole (wire/linux/files.py; on a full disk it is ove
 the state in it was reached or its effects begun; a removed file means the device is back. There is no fsync, which
 would take most of the time beside the moves: what outlives the process is in the kernel's memory either way, and a
 machine that goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments
-that are not DONE or LOST hold their device. Used from several threads; every change goes through advance() or open().
+that are not DONE, DOWN or LOST hold their device. Used from several threads; every change goes through advance() or
+open().
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.records import Attachment, Pod, State, check_transition, held_by
+from crishim.netdev.records import STRAY, Attachment, Pod, State, check_transition, held_by
 from crishim.wire.linux import directories, files
 
 log = logging.getLogger("crishim.netdev")
@@ -61,7 +62,7 @@ class Journal:
 
     def held(self) -> list[Attachment]:
         """Those that hold their host device."""
-        return [a for a in self.all() if a.state is not State.LOST]
+        return [a for a in self.all() if a.state not in STRAY]
 
     def find(self, id: str) -> Attachment | None:
         return self._attachments.get(id)
@@ -107,7 +108,9 @@ class Journal:
 
     def advance(self, attachment: Attachment, state: State, **changes: Any) -> Attachment:
         """Write an attachment's next state with the changed fields; DONE removes the file. Returns it as it is now."""
-        before = self._attachments[attachment.id]
+        before = self._attachments.get(attachment.id)
+        if before is None:
+            return attachment  # dropped meanwhile: its device was given to another pod, or its own pod removed
         check_transition(before.state, state)
         if state is before.state and not changes:
             return before
@@ -147,7 +150,7 @@ class Journal:
 
 
 def _tell(after: Attachment, before: Attachment | None) -> None:
-    level = logging.ERROR if after.state is State.LOST else logging.INFO
+    level = logging.ERROR if after.state in STRAY else logging.INFO
     log.log(
         level,
         "network device %s",

@@ -13,13 +13,14 @@ from crishim.errors import CrishimError, Kind
 from crishim.netdev import move
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import Attachment, Mover, Pod, State
+from crishim.netdev.records import STRAY, Attachment, Mover, Pod, State
 from crishim.netdev.restore import restore
 from crishim.netdev.tally import Tally
 from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
+REFUSALS = 3  # of the kernel to move a device home, after which its pod's stop goes on without it
 Runner = Callable[[Callable[[End, End], T]], Awaitable[T]]
 
 
@@ -179,20 +180,36 @@ class Plan:
 
 
 def bring_back(attachment: Attachment, journal: Journal, host: End, pod: End | None) -> tuple[Attachment, str]:
-    """Restore one device and journal how it ended: the attachment (DONE, LOST, or still RETURNING) and what failed."""
-    if attachment.state is not State.LOST:
+    """Restore one device and journal how it ended: the attachment (DONE, DOWN, LOST, still RETURNING), and what failed.
+
+    A kernel that refuses the move is asked REFUSALS times in all, at each call once; then the device is LOST, so that
+    its pod can end.
+    """
+    if attachment.state not in STRAY:
         attachment = journal.advance(attachment, State.RETURNING)
+    about = {"device": attachment.device, "pod": attachment.pod.id}
     try:
         outcome = restore(attachment, host, pod)
-    except OSError as error:
-        text = f"device {attachment.device} of pod {attachment.pod} could not be returned: {error.strerror}"
-        log.error(text, extra={"device": attachment.device, "pod": attachment.pod.id})
-        return attachment, text
+    except (OSError, CrishimError) as error:
+        why = str(error.strerror) if isinstance(error, OSError) else error.message
+        text = f"device {attachment.device} of pod {attachment.pod} could not be returned: {why}"
+        log.error(text, extra=about)
+        return _refused(attachment, journal, why, text)
     for problem in outcome.problems:
-        log.warning(problem, extra={"device": attachment.device, "pod": attachment.pod.id})
-    warnings = (*attachment.warnings, *outcome.problems)
-    if outcome.name:
-        return journal.advance(attachment, State.DONE, warnings=warnings), ""
-    if attachment.state is State.LOST:
+        log.warning(problem, extra=about)
+    warnings = tuple(dict.fromkeys((*attachment.warnings, *outcome.problems)))
+    if not outcome.name and attachment.state is State.LOST:
         return attachment, ""
-    return journal.advance(attachment, State.LOST, reason=outcome.reason, warnings=warnings), ""
+    if not outcome.name:
+        return journal.advance(attachment, State.LOST, reason=outcome.reason, warnings=warnings), ""
+    if outcome.down:
+        return journal.advance(attachment, State.DOWN, reason=outcome.down, warnings=warnings), ""
+    return journal.advance(attachment, State.DONE, reason="", warnings=warnings), ""
+
+
+def _refused(attachment: Attachment, journal: Journal, why: str, text: str) -> tuple[Attachment, str]:
+    refusals = attachment.refusals + 1
+    if attachment.state in STRAY or refusals >= REFUSALS:
+        reason = f"the kernel refuses to move it back: {why} ({refusals} times)"
+        return journal.advance(attachment, State.LOST, reason=reason, refusals=refusals), ""
+    return journal.advance(attachment, State.RETURNING, reason=why, refusals=refusals), text

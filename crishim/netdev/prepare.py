@@ -13,12 +13,12 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.capture import capture
-from crishim.netdev.identity import find_in_pod, identify
+from crishim.netdev.identity import find_in_pod, identify, same
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
-from crishim.netdev.records import Attachment, Mover, Pod, Request, State
+from crishim.netdev.records import STRAY, Attachment, Mover, Pod, Request, State
 from crishim.wire.linux import addresses, links, neighbours, routes
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.neighbours import Ageing
@@ -71,8 +71,24 @@ class Preparation:
                 for wish, name in assign_names(wishes, view)
                 if wish.link is not None and (index := wish.link.index)
             ]
-            self._journal.open(new)
+            self._open(new)
         return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
+
+    def _open(self, new: list[Attachment]) -> None:
+        """Lease and journal. What an earlier pod left of the same device, LOST or DOWN, is over with that.
+
+        A device that is still DOWN has lost its routes by that: what it is to have again is what it had before.
+        """
+        strays = [a for a in self._journal.all() if a.state in STRAY]
+        for number, attachment in enumerate(new):
+            for old in strays:
+                if same(old.identity, attachment.identity) and not attachment.host.flags & links.IFF_UP:
+                    host = msgspec.structs.replace(attachment.host, flags=old.host.flags, routes=old.host.routes)
+                    new[number] = msgspec.structs.replace(attachment, host=host)
+        self._journal.open(new)
+        for old in strays:
+            if any(same(old.identity, attachment.identity) for attachment in new):
+                self._journal.drop(old)
 
     def _keep(self, attachment: Attachment, sources: tuple[str, ...]) -> Attachment:
         """A device that is in the pod already; who else asked for it is recorded."""

@@ -8,6 +8,7 @@ find it there. Its life, one state at a time, each on disk before the next effec
     READY      verified: name, addresses, UP
     RETURNING  on its way back to the host
     DONE       back on the host as it was (the file is removed: DONE is never read back)
+    DOWN       back on the host, but the kernel will not bring it up: `reason`. Its pod has no part in it any more
     LOST       neither in the pod nor on the host: gone into a nested namespace, or destroyed
 
 Times are nanoseconds since the epoch. Addresses and routes are kept as the kernel wrote them (netlink attributes), so
@@ -46,6 +47,7 @@ class State(StrEnum):
     READY = "ready"
     RETURNING = "returning"
     DONE = "done"
+    DOWN = "down"
     LOST = "lost"
 
 
@@ -53,10 +55,12 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.INTENT: frozenset({State.MOVED, State.RETURNING, State.DONE, State.LOST}),
     State.MOVED: frozenset({State.READY, State.RETURNING, State.LOST}),
     State.READY: frozenset({State.RETURNING, State.LOST}),
-    State.RETURNING: frozenset({State.DONE, State.LOST}),
+    State.RETURNING: frozenset({State.DONE, State.DOWN, State.LOST}),
     State.DONE: frozenset(),
-    State.LOST: frozenset({State.RETURNING, State.DONE}),  # a lost device may turn up again
+    State.DOWN: frozenset({State.DONE, State.LOST}),
+    State.LOST: frozenset({State.DONE, State.DOWN}),  # a lost device may turn up again
 }
+STRAY = frozenset({State.DOWN, State.LOST})  # not attached any more, and not as they were either: no lease
 
 
 def check_transition(before: State, after: State) -> None:
@@ -136,7 +140,8 @@ class Attachment(Record, frozen=True, kw_only=True):
     index: int = 0  # ifindex in the pod, 0 until known
     addresses: tuple[str, ...] = ()  # as verified in the pod, "192.0.2.7/24"
     warnings: tuple[str, ...] = ()  # what could not be carried over or restored, one sentence each
-    reason: str = ""  # why LOST
+    reason: str = ""  # why LOST or DOWN, or why the kernel refused the return
+    refusals: int = 0  # of the kernel to move it home
     since: int = 0  # when it became READY (or was planned, before)
     changed: int = 0  # last transition
 
@@ -144,6 +149,11 @@ class Attachment(Record, frozen=True, kw_only=True):
     def device(self) -> str:
         """Its name on the host."""
         return self.host.name
+
+    @property
+    def status(self) -> str:
+        """The state, for people."""
+        return f"returned, down: {self.reason}" if self.state is State.DOWN else str(self.state)
 
     @property
     def altname(self) -> str:

@@ -3,10 +3,15 @@
 One function for return, rollback and recovery, so that each of them may run after any of them: every step compares
 before it acts. In the pod the device gets what needs it to be down or what must be right before it appears on the host
 (MAC, MTU, names); on the host everything else. One move.
+
+Only the move may fail as a whole. What the kernel refuses before or after it is a sentence among the problems, and the
+next step follows: a host that gets its device back with the wrong queue length is better off than one that does not.
 """
 
+import contextlib
 import errno
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from crishim.netdev import carry, names
 from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
@@ -18,16 +23,35 @@ from crishim.wire.linux.netns_thread import End
 
 
 class Outcome(NamedTuple):
-    """What became of a device. name: on the host; "" if it is LOST, and then reason says why."""
+    """What became of a device. name: on the host; "" if it is LOST, and then reason says why.
+
+    down: why it is back but cannot be brought up (a parent that is down, a MAC in use, broken hardware); "" if all is
+    well.
+    """
 
     name: str
     problems: tuple[str, ...] = ()
     reason: str = ""
+    down: str = ""
+
+
+class Problems(list[str]):
+    """What could not be restored, one sentence each."""
+
+    def attempt(self, what: str, step: Callable[..., object], *arguments: Any, **options: Any) -> OSError | None:
+        """Take a step; the kernel's refusal becomes "what: why", and is returned."""
+        try:
+            step(*arguments, **options)
+        except OSError as error:
+            self.append(f"{what}: {error.strerror}")
+            return error
+        return None
 
 
 def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
-    """Bring the device home. Raises OSError if it is in the pod and the kernel refuses to move it."""
-    problems: list[str] = []
+    """Bring the device home. Raises OSError if it is in the pod and the kernel refuses to move it, EXHAUSTED if no
+    name is left for it."""
+    problems = Problems()
     link = find_in_pod(attachment, pod) if pod is not None and pod.inode != host.inode else None
     if pod is not None and link is not None:
         _mend(pod, link, attachment, problems)
@@ -35,8 +59,7 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
     link = find_on_host(attachment, host)
     if link is None:
         return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
-    name = _restore_on_host(host, link, attachment, problems)
-    return Outcome(name, tuple(problems))
+    return _restore_on_host(host, link, attachment, problems)
 
 
 def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
@@ -49,32 +72,29 @@ def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
     return f"{said}; {impostor.name} there carries its mark and is another device (a pod's swap): it stays"
 
 
-def _mend(end: End, link: Link, attachment: Attachment, problems: list[str]) -> None:
+def _mend(end: End, link: Link, attachment: Attachment, problems: Problems) -> None:
     """Undo what was changed of the link itself: MAC, MTU, queue length, group, alias; a pod's XDP program."""
     was = attachment.host
     if link.mac != was.mac:
-        links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
+        with contextlib.suppress(OSError):  # the change itself will say what is wrong
+            links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
     for field in ("mac", "mtu", "queue_length", "group", "alias"):
         value = getattr(was, field)
         if getattr(link, field) == value:
             continue
-        try:
-            links.change(end.netlink, link.index, **{field: value})
-        except OSError as error:
-            problems.append(f"the {field.replace('_', ' ')} of {was.name} was not restored: {error.strerror}")
+        what = f"the {field.replace('_', ' ')} of {was.name} was not restored"
+        problems.attempt(what, links.change, end.netlink, link.index, **{field: value})
     if link.xdp and not was.xdp:
-        try:
-            links.detach_xdp(end.netlink, link.index)
-        except OSError as error:
-            problems.append(f"the XDP program its pod put on {was.name} was not taken off: {error.strerror}")
+        what = f"the XDP program its pod put on {was.name} was not taken off"
+        problems.attempt(what, links.detach_xdp, end.netlink, link.index)
 
 
-def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: list[str]) -> None:
+def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
     was = attachment.host
     for altname in link.altnames:
         if altname == attachment.altname or (altname in was.altnames and links.get(host.netlink, altname) is None):
             continue
-        links.remove_altname(pod.netlink, link.index, altname)
+        _remove_altname(pod, link, altname, problems)
     name = _free_name(attachment, host, 0, problems)
     index = was.index if links.get(host.netlink, was.index) is None else None
     for with_index in (index, None):
@@ -88,7 +108,12 @@ def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems
                 raise
 
 
-def _free_name(attachment: Attachment, host: End, own: int, problems: list[str]) -> str:
+def _remove_altname(end: End, link: Link, altname: str, problems: Problems) -> None:
+    what = f"the alternative name {altname[:64]} was not taken off"
+    problems.attempt(what, links.remove_altname, end.netlink, link.index, altname)
+
+
+def _free_name(attachment: Attachment, host: End, own: int, problems: Problems) -> str:
     """Its old name, or the fallback if another link than `own` (an ifindex, 0: not there yet) has that by now."""
 
     def is_taken(name: str) -> bool:
@@ -103,74 +128,79 @@ def _free_name(attachment: Attachment, host: End, own: int, problems: list[str])
     return name
 
 
-def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: list[str]) -> str:
-    """Name, settings, flags, addresses, routes, altnames; each only where it differs. Returns the name."""
+def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Problems) -> Outcome:
+    """Name, settings, flags, addresses, routes, altnames; each only where it differs."""
     was = attachment.host
     host.enter()
     name = _rename(host, link, attachment, problems)
     _mend(host, link, attachment, problems)
     _restore_settings(host, link.index, name, attachment, problems)
-    links.set_flags(host.netlink, link.index, was.flags, links.IFF_KEPT)
+    down = _restore_flags(host, link.index, name, was.flags, problems)
     wanted = [a if name == was.name else _relabelled(a, name) for a in was.addresses]
-    problems += carry.make_equal(host.netlink, link.index, wanted, settle=True)
-    if was.flags & IFF_UP:
+
+    def give_addresses() -> None:
+        problems.extend(carry.make_equal(host.netlink, link.index, wanted, settle=True))
+
+    problems.attempt(f"the addresses of {name} were not restored", give_addresses)
+    if was.flags & IFF_UP and not down:
         _restore_routes(host, link.index, attachment, problems)
     for altname in was.altnames:
         if altname not in link.altnames:
-            try:
-                links.add_altname(host.netlink, link.index, altname)
-            except OSError as error:
-                problems.append(f"the alternative name {altname} was not restored: {error.strerror}")
+            what = f"the alternative name {altname} was not restored"
+            problems.attempt(what, links.add_altname, host.netlink, link.index, altname)
     if attachment.altname in link.altnames:
-        links.remove_altname(host.netlink, link.index, attachment.altname)
-    return name
+        _remove_altname(host, link, attachment.altname, problems)
+    return Outcome(name, tuple(problems), down=down)
+
+
+def _restore_flags(host: End, index: int, name: str, flags: int, problems: Problems) -> str:
+    """Returns why the device cannot be brought up; "" if it is up, or is to be down."""
+    rest = links.IFF_KEPT & ~IFF_UP
+    problems.attempt(f"the flags of {name} were not restored", links.set_flags, host.netlink, index, flags, rest)
+    what = f"{name} is back but cannot be brought {'up' if flags & IFF_UP else 'down'}"
+    error = problems.attempt(what, links.set_flags, host.netlink, index, flags, IFF_UP)
+    return str(error.strerror) if error and flags & IFF_UP else ""
 
 
 def _relabelled(address: Address, name: str) -> Address:
     return relabel(address, lambda label: names.relabel(label, name))
 
 
-def _rename(host: End, link: Link, attachment: Attachment, problems: list[str]) -> str:
+def _rename(host: End, link: Link, attachment: Attachment, problems: Problems) -> str:
     was = attachment.host
     for altname in set(link.altnames) - set(was.altnames) - {attachment.altname}:
-        links.remove_altname(host.netlink, link.index, altname)
+        _remove_altname(host, link, altname, problems)
     if link.name == was.name:
         return was.name
-    said: list[str] = []
+    said = Problems()
     name = _free_name(attachment, host, link.index, said)
     if link.name == name:
         return name  # the fallback, where the move has put it and said so
     problems += said
     if name in link.altnames:
-        links.remove_altname(host.netlink, link.index, name)
-    links.change(host.netlink, link.index, name=name)
-    return name
+        _remove_altname(host, link, name, problems)
+    what = f"the device that was {was.name} is called {link.name} now: it was not renamed"
+    return link.name if problems.attempt(what, links.change, host.netlink, link.index, name=name) else name
 
 
-def _restore_settings(host: End, index: int, name: str, attachment: Attachment, problems: list[str]) -> None:
+def _restore_settings(host: End, index: int, name: str, attachment: Attachment, problems: Problems) -> None:
     wanted = attachment.host.settings
     link = links.get(host.netlink, index)
     if link is None:
         return
     now = devconf.parse(link.settings)
     mode = wanted.gen_mode if wanted.gen_mode != now.gen_mode else None
-    try:
-        links.set_settings(host.netlink, index, devconf.ipv4_changes(now, wanted), mode)
-    except OSError as error:
-        problems.append(f"settings of {name} were not restored: {error.strerror}")
+    changes = devconf.ipv4_changes(now, wanted)
+    problems.attempt(f"settings of {name} were not restored", links.set_settings, host.netlink, index, changes, mode)
     for ageing in attachment.host.ageing:
-        try:
-            neighbours.restore(host.netlink, index, ageing)
-        except OSError as error:
-            problems.append(f"neighbour settings of {name} were not restored: {error.strerror}")
+        what = f"neighbour settings of {name} were not restored"
+        problems.attempt(what, neighbours.restore, host.netlink, index, ageing)
     for setting, value in devconf.ipv6_changes(now, wanted):
-        try:
-            devconf.write_ipv6(name, setting, value)
-        except OSError as error:
-            problems.append(f"net.ipv6.conf.{name}.{setting} was not restored: {error.strerror}")
+        what = f"net.ipv6.conf.{name}.{setting} was not restored"
+        problems.attempt(what, devconf.write_ipv6, name, setting, value)
 
 
-def _restore_routes(host: End, index: int, attachment: Attachment, problems: list[str]) -> None:
+def _restore_routes(host: End, index: int, attachment: Attachment, problems: Problems) -> None:
     """Routes without a gateway first: the others are reached through them."""
     replaced = {attachment.host.index: index}
     for route in sorted(attachment.host.routes, key=lambda r: r.has_gateway):

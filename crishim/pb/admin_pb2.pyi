@@ -43,7 +43,7 @@ class NetDevice(_message.Message):
     pod: _builtins.str
     """NAMESPACE/NAME"""
     state: _builtins.str
-    """intent, moved, ready, returning, lost"""
+    """intent, moved, ready, returning, lost; "returned, down: why" """
     since: _builtins.int
     """nanoseconds since the epoch"""
     details: _builtins.str

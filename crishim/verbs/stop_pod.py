@@ -39,13 +39,22 @@ class Teardown:
         self._handlers = handlers
 
     async def run(self, pod: PodRecord) -> None:
-        """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails."""
+        """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails.
+
+        A device that cannot be returned keeps its namespace for the next try, but not the pod's address.
+        """
         alive = bool(pod.namespaces.net) and await executors.kernel(namespaces.is_pinned, pod.namespaces.net)
+        stuck: CrishimError | None = None
         if pod.namespaces.net:
-            await timed("network devices returned", self._devices.return_devices(device_pod(pod)))
+            try:
+                await timed("network devices returned", self._devices.return_devices(device_pod(pod)))
+            except CrishimError as error:
+                stuck = error
         if pod.namespaces.pid:
             await timed("init", self._inits.stop(pod, self._handlers.get(pod.handler)))
         await timed("CNI DEL", self._networks.delete(pod, pod.namespaces.net if alive else ""))
+        if stuck is not None:
+            raise stuck
         await timed("namespaces", self._sandboxes.remove(pod.id))
 
     async def wait_for_plugins(self, pod: PodRecord) -> None:
@@ -63,7 +72,7 @@ class Teardown:
             await executors.kernel(cgroups.remove, self._sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
 
     async def finish(self, pod: PodRecord) -> None:
-        """Take away what a stopped pod still has: its directory, its cgroup, records of devices it lost."""
+        """Take away what a stopped pod still has: records of devices it lost, its directory, its cgroup."""
         await self._devices.forget(pod.id)
         await self._sandboxes.remove(pod.id)
         await remove_cgroup(pod)
