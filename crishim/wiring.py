@@ -1,6 +1,7 @@
 """The composition root: the one place that knows every part, and puts them together from the settings."""
 
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -187,7 +188,13 @@ def _container_functions(config: Config, parts: Parts, verbs: Verbs) -> Function
         containers=parts.containers,
         exits=verbs.exits,
     )
-    start = partial(start_container, containers=parts.containers, handlers=parts.handlers, locks=parts.locks)
+    start = partial(
+        start_container,
+        containers=parts.containers,
+        handlers=parts.handlers,
+        locks=parts.locks,
+        began=time.time_ns(),
+    )
     return containers.functions(
         create_container=create,
         start_container=start,

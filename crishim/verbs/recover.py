@@ -123,7 +123,7 @@ class Recovery:
         """The daemon died around the runtime's start: only the runtime knows on which side."""
         state = await self._handlers.get(container.handler).state(container.id)
         after = ContainerState.CREATED if state == "created" else ContainerState.RUNNING
-        at = container.started_at or container.created_at
+        at = 0 if after is ContainerState.CREATED else container.started_at
         await self._containers.update(container.id, lambda c: replace(c, state=after, started_at=at))
 
     async def _pod(self, pod: PodRecord, whole: bool, teardown: Teardown, stop_pod: Verb) -> None:

@@ -14,22 +14,27 @@ from crishim.verbs.exits import START_FAILED, START_FAILED_CODE
 from crishim.verbs.stop_container import stop_container
 
 
-async def start_container(id: str, *, containers: Store[ContainerRecord], handlers: Handlers, locks: Locks) -> None:
-    """Start a CREATED container. PRECONDITION in any other state.
+async def start_container(
+    id: str, *, containers: Store[ContainerRecord], handlers: Handlers, locks: Locks, began: int
+) -> None:
+    """Start a CREATED container. PRECONDITION in any other state, unless the call repeats one whose answer got lost.
 
-    A start that fails leaves the container EXITED with reason StartError and the runtime's words as its message.
+    began: when this daemon began, in nanoseconds since the epoch. A start that fails leaves the container EXITED with
+    reason StartError and the runtime's words as its message.
     """
-    container = containers.find(id)
-    async with locks.holding(container.id):
-        container = containers.find(container.id)
+    asked = containers.find(id)
+    async with locks.holding(asked.id):
+        container = containers.find(asked.id)
         if not can_start(container.state):
+            if _is_repetition(asked, container, began):
+                return
             raise CrishimError(
                 Kind.PRECONDITION,
                 f"container {container.id[:13]} is {container.state}, not created: it cannot be started",
                 container=container.id,
             )
-        await containers.update(container.id, lambda c: replace(c, state=ContainerState.STARTING))
         started = time.time_ns()
+        await containers.update(container.id, lambda c: replace(c, state=ContainerState.STARTING, started_at=started))
         try:
             await handlers.get(container.handler).start(container.id)
         except CrishimError as error:
@@ -43,14 +48,21 @@ async def start_container(id: str, *, containers: Store[ContainerRecord], handle
     raise failure
 
 
+def _is_repetition(asked: ContainerRecord, container: ContainerRecord, began: int) -> bool:
+    """Whether the container was started for a call that nobody may have an answer to: an earlier daemon's, or one
+    that was under way when this one came. The command may be over by now."""
+    started = container.started_at != 0 and container.reason != START_FAILED
+    return started and (container.started_at < began or asked.state is not container.state)
+
+
 def _running(container: ContainerRecord, started: int) -> ContainerRecord:
     """RUNNING, unless its end was recorded first: a short command may be over by now."""
     if container.state is ContainerState.STARTING:
-        return replace(container, state=ContainerState.RUNNING, started_at=started)
+        return replace(container, state=ContainerState.RUNNING)
     return replace(container, started_at=min(started, container.finished_at))
 
 
 def _failed(container: ContainerRecord, said: str) -> ContainerRecord:
     """Why it will be EXITED; the state itself follows when the created process is dead (exits.py)."""
     code = container.exit_code if container.state is ContainerState.STARTING else START_FAILED_CODE
-    return replace(container, reason=START_FAILED, message=said, exit_code=code)
+    return replace(container, reason=START_FAILED, message=said, exit_code=code, started_at=0)

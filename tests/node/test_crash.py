@@ -181,16 +181,29 @@ def test_start_container(daemon: BreakableDaemon, tmp_path: Path, point: str, ha
     container = create(daemon, pod, container_config(log_path="c.log"), pod_wish)
     crash(daemon, point, "StartContainer", container_id=container)
     found = status(daemon, container)
-    if found.state == cri.CONTAINER_CREATED:
-        daemon.call("StartContainer", container_id=container)
-    elif point == "Store.update after 1":
+    if found.state != cri.CONTAINER_CREATED and point == "Store.update after 1":
         pytest.fail("started without having been asked to")
+    daemon.call("StartContainer", container_id=container)  # the client has no answer, and asks again
     found = status(daemon, container)
     assert found.state == cri.CONTAINER_RUNNING
     assert found.created_at <= found.started_at
     eventually(lambda: "ready" in (tmp_path / "c.log").read_text(), "the command ran")
     daemon.call("StopContainer", container_id=container, timeout=10)
     assert status(daemon, container).exit_code == 3
+    remove_pod(daemon, pod)
+
+
+@pytest.mark.parametrize("point", ["Runtime.start after 1", "Store._write after 2"])
+def test_start_of_a_short_command(daemon: BreakableDaemon, point: str) -> None:
+    """Killed in StartContainer, and the command is over when the client asks again: it was started, once."""
+    pod = run_pod(daemon)
+    container = create(daemon, pod, container_config(command=["sh", "-c", "exit 7"]))
+    crash(daemon, point, "StartContainer", container_id=container)
+    assert wait_exited(daemon, container).exit_code == 7
+    daemon.call("StartContainer", container_id=container)
+    found = status(daemon, container)
+    assert (found.state, found.exit_code) == (cri.CONTAINER_EXITED, 7)
+    assert found.created_at <= found.started_at <= found.finished_at
     remove_pod(daemon, pod)
 
 
