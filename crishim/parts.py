@@ -65,7 +65,7 @@ def make_parts(config: Config) -> Parts:
     _load(pods, containers, names)
     ground.set_right(config, pods, containers)
     handlers = _handlers(config)
-    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
+    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent)
     store, transport = image_parts(config)
     uses = Uses(lambda: _images_in_use(containers))
     create_missing = config.runtimes.missing_host_path == "create"

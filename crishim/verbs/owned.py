@@ -8,6 +8,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from crishim.errors import CrishimError, Kind
+
 T = TypeVar("T")
 
 log = logging.getLogger("crishim.owned")
@@ -26,10 +28,18 @@ class Owned:
         return task
 
     async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
-        """Start work and wait for it; cancelling the waiter does not cancel the work."""
+        """Start work and wait for it; cancelling the waiter does not cancel the work.
+
+        ABORTED if the work itself was cancelled: its caller is to hear of it.
+        """
         task = self._start(work, name)
         task.add_done_callback(_retrieve)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _is_cancelled():
+                raise CrishimError(Kind.ABORTED, f"{name} was given up in its middle") from None
+            raise
 
     def _start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.copy_context())
@@ -43,6 +53,12 @@ class Owned:
         if pending:
             _, pending = await asyncio.wait(pending, timeout=timeout)
         return sorted(task.get_name() for task in pending)
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task itself is to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _report(task: asyncio.Task[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 from collections.abc import Callable
 
@@ -10,9 +11,10 @@ from tests.node.isolation import isolate
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
-    from hack.campaigns import kills
+    from hack.campaigns import awaits_run, kills
 
     return {
+        "awaits": lambda: awaits_run.campaign(short=options.short, only=options.only),
         "kills": lambda: kills.campaign(options.kills, options.seed),
     }
 
@@ -23,6 +25,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="two minutes instead of hours")
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="inputs for each parser")
+    parser.add_argument("--only", default="", help="awaits: only operations whose title begins so")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options = parser.parse_args()
     if options.short:
@@ -31,6 +34,7 @@ def main() -> None:
     unknown = set(options.parts) - set(known)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what was made is taken away
     isolate()
     rows: list[Row] = []
     for name in options.parts or known:

@@ -26,7 +26,8 @@ from typing import Any, ParamSpec, TypeVar
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+_Job = tuple[threading.Lock, asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+SETTLING = 2.0  # seconds a cancelled caller waits for work that has begun
 
 
 class Executor:
@@ -42,15 +43,24 @@ class Executor:
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await work(*args, **kwargs), done in one of the threads, in the caller's context variables.
 
-        Cancelling the caller leaves the thread at it, and its result is dropped; what is not begun is not done.
+        A cancelled caller waits for work that has begun, for SETTLING seconds: half a mount must not go on behind a
+        rollback's back. What has not begun is not done. The result is dropped either way.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((loop, future, partial(contextvars.copy_context().run, work, *args, **kwargs)))
+        claim = (
+            threading.Lock()
+        )  # whoever takes it has the work: a thread, or the caller that does not want it any more
+        self._jobs.put((claim, loop, future, partial(contextvars.copy_context().run, work, *args, **kwargs)))
         if not self._idle.acquire(blocking=False) and self._threads < self.width:
             self._threads += 1
             threading.Thread(target=self._serve, name=f"{self.name}-{self._threads}", daemon=True).start()
-        return await future
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not claim.acquire(blocking=False):
+                await asyncio.wait((future,), timeout=SETTLING)
+            raise
 
     def _serve(self) -> None:
         while True:
@@ -59,7 +69,8 @@ class Executor:
             except queue.Empty:
                 self._idle.release()
                 job = self._jobs.get()
-            carry_out(*job)
+            if job[0].acquire(blocking=False):
+                carry_out(*job[1:])
             del job  # an idle thread keeps no result alive
 
 

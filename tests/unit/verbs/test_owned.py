@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from crishim.errors import CrishimError
 from crishim.verbs import subject
 from crishim.verbs.owned import Owned
 
@@ -43,6 +44,20 @@ async def test_a_cancelled_caller_does_not_end_the_work() -> None:
     gate.set()
     assert await owned.drain(5) == []
     assert done == [True]
+
+
+async def test_work_that_is_cancelled_itself_is_an_error_of_its_caller() -> None:
+    """Not a cancellation of the caller: the RPC would never be answered."""
+    owned = Owned()
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(10)
+
+    with pytest.raises(CrishimError, match="work was given up"):
+        await owned.run(work(), name="work")
 
 
 async def test_a_background_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:

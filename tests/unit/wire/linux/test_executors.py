@@ -89,6 +89,36 @@ async def test_what_was_cancelled_before_it_began_is_not_done() -> None:
     assert done == []
 
 
+async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
+    """Its rollback must not run beside the work; a second cancellation is obeyed at once."""
+    pool, begun, free, done = Executor("test", 1), threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        begun.set()
+        free.wait()
+        done.append(True)
+
+    for cancellations in (1, 2):
+        begun.clear()
+        free.clear()
+        done.clear()
+        caller = asyncio.create_task(pool(work))
+        await asyncio.sleep(0)
+        await Executor("other", 1)(begun.wait)
+        caller.cancel()
+        await asyncio.sleep(0)
+        assert not caller.done()
+        if cancellations == 1:
+            free.set()
+        else:
+            caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert done == [True] * (cancellations == 1)
+        free.set()
+        await pool(lambda: None)
+
+
 def test_the_end_of_the_process_does_not_wait_for_a_thread() -> None:
     text = (
         "import asyncio, threading\nfrom crishim.wire.linux import executors\n"

@@ -1,0 +1,32 @@
+"""One node, and every scenario on it in turn."""
+
+from typing import cast
+
+from hack.campaigns import awaits
+from hack.campaigns.ground import Device, a_node, a_registry
+from hack.campaigns.scenarios import scenarios
+from hack.campaigns.table import Row
+from tests.node.image_node import random_layer
+
+
+def campaign(*, short: bool, only: str = "") -> list[Row]:
+    """Every point of every operation; short: every 16th of them."""
+    rows = []
+    device = Device(9)
+    try:
+        with a_registry() as registry:
+            registry.push(["campaign/image:1"], [random_layer(1)])
+            image = f"{registry.address}/campaign/image:1"
+            with a_node(registry, awaits.FaultyDaemon) as daemon:
+                for scenario in scenarios(cast(awaits.FaultyDaemon, daemon), device, image):
+                    if scenario.part.startswith(only) or scenario.operation.startswith(only):
+                        rows.append(awaits.campaign(scenario, every=16 if short else 1))
+                        row = rows[-1]
+                        print(
+                            f"awaits: {row.part}: {row.runs} faults, {row.says}, lost {len(row.lost)}, "
+                            f"left {len(row.left)}",
+                            flush=True,
+                        )
+    finally:
+        device.remove()
+    return rows

@@ -1,0 +1,321 @@
+"""The operations whose await points are gone through: each with what it needs before, and what holds after it."""
+
+import contextlib
+import itertools
+from typing import Any
+
+import grpc
+
+from crishim.pb import cri_pb2 as cri
+from hack.campaigns.awaits import FaultyDaemon, Scenario
+from hack.campaigns.ground import Device
+from tests.node.daemon import eventually
+from tests.node.pods import annotated, container_config, pod_config
+
+SLEEP = ["sleep", "1000000"]
+_numbers = itertools.count()
+
+
+class PodScenario(Scenario):
+    """A pod, with a container and a device if they are wanted, made before the call."""
+
+    handler = "crun"
+    wants_container = True  # one that was created
+    wants_start = True
+
+    def __init__(self, daemon: FaultyDaemon, device: Device | None = None, handler: str = "crun") -> None:
+        super().__init__(daemon)
+        self.device, self.handler = device, handler
+        self.part = f"{self.operation} {handler}{' with a device' if device else ''}"
+        self.pod = self.container = ""
+
+    def prepare(self) -> None:
+        devices = annotated(**{self.device.name: "net1"}) if self.device else {}
+        logs = self.daemon.directory / "logs"
+        logs.mkdir(exist_ok=True)
+        self.config = pod_config(f"await-{next(_numbers)}", annotations=devices, log_directory=str(logs))
+        self.wish = container_config(command=SLEEP, log_path="log")
+        self.pod = self.container = ""
+        self.run_pod()
+        if self.wants_container:
+            self.create()
+            if self.wants_start:
+                self.daemon.call("StartContainer", container_id=self.container)
+
+    def run_pod(self) -> None:
+        answer = self.daemon.call("RunPodSandbox", config=self.config, runtime_handler=self.handler)
+        self.pod = answer.pod_sandbox_id
+
+    def create(self) -> None:
+        answer = self.daemon.call(
+            "CreateContainer", pod_sandbox_id=self.pod, config=self.wish, sandbox_config=self.config
+        )
+        self.container = answer.container_id
+
+    def status(self) -> Any:
+        return self.daemon.call("ContainerStatus", container_id=self.container).status
+
+    def check_device(self) -> None:
+        if self.device is not None:
+            answer = self.daemon.call(
+                "ExecSync", container_id=self.container, cmd=["ip", "addr", "show", "dev", "net1"], timeout=20
+            )
+            shown = answer.stdout.decode()
+            assert all(a in shown for a in self.device.addresses), f"not whole in its pod: {shown}"
+
+    def clean(self) -> None:
+        for pod in self.daemon.call("ListPodSandbox").items:
+            self.daemon.call("StopPodSandbox", pod_sandbox_id=pod.id)
+            self.daemon.call("RemovePodSandbox", pod_sandbox_id=pod.id)
+        left = [c.id for c in self.daemon.call("ListContainers").containers]
+        assert not left, f"containers are still listed: {left}"
+        if self.device is not None:
+            assert not (what := self.device.differs()), what
+
+
+class RunPod(PodScenario):
+    operation = "RunPodSandbox"
+    wants_container = False
+
+    def prepare(self) -> None:
+        self.config = pod_config(
+            f"await-{next(_numbers)}", port_mappings=[cri.PortMapping(host_port=8097, container_port=80)]
+        )
+        self.config.linux.security_context.namespace_options.pid = cri.POD
+        self.wish = container_config(command=SLEEP)
+        self.wish.linux.security_context.namespace_options.pid = cri.POD
+
+    def call(self) -> None:
+        self.run_pod()
+
+    def check(self) -> None:
+        self.create()
+        self.daemon.call("StartContainer", container_id=self.container)
+        assert self.status().state == cri.CONTAINER_RUNNING
+
+
+class Create(PodScenario):
+    operation = "CreateContainer"
+    wants_container = False
+
+    def call(self) -> None:
+        self.create()
+
+    def check(self) -> None:
+        self.daemon.call("StartContainer", container_id=self.container)
+        assert self.status().state == cri.CONTAINER_RUNNING
+        self.check_device()
+
+
+class Start(PodScenario):
+    """A start that failed leaves the container EXITED (StartError): the client's retry is the next attempt."""
+
+    operation = "StartContainer"
+    wants_start = False
+
+    def call(self) -> None:
+        if self.status().state == cri.CONTAINER_EXITED:
+            self.wish.metadata.attempt += 1
+            self.create()
+        self.daemon.call("StartContainer", container_id=self.container)
+
+    def check(self) -> None:
+        assert self.status().state == cri.CONTAINER_RUNNING
+        self.check_device()
+
+
+class Stop(PodScenario):
+    operation = "StopContainer"
+
+    def call(self) -> None:
+        self.daemon.call("StopContainer", container_id=self.container, timeout=1)
+
+    def check(self) -> None:
+        assert self.status().state == cri.CONTAINER_EXITED
+
+
+class Exit(Stop):
+    """The daemon's own operation after a container's end."""
+
+    operation = "exit"
+
+    def check(self) -> None:
+        eventually(lambda: self.status().state == cri.CONTAINER_EXITED, "the end is recorded")
+        assert self.status().exit_code in (137, 143), self.status()
+
+
+class Remove(PodScenario):
+    operation = "RemoveContainer"
+
+    def call(self) -> None:
+        self.daemon.call("RemoveContainer", container_id=self.container)
+
+    def check(self) -> None:
+        left = [c.id for c in self.daemon.call("ListContainers").containers]
+        assert not left, f"still listed: {left}"
+
+
+class StopPod(PodScenario):
+    operation = "StopPodSandbox"
+
+    def call(self) -> None:
+        self.daemon.call("StopPodSandbox", pod_sandbox_id=self.pod)
+
+    def check(self) -> None:
+        state = self.daemon.call("PodSandboxStatus", pod_sandbox_id=self.pod).status.state
+        assert state == cri.SANDBOX_NOTREADY
+        assert self.device is None or not (what := self.device.differs()), what
+
+
+class RemovePod(PodScenario):
+    operation = "RemovePodSandbox"
+
+    def call(self) -> None:
+        self.daemon.call("RemovePodSandbox", pod_sandbox_id=self.pod)
+
+    def check(self) -> None:
+        left = [p.id for p in self.daemon.call("ListPodSandbox").items]
+        assert not left, f"still listed: {left}"
+
+
+class ExecSync(PodScenario):
+    operation = "ExecSync"
+
+    def call(self) -> None:
+        answer = self.daemon.call(
+            "ExecSync", container_id=self.container, cmd=["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=20
+        )
+        self.answer = (answer.exit_code, answer.stdout, answer.stderr)
+
+    def check(self) -> None:
+        assert self.answer == (3, b"out\n", b"err\n"), self.answer
+
+
+class Update(PodScenario):
+    operation = "UpdateContainerResources"
+
+    def call(self) -> None:
+        resources = cri.LinuxContainerResources(cpu_shares=300, memory_limit_in_bytes=64 << 20, oom_score_adj=500)
+        self.daemon.call("UpdateContainerResources", container_id=self.container, linux=resources)
+
+    def check(self) -> None:
+        found = self.status().resources.linux
+        assert (found.cpu_shares, found.memory_limit_in_bytes) == (300, 64 << 20), found
+
+
+class ReopenLog(PodScenario):
+    operation = "ReopenContainerLog"
+
+    def call(self) -> None:
+        self.daemon.call("ReopenContainerLog", container_id=self.container)
+
+
+class Question(PodScenario):
+    """An RPC that asks: it must answer again after it failed."""
+
+    def __init__(self, daemon: FaultyDaemon, operation: str) -> None:
+        self.operation = operation
+        super().__init__(daemon)
+        self.part = operation
+
+    def call(self) -> None:
+        fields: dict[str, Any] = {}
+        if self.operation.startswith("Container"):
+            fields = {"container_id": self.container}
+        elif self.operation.startswith("PodSandbox"):
+            fields = {"pod_sandbox_id": self.pod}
+        elif self.operation == "ImageStatus":
+            fields = {"image": cri.ImageSpec(image="localhost/crishim/busybox:latest")}
+        if self.operation in ("ContainerStatus", "PodSandboxStatus", "Status", "ImageStatus"):
+            fields["verbose"] = True
+        self.daemon.call(self.operation, **fields)
+
+
+QUESTIONS = """
+Status ContainerStatus PodSandboxStatus ContainerStats ListContainerStats PodSandboxStats ListPodSandboxStats
+ImageFsInfo ListImages ImageStatus ListPodSandboxMetrics
+"""
+
+
+class Pull(Scenario):
+    operation = "PullImage"
+
+    def __init__(self, daemon: FaultyDaemon, image: str) -> None:
+        super().__init__(daemon)
+        self.image = cri.ImageSpec(image=image)
+
+    def call(self) -> None:
+        self.daemon.call("PullImage", image=self.image)
+
+    def check(self) -> None:
+        assert self.daemon.call("ImageStatus", image=self.image).image.id
+
+    def clean(self) -> None:
+        self.daemon.call("RemoveImage", image=self.image)
+        scratch = [*(self.daemon.state / "downloads").iterdir(), *(self.daemon.run / "secrets").iterdir()]
+        layers = list((self.daemon.state / "images/overlay").glob("[0-9a-f]" * 64))
+        assert (scratch, len(layers)) == ([], 1), f"left of a pull: {scratch} {layers}"
+
+
+class RemoveImage(Pull):
+    operation = "RemoveImage"
+
+    def prepare(self) -> None:
+        self.daemon.call("PullImage", image=self.image)
+
+    def call(self) -> None:
+        self.daemon.call("RemoveImage", image=self.image)
+
+    def check(self) -> None:
+        assert not self.daemon.call("ImageStatus", image=self.image).image.id
+
+
+class NetDevice(PodScenario):
+    """The daemon's own RPCs that attach a device to a running pod and detach it."""
+
+    operation = "AttachNetDevice"
+
+    def prepare(self) -> None:
+        device, self.device = self.device, None
+        super().prepare()
+        self.device = device
+
+    def call(self) -> None:
+        assert self.device is not None
+        with contextlib.suppress(grpc.RpcError):  # attached already, it says so
+            self.daemon.call("DetachNetDevice", pod_sandbox_id=self.pod, device=self.device.name)
+        self.daemon.call("AttachNetDevice", pod_sandbox_id=self.pod, device=self.device.name, name="net1")
+
+    def check(self) -> None:
+        self.check_device()
+
+
+class Detach(NetDevice):
+    operation = "DetachNetDevice"
+
+    def prepare(self) -> None:
+        super().prepare()
+        assert self.device is not None
+        self.daemon.call("AttachNetDevice", pod_sandbox_id=self.pod, device=self.device.name, name="net1")
+
+    def call(self) -> None:
+        assert self.device is not None
+        held = [d.host_name for d in self.daemon.call("ListNetDevices", pod_sandbox_id=self.pod).devices]
+        if self.device.name in held:
+            self.daemon.call("DetachNetDevice", pod_sandbox_id=self.pod, device=self.device.name)
+
+    def check(self) -> None:
+        assert self.device is not None
+        assert not (what := self.device.differs()), what
+
+
+def scenarios(daemon: FaultyDaemon, device: Device, image: str) -> list[Scenario]:
+    """All of them."""
+    made: list[Scenario] = [RunPod(daemon)]
+    for handler in ("crun", "runc"):
+        made += [Create(daemon, device, handler), Start(daemon, device, handler), Exit(daemon, None, handler)]
+        made += [ExecSync(daemon, None, handler), Update(daemon, None, handler)]
+    made += [Stop(daemon), Remove(daemon), StopPod(daemon, device), RemovePod(daemon, device), ReopenLog(daemon)]
+    made += [NetDevice(daemon, device), Detach(daemon, device)]
+    made += [Pull(daemon, image), RemoveImage(daemon, image)]
+    return made + [Question(daemon, name) for name in QUESTIONS.split()]
