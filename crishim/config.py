@@ -120,6 +120,18 @@ class Stream(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535), _says("its port; 0 takes a free one")] = 0
     tls_cert: Annotated[str, _says("certificate chain (PEM); empty: no TLS")] = ""
     tls_key: Annotated[str, _says("its key (PEM)")] = ""
+    idle_timeout: Annotated[
+        Seconds, _says("seconds without a byte in either direction until a connection is closed")
+    ] = 4 * 3600.0
+    sessions: Annotated[
+        int, Meta(ge=1), _says("exec, attach and port-forward sessions at once; one pod or container has a quarter")
+    ] = 1024
+    session_streams: Annotated[
+        int, Meta(ge=2), _says("streams of one session at once; a forwarded connection has two")
+    ] = 1024
+    descriptors: Annotated[
+        int, Meta(ge=0), _says("file descriptors for streaming; 0: half of what the process may have (LimitNOFILE)")
+    ] = 0
 
 
 class Metrics(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):

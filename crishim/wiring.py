@@ -16,6 +16,7 @@ from crishim.cri.describe import Describer, describe_handlers
 from crishim.cri.events import Events
 from crishim.cri.metrics.endpoint import Collector
 from crishim.cri.server import Functions, Gate, make_server
+from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
 from crishim.engine import exec_process
 from crishim.images.usage import StoreMeter
@@ -77,6 +78,8 @@ async def build(config: Config) -> Daemon:
         partial(open_port, pods=parts.pods),
         tls_cert=config.stream.tls_cert,
         tls_key=config.stream.tls_key,
+        idle_timeout=config.stream.idle_timeout,
+        limits=Limits(config.stream.sessions, config.stream.session_streams, config.stream.descriptors),
     )
     gate = Gate()
     published = Events(parts.pods, parts.containers)

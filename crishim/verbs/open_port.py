@@ -1,17 +1,14 @@
 """A connection to a port of a pod, for port forwarding; pods on the host's network are dialled there."""
 
-import asyncio
-
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
 from crishim.state.store import Store
+from crishim.wire.linux.byte_sockets import ByteSocket
 from crishim.wire.linux.dialing import dial
 
 
-async def open_port(
-    pod_id: str, port: int, *, pods: Store[PodRecord]
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_port(pod_id: str, port: int, *, pods: Store[PodRecord]) -> ByteSocket:
     """Connect to a TCP port on a READY pod's loopback. PRECONDITION if it is not ready; else as dial()."""
     pod = pods.find(pod_id)
     if pod.state is not PodState.READY:

@@ -8,12 +8,17 @@
 A connection carries one request only.
 """
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import h11
 
 MAX_HEAD = 32 * 1024  # bytes
+MAX_LINES = 128  # each costs far more than its bytes
+
+
+_END = re.compile(rb"\n\r?\n")
 
 
 class BadRequest(ValueError):
@@ -41,18 +46,32 @@ class RequestHead:
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._received = bytearray()
 
     def receive_data(self, data: bytes) -> Request | None:
         """The request once its head is complete. BadRequest if it is none, is too long, or the client hung up."""
+        searched = max(0, len(self._received) - 2)
+        self._received += data
+        end = _END.search(self._received, searched)
+        if not data or self._received[0] < 0x21:  # TLS begins with 0x16
+            raise BadRequest("this is no HTTP request")
+        if (end.start() if end else len(self._received)) > MAX_HEAD:
+            raise BadRequest(f"a request head of more than {MAX_HEAD} bytes")
+        if end is None:
+            return None
+        if self._received.count(b"\n", 0, end.end()) > MAX_LINES:
+            raise BadRequest(f"a request head of more than {MAX_LINES} lines")
+        return self._parse()
+
+    def _parse(self) -> Request:
+        """Of a head that is complete. h11 sees it once: it looks at an incomplete one from its beginning."""
         try:
-            self._h11.receive_data(data)
+            self._h11.receive_data(bytes(self._received))
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
             raise BadRequest(str(error)) from error
-        if event is h11.NEED_DATA:
-            return None
         if not isinstance(event, h11.Request):
-            raise BadRequest("the connection was closed before a request")
+            raise BadRequest("this is no HTTP request")
         return self._request(event)
 
     def _request(self, event: h11.Request) -> Request:
@@ -78,7 +97,7 @@ class RequestHead:
 
 
 REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-           503: "Service Unavailable"}  # fmt: skip
+           429: "Too Many Requests", 503: "Service Unavailable"}  # fmt: skip
 
 
 def refusal(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:

@@ -13,6 +13,7 @@ PROTOCOL = "portforward.k8s.io"
 TUNNEL = f"SPDY/3.1+{PROTOCOL}"  # WebSocket subprotocol: binary messages are the bytes of a SPDY session
 
 DATA, ERROR = "data", "error"
+MAX_REQUEST = 128  # characters of a request id; clients count
 
 
 class BadStream(ValueError):
@@ -32,6 +33,7 @@ class Pairing:
 
     def __init__(self) -> None:
         self._half: dict[str, tuple[str, int, int]] = {}  # by request id: type, stream, port
+        self._request: dict[int, str] = {}  # by stream: the request id of a half
 
     def stream_opened(self, stream: int, headers: Mapping[str, str]) -> Pair | None:
         """The pair this stream completes, None for the first half. BadStream for anything that cannot be a half."""
@@ -39,23 +41,28 @@ class Pairing:
         if kind not in (DATA, ERROR):
             raise BadStream(f"stream type {kind!r} is neither data nor error")
         request = headers.get("requestid") or f"#{stream if kind == ERROR else stream - 2}"
+        if len(request) > MAX_REQUEST:
+            raise BadStream(f"a request id of {len(request)} characters")
         half = self._half.get(request)
         if half is None:
             self._half[request] = kind, stream, port
+            self._request[stream] = request
             return None
         if half[0] == kind:
             raise BadStream(f"request {request} has a {kind} stream already")
-        del self._half[request]
+        self.stream_gone(half[1])
         data, error = (stream, half[1]) if kind == DATA else (half[1], stream)
         return Pair(port if kind == DATA else half[2], data, error)
 
     def stream_gone(self, stream: int) -> None:
         """Forget a half whose stream has ended."""
-        self._half = {request: half for request, half in self._half.items() if half[1] != stream}
+        request = self._request.pop(stream, None)
+        if request is not None:
+            del self._half[request]
 
     def waits(self, stream: int) -> bool:
         """Whether this stream's other half is still missing."""
-        return any(half[1] == stream for half in self._half.values())
+        return stream in self._request
 
 
 def parse_port(text: str) -> int:

@@ -81,32 +81,29 @@ class Size(NamedTuple):
 
 
 class ResizeDecoder:
-    """The resize stream: JSON objects one after another, however they are cut."""
+    """The resize stream: JSON objects one after another, however they are cut. No object holds another."""
 
     def __init__(self) -> None:
-        self._text = ""
-        self._json = json.JSONDecoder()
+        self._carry = bytearray()  # what may be the beginning of an object
 
     def receive_data(self, data: bytes) -> list[Size]:
         """The sizes completed by these bytes. Garbage is dropped: a bad size must not end a session."""
-        self._text = (self._text + data.decode("utf-8", "replace")).lstrip()
+        *complete, rest = data.split(b"}")
         sizes = []
-        while self._text:
-            try:
-                value, end = self._json.raw_decode(self._text)
-            except ValueError:
-                break
-            except RecursionError:
-                self._text = ""
-                break
-            self._text = self._text[end:].lstrip()
-            sizes += _size(value)
-        if len(self._text) > MAX_RESIZE:
-            self._text = ""
+        for part in complete:
+            if len(self._carry) + len(part) <= MAX_RESIZE:
+                sizes += _size(bytes(self._carry) + part + b"}")
+            self._carry.clear()
+        if len(self._carry) <= MAX_RESIZE:  # above it, the object is dropped at its end
+            self._carry += rest
         return sizes
 
 
-def _size(value: Any) -> list[Size]:
+def _size(text: bytes) -> list[Size]:
+    try:
+        value = json.loads(text[text.rfind(b"{") :])
+    except (ValueError, RecursionError):
+        return []
     if not isinstance(value, dict):
         return []
     width, height = value.get("Width"), value.get("Height")

@@ -5,6 +5,8 @@
     session.reply(event.stream); session.send_data(event.stream, b"...", fin=True)
     transport.write(session.data_to_send())
 
+A frame costs what its bytes cost, however many streams are open: a peer chooses the frames.
+
 Lives of a stream: open in both directions from SYN_STREAM on; each direction ends with its FIN, both with a RST_STREAM;
 a stream without an open direction is forgotten. Frames for forgotten streams are on their way for a while and mean
 nothing.
@@ -29,6 +31,7 @@ from crishim.wire.spdy_events import (
     StreamReplied,
     StreamReset,
     WindowOpened,
+    WindowsChanged,
 )
 from crishim.wire.spdy_frames import (
     SETTING_INITIAL_WINDOW,
@@ -45,12 +48,15 @@ from crishim.wire.spdy_frames import (
     Settings,
     SynReply,
     SynStream,
+    Unknown,
     WindowUpdate,
 )
 from crishim.wire.spdy_headers import BadHeaderBlock
 from crishim.wire.spdy_outgoing import LocalError as LocalError
 from crishim.wire.spdy_outgoing import Outgoing
 from crishim.wire.spdy_state import MAX_WINDOW, FlowControl, Role, StreamState, Windows
+
+MAX_WINDOW_CHANGES = 16  # times a peer may change its initial window: each wakes all streams that wait for room
 
 
 class _SessionError(Exception):
@@ -64,24 +70,35 @@ class Session(Outgoing):
         super().__init__(role, flow_control)
         self._strict = flow_control is FlowControl.STRICT
         self._max_streams = max_streams
+        self._window_changes = 0
         self._reader = FrameReader()
 
     def receive_data(self, data: bytes) -> list[Event]:
         """What the peer's bytes mean, in order. After SessionFailed the rest is ignored."""
+        self.feed(data)
         events: list[Event] = []
+        while (found := self.next_events()) is not None:
+            events += found
+        return events
+
+    def feed(self, data: bytes) -> None:
+        """Take the peer's bytes, for next_events()."""
+        if not self.failed:
+            self._reader.receive_data(data)
+
+    def next_events(self) -> list[Event] | None:
+        """What the next frame means; None when more bytes are needed. Lets the caller pause between frames."""
         if self.failed:
-            return events
-        self._reader.receive_data(data)
+            return None
         try:
-            while (frame := self._reader.next_frame()) is not None:
-                events += self._receive(frame)
+            frame = self._reader.next_frame()
+            return None if frame is None else self._receive(frame)
         except (BadFrame, BadHeaderBlock, _SessionError) as error:
             self._going_away = False
             self.go_away(GoAwayStatus.PROTOCOL_ERROR)
             self.failed = True
             self._streams.clear()
-            events.append(SessionFailed(str(error)))
-        return events
+            return [SessionFailed(str(error))]
 
     def _receive(self, frame: Frame) -> list[Event]:
         match frame:
@@ -94,7 +111,7 @@ class Session(Outgoing):
             case HeadersFrame(stream, headers, fin):
                 return self._receive_headers(HeadersReceived(stream, headers), fin)
             case RstStream(stream, status):
-                return [StreamReset(stream, status)] if self._streams.pop(stream, None) else []
+                return [StreamReset(stream, status)] if self._forget(stream) else []
             case WindowUpdate(stream, delta):
                 return self._receive_window(stream, delta)
             case Settings(values):
@@ -103,18 +120,19 @@ class Session(Outgoing):
                 return self._receive_ping(number)
             case GoAway(last, status):
                 return [GoneAway(last, status)]
+            case Unknown():
+                return []
 
     def _receive_open(self, frame: SynStream) -> list[Event]:
         stream = frame.stream
         if stream % 2 == self.role.value or stream <= self._last_remote:
             raise _SessionError(f"stream id {stream} cannot be opened after {self._last_remote}")
         self._last_remote = stream
-        open_now = sum(1 for known in self._streams if known % 2 != self.role.value)
-        if self._going_away or open_now >= self._max_streams:
+        if self._going_away or self._remote_open >= self._max_streams:
             self._send(RstStream(stream, ResetStatus.REFUSED_STREAM))
             return []
-        windows = Windows(send=self._initial_send)
-        self._streams[stream] = StreamState(windows, sending=not frame.unidirectional, replied=frame.unidirectional)
+        self._remote_open += 1
+        self._streams[stream] = StreamState(Windows(), sending=not frame.unidirectional, replied=frame.unidirectional)
         return [StreamOpened(stream, frame.headers), *(self._end_receiving(stream) if frame.fin else ())]
 
     def _receive_headers(self, event: StreamReplied | HeadersReceived, fin: bool) -> list[Event]:
@@ -147,15 +165,13 @@ class Session(Outgoing):
     def _receive_window(self, stream: int, delta: int) -> list[Event]:
         self._limited = True
         if stream == SESSION:
-            windows = self._windows
-        elif stream in self._streams:
-            windows = self._streams[stream].windows
-        else:
+            if not self._windows.widen(delta):
+                raise _SessionError(f"a window cannot grow by {delta}")
+            return [WindowOpened(SESSION)]
+        if stream not in self._streams:
             return []
-        if windows.widen(delta):
+        if self._streams[stream].windows.widen(delta, self._initial_send):
             return [WindowOpened(stream)]
-        if stream == SESSION:
-            raise _SessionError(f"a window cannot grow by {delta}")
         return self._break(stream, ResetStatus.FLOW_CONTROL_ERROR)
 
     def _receive_settings(self, values: dict[int, int]) -> list[Event]:
@@ -165,10 +181,13 @@ class Session(Outgoing):
         if initial > MAX_WINDOW:
             raise _SessionError(f"an initial window of {initial}")
         self._limited = True
-        for state in self._streams.values():
-            state.windows.send += initial - self._initial_send
+        if initial == self._initial_send:
+            return []
+        self._window_changes += 1
+        if self._window_changes > MAX_WINDOW_CHANGES:
+            raise _SessionError("the initial window was changed too often")
         self._initial_send = initial
-        return [WindowOpened(SESSION)]
+        return [WindowsChanged()]
 
     def _receive_ping(self, number: int) -> list[Event]:
         if number % 2 != self.role.value:
@@ -180,7 +199,7 @@ class Session(Outgoing):
         state = self._streams[stream]
         state.receiving = False
         if not state.sending:
-            del self._streams[stream]
+            self._forget(stream)
         return [StreamEnded(stream)]
 
     def _break(self, stream: int, status: ResetStatus) -> list[Event]:

@@ -48,6 +48,10 @@ class WindowOpened(NamedTuple):
     stream: int
 
 
+class WindowsChanged(NamedTuple):
+    """The peer has set another initial window, and with it that of every stream."""
+
+
 class PingAnswered(NamedTuple):
     id: int
 
@@ -73,6 +77,7 @@ Event = (
     | StreamEnded
     | StreamReset
     | WindowOpened
+    | WindowsChanged
     | PingAnswered
     | GoneAway
     | SessionFailed

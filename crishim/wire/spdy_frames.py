@@ -16,7 +16,7 @@ from crishim.wire.spdy_headers import HeaderCompressor, HeaderDecompressor, Head
 VERSION = 3
 MAX_STREAM_ID = 0x7FFFFFFF
 MAX_LENGTH = 0xFFFFFF
-MAX_CONTROL = 64 * 1024  # bytes of a control frame we read
+MAX_CONTROL = 16 * 1024  # bytes of a control frame we read
 
 _HEAD = Struct(">II")
 _U32 = Struct(">I")
@@ -117,7 +117,13 @@ class Data(NamedTuple):
     fin: bool
 
 
-Frame = SynStream | SynReply | HeadersFrame | RstStream | Settings | Ping | GoAway | WindowUpdate | Data
+class Unknown(NamedTuple):
+    """A control frame of a type nobody knows: to be ignored (section 2.2.1). Only read, never written."""
+
+    kind: int
+
+
+Frame = SynStream | SynReply | HeadersFrame | RstStream | Settings | Ping | GoAway | WindowUpdate | Data | Unknown
 
 
 class BadFrame(ValueError):
@@ -155,6 +161,8 @@ class FrameWriter:
                 return _control(FrameType.GOAWAY, _TWO.pack(last, status))
             case WindowUpdate(stream, delta):
                 return _control(FrameType.WINDOW_UPDATE, _TWO.pack(stream, delta))
+            case Unknown(kind):
+                raise ValueError(f"frames of type {kind} are not written")
 
 
 def _control(kind: FrameType, body: bytes, flags: int = 0) -> bytes:
@@ -173,30 +181,26 @@ class FrameReader:
         self._buffer += data
 
     def next_frame(self) -> Frame | None:
-        """The next frame or part of a data frame; None if more bytes are needed. BadFrame, BadHeaderBlock.
-
-        Control frames of an unknown type are skipped, as the draft asks (section 2.2.1).
-        """
-        while True:
-            if self._data is not None:
-                return self._next_part(*self._data)
-            if len(self._buffer) < 8:
-                return None
-            first, second = _HEAD.unpack_from(self._buffer)
-            flags, length = second >> 24, second & MAX_LENGTH
-            if not first & 0x80000000:
-                self._start_data(first, flags, length)
-                continue
-            if length > MAX_CONTROL:
-                raise BadFrame(f"a control frame of {length} bytes")
-            if len(self._buffer) < 8 + length:
-                return None
-            body = bytes(self._buffer[8 : 8 + length])
-            del self._buffer[: 8 + length]
-            if first >> 16 & 0x7FFF != VERSION:
-                raise BadFrame(f"version {first >> 16 & 0x7FFF} of SPDY, not {VERSION}")
-            if first & 0xFFFF in _KNOWN:
-                return self._control(FrameType(first & 0xFFFF), Flag(flags & 3), body)
+        """The next frame or part of a data frame; None if more bytes are needed. BadFrame, BadHeaderBlock."""
+        if self._data is not None:
+            return self._next_part(*self._data)
+        if len(self._buffer) < 8:
+            return None
+        first, second = _HEAD.unpack_from(self._buffer)
+        flags, length = second >> 24, second & MAX_LENGTH
+        if not first & 0x80000000:
+            self._start_data(first, flags, length)
+            return self._next_part(first, length, bool(flags & Flag.FIN))
+        if length > MAX_CONTROL:
+            raise BadFrame(f"a control frame of {length} bytes")
+        if len(self._buffer) < 8 + length:
+            return None
+        body = bytes(self._buffer[8 : 8 + length])
+        del self._buffer[: 8 + length]
+        if first >> 16 & 0x7FFF != VERSION:
+            raise BadFrame(f"version {first >> 16 & 0x7FFF} of SPDY, not {VERSION}")
+        kind = first & 0xFFFF
+        return self._control(FrameType(kind), Flag(flags & 3), body) if kind in _KNOWN else Unknown(kind)
 
     def _start_data(self, stream: int, flags: int, length: int) -> None:
         if not stream:

@@ -42,8 +42,8 @@ def _dictionary() -> bytes:
 
 DICTIONARY = _dictionary()  # 1423 bytes, Adler-32 0xE3C6A7C2: the draft's, to the byte
 
-MAX_BLOCK = 64 * 1024  # bytes of an uncompressed block; ours hold a few short headers
-MAX_HEADERS = 100
+MAX_BLOCK = 8 * 1024  # bytes of an uncompressed block, a thousand times what its compressed form may have; ours hold
+MAX_HEADERS = 32  # a few short headers
 
 Headers = dict[str, str]
 

@@ -33,6 +33,7 @@ class Outgoing:
         self.failed = False
         self._limited = flow_control is FlowControl.STRICT  # what we send is held to the peer's windows
         self._streams: dict[int, StreamState] = {}
+        self._remote_open = 0  # of them, those the peer opened
         self._windows = Windows(send=WINDOW)
         self._initial_send = WINDOW
         self._last_local = -1 if role is Role.CLIENT else 0
@@ -58,7 +59,7 @@ class Outgoing:
         if self._going_away or self._last_local + 2 > MAX_STREAM_ID:
             raise LocalError("no more streams can be opened in this session")
         self._last_local += 2
-        self._streams[self._last_local] = StreamState(Windows(send=self._initial_send), sending=not fin, replied=True)
+        self._streams[self._last_local] = StreamState(Windows(), sending=not fin, replied=True)
         self._send(SynStream(self._last_local, headers, fin))
         return self._last_local
 
@@ -79,7 +80,13 @@ class Outgoing:
             return 0
         if not self._limited:
             return MAX_WINDOW
-        return max(0, min(state.windows.send, self._windows.send))
+        return max(0, min(self._initial_send + state.windows.send, self._windows.send))
+
+    def held_by_session(self, stream: int) -> bool:
+        """Whether nothing can be sent on the stream for want of the session's window, not of its own."""
+        state = self._streams.get(stream)
+        closed = self._limited and self._windows.send <= 0
+        return state is not None and closed and self._initial_send + state.windows.send > 0
 
     def send_data(self, stream: int, data: bytes, *, fin: bool = False) -> None:
         """Send bytes, at most sendable() of them; with fin they are the last."""
@@ -102,7 +109,7 @@ class Outgoing:
 
     def reset(self, stream: int, status: ResetStatus = ResetStatus.CANCEL) -> None:
         """End both directions of a stream at once. Nothing happens if it is gone already."""
-        if self._streams.pop(stream, None) is not None:
+        if self._forget(stream):
             self._send(RstStream(stream, status))
 
     def consumed(self, stream: int, size: int) -> None:
@@ -154,7 +161,14 @@ class Outgoing:
         state = self._streams[stream]
         state.sending = False
         if not state.receiving:
-            del self._streams[stream]
+            self._forget(stream)
+
+    def _forget(self, stream: int) -> bool:
+        """False if it was not known."""
+        if self._streams.pop(stream, None) is None:
+            return False
+        self._remote_open -= stream % 2 != self.role.value
+        return True
 
     def _give_back(self, stream: int, windows: Windows, size: int) -> None:
         """Used-up bytes go back to the peer in one WINDOW_UPDATE when they are half a window."""

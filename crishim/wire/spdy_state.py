@@ -19,9 +19,13 @@ class FlowControl(Enum):
 
 @dataclass
 class Windows:
-    """Both directions' windows of a stream or of the session. A window below zero is closed, by that much."""
+    """Both directions' windows of a stream or of the session. A window below zero is closed, by that much.
 
-    send: int
+    A stream's `send` is its difference from the session's initial window, which the peer may change: then no stream
+    has to be touched.
+    """
+
+    send: int = 0
     receive: int = WINDOW
     unreturned: int = 0  # received and used up, but not yet given back to the peer
 
@@ -39,9 +43,9 @@ class Windows:
         self.receive += returned
         return returned
 
-    def widen(self, delta: int) -> bool:
+    def widen(self, delta: int, initial: int = 0) -> bool:
         """The peer allows more; False for nothing or for more than a window may hold."""
-        if delta == 0 or self.send + delta > MAX_WINDOW:
+        if delta == 0 or initial + self.send + delta > MAX_WINDOW:
             return False
         self.send += delta
         return True

@@ -1,4 +1,4 @@
-"""One server end of a WebSocket: bytes in, fragments of messages out. RFC 6455; framing by the websockets library.
+"""One server end of a WebSocket: bytes in, fragments of messages out. RFC 6455.
 
     headers = accept(request, subprotocol)       # for the 101
     socket = WebSocket()
@@ -11,20 +11,15 @@ leaves bytes to send. Import this module late: the library costs 5 MB, and most 
 
 import base64
 import binascii
-import logging
+import hashlib
 from typing import NamedTuple
 
-from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.utils import accept_key
+from websockets.frames import CloseCode, Opcode
 
 from crishim.wire.http_upgrade import BadRequest, Request
+from crishim.wire.websocket_frames import BadFrame, FrameReader, Part
 
-_silent = logging.Logger("websocket")  # the library would log payloads
-_silent.disabled = True
-
-MAX_MESSAGE = 32 * 1024 * 1024  # bytes, as the reference server's; the library holds one frame at a time
+MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 
 
 class Fragment(NamedTuple):
@@ -46,46 +41,85 @@ def accept(request: Request, subprotocol: str) -> list[tuple[str, str]]:
     if len(nonce) != 16:
         raise BadRequest("the WebSocket key has not 16 bytes")
     chosen = [("Sec-WebSocket-Protocol", subprotocol)] if subprotocol else []
-    return [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(keys[0])), *chosen]
+    answer = base64.b64encode(hashlib.sha1(keys[0].encode() + MAGIC, usedforsecurity=False).digest()).decode()
+    return [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", answer), *chosen]
 
 
 class WebSocket:
     """An accepted WebSocket."""
 
     def __init__(self) -> None:
-        self._protocol = ServerProtocol(state=State.OPEN, max_size=MAX_MESSAGE, logger=_silent)
+        self.is_open = True
+        self._reader = FrameReader()
         self._text = False
-
-    @property
-    def is_open(self) -> bool:
-        return self._protocol.state is State.OPEN
+        self._out = bytearray()
 
     def data_to_send(self) -> bytes:
         """Bytes to write now. Once is_open is false, the TCP connection is to be closed after them."""
-        return b"".join(self._protocol.data_to_send())
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for data_to_send()."""
+        return len(self._out)
 
     def receive_data(self, data: bytes) -> list[Fragment]:
-        self._protocol.receive_data(data)
-        fragments = []
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                first = event.opcode is not Opcode.CONT
-                self._text = event.opcode is Opcode.TEXT if first else self._text
-                fragments.append(Fragment(bytes(event.data), first, event.fin, self._text))
+        """What the client's bytes hold. After a close or a broken frame the rest is ignored."""
+        self.feed(data)
+        fragments: list[Fragment] = []
+        while (found := self.next_fragments()) is not None:
+            fragments += found
         return fragments
+
+    def feed(self, data: bytes) -> None:
+        """Take the client's bytes, for next_fragments()."""
+        if self.is_open:
+            self._reader.feed(data)
+
+    def next_fragments(self) -> list[Fragment] | None:
+        """What the next frame, or what there is of it, holds; None when more bytes are needed."""
+        try:
+            part = self._reader.next_part() if self.is_open else None
+        except BadFrame as error:
+            self._close(error.code, str(error))
+            return []
+        return None if part is None else self._receive(part)
+
+    def _receive(self, part: Part) -> list[Fragment]:
+        match part.opcode:
+            case Opcode.PING:
+                self._send(Opcode.PONG, part.payload)
+            case Opcode.CLOSE:
+                self._send(Opcode.CLOSE, part.payload[:2] if len(part.payload) != 1 else b"\x03\xea")  # 1002
+                self.is_open = False
+            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
+                first = part.first and part.opcode is not Opcode.CONT
+                self._text = part.opcode is Opcode.TEXT if first else self._text
+                return [Fragment(part.payload, first, part.last and part.fin, self._text)]
+        return []
 
     def send(self, payload: bytes, *, text: bool = False) -> None:
         """One whole message. Nothing is sent once the WebSocket is closing."""
-        if self.is_open:
-            (self._protocol.send_text if text else self._protocol.send_binary)(payload)
+        self._send(Opcode.TEXT if text else Opcode.BINARY, payload)
 
     def pong(self) -> None:
         """A sign of life nobody asked for (RFC 6455, 5.5.3), for a client whose pings are not being read."""
-        if self.is_open:
-            self._protocol.send_pong(b"")
+        self._send(Opcode.PONG, b"")
 
     def close(self, *, broken: str = "") -> None:
-        """Begin to close: normally, or with the reason why the peer's messages cannot be understood."""
+        """Begin to close: normally, or with the reason why the client's messages cannot be understood."""
+        self._close(CloseCode.PROTOCOL_ERROR if broken else CloseCode.NORMAL_CLOSURE, broken)
+
+    def _close(self, code: CloseCode, reason: str) -> None:
+        self._send(Opcode.CLOSE, code.to_bytes(2) + reason[:100].encode("ascii", "replace"))
+        self.is_open = False
+
+    def _send(self, opcode: Opcode, payload: bytes) -> None:
+        """A frame of our own has no mask (section 5.1)."""
         if self.is_open:
-            code = CloseCode.PROTOCOL_ERROR if broken else CloseCode.NORMAL_CLOSURE
-            self._protocol.send_close(code, broken[:100])
+            size = len(payload)
+            length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2) if size < 1 << 16 else (
+                b"\x7f" + size.to_bytes(8))  # fmt: skip
+            self._out += bytes([0x80 | opcode]) + length + payload

@@ -76,11 +76,9 @@ class ChannelCodec:
 
     def _receive_close(self, payload: bytes, last: bool) -> list[ChannelData | ChannelClosed]:
         self._carry += payload
-        if not last:
-            return []
-        if len(self._carry) != 1:
-            raise BadMessage(f"a close signal for {len(self._carry)} channels")
-        return [ChannelClosed(self._carry[0])]
+        if len(self._carry) > 1 or (last and not self._carry):
+            raise BadMessage("a close signal is for one channel")
+        return [ChannelClosed(self._carry[0])] if last else []
 
     def _from_base64(self, payload: bytes, last: bool) -> bytes:
         digits = self._carry + payload

@@ -1,11 +1,13 @@
 """Sessions and ports for the streaming server that need no container."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crishim.errors import CrishimError, Kind
 from crishim.model import ExecSpec
+from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 @dataclass
@@ -100,11 +102,18 @@ class Openers:
         self.opened.append((container_id, what))
         return self.session
 
-    async def open_port(self, pod_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def open_port(self, pod_id: str, port: int) -> ByteSocket:
         self.opened.append((pod_id, port))
         if self.refusal:
             raise CrishimError(Kind.UNAVAILABLE, self.refusal)
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        sock = socket.socket()
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        except BaseException:
+            sock.close()
+            raise
+        return ByteSocket(sock)
 
 
 async def eventually(holds: Callable[[], object], seconds: float = 10) -> None:

@@ -22,6 +22,7 @@ from crishim.engine.runtime import Runtime
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.linux import dialing
+from crishim.wire.linux.byte_sockets import ByteSocket
 from crishim.wire.linux.programs import Finished
 from tests.fakes.stream_sessions import eventually
 from tests.fakes.streaming_cri import StreamingCri
@@ -164,7 +165,7 @@ class Rig:
         self.sessions.append(session)
         return session
 
-    async def open_port(self, pod_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def open_port(self, pod_id: str, port: int) -> ByteSocket:
         return await dialing.dial(f"/proc/{self.containers[pod_id].pid}/ns/net", port)
 
     async def run_sync(self, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:

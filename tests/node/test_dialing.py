@@ -14,6 +14,7 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire.linux import dialing, namespaces
+from crishim.wire.linux.byte_sockets import ByteSocket
 
 pytestmark = pytest.mark.node
 
@@ -52,14 +53,20 @@ def listening(netns: str, family: int, address: str) -> Iterator[int]:
     server.close()
 
 
+async def everything(connection: ByteSocket) -> bytes:
+    received = b""
+    while not connection.ended:
+        await connection.readable()
+        received += connection.take(1000)
+    connection.close()
+    return received
+
+
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 async def test_both_families_are_tried(netns: str, family: int, address: str) -> None:
     """A server on either loopback address is found, inside and not on the host."""
     with listening(netns, family, address) as port:
-        reader, writer = await dialing.dial(netns, port)
-        assert await reader.read() == b"from inside\n"
-        writer.close()
-        await writer.wait_closed()
+        assert await everything(await dialing.dial(netns, port)) == b"from inside\n"
         with pytest.raises(CrishimError):
             await dialing.dial("", port)
 
@@ -69,9 +76,7 @@ async def test_the_caller_stays_where_it_is(netns: str) -> None:
     here = os.readlink("/proc/self/ns/net")
     with listening(netns, socket.AF_INET, "127.0.0.1") as port:
         for _ in range(5):
-            _, writer = await dialing.dial(netns, port)
-            writer.close()
-            await writer.wait_closed()
+            (await dialing.dial(netns, port)).close()
     for _ in range(8):
         assert await asyncio.to_thread(lambda: os.readlink("/proc/thread-self/ns/net")) == here
 
@@ -79,10 +84,7 @@ async def test_the_caller_stays_where_it_is(netns: str) -> None:
 async def test_host_network(netns: str) -> None:
     """The empty path is the host's namespace."""
     with listening("/proc/self/ns/net", socket.AF_INET, "127.0.0.1") as port:
-        reader, writer = await dialing.dial("", port)
-        assert await reader.read() == b"from inside\n"
-        writer.close()
-        await writer.wait_closed()
+        assert await everything(await dialing.dial("", port)) == b"from inside\n"
 
 
 async def test_nobody_listens(netns: str) -> None:

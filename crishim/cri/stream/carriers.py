@@ -3,12 +3,15 @@
 from typing import TYPE_CHECKING, Protocol
 
 from crishim.cri.stream.connection import Connection, ConnectionEnded
+from crishim.cri.stream.pace import Share
 
 if TYPE_CHECKING:
     from crishim.wire.websocket import WebSocket
 
 
 class Carrier(Protocol):
+    share: Share  # the connection's part of the server's work
+
     async def read(self) -> bytes:
         """Some bytes; ConnectionEnded when there will be no more."""
 
@@ -18,32 +21,42 @@ class Carrier(Protocol):
         """After the last bytes: say goodbye, if there is a way to."""
 
 
+MAX_ANSWERS = 16 * 1024  # bytes of pongs that may wait until all that has come is read
+
+
 class Tunnel:
     """SPDY in WebSocket messages: their bounds mean nothing, only their bytes (client-go, TunnelingConnection)."""
 
     def __init__(self, connection: Connection, socket: "WebSocket", surplus: bytes) -> None:
+        self.share = connection.share
         self._connection = connection
         self._socket = socket
         self._surplus = surplus
 
     async def read(self) -> bytes:
         while True:
-            data = self._surplus or await self._connection.read()
-            self._surplus = b""
-            payload = b"".join(f.payload for f in self._socket.receive_data(data))
-            await self._connection.write(self._socket.data_to_send())
-            if payload:
-                return payload
+            while (fragments := self._socket.next_fragments()) is not None:
+                await self.share.spend()
+                if self._socket.pending > MAX_ANSWERS:
+                    await self._write()
+                if payload := b"".join(f.payload for f in fragments):
+                    return payload
+            await self._write()
             if not self._socket.is_open:
                 raise ConnectionEnded("the client closed the WebSocket")
+            self._socket.feed(self._surplus or await self._connection.read())
+            self._surplus = b""
 
     async def write(self, data: bytes) -> None:
         if data:
             self._socket.send(data)
-            await self._connection.write(self._socket.data_to_send())
+            await self._write()
 
     async def close(self) -> None:
         self._socket.close()
+        await self._write()
+
+    async def _write(self) -> None:
         await self._connection.write(self._socket.data_to_send())
 
 
@@ -51,6 +64,7 @@ class Direct:
     """SPDY on the TCP connection."""
 
     def __init__(self, connection: Connection, surplus: bytes) -> None:
+        self.share = connection.share
         self._connection = connection
         self._surplus = surplus
 

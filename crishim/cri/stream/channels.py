@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Iterable
 
 from crishim.cri.stream.connection import Connection, ConnectionEnded
-from crishim.cri.stream.inlet import Inlet
-from crishim.wire.websocket import WebSocket
+from crishim.cri.stream.inlet import Inlet, Intake
+from crishim.wire.linux.byte_sockets import ByteSocket
+from crishim.wire.websocket import Fragment, WebSocket
 from crishim.wire.websocket_channels import BadMessage, ChannelClosed, ChannelCodec, ChannelData
 
 PONG_INTERVAL = 5.0  # seconds between the pongs of a stalled WebSocket
@@ -29,27 +30,34 @@ class Channels:
         self._socket = socket
         self._surplus = surplus
         self._codec = ChannelCodec(subprotocol)
-        self._inlets = {number: Inlet() for number in readable}
-        self._out = bytearray()
+        intake = Intake()
+        self._inlets = {number: Inlet(intake) for number in readable}
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve until ConnectionEnded: the client is gone, closed the WebSocket, or broke the protocol."""
         await self._flush()
         while self._socket.is_open:
-            data = self._surplus or await self._connection.read()
+            self._socket.feed(self._surplus or await self._connection.read())
             self._surplus = b""
-            for fragment in self._socket.receive_data(data):
-                try:
-                    found = self._codec.receive(fragment.payload, first=fragment.first, last=fragment.last)
-                except BadMessage as error:
-                    self._socket.close(broken=str(error))
-                    await self._flush()
-                    raise ConnectionEnded(str(error)) from error
-                for event in found:
-                    await self._handle(event)
+            while (fragments := self._socket.next_fragments()) is not None:
+                await self._connection.share.spend()
+                for fragment in fragments:
+                    await self._receive(fragment)
+                if self._socket.pending > MAX_ANSWERS:
+                    await self._answer()
             await self._answer()
         raise ConnectionEnded("the client closed the WebSocket")
+
+    async def _receive(self, fragment: Fragment) -> None:
+        try:
+            found = self._codec.receive(fragment.payload, first=fragment.first, last=fragment.last)
+        except BadMessage as error:
+            self._socket.close(broken=str(error))
+            await self._flush()
+            raise ConnectionEnded(str(error)) from error
+        for event in found:
+            await self._handle(event)
 
     async def read(self, channel: int) -> bytes:
         """The next bytes, b"" when the client closed the channel."""
@@ -58,8 +66,17 @@ class Channels:
     async def write(self, channel: int, data: bytes) -> None:
         """Send bytes as one or more messages; no bytes are an empty message."""
         for at in range(0, len(data) or 1, PIECE):
-            self._socket.send(self._codec.encode(channel, data[at : at + PIECE]), text=self._codec.text)
-            await self._flush()
+            async with self._writing:
+                await self._write(channel, data[at : at + PIECE])
+
+    async def write_from(self, channel: int, source: ByteSocket) -> None:
+        """Send what a socket gives, to its end; read from it only when the client takes it."""
+        while not source.ended:
+            async with self._writing:
+                if data := source.take(PIECE):
+                    await self._write(channel, data)
+            if not data and not source.ended:
+                await source.readable()
 
     def end(self, channel: int) -> None:
         """Nobody reads this channel any more; what comes for it is dropped."""
@@ -70,24 +87,21 @@ class Channels:
         self._socket.close()
         await self._flush()
 
+    async def _write(self, channel: int, data: bytes) -> None:
+        """One message, by the one who has `_writing`: so no more than one waits for the client."""
+        self._socket.send(self._codec.encode(channel, data), text=self._codec.text)
+        await self._connection.write(self._socket.data_to_send())
+
     async def _flush(self) -> None:
         """Write what there is, waiting while the client is slow."""
-        self._collect()
         async with self._writing:
-            while self._out:
-                data = bytes(self._out)
-                self._out.clear()
+            while data := self._socket.data_to_send():
                 await self._connection.write(data)
-                self._collect()
 
     async def _answer(self) -> None:
         """Write pongs and the like, but do not wait behind data for a slow client: whoever writes takes them along."""
-        self._collect()
-        if not self._writing.locked() or len(self._out) > MAX_ANSWERS:
+        if not self._writing.locked() or self._socket.pending > MAX_ANSWERS:
             await self._flush()
-
-    def _collect(self) -> None:
-        self._out += self._socket.data_to_send()
 
     async def _handle(self, event: ChannelData | ChannelClosed) -> None:
         inlet = self._inlets.get(event.channel)
@@ -96,7 +110,8 @@ class Channels:
         if isinstance(event, ChannelClosed):
             inlet.end()
             return
-        while True:
+        await self._connection.share.spend_on(event.data)
+        while not inlet.offer(event.data):
             try:
                 async with asyncio.timeout(PONG_INTERVAL):
                     await inlet.put(event.data)

@@ -9,10 +9,10 @@ import contextlib
 import socket
 import ssl
 
+from crishim.cri.stream.byte_stream import ByteStream
+from crishim.cri.stream.pace import Share
 from crishim.wire.linux.hangups import HangupWatch
 
-CHUNK = 64 * 1024  # bytes read at once
-WRITE_BUFFER = 64 * 1024  # bytes that may wait in this process for a slow client
 LINGER = 10.0  # seconds a client has, after our end, to close its side
 
 
@@ -21,25 +21,26 @@ class ConnectionEnded(Exception):
 
 
 class Connection:
-    """Wraps the stream pair of one accepted connection."""
+    """Wraps one accepted connection. share: its part of the server's work."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hangups: HangupWatch, idle_timeout: float
+        self, stream: ByteStream, sock: socket.socket, hangups: HangupWatch, idle_timeout: float, share: Share
     ) -> None:
-        self._reader = reader
-        self._writer = writer
+        self.share = share
+        self._stream = stream
         self._hangups = hangups
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._idle_timeout = idle_timeout
         self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(idle_timeout, self._check_idle)
-        self._watched = hangups.watch(_prepare(writer), lambda: self._end("the client hung up"))
+        _prepare(sock)
+        self._watched = hangups.watch(sock.fileno(), lambda: self._end("the client hung up"))
 
     async def read(self) -> bytes:
         """Some bytes. ConnectionEnded when there will be no more."""
         try:
-            data = await self._reader.read(CHUNK)
+            data = await self._stream.read()
         except (OSError, ssl.SSLError) as error:
             raise ConnectionEnded(str(error)) from error
         self._last_activity = self._loop.time()
@@ -51,9 +52,9 @@ class Connection:
         """Hand bytes to the kernel, waiting while the client is slow. ConnectionEnded if it is gone."""
         if not data:
             return
+        await self.share.spend_on(data)
         try:
-            self._writer.write(data)
-            await self._writer.drain()
+            await self._stream.write(data)
         except (OSError, ssl.SSLError) as error:
             raise ConnectionEnded(str(error)) from error
         self._last_activity = self._loop.time()
@@ -70,18 +71,16 @@ class Connection:
         """
         with contextlib.suppress(TimeoutError, OSError, ssl.SSLError):
             async with asyncio.timeout(LINGER):
-                await self._writer.drain()
-                if self._writer.can_write_eof():
-                    self._writer.write_eof()
-                while await self._reader.read(CHUNK):
-                    pass
+                await self._stream.write_eof()
+                while data := await self._stream.read():
+                    await self.share.spend_on(data)
 
     def abort(self) -> None:
         """Free everything at once. What was not written yet is lost; use finish() before where it matters."""
         self._timer.cancel()
         self._hangups.forget(self._watched)
         self._ended.cancel()
-        self._writer.transport.abort()
+        self._stream.abort()
 
     def _check_idle(self) -> None:
         left = self._last_activity + self._idle_timeout - self._loop.time()
@@ -95,11 +94,8 @@ class Connection:
             self._ended.set_result(why)
 
 
-def _prepare(writer: asyncio.StreamWriter) -> int:
-    """Bound the write buffer, let the kernel look for dead clients; the socket's number."""
-    writer.transport.set_write_buffer_limits(high=WRITE_BUFFER)
-    sock = writer.get_extra_info("socket")
+def _prepare(sock: socket.socket) -> None:
+    """Send at once, and let the kernel look for dead clients."""
     for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6), ("TCP_NODELAY", 1)):
         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return int(sock.fileno())

@@ -9,11 +9,14 @@ A token is spent by the attempt, even one that is refused, as by the reference s
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from crishim.cri.stream.carriers import Direct, Tunnel
 from crishim.cri.stream.connection import Connection, ConnectionEnded
 from crishim.cri.stream.forward_spdy import SpdyForwarder
+from crishim.cri.stream.limits import Full, Limits
+from crishim.cri.stream.listener import PATIENCE
 from crishim.cri.stream.remote_command import serve
 from crishim.cri.stream.remote_spdy import SpdyBundle
 from crishim.cri.stream.requests import Attach, Exec, PortForward, Waiting
@@ -22,7 +25,9 @@ from crishim.cri.stream.tokens import Tokens
 from crishim.wire import portforward, remotecommand, websocket_channels
 from crishim.wire.http_upgrade import BadRequest, Request, RequestHead, refusal
 
-HEAD_TIMEOUT = 30.0  # seconds for the request head
+log = logging.getLogger(__name__)
+
+PARSING = 32  # units of work (pace.py) that a request costs
 SPDY = "SPDY/3.1"
 VERSION_HEADER = "X-Stream-Protocol-Version"
 KINDS = {"exec": Exec, "attach": Attach, "portforward": PortForward}
@@ -46,25 +51,35 @@ class Endpoints:
         open_attach: OpenAttach,
         open_port: OpenPort,
         creation_timeout: float,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._tokens = tokens
         self._open_exec = open_exec
         self._open_attach = open_attach
         self._open_port = open_port
         self._creation_timeout = creation_timeout
 
-    async def serve(self, connection: Connection) -> None:
-        """Serve one connection to the end of its session. ConnectionEnded, alone or in groups."""
+    async def serve(self, connection: Connection, welcome: Callable[[], None]) -> None:
+        """Serve one connection to the end of its session. ConnectionEnded, alone or in groups.
+
+        welcome is called when its request has shown a token that is good, and there is room for a session.
+        """
         head = RequestHead()
         try:
             request = await _read_head(connection, head)
             waiting = self._redeem(request)
-            if request.upgrades_to("websocket"):
-                await self._serve_websocket(connection, head, request, waiting)
-            else:
-                await self._serve_spdy(connection, head, request, waiting)
+            with self._limits.session(waiting):
+                welcome()
+                if request.upgrades_to("websocket"):
+                    await self._serve_websocket(connection, head, request, waiting)
+                else:
+                    await self._serve_spdy(connection, head, request, waiting)
         except Refused as refused:
             await connection.write(refused.answer)
+        except Full as full:
+            log.warning("a streaming session was refused: %s", full)
+            await connection.write(refusal(full.status, str(full), [("Retry-After", "1")]))
         except BadRequest as error:
             await connection.write(refusal(400, str(error)))
 
@@ -86,7 +101,7 @@ class Endpoints:
         await connection.write(answer)
         carrier = Direct(connection, head.surplus())
         if isinstance(waiting, PortForward):
-            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout).serve()
+            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout, self._limits).serve()
         else:
             bundle = SpdyBundle(carrier, version, waiting.wanted, self._creation_timeout)
             await serve(bundle, waiting.wanted, self._opener(waiting))
@@ -104,7 +119,7 @@ class Endpoints:
         socket, surplus = WebSocket(), head.surplus()
         if isinstance(waiting, PortForward) and chosen == portforward.TUNNEL:
             carrier = Tunnel(connection, socket, surplus)
-            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout).serve()
+            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout, self._limits).serve()
         elif isinstance(waiting, PortForward):
             await WebSocketForwarder(
                 connection, socket, surplus, chosen, waiting.ports, self._open_port, waiting.pod_id
@@ -121,11 +136,12 @@ class Endpoints:
 
 async def _read_head(connection: Connection, head: RequestHead) -> Request:
     try:
-        async with asyncio.timeout(HEAD_TIMEOUT):
+        async with asyncio.timeout(PATIENCE):
             while (request := head.receive_data(await connection.read())) is None:
-                pass
+                await connection.share.spend()
+            await connection.share.spend(PARSING)
     except TimeoutError:
-        raise ConnectionEnded(f"no request within {HEAD_TIMEOUT:g} s") from None
+        raise ConnectionEnded(f"no request within {PATIENCE:g} s") from None
     return request
 
 

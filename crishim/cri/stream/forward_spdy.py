@@ -1,14 +1,23 @@
-"""Port forwarding over SPDY: any number of connections into one pod, as the client opens them."""
+"""Port forwarding over SPDY: any number of connections into one pod, as the client opens them.
+
+What a client holds is counted by what is still at work for it, not by the streams it has open: one that opens and
+resets streams at once gets no more than one that keeps them. Streams without their other half expire in the order they
+came, so one timer is enough for all.
+"""
 
 import asyncio
 import logging
+from contextlib import ExitStack
+from functools import partial
 
 from crishim.cri.stream.carriers import Carrier
-from crishim.cri.stream.forwarding import connected, copy_in, copy_out
+from crishim.cri.stream.forwarding import connected, copy_in
+from crishim.cri.stream.limits import Full, Limits
 from crishim.cri.stream.sessions import OpenPort
 from crishim.cri.stream.spdy_streams import SpdyStreams, Stream
 from crishim.errors import CrishimError
 from crishim.wire.portforward import BadStream, Pair, Pairing
+from crishim.wire.spdy_headers import Headers
 
 log = logging.getLogger(__name__)
 
@@ -16,66 +25,108 @@ log = logging.getLogger(__name__)
 class SpdyForwarder:
     """Serves one client. Each pair of streams becomes a connection; the streams end when it does."""
 
-    def __init__(self, carrier: Carrier, open_port: OpenPort, pod_id: str, creation_timeout: float) -> None:
-        self._spdy = SpdyStreams(carrier, self._opened)
+    def __init__(
+        self, carrier: Carrier, open_port: OpenPort, pod_id: str, creation_timeout: float, limits: Limits
+    ) -> None:
+        self._spdy = SpdyStreams(carrier, self._opened, limits.streams)
         self._open_port = open_port
         self._pod_id = pod_id
         self._creation_timeout = creation_timeout
+        self._limits = limits
         self._pairing = Pairing()
-        self._halves: dict[int, Stream] = {}  # streams that wait for their other half
+        self._halves: dict[int, tuple[float, Stream]] = {}  # by number, when they expire: the oldest come first
+        self._half_came = asyncio.Event()
+        self._forwards = 0
         self._group = asyncio.TaskGroup()
 
     async def serve(self) -> None:
         """Until ConnectionEnded (in a group); then all connections are closed."""
         async with self._group:
+            self._group.create_task(self._expire())
             await self._spdy.run()
 
-    def _opened(self, stream: Stream) -> None:
+    def _opened(self, stream: Stream, headers: Headers) -> None:
         try:
-            pair = self._pairing.stream_opened(stream.number, stream.headers)
-        except BadStream as error:
-            log.info("refused a port-forward stream for pod %s: %s", self._pod_id, error)
+            pair = self._pairing.stream_opened(stream.number, headers)
+        except BadStream as bad:
+            log.debug("refused a port-forward stream for pod %s: %s", self._pod_id, bad)
             stream.refuse()
             return
-        stream.accept()
-        self._halves[stream.number] = stream
         if pair is None:
-            self._group.create_task(self._expire(stream))
+            stream.accept()
+            self._halves[stream.number] = (asyncio.get_running_loop().time() + self._creation_timeout, stream)
+            stream.when_reset = partial(self._forget_half, stream)
+            self._half_came.set()
         else:
-            self._group.create_task(self._forward(pair, self._halves.pop(pair.data), self._halves.pop(pair.error)))
+            _, half = self._halves.pop(pair.data if pair.error == stream.number else pair.error)
+            data, error = (half, stream) if half.number == pair.data else (stream, half)
+            self._begin(pair, data, error, stream)
 
-    async def _expire(self, stream: Stream) -> None:
-        """Give up a stream whose other half does not come."""
-        await asyncio.sleep(self._creation_timeout)
-        if self._pairing.waits(stream.number):
-            self._pairing.stream_gone(stream.number)
-            del self._halves[stream.number]
-            await stream.reset()
+    def _forget_half(self, stream: Stream) -> None:
+        del self._halves[stream.number]
+        self._pairing.stream_gone(stream.number)
+        stream.inlet.discard()
 
-    async def _forward(self, pair: Pair, data: Stream, error: Stream) -> None:
+    async def _expire(self) -> None:
+        """Give up streams whose other half does not come."""
+        while True:
+            self._half_came.clear()
+            await self._half_came.wait()
+            while self._halves:
+                expires, stream = next(iter(self._halves.values()))
+                left = expires - asyncio.get_running_loop().time()
+                if left > 0:
+                    await asyncio.sleep(left)
+                else:
+                    self._forget_half(stream)
+                    await stream.reset()
+
+    def _begin(self, pair: Pair, data: Stream, error: Stream, latest: Stream) -> None:
+        """Forward a pair, or refuse it if there is no room: its latest stream, which then fails alone at the client."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._limits.forward(self._pod_id))
+                if self._forwards >= max(1, self._limits.streams // 2):
+                    raise Full(429, "too many connections in one session")
+            except Full as full:
+                log.debug("refused a port-forward connection to pod %s: %s", self._pod_id, full)
+                data.when_reset = error.when_reset = None
+                data.refuse()
+                error.refuse()
+                return
+            latest.accept()
+            self._forwards += 1
+            task = self._group.create_task(self._forward(pair, data, error, held.pop_all()))
+            data.when_reset, error.when_reset = partial(_cancel, task), None
+            error.inlet.discard()  # nobody reads it
+
+    async def _forward(self, pair: Pair, data: Stream, error: Stream, held: ExitStack) -> None:
+        with held:
+            try:
+                await self._connect(pair, data, error)
+            finally:  # reset by the client, perhaps: then nobody else ends the error stream
+                data.inlet.discard()
+                error.finish()
+                self._forwards -= 1
+
+    async def _connect(self, pair: Pair, data: Stream, error: Stream) -> None:
         try:
-            async with connected(self._open_port, self._pod_id, pair.port) as (reader, writer):
-                inward = asyncio.create_task(copy_in(data.read, writer))
-                outward = asyncio.create_task(copy_out(reader, data.write))
-                gone = asyncio.create_task(data.gone.wait())
+            async with connected(self._open_port, self._pod_id, pair.port) as connection:
+                inward = asyncio.create_task(copy_in(data.read, connection))
                 try:
-                    await _first(outward, gone)
+                    await data.write_from(connection)
                     await data.end()
-                    await _first(inward, gone)
+                    await inward
                 finally:
-                    for task in (inward, outward, gone):
-                        task.cancel()
-                    await asyncio.gather(inward, outward, gone, return_exceptions=True)
+                    inward.cancel()
+                    await asyncio.gather(inward, return_exceptions=True)
         except CrishimError as failure:
             text = f"error forwarding port {pair.port} to pod {self._pod_id}: {failure.message}"
             await error.write(text.encode())
-            await data.reset()
+        data.when_reset = None
         await error.end()
         await data.reset()
 
 
-async def _first(*tasks: asyncio.Task[object]) -> None:
-    """Wait for the first task and raise what it raised."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()

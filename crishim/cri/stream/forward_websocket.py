@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from crishim.cri.stream.channels import Channels
 from crishim.cri.stream.connection import Connection
-from crishim.cri.stream.forwarding import connected, copy_in, copy_out
+from crishim.cri.stream.forwarding import connected, copy_in
 from crishim.cri.stream.sessions import OpenPort
 from crishim.errors import CrishimError
 from crishim.wire.websocket import WebSocket
@@ -43,10 +43,10 @@ class WebSocketForwarder:
     async def _forward(self, number: int, port: int) -> None:
         channel = 2 * number
         try:
-            async with connected(self._open_port, self._pod_id, port) as (reader, writer):
-                inward = asyncio.create_task(copy_in(lambda: self._channels.read(channel), writer))
+            async with connected(self._open_port, self._pod_id, port) as connection:
+                inward = asyncio.create_task(copy_in(lambda: self._channels.read(channel), connection))
                 try:
-                    await copy_out(reader, lambda data: self._channels.write(channel, data))
+                    await self._channels.write_from(channel, connection)
                 finally:
                     inward.cancel()
                     await asyncio.gather(inward, return_exceptions=True)

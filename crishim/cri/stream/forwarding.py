@@ -1,47 +1,25 @@
 """One forwarded TCP connection: bytes between a client's stream and a port in a pod."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from crishim.cri.stream.sessions import OpenPort
-
-CHUNK = 32 * 1024  # bytes read from the port at once
-LINGER = 10.0  # seconds for the last bytes to leave
+from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 @contextlib.asynccontextmanager
-async def connected(
-    open_port: OpenPort, pod_id: str, port: int
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to the port. At the end what was written still arrives; after an error it is reset."""
-    reader, writer = await open_port(pod_id, port)
+async def connected(open_port: OpenPort, pod_id: str, port: int) -> AsyncIterator[ByteSocket]:
+    """A connection to the port. At the end what was written still arrives: the kernel has it."""
+    connection = await open_port(pod_id, port)
     try:
-        yield reader, writer
-        writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(LINGER):
-                await writer.wait_closed()
+        yield connection
     finally:
-        writer.transport.abort()
+        connection.close()
 
 
-async def copy_in(read: Callable[[], Awaitable[bytes]], writer: asyncio.StreamWriter) -> None:
+async def copy_in(read: Callable[[], Awaitable[bytes]], connection: ByteSocket) -> None:
     """From the client to the port; the client's end is passed on as the end of our direction."""
-    with contextlib.suppress(OSError):  # the port has closed: what the client still sends is for nobody
-        while data := await read():
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
-
-
-async def copy_out(reader: asyncio.StreamReader, write: Callable[[bytes], Awaitable[None]]) -> None:
-    """From the port to the client, until the port ends or resets the connection."""
-    while True:
-        try:
-            data = await reader.read(CHUNK)
-        except OSError:
-            return
-        if not data:
-            return
-        await write(data)
+    while data := await read():
+        if not await connection.send(data):
+            return  # the port has closed: what the client still sends is for nobody
+    connection.shutdown()

@@ -1,60 +1,94 @@
-"""Bytes on their way from a client to whatever uses them up, bounded."""
+"""Bytes on their way from a client to whatever uses them up, bounded for each stream and for the connection."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
-LIMIT = 256 * 1024  # bytes; above a SPDY window, so that a client that keeps windows never holds up its other streams
+LIMIT = 128 * 1024  # bytes of one stream; above a SPDY window, so that a client that keeps windows never holds up its
+CONNECTION_LIMIT = 256 * 1024  # other streams; and of all streams of a connection
+OVERHEAD = 64  # bytes that holding a chunk costs beside its own
+
+
+class Intake:
+    """What one connection has sent and nobody has used up yet, in all its inlets."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.changed = asyncio.Event()
+
+    def change(self, size: int) -> None:
+        self.size += size
+        self.changed.set()
 
 
 class Inlet:
-    """One stream's received bytes. The one who puts waits while LIMIT bytes lie here; consumed is told what left."""
+    """One stream's received bytes. Whoever puts waits while there are too many; consumed is told what left."""
 
-    def __init__(self, consumed: Callable[[int], None] | None = None) -> None:
-        self._chunks: deque[bytes] = deque()
+    def __init__(self, intake: Intake, consumed: Callable[[int], None] | None = None) -> None:
+        self._intake = intake
+        self._chunks: deque[bytes] | None = None  # made when the first bytes come: many streams get none
         self._size = 0
         self._ended = False
         self._discarding = False
         self._consumed = consumed or (lambda size: None)
-        self._changed = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
+
+    def offer(self, data: bytes) -> bool:
+        """Add bytes; False, and nothing added, if there is no room."""
+        if self._discarding or self._ended:
+            self._consumed(len(data))
+            return True
+        if self._size >= LIMIT or self._intake.size >= CONNECTION_LIMIT:
+            return False
+        if self._chunks is None:
+            self._chunks = deque()
+        self._chunks.append(data)
+        self._change(len(data) + OVERHEAD)
+        self._wake()
+        return True
 
     async def put(self, data: bytes) -> None:
         """Add bytes, after waiting for room. Cancelled, it has added nothing."""
-        while not self.has_room():
-            self._changed.clear()
-            await self._changed.wait()
-        if self._discarding or self._ended:
-            self._consumed(len(data))
-            return
-        self._chunks.append(data)
-        self._size += len(data)
-        self._changed.set()
-
-    def has_room(self) -> bool:
-        return self._size < LIMIT or self._discarding
+        while not self.offer(data):
+            self._intake.changed.clear()
+            await self._intake.changed.wait()
 
     def end(self) -> None:
         """No more will come."""
         self._ended = True
-        self._changed.set()
+        self._wake()
 
     def discard(self) -> None:
         """Nobody will use these bytes: drop what is here and what still comes."""
         self._discarding = True
-        self._consumed(self._size)
-        self._chunks.clear()
-        self._size = 0
-        self._changed.set()
+        while self._chunks:
+            self._pop()
+        self._intake.change(0)
+        self._wake()
 
     async def get(self) -> bytes:
-        """The next bytes, b"" at the end."""
+        """The next bytes, b"" at the end. For one task at a time."""
         while not self._chunks:
             if self._ended or self._discarding:
                 return b""
-            self._changed.clear()
-            await self._changed.wait()
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        return self._pop()
+
+    def _pop(self) -> bytes:
+        assert self._chunks is not None
         data = self._chunks.popleft()
-        self._size -= len(data)
+        self._change(-len(data) - OVERHEAD)
         self._consumed(len(data))
-        self._changed.set()
         return data
+
+    def _change(self, size: int) -> None:
+        self._size += size
+        self._intake.change(size)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

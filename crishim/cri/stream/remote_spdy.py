@@ -6,13 +6,16 @@ from crishim.cri.stream.carriers import Carrier
 from crishim.cri.stream.connection import ConnectionEnded
 from crishim.cri.stream.spdy_streams import SpdyStreams, Stream
 from crishim.wire.remotecommand import ERROR, RESIZE, STDIN, STREAM_TYPE, V1, Outcome, Wanted
+from crishim.wire.spdy_headers import Headers
+
+MOST = 16  # streams open at once; five have a meaning
 
 
 class SpdyBundle:
     """Satisfies remote_command.Bundle. version: as negotiated. Streams nobody asked for are refused."""
 
     def __init__(self, carrier: Carrier, version: str, wanted: Wanted, creation_timeout: float) -> None:
-        self._spdy = SpdyStreams(carrier, self._opened)
+        self._spdy = SpdyStreams(carrier, self._opened, MOST)
         self._version = version
         self._creation_timeout = creation_timeout
         self._names = wanted.streams(version)
@@ -51,8 +54,8 @@ class SpdyBundle:
             await self._streams[name].end()
         await self._spdy.close()
 
-    def _opened(self, stream: Stream) -> None:
-        name = stream.headers.get(STREAM_TYPE, "")
+    def _opened(self, stream: Stream, headers: Headers) -> None:
+        name = headers.get(STREAM_TYPE, "")
         if name in self._names and name not in self._streams:
             self._streams[name] = stream
             stream.accept()

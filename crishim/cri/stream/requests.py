@@ -13,15 +13,28 @@ class Exec(NamedTuple):
     spec: ExecSpec
     wanted: Wanted
 
+    @property
+    def target(self) -> str:
+        """Whose part of the limits it uses (limits.py)."""
+        return self.container_id
+
 
 class Attach(NamedTuple):
     container_id: str
     wanted: Wanted
 
+    @property
+    def target(self) -> str:
+        return self.container_id
+
 
 class PortForward(NamedTuple):
     pod_id: str
     ports: tuple[int, ...]  # only the old WebSocket form needs them
+
+    @property
+    def target(self) -> str:
+        return self.pod_id
 
 
 Waiting = Exec | Attach | PortForward

@@ -5,9 +5,10 @@
     server.exec_url(request) -> "http://127.0.0.1:40123/exec/dGhpcyBp"
     await server.stop()
 
-The files beside this one, in the order a connection meets them: connection (TCP), endpoints (HTTP, tokens,
-negotiation), then for a command remote_command over remote_spdy or remote_websocket, for ports forward_spdy or
-forward_websocket. spdy_streams and channels turn the wire's state machines into streams.
+The files beside this one, in the order a connection meets them: listener and connection (TCP, TLS), endpoints (HTTP,
+tokens, negotiation), limits (whether there is room), then for a command remote_command over remote_spdy or
+remote_websocket, for ports forward_spdy or forward_websocket. spdy_streams and channels turn the wire's state machines
+into streams; pace says when they may work.
 """
 
 import asyncio
@@ -15,8 +16,12 @@ import ipaddress
 import logging
 import ssl
 
+from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.connection import Connection, ConnectionEnded
 from crishim.cri.stream.endpoints import Endpoints
+from crishim.cri.stream.limits import Limits
+from crishim.cri.stream.listener import Listener, Stranger
+from crishim.cri.stream.pace import Pace, Share
 from crishim.cri.stream.requests import Waiting, from_attach, from_exec, from_port_forward
 from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort
 from crishim.cri.stream.tokens import Tokens
@@ -44,38 +49,38 @@ class StreamServer:
         tls_key: str = "",
         creation_timeout: float = 30,
         idle_timeout: float = 4 * 3600,
+        limits: Limits | None = None,
     ) -> None:
         self.url = ""  # "http://127.0.0.1:40123", once started
         self._tokens: Tokens[Waiting] = Tokens()
-        self._endpoints = Endpoints(self._tokens, open_exec, open_attach, open_port, creation_timeout)
+        self._limits = limits or Limits()
+        self._endpoints = Endpoints(self._tokens, open_exec, open_attach, open_port, creation_timeout, self._limits)
         self._tls = (tls_cert, tls_key)
         self._idle_timeout = idle_timeout
-        self._server: asyncio.Server | None = None
+        self._pace = Pace()
+        self._listener: Listener | None = None
         self._hangups: HangupWatch | None = None
-        self._clients: set[asyncio.Task[None]] = set()
 
     async def start(self, address: str, port: int) -> None:
         """Listen; port 0 takes a free one. UNAVAILABLE if the address is taken, INVALID for unusable TLS files."""
         context = _tls_context(*self._tls)
+        listener = Listener(self._serve, self._limits.strangers, Share(self._pace), context)
         try:
-            self._server = await asyncio.start_server(self._accept, address, port, ssl=context)
+            where = await listener.start(address, port)
         except OSError as error:
             raise CrishimError(
                 Kind.UNAVAILABLE, f"cannot listen for streaming on {address} port {port}: {error.strerror}"
             ) from error
-        self._hangups = HangupWatch()
-        self.url = _url("https" if context else "http", *self._server.sockets[0].getsockname()[:2])
+        self._listener, self._hangups = listener, HangupWatch()
+        self.url = _url("https" if context else "http", *where)
 
     async def stop(self) -> None:
         """Stop listening, close every session (exec'd commands are killed) and wait until they are gone."""
-        if self._server is None or self._hangups is None:
+        if self._listener is None or self._hangups is None:
             return
-        self._server.close()
-        for task in self._clients:
-            task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await self._listener.stop()
         self._hangups.close()
-        self._server = self._hangups = None
+        self._listener = self._hangups = None
 
     def exec_url(self, request: cri.ExecRequest) -> str:
         """A URL for one exec. INVALID without a stream or a command; EXHAUSTED when 1000 URLs wait for clients."""
@@ -94,24 +99,14 @@ class StreamServer:
             raise CrishimError(Kind.UNAVAILABLE, "the streaming server is not running")
         return f"{self.url}/{kind}/{self._tokens.issue(waiting)}"
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        assert self._hangups is not None
-        self._clients.add(task)
-        try:
-            await self._serve(Connection(reader, writer, self._hangups, self._idle_timeout))
-        except asyncio.CancelledError:
-            pass  # stop() cancelled it; asyncio's own callback would raise this again
-        finally:
-            self._clients.discard(task)
-
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, stream: ByteStream, stranger: Stranger) -> None:
         """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
+        assert self._hangups is not None
+        connection = Connection(stream, stranger.sock, self._hangups, self._idle_timeout, Share(self._pace))
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(connection.wait_ended())
-                await self._endpoints.serve(connection)
+                await self._endpoints.serve(connection, stranger.welcome)
                 watching.cancel()
             await connection.finish()
         except* ConnectionEnded as ended:

@@ -5,10 +5,10 @@ client has created all its streams, and is closed by the server exactly once, wh
 free everything that opening made.
 """
 
-import asyncio
 from typing import Protocol
 
 from crishim.model import ExecSpec
+from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 class Session(Protocol):
@@ -51,5 +51,5 @@ class OpenAttach(Protocol):
 
 
 class OpenPort(Protocol):
-    async def __call__(self, pod_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def __call__(self, pod_id: str, port: int) -> ByteSocket:
         """Connect to a TCP port on a pod's loopback. NOT_FOUND, UNAVAILABLE (nothing listens there)."""

@@ -11,11 +11,15 @@ from functools import partial
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire.linux import executors, namespaces
+from crishim.wire.linux.byte_sockets import ByteSocket
 
 ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
-async def dial(netns: str, port: int, timeout: float = 10) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+_threads = executors.Executor("dialing", 4)  # clients of port-forward choose how many sockets are made
+
+
+async def dial(netns: str, port: int, timeout: float = 10) -> ByteSocket:
     """Connect to `port` on the loopback (127.0.0.1, then ::1) of the namespace at path `netns` ("": the host's).
 
     timeout: seconds for both addresses. UNAVAILABLE if nothing listens on either, NOT_FOUND if the namespace is gone.
@@ -33,16 +37,26 @@ async def dial(netns: str, port: int, timeout: float = 10) -> tuple[asyncio.Stre
     raise CrishimError(Kind.UNAVAILABLE, f"cannot connect to port {port} in the pod: {refused}", port=port)
 
 
-async def _connect(
-    netns: str, family: int, address: str, port: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    connection = await executors.kernel(_make_socket, netns, family)
+async def _connect(netns: str, family: int, address: str, port: int) -> ByteSocket:
+    connection = await _socket(netns, family)
     try:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, (address, port))
-        return await asyncio.open_connection(sock=connection)
+        return ByteSocket(connection)
     except BaseException:
         connection.close()
+        raise
+
+
+async def _socket(netns: str, family: int) -> socket.socket:
+    """Waits for the thread also when cancelled: a socket that is made is closed, and callers are held to its time."""
+    making = asyncio.ensure_future(_threads(_make_socket, netns, family))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait([making])
+        if making.exception() is None:
+            making.result().close()
         raise
 
 

@@ -21,6 +21,7 @@ from crishim.wire.spdy_frames import (
     Settings,
     SynReply,
     SynStream,
+    Unknown,
     WindowUpdate,
 )
 from crishim.wire.spdy_headers import BadHeaderBlock
@@ -90,11 +91,11 @@ def test_a_huge_data_frame_is_never_buffered() -> None:
     assert [(len(f.data), f.fin) for f in read_all(reader) if isinstance(f, Data)] == [(0xFFFFFF - 10, True)]
 
 
-def test_unknown_control_frames_are_skipped() -> None:
-    """A frame of an unknown type does not disturb the next one."""
+def test_unknown_control_frames_are_passed_over() -> None:
+    """A frame of an unknown type says only that it was one, and does not disturb the next."""
     reader = FrameReader()
     reader.receive_data(bytes.fromhex("800300630000000212ab") + FrameWriter().write(Ping(9)))
-    assert read_all(reader) == [Ping(9)]
+    assert read_all(reader) == [Unknown(99), Ping(9)]
 
 
 @pytest.mark.parametrize(

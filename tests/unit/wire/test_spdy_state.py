@@ -9,6 +9,7 @@ from crishim.wire.spdy_events import (
     StreamEnded,
     StreamReset,
     WindowOpened,
+    WindowsChanged,
 )
 from crishim.wire.spdy_frames import (
     SETTING_INITIAL_WINDOW,
@@ -66,7 +67,7 @@ def test_settings_change_the_windows_of_open_streams() -> None:
     stream = pair.open()
     pair.client.send_data(stream, bytes(1000))
     events = pair.client.receive_data(FrameWriter().write(Settings({SETTING_INITIAL_WINDOW: 500})))
-    assert events == [WindowOpened(SESSION)]
+    assert events == [WindowsChanged()]
     assert pair.client.sendable(stream) == 0
     pair.client.receive_data(FrameWriter().write(WindowUpdate(stream, 600)))
     assert pair.client.sendable(stream) == 100

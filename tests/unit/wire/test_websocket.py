@@ -1,6 +1,8 @@
 """crishim/wire/websocket.py: joined with the library's own client."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import State
@@ -57,14 +59,12 @@ def test_a_bad_handshake_is_refused(change: dict[str, str]) -> None:
 
 
 def test_messages_and_fragments() -> None:
-    """Messages come out whole, or fragment by fragment with their first and last marked."""
+    """Messages come out fragment by fragment with their first and last marked."""
     client, server = joined()
     client.send_binary(b"whole")
     client.send_text(b"te", fin=False)
     client.send_continuation(b"xt", fin=True)
-    data = b"".join(client.data_to_send())
-    found = [f for i in range(len(data)) for f in server.receive_data(data[i : i + 1])]
-    assert found == [
+    assert server.receive_data(b"".join(client.data_to_send())) == [
         Fragment(b"whole", True, True, False),
         Fragment(b"te", True, False, True),
         Fragment(b"xt", False, True, True),
@@ -75,6 +75,58 @@ def test_messages_and_fragments() -> None:
         (Opcode.BINARY, b"answer"),
         (Opcode.TEXT, b"text"),
     ]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=70_000), st.booleans()), min_size=1, max_size=4), st.integers(1, 40_000))
+def test_frames_come_out_as_their_bytes_come(sent: list[tuple[bytes, bool]], step: int) -> None:
+    """However a message is cut, into frames by the client and into pieces by the network, its bytes come out."""
+    client, server = joined()
+    for number, (payload, ping) in enumerate(sent):
+        last = number == len(sent) - 1
+        client.send_continuation(payload, fin=last) if number else client.send_binary(payload, fin=last)
+        if ping:
+            client.send_ping(b"between")
+    data = b"".join(client.data_to_send())
+    found = [f for at in range(0, len(data), step) for f in server.receive_data(data[at : at + step])]
+    assert b"".join(f.payload for f in found) == b"".join(payload for payload, _ in sent)
+    assert [f.first for f in found] == [True] + [False] * (len(found) - 1)
+    assert [f.last for f in found] == [False] * (len(found) - 1) + [True]
+
+
+def test_a_huge_frame_is_never_held() -> None:
+    """The bytes of a 32 MiB frame are handed on as they come; a larger one closes with 1009 at its head."""
+    server = WebSocket()
+    server.receive_data(b"\x82\xff" + (32 << 20).to_bytes(8) + b"mask")
+    for _ in range(3):
+        assert sum(len(f.payload) for f in server.receive_data(bytes(100_000))) == 100_000
+        assert len(server._reader._buffer) == 0
+    client, server = joined()
+    server.receive_data(b"\x82\xff" + ((32 << 20) + 1).to_bytes(8) + b"mask")
+    assert [f.opcode for f in frames(client, server)] == [Opcode.CLOSE]
+    assert client.close_rcvd is not None
+    assert client.close_rcvd.code == 1009
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "c281 00000000 78",  # a reserved bit
+        "8381 00000000 78",  # an unknown opcode
+        "8081 00000000 78",  # a continuation of nothing
+        "0281 00000000 78 8281 00000000 78",  # a message within a message
+        "0980 00000000",  # a ping in fragments
+        "89fe 007e 00000000",  # a long ping
+        "8801 78",  # no mask
+    ],
+)
+def test_broken_frames_close(raw: str) -> None:
+    """Code 1002, as soon as it can be seen."""
+    client, server = joined()
+    server.receive_data(bytes.fromhex(raw))
+    assert not server.is_open
+    assert [f.opcode for f in frames(client, server)] == [Opcode.CLOSE]
+    assert client.close_rcvd is not None
+    assert client.close_rcvd.code == 1002
 
 
 def test_pings_are_answered_and_pongs_need_no_ping() -> None:

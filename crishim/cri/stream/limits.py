@@ -1,0 +1,89 @@
+"""What clients may use up together, and one pod or container of it: sessions, file descriptors, streams.
+
+One target (a container for exec and attach, a pod for port-forward) has at most a quarter of everything, so that the
+others find room beside one that is flooded. What does not fit is answered: 429 if it is the target's share that is used
+up, 503 if it is the node's.
+"""
+
+import contextlib
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from crishim.cri.stream.requests import Attach, Exec, Waiting
+
+PART = 4  # a target's part is one in so many
+EXEC = 9  # descriptors of a session while it starts: the connection, pipes or a terminal, pidfds
+ATTACH = 3
+FORWARD = 2  # of one forwarded connection while it is made: the socket, the network namespace
+
+
+class Full(Exception):
+    """There is no room. status: the HTTP status that says so."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Quota:
+    """So much of something (`what`, plural), shared by targets."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.used = 0
+        self._what = what
+        self._total = total
+        self._part = max(1, total // PART)
+        self._targets: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def hold(self, target: str, amount: int = 1) -> Iterator[None]:
+        """Have some for as long as the context lasts. Full."""
+        mine = self._targets.get(target, 0)
+        if mine + amount > self._part:
+            raise Full(429, f"{target[:13]} uses all {self._part} {self._what} one pod or container may have")
+        if self.used + amount > self._total:
+            raise Full(503, f"all {self._total} {self._what} are in use")
+        self.used += amount
+        self._targets[target] = mine + amount
+        try:
+            yield
+        finally:
+            self.used -= amount
+            self._targets[target] -= amount
+            if not self._targets[target]:
+                del self._targets[target]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """sessions: at once. streams: of one SPDY session. descriptors: file descriptors for streaming, 0 for half of what
+    the process may have; the other half is for everything else the daemon does.
+    """
+
+    sessions: int = 1024
+    streams: int = 1024
+    descriptors: int = 0
+    strangers: int = field(init=False)  # connections that have shown no token yet
+    _sessions: Quota = field(init=False)
+    _descriptors: Quota = field(init=False)
+
+    def __post_init__(self) -> None:
+        descriptors = self.descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        strangers = min(256, max(1, descriptors // 4))
+        object.__setattr__(self, "strangers", strangers)
+        object.__setattr__(self, "_sessions", Quota("streaming sessions", self.sessions))
+        object.__setattr__(self, "_descriptors", Quota("file descriptors for streaming", descriptors - strangers))
+
+    @contextlib.contextmanager
+    def session(self, request: Waiting) -> Iterator[None]:
+        """Room for what a token stands for. Full."""
+        cost = EXEC if isinstance(request, Exec) else ATTACH if isinstance(request, Attach) else 1
+        with self._sessions.hold(request.target), self._descriptors.hold(request.target, cost):
+            yield
+
+    @contextlib.contextmanager
+    def forward(self, target: str) -> Iterator[None]:
+        """Room for one forwarded connection. Full."""
+        with self._descriptors.hold(target, FORWARD):
+            yield
