@@ -6,7 +6,8 @@ state on disk after a crash tells recover.py what was under way, and thus what t
     pod        CREATING -> READY -> STOPPING -> NOTREADY -> REMOVING
     container  CREATING -> CREATED -> STARTING -> RUNNING -> EXITED -> REMOVING
 
-STOPPING of a container is not a state: a container that is being stopped is RUNNING until it has exited.
+STOPPING of a container is not a state: a container that is being stopped is RUNNING until it has exited. UNKNOWN is
+never on disk: a container that lives, and of which nothing says whose it is (verbs/adopt.py).
 """
 
 from enum import StrEnum
@@ -29,6 +30,7 @@ class ContainerState(StrEnum):
     RUNNING = "running"
     EXITED = "exited"
     REMOVING = "removing"
+    UNKNOWN = "unknown"
 
 
 POD_TRANSITIONS: dict[PodState, frozenset[PodState]] = {
@@ -47,6 +49,7 @@ CONTAINER_TRANSITIONS: dict[ContainerState, frozenset[ContainerState]] = {
     ContainerState.RUNNING: frozenset({ContainerState.EXITED}),
     ContainerState.EXITED: frozenset({ContainerState.REMOVING}),
     ContainerState.REMOVING: frozenset(),
+    ContainerState.UNKNOWN: frozenset({ContainerState.EXITED}),
 }
 
 
@@ -73,7 +76,12 @@ def can_start(state: ContainerState) -> bool:
 
 def has_process(state: ContainerState) -> bool:
     """Whether a container in this state may have a process of its own on the node."""
-    return state in (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
+    return state in (
+        ContainerState.CREATED,
+        ContainerState.STARTING,
+        ContainerState.RUNNING,
+        ContainerState.UNKNOWN,
+    )
 
 
 def is_visible_pod(state: PodState) -> bool:

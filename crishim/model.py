@@ -2,12 +2,16 @@
 
 The CRI configuration of a pod or container is kept as the serialized message it came in, so that labels, annotations
 and unknown fields survive byte for byte; the fields beside it are what the daemon found out itself. The only way to
-change a record is `Store.update(id, change)` (crishim/state/store.py).
+change a record is `Store.update(id, change)` (crishim/state/store.py). Pods, containers and attachments of network
+devices carry the version of their shape as "schema" (crishim/wire/records.py).
 
 Times are nanoseconds since the epoch, 0 for "not yet". Paths are absolute.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from crishim.lifecycle import ContainerState, PodState
 from crishim.pb import cri_pb2 as cri
@@ -20,8 +24,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessRef(Record, frozen=True, kw_only=True):
     """A process that outlives the daemon: the pid alone is not enough, it may be reused (proc(5), stat field 22)."""
 
-    pid: int
-    start_time: int  # clock ticks after boot
+    pid: Annotated[int, Meta(gt=0, lt=1 << 31)]
+    start_time: Annotated[int, Meta(ge=0)]  # clock ticks after boot
 
 
 class NamespacePaths(Record, frozen=True, kw_only=True):
@@ -44,7 +48,7 @@ class Network(Record, frozen=True, kw_only=True):
     ips: tuple[str, ...] = ()  # eth0's addresses without prefix, the first is the primary one
 
 
-class PodRecord(Record, frozen=True, kw_only=True):
+class PodRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     id: str
     state: PodState
     config: bytes  # runtime.v1.PodSandboxConfig
@@ -78,7 +82,7 @@ class ResolvedMount(Record, frozen=True, kw_only=True):
     image_ref: str = ""  # image volume: its digest reference, for ContainerStatus
 
 
-class ContainerRecord(Record, frozen=True, kw_only=True):
+class ContainerRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     id: str
     pod_id: str
     state: ContainerState

@@ -1,5 +1,6 @@
 """The stores and drivers of one daemon, made from the settings."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,12 @@ from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
 from crishim.config import Config, ConfigError, find_program
+from crishim.cri import usable
 from crishim.engine.handlers import Handlers, remember
 from crishim.engine.init import Inits
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError
 from crishim.images.rootfs import RootFilesystems
 from crishim.images.skopeo import Place, Skopeo
 from crishim.images.store import ImageStore
@@ -24,13 +27,16 @@ from crishim.netdev.policy import Policy, Terms
 from crishim.spec import bundle
 from crishim.spec.build import Host
 from crishim.state.locks import Locks
-from crishim.state.names import Names, container_name, pod_name
+from crishim.state.names import Name, Names, container_name, pod_name
 from crishim.state.store import Store
+from crishim.verbs.adopt import Adoption
 from crishim.verbs.filesystems import Filesystems, Places
 from crishim.verbs.launch import Launcher, LaunchSettings
 from crishim.verbs.owned import Owned
 from crishim.wire.linux.pod_paths import PodPaths
 from crishim.wire.linux.turns import Turns
+
+log = logging.getLogger("crishim")
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,9 @@ class Parts:
 
 def make_parts(config: Config) -> Parts:
     state, run = Path(config.state_dir), Path(config.run_dir)
-    pods = Store(state / "pods", PodRecord, "pod sandbox", lambda a, b: check_pod(a.state, b.state))
-    containers = Store(
-        state / "containers", ContainerRecord, "container", lambda a, b: check_container(a.state, b.state)
-    )
+    pods, containers = stores(state)
     names = Names()
-    _load(pods, containers, names)
+    _load(pods, containers, names, Adoption(run, config.pods.cgroup_parent, config.runtimes.default))
     ground.set_right(config, pods, containers)
     handlers = _handlers(config)
     sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent)
@@ -103,18 +106,42 @@ def make_parts(config: Config) -> Parts:
     )
 
 
-def _load(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Names) -> None:
+def stores(state_dir: Path) -> tuple[Store[PodRecord], Store[ContainerRecord]]:
+    """The records of pods and containers, not yet read."""
+    return (
+        Store(state_dir / "pods", PodRecord, "pod sandbox", lambda a, b: check_pod(a.state, b.state), usable.pod),
+        Store(
+            state_dir / "containers",
+            ContainerRecord,
+            "container",
+            lambda a, b: check_container(a.state, b.state),
+            usable.container,
+        ),
+    )
+
+
+def _load(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Names, adoption: Adoption) -> None:
     """Read the records, and take note of their names; a name goes with its record."""
     pods.load()
     containers.load()
+    adoption.run(pods, containers)
     for pod in pods:
         m = pod.parse_config().metadata
-        names.reserve(pod_name(m.namespace, m.name, m.uid, m.attempt), pod.id, "pod sandbox")
+        _reserve(names, pod_name(m.namespace, m.name, m.uid, m.attempt), pod.id, "pod sandbox")
     for container in containers:
         metadata = container.parse_config().metadata
-        names.reserve(container_name(container.pod_id, metadata.name, metadata.attempt), container.id, "container")
+        name = container_name(container.pod_id, metadata.name, metadata.attempt)
+        _reserve(names, name, container.id, "container")
     pods.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
     containers.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
+
+
+def _reserve(names: Names, name: Name, id: str, noun: str) -> None:
+    """Of two records of one name, which only a damaged or copied record can be, the second goes without."""
+    try:
+        names.reserve(name, id, noun)
+    except CrishimError as error:
+        log.error(error.message, extra={"id": id})
 
 
 def _handlers(config: Config) -> Handlers:

@@ -21,6 +21,7 @@ STATES = {
     ContainerState.RUNNING: cri.CONTAINER_RUNNING,
     ContainerState.EXITED: cri.CONTAINER_EXITED,
     ContainerState.REMOVING: cri.CONTAINER_EXITED,
+    ContainerState.UNKNOWN: cri.CONTAINER_UNKNOWN,
 }
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ import msgspec
 from crishim.engine.runtime import Runtime, classify, words
 from crishim.errors import CrishimError, Kind
 from crishim.model import ProcessRef
-from crishim.wire.linux import environment, executors, processes, programs
+from crishim.wire.linux import environment, executors, process_trees, processes, programs, record_files
+from crishim.wire.records import UnreadableError
 
+_LOG = "k8s-file:"  # the log's driver
 _REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
 
 
@@ -72,7 +75,7 @@ def _arguments(conmon: str, runtime: Runtime, launch: Launch) -> list[str]:
         str(monitor_file(launch.bundle)),
     ]
     argv += ["--persist-dir", str(launch.bundle), "--full-attach", "--no-sync-log", "--log-level", "error"]
-    argv += ["--log-path", f"k8s-file:{launch.log_path}" if launch.log_path else "none"]
+    argv += ["--log-path", f"{_LOG}{launch.log_path}" if launch.log_path else "none"]
     for argument in runtime.global_arguments:
         argv += ["--runtime-arg", argument]
     argv += ["--terminal"] if launch.tty else []
@@ -131,22 +134,64 @@ def monitor_file(bundle: Path) -> Path:
     return bundle / "conmon.pid"
 
 
+def find_monitor(bundle: Path, *, search: bool = False) -> ProcessRef | None:
+    """The living conmon of a bundle.
+
+    search: look through all processes should its file be gone or wrong, which takes a while. Blocks.
+    """
+    mark = os.fsencode(monitor_file(bundle))  # an argument of its own
+    noted = _number(monitor_file(bundle)) or 0
+    for pid in (noted, *(_marked(mark) if search else ())):
+        reference = processes.reference(pid) if pid > 0 else None
+        if reference and mark in process_trees.command_line(pid) and processes.is_alive(reference):
+            return reference
+    return None
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    """Processes with this argument; not those in a PID namespace of their own, which a pod gives what arguments it
+    likes."""
+    for pid, command in process_trees.command_lines().items():
+        with contextlib.suppress(OSError):
+            if mark in command and os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
+                yield pid
+
+
+def find_process(bundle: Path, monitor: ProcessRef | None) -> ProcessRef | None:
+    """The container's first process, which conmon is the parent of; None if it has ended. Blocks."""
+    if monitor is None:
+        return None
+    noted = _number(bundle / "pidfile") or 0
+    below = process_trees.children(monitor.pid)
+    pid = noted if noted in below else min(below, default=0)
+    return processes.reference(pid) if pid else None
+
+
+def log_path(monitor: ProcessRef) -> str:
+    """Where a running conmon writes its log; "" for none."""
+    paths = [word for word in process_trees.command_line(monitor.pid) if word.startswith(_LOG.encode())]
+    return os.fsdecode(paths[0]).removeprefix(_LOG) if paths else ""
+
+
 def kill_monitor(bundle: Path) -> None:
     """Kill the conmon of a bundle, if any. Its runtime call dies with it (PDEATHSIG); the container does not."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(monitor_file(bundle).read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if str(bundle).encode() in command:
-            os.kill(pid, signal.SIGKILL)
+    monitor = find_monitor(bundle)
+    if monitor is not None:
+        processes.send_signal(monitor, signal.SIGKILL)
+
+
+def _number(path: Path) -> int | None:
+    """The number in a small file, which may be damaged: then None."""
+    try:
+        return int(record_files.read(path, 32))
+    except (UnreadableError, ValueError):
+        return None
 
 
 def exit_record(bundle: Path) -> tuple[int, int] | None:
     """(exit code, when in ns since the epoch) of a container that has ended; None while its conmon has not said so."""
-    path = bundle / "exit"
-    try:
-        return int(path.read_text()), path.stat().st_mtime_ns
-    except (FileNotFoundError, ValueError):
-        return None
+    code = _number(bundle / "exit")
+    return None if code is None or not -(1 << 31) <= code < 1 << 31 else (code, (bundle / "exit").lstat().st_mtime_ns)
 
 
 def was_oom_killed(bundle: Path) -> bool:

@@ -5,6 +5,7 @@ All of it lies in RUN_DIR/pods/ID/, which nobody else on the host may enter but 
     hostname hosts resolv.conf  files the containers see, unless they mount their own
     shm                         tmpfs of the pod's IPC namespace
     init/                       bundle of the init of a shared PID namespace (init.py)
+    record.json                 the pod's record as it was made: verbs/adopt.py
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from pathlib import Path
 from crishim.errors import CrishimError, Kind
 from crishim.model import NamespacePaths, OwnerRange, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import directories, executors, libc, mounts, namespaces, userns
+from crishim.wire.linux import directories, executors, libc, mounts, namespaces, record_files, userns
 
 SHM_BYTES = 64 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)
@@ -124,6 +125,7 @@ class Sandboxes:
 
     def _write_files(self, pod: PodRecord, config: cri.PodSandboxConfig, hostname: str) -> None:
         d = self.directory(pod.id)
+        record_files.write(d / record_files.COPY, pod)
         (d / "hostname").write_text(hostname + "\n")
         own_network = bool(pod.namespaces.net)
         (d / "hosts").write_text(hosts_text(hostname, ()) if own_network else _host_file("/etc/hosts"))

@@ -123,7 +123,7 @@ class Captured(Record, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
 
 
-class Attachment(Record, frozen=True, kw_only=True):
+class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     """A device in a pod, or on its way there or back. One JSON file each in the journal."""
 
     id: str  # 16 hex digits; also in the altname this project puts on the link

@@ -4,60 +4,71 @@ What recovery may assume (verbs/recover.py):
 - A file that is there is whole: rename(2) is atomic. A file without its directory's other effects is an intent.
 - On a full disk a change overwrites its file in place (wire/linux/files.py), so that pods can be stopped and removed.
 - Files are not fsynced. Killing the daemon loses nothing; a power cut ends every pod of the node as well, and may leave
-  a record empty: such a file is set aside as ID.json.broken and reported, never guessed at.
+  a record empty.
 - Memory is a cache of the disk: update() writes first and publishes after.
+- A record that cannot be read, a newer version's for one, is left as it is (wire/linux/record_files.py). What is found
+  out about its pod or container (verbs/adopt.py) is kept in memory only: adopt().
 """
 
 import asyncio
 import contextlib
-import logging
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import msgspec
-
 from crishim.errors import CrishimError, Kind
-from crishim.ids import is_prefix
+from crishim.ids import is_id, is_prefix
 from crishim.model import ContainerRecord, PodRecord
-from crishim.wire.linux import directories, executors, files
+from crishim.wire.linux import directories, executors, files, record_files
+from crishim.wire.linux.record_files import Unread
 
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 Listener = Callable[[R | None, R | None], None]
-
-log = logging.getLogger("crishim.state")
 
 
 class Store(Generic[R]):
     """The records of one kind. All methods belong to the event loop's thread; only the writes happen in others."""
 
-    def __init__(self, directory: Path, kind: type[R], noun: str, check: Callable[[R, R], None]) -> None:
-        """noun: how errors call a record ("pod sandbox"). check(before, after) raises on a forbidden transition."""
+    def __init__(
+        self,
+        directory: Path,
+        kind: type[R],
+        noun: str,
+        check: Callable[[R, R], None],
+        usable: Callable[[R], object] = lambda record: None,
+    ) -> None:
+        """noun: how errors call a record ("pod sandbox"). check(before, after) raises on a forbidden transition.
+
+        usable: raises for a well-formed record that nobody could work with.
+        """
         self._directory = directory
         self._kind = kind
         self._noun = noun
         self._check = check
+        self.usable = usable
         self._records: dict[str, R] = {}
+        self._adopted: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Listener[R]] = []
-        self.broken: list[str] = []  # ids whose records load() set aside
+        self.unread: dict[str, Unread] = {}  # by id, until it is adopted
 
     def load(self) -> None:
         """Read every record of the directory, made (0700) if it is not there. Blocks: for before serving."""
         directories.own(self._directory)
-        for path in self._directory.iterdir():
-            if path.name.endswith(".tmp"):
-                path.unlink()
-            if path.suffix != ".json":
-                continue
-            try:
-                record = msgspec.json.decode(path.read_bytes(), type=self._kind)
-            except msgspec.DecodeError as error:
-                path.rename(path.with_suffix(".json.broken"))
-                log.error("a record cannot be read and is set aside", extra={"path": str(path), "error": str(error)})
-                self.broken.append(path.stem)
-                continue
-            self._records[record.id] = record
+        found = record_files.load(self._directory, self._kind, is_id, self.usable)
+        self._records |= found.read
+        self.unread = found.unread
+
+    def adopt(self, record: R) -> None:
+        """Take in what stands for a record that cannot be read. It is changed in memory only: the file is another's,
+        until remove() removes it."""
+        self._records[record.id] = record
+        self._adopted.add(record.id)
+        self.unread.pop(record.id, None)
+
+    def is_adopted(self, id: str) -> bool:
+        return id in self._adopted
 
     def __iter__(self) -> Iterator[R]:
         return iter(list(self._records.values()))
@@ -92,7 +103,8 @@ class Store(Generic[R]):
             self._check(before, after)
             if after == before:
                 return before
-            await executors.records(self._write, after)
+            if id not in self._adopted:
+                await executors.records(self._write, after)
             self._records[id] = after
         self._publish(before, after)
         return after
@@ -101,8 +113,9 @@ class Store(Generic[R]):
         """Forget a record; nothing happens if it is not there."""
         async with self._locks.setdefault(id, asyncio.Lock()):
             record = self._records.get(id)
-            await executors.records((self._directory / f"{id}.json").unlink, missing_ok=True)
+            await executors.records(record_files.remove, self._directory / f"{id}.json")
             self._records.pop(id, None)
+            self._adopted.discard(id)
         self._locks.pop(id, None)
         if record is not None:
             self._publish(record, None)
@@ -145,10 +158,11 @@ class Store(Generic[R]):
     def _write(self, record: R) -> None:
         path = self._directory / f"{record.id}.json"
         try:
-            files.replace(path, msgspec.json.encode(record))
+            record_files.write(path, record)
         except OSError as error:
+            kinds = dict.fromkeys(files.FULL, Kind.EXHAUSTED) | {errno.EFBIG: Kind.INVALID}
             raise CrishimError(
-                Kind.EXHAUSTED if error.errno in files.FULL else Kind.INTERNAL,
+                kinds.get(error.errno or 0, Kind.INTERNAL),
                 f"cannot write the record of {self._noun} {record.id[:13]}: {error.strerror}",
                 path=str(path),
             ) from error

@@ -64,24 +64,25 @@ async def create_container(
                         await plan.begin()
                     with span("config.json"):
                         built = await launcher.write_bundle(pod, container, image, prepared, wanted.edits, plan.entries)
-                    with span("runtime create"):
-                        launched = await launcher.create(container)
-                    with span("network devices verified"):
-                        await plan.verify_and_repair()
-                await containers.update(
-                    container.id,
-                    lambda c: replace(
-                        c,
-                        state=ContainerState.CREATED,
+                    container = replace(
+                        container,
                         user=built.user,
                         mounts=tuple(m.record() for m in prepared.mounts),
                         resources=config.linux.resources.SerializeToString(deterministic=True),
                         stop_signal=launcher.stop_signal(config, image),
                         cgroup=launcher.cgroup(pod, container.id),
-                        process=launched.process,
-                        monitor=launched.monitor,
-                    ),
+                    )
+                    with span("runtime create"):
+                        launched = await launcher.create(container)
+                    with span("network devices verified"):
+                        await plan.verify_and_repair()
+                created = replace(
+                    container,
+                    state=ContainerState.CREATED,
+                    process=launched.process,
+                    monitor=launched.monitor,
                 )
+                await containers.update(container.id, lambda _: created)
         except BaseException:
             if not undo.failed:
                 await containers.remove(container.id)

@@ -27,7 +27,7 @@ from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import signals
-from crishim.wire.linux import directories, executors
+from crishim.wire.linux import directories, executors, record_files
 from crishim.wire.linux.pod_paths import PodPaths, looking_at
 from crishim.wire.linux.turns import Turns
 
@@ -172,7 +172,10 @@ class Launcher:
         return target.process.pid
 
     async def create(self, container: ContainerRecord) -> conmon.Launched:
-        """Have conmon create the container of a written bundle."""
+        """Have conmon create the container of a written bundle.
+
+        A copy of the record, complete but for the processes, is left in the bundle: verbs/adopt.py.
+        """
         config = container.parse_config()
         launch = conmon.Launch(
             container_id=container.id,
@@ -182,6 +185,7 @@ class Launcher:
             stdin=config.stdin,
             stdin_once=config.stdin_once,
         )
+        await executors.records(record_files.write, launch.bundle / record_files.COPY, container)
         async with self._turns.turn():
             return await conmon.create(self._settings.conmon, self.runtime(container), launch)
 

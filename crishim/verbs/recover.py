@@ -12,7 +12,7 @@ state), so for every thing on the node there is a record that explains it, or it
               STOPPING          the stop is tried again; should it fail, it waits for the client's next
               REMOVING          removal is finished
 
-A pod whose record cannot be read is taken away with its containers, and its address given back: nobody could stop it.
+What an unreadable record stands for was adopted (verbs/adopt.py): it is watched, and nothing of it is taken away.
 Sweeps are by name below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
 waited for, as what it makes after its DEL nobody would take away. Pods whose network is slow to go, or cannot go yet
 because its add-on is not up, hold up the start for a bounded time and are finished while the daemon serves.
@@ -26,6 +26,7 @@ from msgspec.structs import replace
 
 from crishim.engine.handlers import Handlers
 from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError
 from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState, has_process
 from crishim.model import ContainerRecord, PodRecord
@@ -83,8 +84,6 @@ class Recovery:
         await self._guarded(self._devices.recover(alive), "network devices")
         await self._all_pods(whole, teardown, stop_pod)
         await self._guarded(self._sweep_runtimes(), "runtimes")
-        for id in self._pods.broken:
-            await self._guarded(teardown.run_unknown(id), id)
         await self._guarded(self._sweep_sandboxes(), "sandboxes")
         for sweep in sweeps:
             await self._guarded(sweep({c.id for c in self._containers}), "containers")
@@ -96,6 +95,7 @@ class Recovery:
                 name=f"recover {pod.id[:13]}",
             )
             for pod in self._pods
+            if not self._pods.is_adopted(pod.id)
         ]
         _, late = await asyncio.wait(tasks, timeout=PATIENCE) if tasks else ((), ())
         if late:
@@ -115,13 +115,22 @@ class Recovery:
                     await self._started(container)
             finally:
                 self._exits.watch(container)
-        if self._pods.get(container.pod_id) is None:
+        if self._pods.get(container.pod_id) is None and not self._containers.is_adopted(container.id):
             log.error("a container whose pod has no record is removed", extra={"container": container.id})
             await remove_container(container.id)
 
     async def _started(self, container: ContainerRecord) -> None:
-        """The daemon died around the runtime's start: only the runtime knows on which side."""
-        state = await self._handlers.get(container.handler).state(container.id)
+        """The daemon died around the runtime's start: only the runtime knows on which side.
+
+        What is adopted and lives was started, unless the runtime says otherwise: a kubelet that saw it waiting would
+        start another.
+        """
+        try:
+            state = await self._handlers.get(container.handler).state(container.id)
+        except CrishimError:
+            if not self._containers.is_adopted(container.id):
+                raise
+            state = ""
         after = ContainerState.CREATED if state == "created" else ContainerState.RUNNING
         at = 0 if after is ContainerState.CREATED else container.started_at
         await self._containers.update(container.id, lambda c: replace(c, state=after, started_at=at))

@@ -17,7 +17,6 @@ from crishim.lifecycle import PodState, has_process
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.records import Pod
-from crishim.pb import cri_pb2 as cri
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.stop_container import stop_container
@@ -52,7 +51,11 @@ class Teardown:
                 stuck = error
         if pod.namespaces.pid:
             await timed("init", self._inits.stop(pod, self._handlers.get(pod.handler)))
-        await timed("CNI DEL", self._networks.delete(pod, pod.namespaces.net if alive else ""))
+        netns = pod.namespaces.net if alive else ""
+        if pod.namespaces.net and pod.network is None:  # adopted, and nothing tells by which network
+            await timed("CNI DEL", self._networks.release(pod.id, netns))
+        else:
+            await timed("CNI DEL", self._networks.delete(pod, netns))
         if stuck is not None:
             raise stuck
         await timed("namespaces", self._sandboxes.remove(pod.id))
@@ -60,16 +63,6 @@ class Teardown:
     async def wait_for_plugins(self, pod: PodRecord) -> None:
         """Wait until the CNI plugins that an earlier daemon started for the pod have ended; killed in the end."""
         await self._networks.outlast(pod)
-
-    async def run_unknown(self, pod_id: str) -> None:
-        """As run() and finish() for a pod without a record, as far as its id leads. Its devices are recovery's."""
-        netns = str(self._sandboxes.directory(pod_id) / "ns/net")
-        alive = await executors.kernel(namespaces.is_pinned, netns)
-        try:
-            await self._networks.release(pod_id, netns if alive else "")
-        finally:
-            await self._sandboxes.remove(pod_id)
-            await executors.kernel(cgroups.remove, self._sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
 
     async def finish(self, pod: PodRecord) -> None:
         """Take away what a stopped pod still has: records of devices it lost, its directory, its cgroup."""

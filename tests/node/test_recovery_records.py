@@ -12,10 +12,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
-from tests.node.isolation import ip
+from tests.node.daemon import Daemon, scratch_daemon
 from tests.node.pods import (
-    annotated,
     container_config,
     create,
     execute,
@@ -25,7 +23,6 @@ from tests.node.pods import (
     start,
     status,
 )
-from tests.node.process_facts import info, is_gone
 
 pytestmark = pytest.mark.node
 
@@ -66,49 +63,6 @@ def test_records_survive_byte_for_byte(daemon: Daemon) -> None:
     daemon.call("StartContainer", container_id=container)
     assert execute(daemon, container, "sh", "-c", 'test "$RAW" = "$(printf "\\377\\376")"')[0] == 0
     remove_pod(daemon, pod)
-
-
-def test_a_broken_record_is_set_aside(daemon: Daemon) -> None:
-    """A record that cannot be read is kept beside, said in the log, and the rest of the node works."""
-    pod = run_pod(daemon)
-    good, bad = start(daemon, pod), start(daemon, pod, container_config("bad"))
-    pid = info(daemon, bad)["pid"]
-    daemon.kill()
-    record = daemon.state / "containers" / f"{bad}.json"
-    record.write_bytes(record.read_bytes()[:100])
-    (daemon.state / "pods" / "torn.tmp").write_text("{")
-    daemon.start()
-    assert [c.id for c in daemon.call("ListContainers").containers] == [good]
-    assert record.with_suffix(".json.broken").exists()
-    assert any(bad in str(line.get("path")) and line["level"] == "error" for line in daemon.logged())
-    assert not (daemon.state / "pods" / "torn.tmp").exists()
-    eventually(lambda: is_gone(pid), "the container nobody knows is gone")
-    assert status(daemon, good).state == cri.CONTAINER_RUNNING
-    record.with_suffix(".json.broken").unlink()
-    remove_pod(daemon, pod)
-
-
-def test_a_broken_record_of_a_pod(daemon: Daemon) -> None:
-    """Such a pod cannot be stopped by anybody: its containers end, its address and its device are given back."""
-    before = daemon.left()
-    ip("link", "add", "bait0", "type", "ifb")
-    mappings = [cri.PortMapping(host_port=8098, container_port=80)]
-    wish = pod_config(annotations=annotated(bait0="net1"), port_mappings=mappings)
-    pod = run_pod(daemon, wish)
-    container = start(daemon, pod)
-    pid = info(daemon, container)["pid"]
-    daemon.kill()
-    record = daemon.state / "pods" / f"{pod}.json"
-    record.write_bytes(b"")  # as a power cut may leave it
-    daemon.start()
-    assert not daemon.call("ListPodSandbox").items
-    assert not daemon.call("ListContainers").containers
-    eventually(lambda: is_gone(pid), "the container is gone")
-    assert any(pod in str(line.get("path")) and line["level"] == "error" for line in daemon.logged())
-    assert "bait0" in ip("-br", "link")
-    record.with_suffix(".json.broken").unlink()
-    ip("link", "del", "bait0")
-    assert_clean(daemon, before)
 
 
 def test_a_handler_that_left_the_settings(busybox_archive: Path) -> None:

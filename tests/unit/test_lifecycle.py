@@ -29,6 +29,7 @@ CONTAINER_STEPS = {
     ("starting", "created"),
     ("running", "exited"),
     ("exited", "removing"),
+    ("unknown", "exited"),
 }
 
 
@@ -82,7 +83,10 @@ def test_questions_about_pods(question, yes) -> None:  # type: ignore[no-untyped
     ("question", "yes"),
     [
         (lifecycle.can_start, {ContainerState.CREATED}),
-        (lifecycle.has_process, {ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING}),
+        (
+            lifecycle.has_process,
+            {ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING, ContainerState.UNKNOWN},
+        ),
         (lifecycle.is_visible_container, set(ContainerState) - {ContainerState.CREATING}),
     ],
 )

@@ -51,6 +51,19 @@ def processes(path: str) -> set[int]:
     return found
 
 
+def of_process(pid: int, name: str) -> str:
+    """The cgroup a process is in, up to the directory called `name`; "" if it is in none so called."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    for path in (line.split(":", 2)[2] for line in lines):
+        head, found, _ = f"{path}/".partition(f"/{name}/")
+        if found:
+            return f"{head}/{name}"
+    return ""
+
+
 def kill(path: str) -> bool:
     """SIGKILL everything in a cgroup and below, newly forked processes too; True once none is left."""
     for directory in directories(path):

@@ -92,6 +92,14 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def command_line(pid: int) -> list[bytes]:
+    """The arguments of a process; none if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
 def command_lines() -> dict[int, list[bytes]]:
     """The arguments of every process we may see; kernel threads have none."""
     found = {}

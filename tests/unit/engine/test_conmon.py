@@ -113,7 +113,9 @@ async def test_a_process_that_is_gone_already(launch: Launch, tmp_path: Path) ->
 async def test_create_hangs(launch: Launch, tmp_path: Path) -> None:
     """At the timeout the conmon of this bundle is killed."""
     (launch.bundle / "x").touch()
-    program = script(tmp_path, f"sh -c 'echo $$ > conmon.pid; exec tail -f {launch.bundle}/x' >/dev/null 2>&1 &")
+    program = script(
+        tmp_path, f"sh -c 'echo $$ > conmon.pid; exec tail -f {launch.bundle}/conmon.pid' >/dev/null 2>&1 &"
+    )
     with pytest.raises(CrishimError) as caught:
         await conmon.create(program, runtime(tmp_path, 0.3), launch)
     assert caught.value.kind is Kind.DEADLINE

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, PodState, check_container, check_pod
 from crishim.model import ContainerRecord, Network, PodRecord, ProcessRef
 from crishim.state.store import Store
-from crishim.wire.linux import files
+from crishim.wire.linux import files, record_files
 
 A, B, C = "a" * 64, "ab" * 32, "c" * 64
 
@@ -141,37 +140,73 @@ async def test_waiting(tmp_path: Path) -> None:
     assert one._listeners == []
 
 
-def test_what_cannot_be_read_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Torn, empty and foreign files are kept beside with an error in the log; half-written ones are dropped."""
-    good = record()
-    whole = store(tmp_path)
-    whole._write(good)
-    (tmp_path / f"{B}.json").write_bytes(b"")
-    (tmp_path / f"{C}.json").write_bytes(b'{"id": "x"}')
-    (tmp_path / "y.tmp").write_bytes(b"{")
-    (tmp_path / "notes.txt").write_bytes(b"not ours")
-    with caplog.at_level(logging.ERROR):
-        again = store(tmp_path)
-    assert list(again) == [good]
-    assert {p.name for p in tmp_path.iterdir()} == {
-        f"{A}.json",
-        f"{B}.json.broken",
-        f"{C}.json.broken",
-        "notes.txt",
-    }
-    assert len(caplog.records) == 2
+def test_what_cannot_be_read_stays(tmp_path: Path) -> None:
+    """It is told apart from the rest, and its file is left as it is; what a killed write left is dropped."""
+    store(tmp_path)._write(record())
+    path = tmp_path / f"{B}.json"
+    path.write_bytes(b"")
+    (tmp_path / f"{C}.tmp").write_bytes(b"{")
+    again = store(tmp_path)
+    assert list(again) == [record()]
+    assert {u.id: u.reason for u in again.unread.values()} == {B: "is empty"}
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.stem != A} == {f"{B}.json": b""}
 
 
-def test_records_of_another_version(tmp_path: Path) -> None:
-    """A field this version does not know is passed over, one it misses has its default: records outlive an upgrade."""
+def test_fields_of_another_version(tmp_path: Path) -> None:
+    """Of one schema, a field this version does not know is passed over, one it misses has its default; and a record of
+    the time before there were schemas is one of schema 1."""
     one = store(tmp_path)
     one._write(record())
     path = tmp_path / f"{A}.json"
     data = json.loads(path.read_bytes())
+    assert data.pop("schema") == 1
     data["new_field"] = {"a": 1}
     data.pop("network", None)
     path.write_text(json.dumps(data))
     assert list(store(tmp_path)) == [record()]
+
+
+async def test_a_record_that_cannot_be_used(tmp_path: Path) -> None:
+    """Well-formed, and nobody could work with it: as unreadable as the rest."""
+
+    def usable(record: PodRecord) -> None:
+        raise ValueError("a value out of range")
+
+    store(tmp_path)._write(record())
+    again = Store(tmp_path, PodRecord, "pod sandbox", lambda a, b: None, usable)
+    again.load()
+    assert again.unread[A].reason == "is damaged: a value out of range"
+    assert again.unread[A].salvaged["created_at"] == 1
+
+
+async def test_an_adopted_record(tmp_path: Path) -> None:
+    """It changes, in memory, is announced, and goes with its file; the file is not written before."""
+    path = tmp_path / f"{A}.json"
+    path.write_bytes(b"a newer version's")
+    one, seen = store(tmp_path), []
+    one.subscribe(lambda before, after: seen.append((before and before.state, after and after.state)))
+    one.adopt(record(state=PodState.READY))
+    assert one.is_adopted(A)
+    assert one.unread == {}
+    await one.update(A, lambda r: replace(r, state=PodState.STOPPING))
+    found = one.get(A)
+    assert found is not None
+    assert found.state is PodState.STOPPING
+    assert path.read_bytes() == b"a newer version's"
+    await one.remove(A)
+    assert not path.exists()
+    assert not one.is_adopted(A)
+    assert seen == [("ready", "stopping"), ("stopping", None)]
+
+
+async def test_a_record_too_large_to_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INVALID, and nothing is left: what is written can be read again."""
+    monkeypatch.setattr(record_files, "LIMIT", 1000)
+    one = store(tmp_path)
+    with pytest.raises(CrishimError) as caught:
+        await one.add(record(config=bytes(1000)))
+    assert caught.value.kind is Kind.INVALID
+    assert list(tmp_path.iterdir()) == list(one) == []
 
 
 async def test_a_failed_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

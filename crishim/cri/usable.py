@@ -1,0 +1,37 @@
+"""Whether a record that is well-formed can be worked with: a damaged value that made List fail would hide all others.
+
+Each function raises for a record that cannot; what it raises is whatever the value led to.
+"""
+
+import msgspec
+
+from crishim.cri import containers, pods
+from crishim.model import ContainerRecord, PodRecord
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.cni import parse_list
+
+
+def pod(record: PodRecord) -> None:
+    pods.pod_status(record).SerializeToString()
+    pods.select([record], cri.PodSandboxFilter())
+    for resources in (record.overhead, record.resources):
+        cri.LinuxContainerResources.FromString(resources)
+    spaces = record.namespaces
+    _check_paths(spaces.net, spaces.ipc, spaces.uts, spaces.user, spaces.pid, record.cgroup_parent)
+    if record.network is not None:
+        parse_list(record.network.conflist, record.network.name)
+        msgspec.json.decode(record.network.capability_args, type=dict)
+        if record.network.result:
+            msgspec.json.decode(record.network.result, type=dict)
+
+
+def container(record: ContainerRecord) -> None:
+    containers.container_status(record).SerializeToString()
+    containers.select([record], cri.ContainerFilter())
+    _check_paths(record.cgroup, record.log_path)
+
+
+def _check_paths(*paths: str) -> None:
+    for path in paths:
+        if "\0" in path or ".." in path.split("/") or (path and not path.startswith("/")):
+            raise ValueError(f"{path!r:.80} is no absolute path")

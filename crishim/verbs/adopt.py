@@ -1,0 +1,274 @@
+"""Adoption: what stands, in memory, for a pod or container whose record this version cannot read.
+
+Its record is a newer version's, or damaged. What runs is not ended for that: it is listed, used, stopped and removed
+like any other, and its file is left for the version that can read it. What is known of it, the best first:
+
+    the fields of the record that can be read all the same (wire/records.py)
+    the copy made when it was made (record_files.COPY), in its directory below the run directory
+    config.json, conmon's arguments, the cgroup, the namespaces
+
+The state it is given follows from what the kubelet makes of states: it kills and replaces a container in
+CONTAINER_UNKNOWN (pkg/kubelet/kuberuntime, computePodActions), and all containers of a pod in SANDBOX_NOTREADY. So what
+lives, and of which one knows whose it is, is RUNNING and READY as before, and a note says the rest. UNKNOWN is a
+container of which nothing says whose it is: no kubelet could know it again. A pod that is not as it was made is
+STOPPING: NOTREADY to clients, and taken down by the next stop.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from crishim.engine import conmon
+from crishim.engine.init import init_id
+from crishim.ids import is_id
+from crishim.lifecycle import ContainerState, PodState
+from crishim.model import ContainerRecord, NamespacePaths, PodRecord, ProcessRef
+from crishim.pb import cri_pb2 as cri
+from crishim.state.store import Store
+from crishim.wire import records
+from crishim.wire.linux import addresses, cgroups, links, namespaces, processes, record_files
+from crishim.wire.linux.netns_thread import across
+from crishim.wire.linux.record_files import Unread
+from crishim.wire.records import UnreadableError
+
+NOTE = "crishim.io/unknown"  # the annotation that tells List and Status
+_OWN = "io.kubernetes.cri."  # what spec/annotations.py adds to a container's annotations
+_LABEL = "io.kubernetes."  # the kubelet's own labels, without which it knows no container again
+R = TypeVar("R", bound=PodRecord | ContainerRecord)
+
+log = logging.getLogger("crishim.adopt")
+
+
+class Adoption:
+    """Where the pods' and containers' directories are."""
+
+    def __init__(self, run_dir: Path, cgroup_parent: str, default_handler: str) -> None:
+        """cgroup_parent: of pods for which the client named none."""
+        self._run = run_dir
+        self._cgroup_parent = cgroup_parent
+        self._default_handler = default_handler
+
+    def run(self, pods: Store[PodRecord], containers: Store[ContainerRecord]) -> None:
+        """Adopt what the stores could not read. Blocks: looks at processes and namespaces."""
+        for unread in list(containers.unread.values()):
+            copy = _copied(self._run / "containers" / unread.id, ContainerRecord, unread.id)
+            _take_in(containers, unread, copy, cri.ContainerConfig, self.container)
+        for unread in list(pods.unread.values()):
+            copy = _copied(self._run / "pods" / unread.id, PodRecord, unread.id)
+            mine = [c for c in containers if c.pod_id == unread.id]
+            _take_in(pods, unread, copy, cri.PodSandboxConfig, partial(self.pod, containers=mine))
+
+    def container(self, unread: Unread, known: dict[str, Any]) -> ContainerRecord:
+        """The stand-in of a container. STARTING leaves it to the runtime to say whether it was started.
+
+        known: fields of its record, from wherever.
+        """
+        id, bundle = unread.id, self._run / "containers" / unread.id
+        spec = _spec(bundle)
+        told = _annotations(spec)
+        monitor = conmon.find_monitor(bundle, search=True)
+        process = conmon.find_process(bundle, monitor)
+        config = _parsed(known.get("config", b""), cri.ContainerConfig)
+        if not config.metadata.name:
+            config = _config_of(spec, told)
+        is_known = bool(config.metadata.name) and ("config" in known or bool(told.get("sandbox-uid")))
+        config.metadata.name = config.metadata.name or id[:13]
+        _note(config.annotations, unread)
+        ended = monitor is None and known.get("state") is ContainerState.EXITED
+        alive = ContainerState.STARTING if is_known else ContainerState.UNKNOWN
+        fields: dict[str, Any] = {"pod_id": "", "image_id": "", "image_ref": "", "created_at": 0}
+        fields |= _from_spec(spec, told, bundle) | known
+        fields |= {
+            "id": id,
+            "state": ContainerState.EXITED if ended else alive,
+            "config": config.SerializeToString(deterministic=True),
+            "handler": self._handler(id, known.get("handler", "")),
+            "cgroup": (_cgroup(process.pid, id) if process else "") or fields.get("cgroup", ""),
+            "log_path": known.get("log_path") or (conmon.log_path(monitor) if monitor else ""),
+            "message": known.get("message") or config.annotations[NOTE],
+            "process": process,
+            "monitor": monitor,
+        }
+        return ContainerRecord(**fields)
+
+    def pod(self, unread: Unread, known: dict[str, Any], containers: list[ContainerRecord]) -> PodRecord:
+        """The stand-in of a pod. containers: those that say they are its."""
+        id, directory = unread.id, self._run / "pods" / unread.id
+        config = _parsed(known.get("config", b""), cri.PodSandboxConfig)
+        is_known = bool(config.metadata.name)
+        own = f"{self._cgroup_parent}/{id}"
+        parent = known.get("cgroup_parent") or next((c.cgroup.rpartition("/")[0] for c in containers if c.cgroup), own)
+        if not is_known:
+            told = [_annotations(_spec(self._run / "containers" / c.id)) for c in containers]
+            config = _pod_config_of(next((t for t in told if t), {}))
+            config.metadata.name = config.metadata.name or id[:13]
+            config.linux.cgroup_parent = "" if parent == own else parent
+        _note(config.annotations, unread)
+        pins = known.get("namespaces") or _pins(directory / "ns")
+        network = known.get("network")
+        if network and not network.ips and namespaces.is_pinned(pins.net):
+            network = replace(network, ips=_addresses(pins.net))
+        init = _init(directory) if pins.pid else None
+        as_made = (
+            is_known
+            and unread.salvaged.get("state", PodState.READY) is PodState.READY
+            and directory.is_dir()
+            and all(namespaces.is_pinned(p) for p in (pins.net, pins.ipc, pins.uts, pins.user) if p)
+            and (init is not None or not pins.pid)
+            and (not pins.net or bool(network and network.ips))
+        )
+        handler = next((c.handler for c in containers), "")
+        if pins.pid:
+            handler = self._handler(init_id(id), handler)
+        fields: dict[str, Any] = {"handler": handler, "created_at": 0} | known
+        fields |= {
+            "id": id,
+            "state": PodState.READY if as_made else PodState.STOPPING,
+            "config": config.SerializeToString(deterministic=True),
+            "namespaces": pins,
+            "network": network,
+            "init": init,
+            "cgroup_parent": parent,
+        }
+        return PodRecord(**fields)
+
+    def _handler(self, id: str, said: str) -> str:
+        """The handler whose state directory has the container; else what the record said."""
+        there = [path.parent.name for path in (self._run / "runtime").glob(f"*/{id}")]
+        return said if said in there or (said and not there) else (there or [self._default_handler])[0]
+
+
+def _take_in(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any, stand_in: Callable[..., R]) -> None:
+    """Adopt with the most that is known and can be worked with: what is salvaged of a damaged record may not be.
+
+    config: the message that the field of this name holds.
+    """
+    salvaged = dict(unread.salvaged)
+    if not _parsed(salvaged.get("config", b""), config).metadata.name:
+        salvaged.pop("config", None)
+    for known in (copy | salvaged, copy, {}):
+        record = stand_in(unread, known)
+        try:
+            store.usable(record)
+        except Exception as error:  # as in record_files.load()
+            log.warning("what could be read of a record makes no sense", extra={"id": unread.id, "error": str(error)})
+            continue
+        store.adopt(record)
+        log.warning("managed by another version", extra={"id": unread.id, "state": str(record.state)})
+        return
+
+
+def _note(annotations: Any, unread: Unread) -> None:
+    annotations[NOTE] = f"managed by another version: its record {unread.reason}"
+
+
+def _copied(directory: Path, kind: type[msgspec.Struct], id: str) -> dict[str, Any]:
+    """The fields of the copy in a pod's or container's directory; {} if there is none."""
+    try:
+        found = records.salvage(record_files.read(directory / record_files.COPY), kind)
+    except UnreadableError:
+        return {}
+    return found if found.get("id") == id else {}
+
+
+def _spec(bundle: Path) -> dict[str, Any]:
+    try:
+        spec = msgspec.json.decode(record_files.read(bundle / "config.json"))
+    except (UnreadableError, msgspec.DecodeError, RecursionError):
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def _annotations(spec: dict[str, Any]) -> dict[str, str]:
+    """What spec/annotations.py wrote, its prefix taken off."""
+    found = spec.get("annotations")
+    own = found.items() if isinstance(found, dict) else ()
+    return {key.removeprefix(_OWN): str(value) for key, value in own if key.startswith(_OWN)}
+
+
+def _from_spec(spec: dict[str, Any], annotations: dict[str, str], bundle: Path) -> dict[str, Any]:
+    """Fields of a container's record that follow from its bundle."""
+    try:
+        created = (bundle / "config.json").lstat().st_mtime_ns
+    except OSError:
+        return {}
+    pod_id = annotations.get("sandbox-id", "")
+    path = (spec.get("linux") or {}).get("cgroupsPath", "")
+    cgroup = path if isinstance(path, str) and path.startswith("/") else ""
+    return {"created_at": created, "pod_id": pod_id if is_id(pod_id) else "", "cgroup": cgroup}
+
+
+def _config_of(spec: dict[str, Any], told: dict[str, str]) -> cri.ContainerConfig:
+    """A container's configuration as far as config.json leads, with the labels every kubelet gives."""
+    found = spec.get("annotations")
+    items = found.items() if isinstance(found, dict) else ()
+    annotations = {key: str(value) for key, value in items if not key.startswith(_OWN)}
+    attempt = annotations.get(f"{_LABEL}container.restartCount", "")
+    process = spec.get("process")
+    config = cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(
+            name=told.get("container-name", ""), attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 9 else 0
+        ),
+        image=cri.ImageSpec(image=told.get("image-name", "")),
+        annotations=annotations,
+        tty=isinstance(process, dict) and process.get("terminal") is True,
+    )
+    named = {"container.name": "container-name"} | {f"pod.{k}": f"sandbox-{k}" for k in ("name", "namespace", "uid")}
+    for label, key in named.items():
+        if told.get(key):
+            config.labels[_LABEL + label] = told[key]
+    return config
+
+
+def _pod_config_of(told: dict[str, str]) -> cri.PodSandboxConfig:
+    """A pod's configuration as far as one of its containers' config.json leads."""
+    known = {key: told.get(f"sandbox-{key}", "") for key in ("name", "namespace", "uid")}
+    metadata = cri.PodSandboxMetadata(name=known["name"], namespace=known["namespace"], uid=known["uid"])
+    config = cri.PodSandboxConfig(metadata=metadata)
+    for key, value in known.items():
+        if value:
+            config.labels[f"{_LABEL}pod.{key}"] = value
+    return config
+
+
+def _parsed(data: bytes, kind: Any) -> Any:
+    """A CRI message; an empty one if the bytes are none."""
+    try:
+        return kind.FromString(data)
+    except Exception:  # google.protobuf.message.DecodeError, and UnicodeDecodeError
+        return kind()
+
+
+def _pins(directory: Path) -> NamespacePaths:
+    """The namespaces that are pinned in a pod's directory; a network's in any case: it may have left an address."""
+    kinds = [k for k in ("ipc", "uts", "user", "pid") if namespaces.is_pinned(str(directory / k))]
+    return NamespacePaths(**{k: str(directory / k) for k in ("net", *kinds)})
+
+
+def _init(directory: Path) -> ProcessRef | None:
+    try:
+        pid = int(record_files.read(directory / "init/pidfile", 32))
+    except (UnreadableError, ValueError):
+        return None
+    reference = processes.reference(pid) if pid > 0 else None
+    return reference if reference and processes.is_alive(reference) else None
+
+
+def _addresses(netns: str) -> tuple[str, ...]:
+    """eth0's addresses, as the primary network gave them: IPv4 first, as plugins do."""
+
+    def read(inside: Any) -> list[addresses.Address]:
+        link = links.get(inside.netlink, "eth0")
+        return [] if link is None else addresses.dump(inside.netlink, link.index)
+
+    found = [a for a in across((netns,), read) if a.scope == addresses.RT_SCOPE_UNIVERSE]
+    return tuple(a.ip for a in sorted(found, key=lambda a: a.family))
+
+
+def _cgroup(pid: int, id: str) -> str:
+    return cgroups.of_process(pid, id) or cgroups.of_process(pid, f"crishim-{id}.scope")
