@@ -4,8 +4,10 @@ Each function raises for a record that cannot; what it raises is whatever the va
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from crishim.cri import containers, pods
+from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.cni import parse_list
@@ -26,6 +28,7 @@ def pod(record: PodRecord) -> None:
 
 
 def container(record: ContainerRecord) -> None:
+    record = replace(record, state=ContainerState.EXITED)  # one that is being created is never shown
     containers.container_status(record).SerializeToString()
     containers.select([record], cri.ContainerFilter())
     _check_paths(record.cgroup, record.log_path)
