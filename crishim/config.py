@@ -15,6 +15,7 @@ from msgspec import Meta
 from crishim import device_rules
 
 _UNFIT = re.compile(r"[\[\]@+:,\s\"\\]")
+_CGROUP = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.:@-]+)+")
 DEFAULT_PATH = Path("/etc/crishim/config.toml")
 
 
@@ -68,6 +69,13 @@ class Pods(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cgroup_parent: Annotated[str, _says("cgroup of pods for which the client names none, one below it for each")] = (
         "/crishim"
     )
+    cgroup_roots: Annotated[
+        list[str],
+        _says(
+            "cgroups at or below which a client may put pods, besides cgroup_parent and the kubelet's kubepods "
+            '(critest with cgroup_driver "systemd" wants "/test.slice"); "/" allows any'
+        ),
+    ] = msgspec.field(default_factory=list)
     sysctls: Annotated[dict[str, str], _says("sysctls of every pod with namespaces of its own; the pod's own win")] = (
         msgspec.field(default_factory=dict)
     )
@@ -170,8 +178,10 @@ def parse(text: str) -> Config:
         raise ConfigError(_name_key(str(error))) from None
     if config.runtimes.default not in config.runtimes.handlers:
         raise ConfigError(f"runtimes.default: no handler is called {config.runtimes.default!r}")
-    if not re.fullmatch(r"(/[\w.:-]+)+", config.pods.cgroup_parent) or ".." in config.pods.cgroup_parent:
-        raise ConfigError(f"pods.cgroup_parent: {config.pods.cgroup_parent!r} is not the absolute path of a cgroup")
+    for key, paths in (("cgroup_parent", [config.pods.cgroup_parent]), ("cgroup_roots", config.pods.cgroup_roots)):
+        for path in paths:
+            if not _CGROUP.fullmatch(path) and (key, path) != ("cgroup_roots", "/"):
+                raise ConfigError(f"pods.{key}: {path!r} is not the absolute path of a cgroup")
     if bool(config.stream.tls_cert) != bool(config.stream.tls_key):
         raise ConfigError("stream.tls_cert and stream.tls_key belong together: one is missing")
     _check_devices(config.netdevices)

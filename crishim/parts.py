@@ -68,7 +68,7 @@ def make_parts(config: Config) -> Parts:
     _load(pods, containers, names, Adoption(run, config.pods.cgroup_parent, config.runtimes.default))
     ground.set_right(config, pods, containers)
     handlers = _handlers(config)
-    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent)
+    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
     store, transport = image_parts(config)
     uses = Uses(lambda: _images_in_use(containers))
     create_missing = config.runtimes.missing_host_path == "create"

@@ -12,7 +12,7 @@ import fcntl
 import shutil
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,14 @@ class SandboxFiles:
 class Sandboxes:
     """The pods' directories below the run directory."""
 
-    def __init__(self, run_dir: Path, sysctls: Mapping[str, str], cgroup_parent: str) -> None:
+    def __init__(
+        self, run_dir: Path, sysctls: Mapping[str, str], cgroup_parent: str, cgroup_roots: Sequence[str] = ()
+    ) -> None:
         """sysctls: of every pod with the namespace they belong to; the pod's own win.
 
-        cgroup_parent: of pods for which the client names no cgroup.
+        cgroup_parent: of pods for which the client names no cgroup. cgroup_roots: where a client may put pods besides.
         """
+        self._cgroup_roots = (cgroup_parent, *cgroup_roots)
         self._root = run_dir / "pods"
         self._cgroup_parent = cgroup_parent
         self._sysctls = sysctls
@@ -62,6 +65,17 @@ class Sandboxes:
             user=str(ns / "user") if uses_user_namespace(config) else "",
             pid=str(ns / "pid") if options.pid == cri.POD else "",
         )
+
+    def check_cgroup(self, config: cri.PodSandboxConfig) -> None:
+        """INVALID unless the cgroup the client names is one that pods belong in."""
+        parent = config.linux.cgroup_parent
+        if parent and not is_kubelets_cgroup(parent) and not any(is_at_or_below(parent, r) for r in self._cgroup_roots):
+            raise CrishimError(
+                Kind.INVALID,
+                f"the cgroup parent {parent} is neither a kubelet's (below kubepods) nor at or below "
+                f"{', '.join(self._cgroup_roots)} (settings pods.cgroup_parent, pods.cgroup_roots)",
+                cgroup=parent,
+            )
 
     def cgroup(self, pod_id: str, config: cri.PodSandboxConfig) -> str:
         """The cgroup a pod's containers go below: the kubelet's for this pod, or one of ours."""
@@ -137,6 +151,20 @@ class Sandboxes:
             owner = f",uid={first_host_id(config)[0]},gid={first_host_id(config)[1]}" if pod.namespaces.user else ""
             flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
             mounts.mount("tmpfs", "shm", d / "shm", flags=flags, data=f"mode=1777,size={SHM_BYTES}{owner}")
+
+
+def is_kubelets_cgroup(parent: str) -> bool:
+    """Whether a path lies below a cgroup kubepods, as kubelets name theirs, wherever their cgroupRoot is.
+
+    /kubepods/burstable/podUID, or of systemd the last of /kubepods.slice/kubepods-podUID.slice.
+    """
+    *above, last = parent.strip("/").split("/")
+    return "kubepods" in above or (last.endswith(".slice") and "kubepods" in last.split("-")[:-1])
+
+
+def is_at_or_below(path: str, root: str) -> bool:
+    """Whether a cgroup's path is another's or begins with it."""
+    return f"{path.rstrip('/')}/".startswith(f"{root.rstrip('/')}/")
 
 
 def uses_user_namespace(config: cri.PodSandboxConfig) -> bool:

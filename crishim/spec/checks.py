@@ -14,7 +14,7 @@ def unusable_name(what: str, name: str) -> str | None:
         return f"the metadata has no {what}"
     if len(name) > _NAME_MAX:
         return f"the {what} is longer than {_NAME_MAX} characters"
-    bad = "/" in name or not name.isprintable()
+    bad = any(c in name for c in "/;") or not name.isprintable()  # CNI_ARGS are split at ";"
     return f"{name!r} is no usable {what}" if bad else None
 
 

@@ -21,7 +21,7 @@ def container_has_image(c: cri.ContainerConfig, _: cri.PodSandboxConfig) -> str 
 
 def container_log_path_is_inside(c: cri.ContainerConfig, _: cri.PodSandboxConfig) -> str | None:
     path = c.log_path
-    bad = path.startswith("/") or ".." in path.split("/") or "\0" in path
+    bad = path.startswith("/") or ".." in path.split("/") or not path.isprintable()
     return f"the log path {path!r} must stay below the pod's log directory" if bad else None
 
 

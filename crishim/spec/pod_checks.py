@@ -1,6 +1,7 @@
 """What can be wrong with a PodSandboxConfig on its own: one small function each, which returns the sentence or None."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 
 from crishim.pb import cri_pb2 as cri
@@ -8,6 +9,10 @@ from crishim.spec.checks import bad_id, unusable_name, user_namespace_mode
 from crishim.spec.limits import is_ipc_sysctl, is_net_sysctl
 
 _HOSTNAME_MAX = 64  # bytes; sethostname(2)
+_HOSTNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # hostname(7), and the underscore that some nodes have
+_CGROUP = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.:@-]+)+|[A-Za-z0-9_.:@-]+\.slice")
+_CGROUP_MAX = 1024
+_WORD_MAX = 1024  # bytes of a server, a domain or an option
 
 
 def pod_has_metadata(c: cri.PodSandboxConfig) -> str | None:
@@ -23,12 +28,11 @@ def pod_hostname_is_usable(c: cri.PodSandboxConfig) -> str | None:
     name = c.hostname
     if len(name.encode()) > _HOSTNAME_MAX:
         return f"the hostname has {len(name.encode())} bytes, at most {_HOSTNAME_MAX} are possible"
-    bad = any(ch.isspace() or not ch.isprintable() or ch == "/" for ch in name)
-    return f"{name!r} is no hostname" if bad else None
+    return f"{name!r} is no hostname" if name and not _HOSTNAME.fullmatch(name) else None
 
 
 def pod_log_directory_is_absolute(c: cri.PodSandboxConfig) -> str | None:
-    good = not c.log_directory or (c.log_directory.startswith("/") and "\0" not in c.log_directory)
+    good = not c.log_directory or (c.log_directory.startswith("/") and c.log_directory.isprintable())
     return None if good else f"the log directory {c.log_directory!r} must be an absolute path"
 
 
@@ -130,8 +134,21 @@ def pod_sysctls_are_paths(c: cri.PodSandboxConfig) -> str | None:
 
 
 def pod_cgroup_parent_is_a_path(c: cri.PodSandboxConfig) -> str | None:
+    """Of the characters that kubelets use; a systemd slice may come without its path. Which is allowed: cgroups.py."""
     parent = c.linux.cgroup_parent
-    return f"the cgroup parent {parent!r} leaves the hierarchy" if ".." in parent.split("/") or "\0" in parent else None
+    if not parent or (_CGROUP.fullmatch(parent) and len(parent) <= _CGROUP_MAX):
+        return None
+    return f"the cgroup parent {parent!r} is no path of a cgroup"
+
+
+def pod_dns_is_made_of_words(c: cri.PodSandboxConfig) -> str | None:
+    """Each becomes a word of a resolv.conf, whose lines mean something by how they begin."""
+    dns = c.dns_config
+    for kind, words in (("server", dns.servers), ("search domain", dns.searches), ("option", dns.options)):
+        for word in words:
+            if not word or len(word) > _WORD_MAX or any(ch.isspace() or not ch.isprintable() for ch in word):
+                return f"{word!r} is no DNS {kind}"
+    return None
 
 
 POD_CHECKS: tuple[Callable[[cri.PodSandboxConfig], str | None], ...] = (
@@ -150,6 +167,7 @@ POD_CHECKS: tuple[Callable[[cri.PodSandboxConfig], str | None], ...] = (
     pod_sysctls_are_paths,
     pod_sysctls_stay_in_the_pod,
     pod_cgroup_parent_is_a_path,
+    pod_dns_is_made_of_words,
 )
 
 

@@ -137,7 +137,7 @@ class Launcher:
         config = container.parse_config()
         pod_config = pod.parse_config()
         systemd = self._settings.systemd_cgroups
-        path = f"{pod.cgroup_parent}:crishim:{container.id}" if systemd else self.cgroup(pod, container.id)
+        path = f"{_slice(pod.cgroup_parent)}:crishim:{container.id}" if systemd else self.cgroup(pod, container.id)
         return Inputs(
             container_id=container.id,
             config=config,
@@ -216,7 +216,12 @@ class Launcher:
         return signals.parse(str(name))
 
 
+def _slice(path: str) -> str:
+    """The slice that a pod's cgroup is: a kubelet names it with its path, /a.slice/a-b.slice."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
 def _expand_slice(name: str) -> str:
     """systemd nests slices by the dashes in their names: a-b.slice is a.slice/a-b.slice (systemd.slice(5))."""
-    parts = name.strip("/").removesuffix(".slice").split("-")
+    parts = _slice(name).removesuffix(".slice").split("-")
     return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))

@@ -52,6 +52,7 @@ async def run_pod(
     for a later Stop and Remove.
     """
     check_pod(config)
+    sandboxes.check_cgroup(config)
     runtime = handlers.offered(handler)
     metadata = config.metadata
     name = pod_name(metadata.namespace, metadata.name, metadata.uid, metadata.attempt)

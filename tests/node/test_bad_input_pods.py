@@ -46,6 +46,25 @@ def with_port(c: cri.PodSandboxConfig) -> None:
     c.port_mappings.add(host_port=70000, container_port=1)
 
 
+def with_dns_lines(c: cri.PodSandboxConfig) -> None:
+    c.dns_config.servers.append("10.0.0.1\nnameserver 6.6.6.6")
+
+
+def with_hostname_lines(c: cri.PodSandboxConfig) -> None:
+    c.hostname = "a\n6.6.6.6 api.example"
+
+
+def with_cni_args(c: cri.PodSandboxConfig) -> None:
+    c.metadata.name = "a;K8S_POD_NAMESPACE=kube-system"
+
+
+def in_cgroup(parent: str) -> Callable[[cri.PodSandboxConfig], None]:
+    def spoil(c: cri.PodSandboxConfig) -> None:
+        c.linux.cgroup_parent = parent
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
@@ -56,6 +75,12 @@ def with_port(c: cri.PodSandboxConfig) -> None:
         (with_bandwidth, "kubernetes.io/ingress-bandwidth"),
         (with_relative_logs, "log directory"),
         (with_port, "70000"),
+        (with_dns_lines, "DNS server"),
+        (with_hostname_lines, "hostname"),
+        (with_cni_args, "usable name"),
+        (in_cgroup("/"), "cgroup parent"),
+        (in_cgroup("/system.slice"), "pods.cgroup_roots"),
+        (in_cgroup("/kubepods/x\n"), "cgroup parent"),
     ],
 )
 def test_pods_that_cannot_be(daemon: Daemon, spoil: Callable[[cri.PodSandboxConfig], None], named: str) -> None:

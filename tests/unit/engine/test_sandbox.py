@@ -50,6 +50,46 @@ def test_cgroups() -> None:
     assert sandboxes.cgroup("p1", theirs) == "/kubepods/podx"
 
 
+KUBELETS = [
+    "/kubepods/besteffort/pod1",
+    "/kubepods/pod1",
+    "/my/root/kubepods/burstable/pod1",
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice",
+    "/kubepods.slice/kubepods-pod1_2.slice",
+    "/my.slice/my-kubepods.slice/my-kubepods-pod1.slice",
+    "kubepods-pod1.slice",
+]
+
+
+@pytest.mark.parametrize("parent", ["", "/crishim", "/crishim/x", "/test.slice", "/test.slice/a", *KUBELETS])
+def test_cgroups_that_pods_belong_in(parent: str) -> None:
+    """A kubelet's, the setting's, and those of pods.cgroup_roots."""
+    sandboxes = Sandboxes(Path("/run/x"), {}, "/crishim", ["/test.slice"])
+    sandboxes.check_cgroup(cri.PodSandboxConfig(linux=cri.LinuxPodSandboxConfig(cgroup_parent=parent)))
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        "/system.slice",
+        "/system.slice/sshd.service",
+        "/kubepods",
+        "/kubepods.slice",
+        "kubepods.slice",
+        "/crishimx",
+        "/x",
+    ],
+)
+def test_cgroups_that_pods_do_not_belong_in(parent: str) -> None:
+    """INVALID names the settings; with "/" as a root any is allowed."""
+    config = cri.PodSandboxConfig(linux=cri.LinuxPodSandboxConfig(cgroup_parent=parent))
+    with pytest.raises(CrishimError, match=r"pods\.cgroup_roots") as caught:
+        Sandboxes(Path("/run/x"), {}, "/crishim", ["/test.slice"]).check_cgroup(config)
+    assert caught.value.kind is Kind.INVALID
+    if parent.startswith("/"):
+        Sandboxes(Path("/run/x"), {}, "/crishim", ["/"]).check_cgroup(config)
+
+
 def test_user_namespaces() -> None:
     """Mode POD asks for one; the mappings come as ranges, and whose 0 is whose."""
     mapping = [cri.IDMapping(container_id=0, host_id=100000, length=65536)]

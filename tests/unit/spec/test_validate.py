@@ -39,6 +39,7 @@ BAD_PODS = {
     "no namespace": (pod(metadata=META | {"namespace": ""}), "no namespace"),
     "no uid": (pod(metadata=META | {"uid": ""}), "no uid"),
     "slash in a name": (pod(metadata=META | {"name": "a/b"}), "no usable name"),
+    "semicolon in a name": (pod(metadata=META | {"uid": "a;K8S_POD_NAME=b"}), "no usable uid"),
     "newline in a name": (pod(metadata=META | {"name": "a\nb"}), "no usable name"),
     "long name": (pod(metadata=META | {"name": "a" * 254}), "longer"),
     "long hostname": (pod(hostname="h" * 65), "65 bytes"),
@@ -76,7 +77,20 @@ BAD_PODS = {
     "mqueue sysctl with host IPC": (pod_with({"ipc": cri.NODE}, {"fs.mqueue.msg_max": "1"}), "host's IPC"),
     "sysctl of the whole node": (pod_with(sysctls={"vm.swappiness": "1"}), "whole node"),
     "sysctl that climbs": (pod_with(sysctls={"net.ipv4../../kernel": "1"}), "no sysctl"),
-    "cgroup parent that climbs": (pod(linux={"cgroup_parent": "/a/../../b"}), "leaves the hierarchy"),
+    "cgroup parent that climbs": (pod(linux={"cgroup_parent": "/a/../../b"}), "no path of a cgroup"),
+    "cgroup parent /": (pod(linux={"cgroup_parent": "/"}), "no path of a cgroup"),
+    "cgroup parent with a newline": (pod(linux={"cgroup_parent": "/kubepods/x\n"}), "no path of a cgroup"),
+    "cgroup parent that is relative": (pod(linux={"cgroup_parent": "kubepods/x"}), "no path of a cgroup"),
+    "cgroup parent of dots": (pod(linux={"cgroup_parent": "/kubepods/./x"}), "no path of a cgroup"),
+    "cgroup parent without end": (pod(linux={"cgroup_parent": "/kubepods/" + "x" * 1024}), "no path of a cgroup"),
+    "hostname that begins a comment": (pod(hostname="#a"), "no hostname"),
+    "hostname like an option": (pod(hostname="-a"), "no hostname"),
+    "DNS server with a newline": (pod(dns_config={"servers": ["10.0.0.1\nnameserver 6.6.6.6"]}), "no DNS server"),
+    "DNS domain with a space": (pod(dns_config={"searches": ["a b"]}), "no DNS search domain"),
+    "empty DNS domain": (pod(dns_config={"searches": [""]}), "no DNS search domain"),
+    "DNS option with a control": (pod(dns_config={"options": ["ndots:5\x1b[2J"]}), "no DNS option"),
+    "DNS option without end": (pod(dns_config={"options": ["x" * 1025]}), "no DNS option"),
+    "log directory with a newline": (pod(log_directory="/var/log/a\nb"), "absolute path"),
 }
 
 
@@ -102,6 +116,12 @@ GOOD_PODS = {
         port_mappings=[{"container_port": 5, "host_port": 5, "protocol": p} for p in (0, 1)]
     ),
     "cgroup parent": pod(linux={"cgroup_parent": "/kubepods/burstable/pod1"}),
+    "slice": pod(linux={"cgroup_parent": "/kubepods.slice/kubepods-pod1_2.slice"}),
+    "slice alone": pod(linux={"cgroup_parent": "kubepods-pod1_2.slice"}),
+    "DNS": pod(
+        dns_config={"servers": ["10.0.0.10", "fe80::1%eth0"], "searches": ["a.svc", "."], "options": ["ndots:5"]}
+    ),
+    "hostname of a node": pod(hostname="my_node-1.example"),
     "hostname": pod(hostname="h" * 64),
 }
 

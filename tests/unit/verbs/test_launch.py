@@ -10,6 +10,7 @@ from crishim.verbs.launch import _expand_slice
     [
         ("a.slice", "/a.slice"),
         ("/a-b.slice", "/a.slice/a-b.slice"),
+        ("/a.slice/a-b.slice", "/a.slice/a-b.slice"),  # as a kubelet says it
         ("kubepods-burstable-podx_y.slice", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx_y.slice"),
     ],
 )
