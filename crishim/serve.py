@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+_GRACE = 1.0  # seconds after the drain timeout in which a daemon that hangs is left to end by itself
+_LAST_WORDS = 0.5  # seconds for the log's last lines
 log = logging.getLogger("crishim")
 
 
@@ -37,17 +40,26 @@ def serve(config: Config) -> int:
 
     check_paths(config)
     make_directories(config)
-    set_up(config.log.level, config.log.format)
-    with only_daemon(Path(config.state_dir), Path(config.run_dir)):
+    output = set_up(config.log.level, config.log.format)
+    with only_daemon(Path(config.state_dir), Path(config.run_dir)) as release:
+
+        def abandon() -> None:
+            """End at once, as a kill would: a thread in the kernel that cannot be killed keeps what is open."""
+            Path(config.socket).unlink(missing_ok=True)
+            release()
+            output.flush_within(_LAST_WORDS)
+            os._exit(0)
+
         if sys.version_info < (3, 12):  # later versions have pidfds by default
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-        asyncio.run(_daemon(config))
+        asyncio.run(_daemon(config, abandon))
+    output.flush_within(_LAST_WORDS)
     return 0
 
 
 @contextlib.contextmanager
-def only_daemon(*directories: Path) -> Iterator[None]:
-    """Hold a lock on each directory. ConfigError if another daemon works there; the kernel frees them at our end."""
+def only_daemon(*directories: Path) -> Iterator[Callable[[], None]]:
+    """Hold a lock on each directory; the value frees them. ConfigError if another daemon works there."""
     with contextlib.ExitStack() as stack:
         for directory in directories:
             # Whoever can open it can take the lock.
@@ -58,45 +70,87 @@ def only_daemon(*directories: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigError(f"another crishim daemon works in {directory}") from None
-        yield
+        yield stack.close
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-async def _daemon(config: Config) -> None:
+async def _daemon(config: Config, abandon: Callable[[], None]) -> None:
+    """abandon: ends the process, whatever its threads and tasks are at."""
     from crishim.wiring import build
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _stopping, stop, config.drain_timeout, abandon)
     daemon = await build(config)
     try:
         stop_metrics = await _open(config, daemon)
-        await daemon.recover()
+        recovered = await _recover(daemon, stop)
     except BaseException:
         await daemon.server.stop(None)
         raise
+    if recovered:
+        await _serve(config, daemon, stop)
+    notify("STOPPING=1")
+    log.info("draining")
+    left = await _drain(daemon, stop_metrics, config.drain_timeout) + ([] if recovered else ["recovery"])
+    if left:
+        log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})
+        abandon()
+    Path(config.socket).unlink(missing_ok=True)
+    log.info("stopped; containers keep running")
+
+
+def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], None]) -> None:
+    """A signal: from now on the process has the drain timeout to end, and a little to say so."""
+    if stop.is_set():
+        return
+    stop.set()
+
+    def late() -> None:
+        log.error("not stopped in time: what hangs is left behind", extra={"seconds": drain_timeout})
+        abandon()
+
+    timer = threading.Timer(drain_timeout + _GRACE, late)
+    timer.daemon = True
+    timer.start()
+
+
+async def _recover(daemon: "Daemon", stop: asyncio.Event) -> bool:
+    """Whether recovery ended; it is not waited for when the daemon is to stop."""
+    recovery = asyncio.ensure_future(daemon.recover())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([recovery, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if recovery.done():
+        await recovery
+    return recovery.done()
+
+
+async def _serve(config: Config, daemon: "Daemon", stop: asyncio.Event) -> None:
     daemon.gate.open = True
     gc.collect()
     gc.freeze()  # what is alive now stays: no collection needs to walk it again
     notify("READY=1")
     log.info("serving", extra={"socket": config.socket, "streams": daemon.streams.url, "pid": os.getpid()})
     await stop.wait()
-    notify("STOPPING=1")
-    log.info("draining")
+
+
+async def _drain(daemon: "Daemon", stop_metrics: Callable[[], None] | None, timeout: float) -> list[str]:
+    """Take no more calls and wait for those under way, timeout seconds in all; the names of those left."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
     daemon.events.close()
-    await daemon.server.stop(config.drain_timeout)
-    await daemon.streams.stop()
+    closing = [asyncio.ensure_future(daemon.server.stop(timeout)), asyncio.ensure_future(daemon.streams.stop())]
     if stop_metrics:
-        await executors.records(stop_metrics)
-    left = await daemon.owned.drain(config.drain_timeout)
-    if left:
-        log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})
-    Path(config.socket).unlink(missing_ok=True)
-    log.info("stopped; containers keep running")
+        closing.append(asyncio.ensure_future(executors.records(stop_metrics)))
+    done, late = await asyncio.wait(closing, timeout=timeout + _GRACE / 2)  # calls are cancelled at the timeout
+    for task in done:
+        task.result()
+    return await daemon.owned.drain(max(deadline - loop.time(), 0)) + (["closing the servers"] if late else [])
 
 
 async def _open(config: Config, daemon: "Daemon") -> Callable[[], None] | None:

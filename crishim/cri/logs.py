@@ -10,9 +10,11 @@ import logging
 import sys
 from typing import Any, TextIO
 
+from crishim.cri.log_output import QueuedOutput
 from crishim.verbs import subject
 
 SECRET_WORDS = ("password", "passwd", "secret", "token", "auth", "credential")
+MAX_LINE, MAX_TEXT = 64 << 10, 16 << 10  # characters of a line; of its message and traceback where it is longer
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -35,8 +37,13 @@ class JsonFormatter(logging.Formatter):
         }
         line |= facts_of(record)
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+            line["traceback"] = self.formatException(record.exc_info)[-MAX_TEXT:]
+        text = json.dumps(line, default=str)
+        if len(text) <= MAX_LINE:
+            return text
+        cut = {k: v[:MAX_TEXT] if isinstance(v, str) else v for k, v in (line | subject.current()).items()}
+        kept = ("time", "level", "logger", "message", "traceback", *subject.current())
+        return json.dumps({k: v for k, v in cut.items() if k in kept} | {"cut": len(text)}, default=str)
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -47,19 +54,23 @@ class ConsoleFormatter(logging.Formatter):
         text = f"{_time(record)[11:23]} {record.levelname.lower():7} {record.getMessage()}" + (
             f"  {facts}" if facts else ""
         )
-        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        return text[:MAX_LINE] + ("\n" + self.formatException(record.exc_info)[-MAX_TEXT:] if record.exc_info else "")
 
 
 def _time(record: logging.LogRecord) -> str:
     return datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def set_up(level: str, form: str, stream: TextIO = sys.stderr) -> None:
-    """Send the project's logs to stream. form: json, console, or auto (console at a terminal)."""
+def set_up(level: str, form: str, stream: TextIO = sys.stderr) -> QueuedOutput:
+    """Send the project's logs to stream. form: json, console, or auto (console at a terminal).
+
+    Lines are written by a thread: see flush_within() for the end of the process.
+    """
     console = form == "console" or (form == "auto" and stream.isatty())
-    handler = logging.StreamHandler(stream)
+    handler = QueuedOutput(stream.fileno())
     handler.setFormatter(ConsoleFormatter() if console else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("crishim").setLevel(level.upper())
+    return handler

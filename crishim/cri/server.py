@@ -31,6 +31,8 @@ Functions = Mapping[str, Unary | Streaming]
 ALWAYS = frozenset({"Version", "RuntimeConfig"})
 # A client's everyday questions: that something is not there is their answer, not an event of the node.
 QUESTIONS = ("Status", "Stats", "Metrics", "ExecSync")
+# Of use to nobody but the client that waits: they end with its call. A probe that was given up leaves no process.
+FOR_CALLER = frozenset({"ExecSync"})
 
 log = logging.getLogger("crishim.rpc")
 
@@ -87,7 +89,7 @@ def _unary(name: str, function: Unary, owned: Owned, gate: Gate) -> Callable[...
         started = time.perf_counter()
         try:
             gate.check(name)
-            response = await owned.run(_as_coroutine(function(request)), name=name)
+            response = await owned.run(_as_coroutine(function(request)), name=name, for_caller=name in FOR_CALLER)
         except Exception as error:
             await _abort(error, context)
             raise

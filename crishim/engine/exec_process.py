@@ -75,8 +75,7 @@ class ExecProcess:
         if self.copies:
             code = await held_output.wait(child, self._pid_file, silent)
             if child.returncode is None:
-                child.kill()  # it waits for a process that is none of this session's
-                await child.wait()
+                await programs.end(child)  # it waits for a process that is none of this session's
         else:
             code = await child.wait()
         if not self._pid_file.exists():

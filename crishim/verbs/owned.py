@@ -27,9 +27,10 @@ class Owned:
         task.add_done_callback(_report)
         return task
 
-    async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+    async def run(self, work: Coroutine[Any, Any, T], *, name: str, for_caller: bool = False) -> T:
         """Start work and wait for it; cancelling the waiter does not cancel the work.
 
+        for_caller: nobody else has any use for it, so it is cancelled with its waiter, once, and ends by itself.
         ABORTED if the work itself was cancelled: its caller is to hear of it.
         """
         task = self._start(work, name)
@@ -39,6 +40,8 @@ class Owned:
         except asyncio.CancelledError:
             if task.cancelled() and not _is_cancelled():
                 raise CrishimError(Kind.ABORTED, f"{name} was given up in its middle") from None
+            if for_caller:
+                task.cancel()
             raise
 
     def _start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

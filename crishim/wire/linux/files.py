@@ -50,6 +50,13 @@ def read_bounded(fd: int, path: str, limit: int) -> bytes:
     return content
 
 
+def tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a file of ours."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - limit))
+        return file.read(limit)
+
+
 def replace(path: Path, data: bytes) -> None:
     """Give a file new content: written beside (suffix .tmp) and renamed, so that a reader or a crash sees old or new.
 

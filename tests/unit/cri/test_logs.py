@@ -1,9 +1,9 @@
 """Lines of the log."""
 
-import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,15 +72,19 @@ def test_tracebacks() -> None:
     ("form", "terminal", "json_lines"),
     [("json", True, True), ("console", False, False), ("auto", True, False), ("auto", False, True)],
 )
-def test_set_up(loggers: None, monkeypatch: pytest.MonkeyPatch, form: str, terminal: bool, json_lines: bool) -> None:
+def test_set_up(
+    loggers: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, terminal: bool, json_lines: bool
+) -> None:
     """The form, and the level of our own lines; others' lines from warning on."""
-    stream = io.StringIO()
+    stream = (tmp_path / "log").open("w")
     monkeypatch.setattr(stream, "isatty", lambda: terminal)
-    set_up("info", form, stream)
+    output = set_up("info", form, stream)
     logging.getLogger("crishim.x").info("ours")
     logging.getLogger("crishim.x").debug("too little")
     logging.getLogger("other").info("theirs")
-    text = stream.getvalue()
+    assert output.flush_within(30)
+    stream.close()
+    text = (tmp_path / "log").read_text()
     assert text.count("\n") == 1
     assert text.startswith("{") == json_lines
     assert "ours" in text
