@@ -170,8 +170,21 @@ class Daemon:
 
     def logged(self) -> list[dict[str, Any]]:
         """The daemon's log so far."""
+        self.catch_up()
         lines = self.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def catch_up(self) -> None:
+        """Wait until the log holds what was logged before now: lines are written by a thread, in their order."""
+        if self.process is None or self.process.poll() is not None or 'level = "debug"' not in self.config.read_text():
+            return
+
+        def answers() -> int:
+            return self.log.read_bytes().count(b'"message": "answered", "rpc": "Version"')
+
+        before = answers()
+        self.call("Version")
+        eventually(lambda: answers() > before, "the log's last line")
 
     def left(self) -> dict[str, set[str]]:
         """Everything there is on the node that a pod or container could have made, by kind."""

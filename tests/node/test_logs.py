@@ -39,6 +39,7 @@ class Listener:
         self._start = daemon.log.stat().st_size
 
     def text(self) -> str:
+        self._daemon.catch_up()
         return self._daemon.log.read_bytes()[self._start :].decode()
 
     def lines(self, rpc: str = "") -> list[dict[str, Any]]:
