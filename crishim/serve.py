@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,12 +112,11 @@ def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], N
     stop.set()
 
     def late() -> None:
+        time.sleep(drain_timeout + _GRACE)
         log.error("not stopped in time: what hangs is left behind", extra={"seconds": drain_timeout})
         abandon()
 
-    timer = threading.Timer(drain_timeout + _GRACE, late)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=late, name="end", daemon=True).start()
 
 
 async def _recover(daemon: "Daemon", stop: asyncio.Event) -> bool:
