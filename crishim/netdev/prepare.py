@@ -18,10 +18,9 @@ from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
-from crishim.netdev.records import STRAY, Attachment, Mover, Pod, Request, State
-from crishim.wire.linux import addresses, links, neighbours, routes
+from crishim.netdev.records import STRAY, Attachment, Captured, Mover, Pod, Request, State
+from crishim.wire.linux import addresses, links, routes
 from crishim.wire.linux.links import Link
-from crishim.wire.linux.neighbours import Ageing
 from crishim.wire.linux.netns_thread import End
 
 Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
@@ -65,12 +64,9 @@ class Preparation:
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
             current = {link.index: _again(link, host) for link in candidates}
             view = view._replace(node_links=self._node_links(wishes, host))
-            ageing = neighbours.dump(host.netlink, current) if current else {}
-            new = [
-                _intent(wish, name, pod, mover, inside, current[index], host, ageing[index])
-                for wish, name in assign_names(wishes, view)
-                if wish.link is not None and (index := wish.link.index)
-            ]
+            chosen = [(w, name, w.link.index) for w, name in assign_names(wishes, view) if w.link is not None]
+            was = capture(host, [current[index] for _, _, index in chosen])
+            new = [_intent(w, name, pod, mover, inside, current[i], host, was[i]) for w, name, i in chosen]
             self._open(new)
         return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
 
@@ -83,7 +79,8 @@ class Preparation:
         for number, attachment in enumerate(new):
             for old in strays:
                 if same(old.identity, attachment.identity) and not attachment.host.flags & links.IFF_UP:
-                    host = msgspec.structs.replace(attachment.host, flags=old.host.flags, routes=old.host.routes)
+                    kept = {field: getattr(old.host, field) for field in ("flags", "routes", "nexthops")}
+                    host = msgspec.structs.replace(attachment.host, **kept)
                     new[number] = msgspec.structs.replace(attachment, host=host)
         self._journal.open(new)
         for old in strays:
@@ -135,7 +132,7 @@ def _again(link: Link, host: End) -> Link:
 
 
 def _intent(
-    wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, link: Link, host: End, ageing: tuple[Ageing, ...]
+    wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, link: Link, host: End, was: Captured
 ) -> Attachment:
     now = time.time_ns()
     return Attachment(
@@ -147,7 +144,7 @@ def _intent(
         sources=wish.sources,
         wanted=wish.wanted,
         name=name,
-        host=capture(host.netlink, link, ageing),
+        host=was,
         identity=identify(link, host),
         boot=boot_id(),
         since=now,

@@ -20,8 +20,13 @@ from enum import StrEnum
 from crishim.errors import CrishimError, Kind
 from crishim.model import Record
 from crishim.wire.linux.addresses import Address
+from crishim.wire.linux.bpf import Program
 from crishim.wire.linux.devconf import Settings
+from crishim.wire.linux.ethtool import Tuning
+from crishim.wire.linux.neighbour_entries import Entry
 from crishim.wire.linux.neighbours import Ageing
+from crishim.wire.linux.nexthops import Nexthop
+from crishim.wire.linux.queueing import Node
 from crishim.wire.linux.routes import Route
 
 
@@ -114,13 +119,26 @@ class Captured(Record, frozen=True, kw_only=True):
     queue_length: int = 0
     group: int = 0
     alias: str = ""
-    xdp: bool = False  # had an XDP program of the host's
+    xdp: bool = False  # in records of older daemons: had an XDP program
     parent: int = 0  # ifindex of the lower device, 0 if none
     parent_netns: int | None = None  # its namespace id as the host counts; None: the same namespace
     settings: Settings = Settings()  # net.ipv4.conf and net.ipv6.conf
     ageing: tuple[Ageing, ...] = ()  # net.ipv4.neigh and net.ipv6.neigh
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
+    # Not in records of older daemons: empty there, and then left alone.
+    complete: bool = False  # what follows was captured
+    taken: int = 0  # when, in nanoseconds after boot (CLOCK_BOOTTIME): lifetimes went on from there
+    attributes: bytes = b""  # link_attributes.keep
+    tunings: tuple[Tuning, ...] = ()  # ethtool
+    files: tuple[tuple[str, str], ...] = ()  # device_files: queues, NAPI, a driver's own
+    sysctls: tuple[tuple[str, str], ...] = ()  # of devconf.FILES: what no message tells
+    programs: tuple[Program, ...] = ()  # BPF: XDP, tcx, of tc filters
+    entries: tuple[Entry, ...] = ()  # neighbours, proxied ones, forwarding entries a user made
+    multicast: tuple[bytes, ...] = ()  # link-layer filters a user set
+    groups: frozenset[str] = frozenset()  # IP multicast groups of the host's programs
+    queueing: tuple[Node, ...] = ()  # disciplines, classes, filters with a handle
+    nexthops: tuple[Nexthop, ...] = ()
 
 
 class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):

@@ -8,16 +8,17 @@ Only the move may fail as a whole. What the kernel refuses before or after it is
 next step follows: a host that gets its device back with the wrong queue length is better off than one that does not.
 """
 
-import contextlib
-import errno
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from crishim.netdev import carry, names
+from crishim.netdev import carry, names, programs, restore_link, restore_network
+from crishim.netdev.audit import audit
 from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
 from crishim.netdev.records import Attachment
-from crishim.wire.linux import devconf, links, neighbours, routes
-from crishim.wire.linux.addresses import Address, relabel
+from crishim.netdev.restore_settings import restore_settings
+from crishim.netdev.restoring import Restoring
+from crishim.wire.linux import links
+from crishim.wire.linux.addresses import Address, aged, relabel
 from crishim.wire.linux.links import IFF_UP, Link
 from crishim.wire.linux.netns_thread import End
 
@@ -54,7 +55,7 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
     problems = Problems()
     link = find_in_pod(attachment, pod) if pod is not None and pod.inode != host.inode else None
     if pod is not None and link is not None:
-        _mend(pod, link, attachment, problems)
+        _mend(pod, link, attachment)
         _move_home(pod, host, link, attachment, problems)
     link = find_on_host(attachment, host)
     if link is None:
@@ -72,21 +73,11 @@ def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
     return f"{said}; {impostor.name} there carries its mark and is another device (a pod's swap): it stays"
 
 
-def _mend(end: End, link: Link, attachment: Attachment, problems: Problems) -> None:
-    """Undo what was changed of the link itself: MAC, MTU, queue length, group, alias; a pod's XDP program."""
-    was = attachment.host
-    if link.mac != was.mac:
-        with contextlib.suppress(OSError):  # the change itself will say what is wrong
-            links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
-    for field in ("mac", "mtu", "queue_length", "group", "alias"):
-        value = getattr(was, field)
-        if getattr(link, field) == value:
-            continue
-        what = f"the {field.replace('_', ' ')} of {was.name} was not restored"
-        problems.attempt(what, links.change, end.netlink, link.index, **{field: value})
-    if link.xdp and not was.xdp:
-        what = f"the XDP program its pod put on {was.name} was not taken off"
-        problems.attempt(what, links.detach_xdp, end.netlink, link.index)
+def _mend(pod: End, link: Link, attachment: Attachment) -> None:
+    """What must be right before the device appears on the host, where others watch: MAC, MTU. The host's part does
+    again, and says, what is refused here."""
+    place = Restoring(pod, link.index, link.name, attachment.host)
+    restore_link.restore_fields(place, pod, link)
 
 
 def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
@@ -129,27 +120,37 @@ def _free_name(attachment: Attachment, host: End, own: int, problems: Problems) 
 
 
 def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Problems) -> Outcome:
-    """Name, settings, flags, addresses, routes, altnames; each only where it differs."""
+    """Everything, each only where it differs; programs first, so that a pod's see no packet here."""
     was = attachment.host
     host.enter()
     name = _rename(host, link, attachment, problems)
-    _mend(host, link, attachment, problems)
-    _restore_settings(host, link.index, name, attachment, problems)
+    place = Restoring(host, link.index, name, was)
+    for what, step in (
+        ("BPF programs", programs.restore),
+        ("link", restore_link.restore_link),
+        ("ethtool settings", restore_link.restore_tunings),
+        ("files", restore_link.restore_files),
+        ("settings", restore_settings),
+    ):
+        problems.attempt(f"the {what} of {name} were not restored", step, place, link)
     down = _restore_flags(host, link.index, name, was.flags, problems)
-    wanted = [a if name == was.name else _relabelled(a, name) for a in was.addresses]
-
-    def give_addresses() -> None:
-        problems.extend(carry.make_equal(host.netlink, link.index, wanted, settle=True))
-
-    problems.attempt(f"the addresses of {name} were not restored", give_addresses)
+    problems.attempt(f"the addresses of {name} were not restored", _restore_addresses, place, problems)
     if was.flags & IFF_UP and not down:
-        _restore_routes(host, link.index, attachment, problems)
+        problems.attempt(f"the nexthops of {name} were not restored", restore_network.restore_nexthops, place)
+        problems += restore_network.restore_routes(place)
+    for what, later in (
+        ("neighbours", restore_network.restore_entries),
+        ("multicast filters", restore_network.restore_multicast),
+        ("queueing disciplines", restore_network.restore_queueing),
+    ):
+        problems.attempt(f"the {what} of {name} were not restored", later, place)
     for altname in was.altnames:
         if altname not in link.altnames:
             what = f"the alternative name {altname} was not restored"
             problems.attempt(what, links.add_altname, host.netlink, link.index, altname)
     if attachment.altname in link.altnames:
         _remove_altname(host, link, attachment.altname, problems)
+    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
     return Outcome(name, tuple(problems), down=down)
 
 
@@ -160,6 +161,14 @@ def _restore_flags(host: End, index: int, name: str, flags: int, problems: Probl
     what = f"{name} is back but cannot be brought {'up' if flags & IFF_UP else 'down'}"
     error = problems.attempt(what, links.set_flags, host.netlink, index, flags, IFF_UP)
     return str(error.strerror) if error and flags & IFF_UP else ""
+
+
+def _restore_addresses(place: Restoring, problems: Problems) -> None:
+    """Those whose lifetime has not ended meanwhile."""
+    was = place.was
+    left = [a for a in (aged(a, place.away) for a in was.addresses) if a is not None]
+    wanted = [a if place.name == was.name else _relabelled(a, place.name) for a in left]
+    problems += carry.make_equal(place.host.netlink, place.index, wanted, settle=True)
 
 
 def _relabelled(address: Address, name: str) -> Address:
@@ -181,32 +190,3 @@ def _rename(host: End, link: Link, attachment: Attachment, problems: Problems) -
         _remove_altname(host, link, name, problems)
     what = f"the device that was {was.name} is called {link.name} now: it was not renamed"
     return link.name if problems.attempt(what, links.change, host.netlink, link.index, name=name) else name
-
-
-def _restore_settings(host: End, index: int, name: str, attachment: Attachment, problems: Problems) -> None:
-    wanted = attachment.host.settings
-    link = links.get(host.netlink, index)
-    if link is None:
-        return
-    now = devconf.parse(link.settings)
-    mode = wanted.gen_mode if wanted.gen_mode != now.gen_mode else None
-    changes = devconf.ipv4_changes(now, wanted)
-    problems.attempt(f"settings of {name} were not restored", links.set_settings, host.netlink, index, changes, mode)
-    for ageing in attachment.host.ageing:
-        what = f"neighbour settings of {name} were not restored"
-        problems.attempt(what, neighbours.restore, host.netlink, index, ageing)
-    for setting, value in devconf.ipv6_changes(now, wanted):
-        what = f"net.ipv6.conf.{name}.{setting} was not restored"
-        problems.attempt(what, devconf.write_ipv6, name, setting, value)
-
-
-def _restore_routes(host: End, index: int, attachment: Attachment, problems: Problems) -> None:
-    """Routes without a gateway first: the others are reached through them."""
-    replaced = {attachment.host.index: index}
-    for route in sorted(attachment.host.routes, key=lambda r: r.has_gateway):
-        try:
-            routes.add(host.netlink, route, replaced)
-        except OSError as error:
-            if error.errno != errno.EEXIST:
-                what = "a route by a nexthop object" if route.uses_nexthop_object else f"a route in table {route.table}"
-                problems.append(f"{what} over {attachment.host.name} was not restored: {error.strerror}")

@@ -25,6 +25,8 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3
 
 _INFO = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags (8 bits), scope, index
+_CACHEINFO = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred, valid (seconds), created, updated
+FOREVER = 0xFFFFFFFF
 _STATE = IFA_F_SECONDARY | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_OPTIMISTIC
 _STATE |= IFA_F_STABLE_PRIVACY  # flags the kernel sets by itself: never written, never compared
 
@@ -96,6 +98,23 @@ def dump(netlink: Rtnetlink, index: int) -> list[Address]:
     found = [parse(m.body) for m in messages if m.type == RTM_NEWADDR]
     newest_first = [a for a in found if a.family == AF_INET6]
     return [a for a in found if a.family != AF_INET6] + newest_first[::-1]
+
+
+def aged(address: Address, seconds: float) -> Address | None:
+    """The address with its lifetimes as they are that much later; None if it has expired."""
+    value = address.fields.get(IFA_CACHEINFO)
+    if value is None or address.flags & IFA_F_PERMANENT:
+        return address
+    preferred, valid, created, updated = _CACHEINFO.unpack_from(value)
+    if valid != FOREVER:
+        valid = max(valid - int(seconds), 0)
+    if preferred != FOREVER:
+        preferred = max(preferred - int(seconds), 0)
+    if not valid:
+        return None
+    left = _CACHEINFO.pack(preferred, valid, created, updated)
+    items = [(k, left if k == IFA_CACHEINFO else v) for k, v in attributes(address.attributes)]
+    return msgspec.structs.replace(address, attributes=join(items))
 
 
 def relabel(address: Address, rename: Callable[[str], str]) -> Address:

@@ -5,6 +5,7 @@ through netlink too; IPv6's only through their files, so writing happens in a th
 The ids are the kernel's: linux/ip.h (IPV4_DEVCONF_*), linux/ipv6.h (DEVCONF_*); ids unknown here are left alone.
 """
 
+import errno
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from crishim.wire.linux.links import (
     AF_INET6,
     IFLA_INET6_ADDR_GEN_MODE,
     IFLA_INET6_CONF,
+    IFLA_INET6_TOKEN,
     IFLA_INET_CONF,
 )
 from crishim.wire.linux.rtnetlink import attributes
@@ -21,7 +23,7 @@ from crishim.wire.linux.rtnetlink import attributes
 MC_FORWARDING = 2  # of IPv4: read-only
 ACCEPT_RA, FORWARDING, DISABLE_IPV6 = "accept_ra", "forwarding", "disable_ipv6"
 
-# None: not a setting (read-only, or derived from another), or written in seconds while the message has milliseconds.
+# None: not a setting (read-only, or derived from another).
 IPV6_NAMES: tuple[str | None, ...] = (
     "forwarding",
     "hop_limit",
@@ -31,8 +33,8 @@ IPV6_NAMES: tuple[str | None, ...] = (
     "autoconf",
     "dad_transmits",
     "router_solicitations",
-    None,  # router_solicitation_interval
-    None,  # router_solicitation_delay
+    "router_solicitation_interval",
+    "router_solicitation_delay",
     "use_tempaddr",
     "temp_valid_lft",
     "temp_prefered_lft",
@@ -43,7 +45,7 @@ IPV6_NAMES: tuple[str | None, ...] = (
     "accept_ra_defrtr",
     "accept_ra_pinfo",
     "accept_ra_rtr_pref",
-    None,  # router_probe_interval
+    "router_probe_interval",
     "accept_ra_rt_info_max_plen",
     "proxy_ndp",
     "optimistic_dad",
@@ -66,7 +68,7 @@ IPV6_NAMES: tuple[str | None, ...] = (
     "drop_unicast_in_l2_multicast",
     "drop_unsolicited_na",
     "keep_addr_on_down",
-    None,  # router_solicitation_max_interval
+    "router_solicitation_max_interval",
     "seg6_enabled",
     "seg6_require_hmac",
     "enhanced_dad",
@@ -82,9 +84,49 @@ IPV6_NAMES: tuple[str | None, ...] = (
     "ndisc_evict_nocarrier",
     "accept_untracked_na",
     "accept_ra_min_lft",
+    "force_forwarding",
 )
+IPV4_NAMES: tuple[str, ...] = (
+    "forwarding",
+    "mc_forwarding",
+    "proxy_arp",
+    "accept_redirects",
+    "secure_redirects",
+    "send_redirects",
+    "shared_media",
+    "rp_filter",
+    "accept_source_route",
+    "bootp_relay",
+    "log_martians",
+    "tag",
+    "arp_filter",
+    "medium_id",
+    "disable_xfrm",
+    "disable_policy",
+    "force_igmp_version",
+    "arp_announce",
+    "arp_ignore",
+    "promote_secondaries",
+    "arp_accept",
+    "arp_notify",
+    "accept_local",
+    "src_valid_mark",
+    "proxy_arp_pvlan",
+    "route_localnet",
+    "igmpv2_unsolicited_report_interval",
+    "igmpv3_unsolicited_report_interval",
+    "ignore_routes_with_linkdown",
+    "drop_unicast_in_l2_multicast",
+    "drop_gratuitous_arp",
+    "bc_forwarding",
+    "arp_evict_nocarrier",
+)
+# Settings that no message tells, below /proc/sys/net/: stable_secret is an address or cannot be read.
+FILES = ("ipv6/conf/{}/stable_secret", "mpls/conf/{}/input")
+NO_FILE = frozenset({errno.ENOENT, errno.EIO})  # no such family here; no secret was set
 
-
+SECONDS = frozenset(n for n in IPV6_NAMES if n is not None and n.startswith("router_"))  # milliseconds in the message
+SECONDS -= {"router_solicitations"}
 UNSIGNED = frozenset({"ioam6_id_wide", "ra_defrtr_metric"})  # the message has them as signed numbers
 
 
@@ -94,6 +136,7 @@ class Settings(NamedTuple):
     ipv4: tuple[int, ...] = ()
     ipv6: tuple[int, ...] = ()
     gen_mode: int | None = None  # IFLA_INET6_ADDR_GEN_MODE
+    token: bytes = b""  # IFLA_INET6_TOKEN, 16 bytes
 
 
 def parse(settings: bytes) -> Settings:
@@ -103,7 +146,10 @@ def parse(settings: bytes) -> Settings:
     inet6 = dict(attributes(families.get(AF_INET6, b"")))
     mode = inet6.get(IFLA_INET6_ADDR_GEN_MODE)
     return Settings(
-        _numbers(inet.get(IFLA_INET_CONF, b"")), _numbers(inet6.get(IFLA_INET6_CONF, b"")), mode[0] if mode else None
+        _numbers(inet.get(IFLA_INET_CONF, b"")),
+        _numbers(inet6.get(IFLA_INET6_CONF, b"")),
+        mode[0] if mode else None,
+        inet6.get(IFLA_INET6_TOKEN, b""),
     )
 
 
@@ -124,6 +170,8 @@ def ipv6_changes(now: Settings, wanted: Settings) -> list[tuple[str, int]]:
 
 
 def _as_written(name: str, value: int) -> int:
+    if name in SECONDS and value >= 0:
+        return value // 1000
     return value & 0xFFFFFFFF if name in UNSIGNED else value
 
 
@@ -136,3 +184,29 @@ def ipv6_value(settings: Settings, name: str) -> int | None:
 def write_ipv6(link: str, name: str, value: int) -> None:
     """Write net.ipv6.conf.LINK.NAME in the namespace this thread is in. Raises OSError."""
     Path(f"/proc/sys/net/ipv6/conf/{link}/{name}").write_text(str(value))
+
+
+def ipv4_name(kind: int) -> str:
+    return IPV4_NAMES[kind - 1] if kind <= len(IPV4_NAMES) else f"setting {kind}"
+
+
+def file_name(pattern: str) -> str:
+    """What a person calls one of FILES: "net.ipv6.conf.stable_secret"."""
+    return "net." + pattern.replace("/{}", "").replace("/", ".")
+
+
+def read_files(link: str) -> tuple[tuple[str, str], ...]:
+    """(pattern of FILES, value) of those the link has a value for. In the namespace this thread is in."""
+    found = []
+    for pattern in FILES:
+        try:
+            found.append((pattern, Path("/proc/sys/net", pattern.format(link)).read_text().strip()))
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+    return tuple(found)
+
+
+def write_file(link: str, pattern: str, value: str) -> None:
+    """Write one of FILES. Raises OSError."""
+    Path("/proc/sys/net", pattern.format(link)).write_text(value)

@@ -25,15 +25,15 @@ IFLA_LINK_NETNSID, IFLA_XDP, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME, 
 )
 IFLA_PHYS_PORT_NAME, IFLA_PERM_ADDRESS, IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME = 38, 54, 56, 57
 IFLA_INFO_KIND = 1
-IFLA_XDP_FD, IFLA_XDP_ATTACHED = 1, 2
 IFLA_INET_CONF = 1
-IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE = 2, 8
+IFLA_INET6_CONF, IFLA_INET6_TOKEN, IFLA_INET6_ADDR_GEN_MODE = 2, 7, 8
 RTEXT_FILTER_SKIP_STATS = 8
 AF_INET, AF_INET6 = 2, 10
 
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
 IFF_LOWER_UP = 0x10000
-IFF_KEPT = 0x1 | 0x80 | 0x100 | 0x200 | 0x1000  # UP, NOARP, PROMISC, ALLMULTI, MULTICAST: what a user may set
+# What a user may set: UP, DEBUG, NOTRAILERS, NOARP, PROMISC, ALLMULTI, MULTICAST, PORTSEL, AUTOMEDIA, DYNAMIC.
+IFF_KEPT = 0x1 | 0x4 | 0x20 | 0x80 | 0x100 | 0x200 | 0x1000 | 0x2000 | 0x4000 | 0x8000
 
 _INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
 NAME_LIMIT = 15  # bytes: IFNAMSIZ without the final NUL
@@ -56,8 +56,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     parent: int = 0  # ifindex of the lower device (IFLA_LINK); a veth's peer, too
     parent_netns: int | None = None  # the parent's namespace id as the reader counts; None: the reader's own
     immovable: bool = False  # IFLA_NETNS_IMMUTABLE
-    xdp: bool = False  # an XDP program is attached
+    xdp: bytes = b""  # IFLA_XDP, for xdp.parse
     settings: bytes = b""  # IFLA_AF_SPEC, for devconf.parse
+    attributes: bytes = b""  # all of them, for link_attributes.py
     permanent_mac: bytes = b""  # of hardware
     bus: str = ""  # of hardware: "pci"
     bus_device: str = ""  # its place on that bus: "0000:03:00.0"
@@ -90,7 +91,6 @@ def parse(body: bytes) -> Link:
 
     netns = found.get(IFLA_LINK_NETNSID)
     info = dict(attributes(found.get(IFLA_LINKINFO, b"")))
-    xdp = dict(attributes(found.get(IFLA_XDP, b"")))
     return Link(
         index=index,
         name=string(found.get(IFLA_IFNAME, b"")),
@@ -106,8 +106,9 @@ def parse(body: bytes) -> Link:
         parent=number(IFLA_LINK),
         parent_netns=None if netns is None else struct.unpack("=i", netns)[0],
         immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
-        xdp=xdp.get(IFLA_XDP_ATTACHED, b"\0") != b"\0",
+        xdp=found.get(IFLA_XDP, b""),
         settings=found.get(IFLA_AF_SPEC, b""),
+        attributes=body[_INFO.size :],
         permanent_mac=found.get(IFLA_PERM_ADDRESS, b""),
         bus=string(found.get(IFLA_PARENT_DEV_BUS_NAME, b"")),
         bus_device=string(found.get(IFLA_PARENT_DEV_NAME, b"")),
@@ -115,19 +116,20 @@ def parse(body: bytes) -> Link:
     )
 
 
-def _info(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+def header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    """struct ifinfomsg of a request: the link, and the flags to change."""
     return _INFO.pack(0, 0, index, flags, change)
 
 
 def dump(netlink: Rtnetlink) -> list[Link]:
     """Every link of the namespace."""
-    body = _info() + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    body = header() + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     return [parse(m.body) for m in netlink.dump(RTM_GETLINK, body) if m.type == RTM_NEWLINK]
 
 
 def get(netlink: Rtnetlink, key: int | str) -> Link | None:
     """The link of an ifindex, name or altname; None if there is none."""
-    body = _info(key) if isinstance(key, int) else _info() + text(IFLA_ALT_IFNAME, key)
+    body = header(key) if isinstance(key, int) else header() + text(IFLA_ALT_IFNAME, key)
     try:
         answers = netlink.request(RTM_GETLINK, body + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
     except OSError as error:
@@ -139,7 +141,7 @@ def get(netlink: Rtnetlink, key: int | str) -> Link | None:
 
 def set_flags(netlink: Rtnetlink, index: int, flags: int, mask: int = IFF_UP) -> None:
     """Set the flags in mask to their value in flags; IFF_UP brings a link up or down."""
-    netlink.request(RTM_SETLINK, _info(index, flags & mask, mask))
+    netlink.request(RTM_SETLINK, header(index, flags & mask, mask))
 
 
 def change(
@@ -168,22 +170,19 @@ def change(
     if alias is not None:
         body += attribute(IFLA_IFALIAS, os.fsencode(alias))  # empty removes it
     if body:
-        netlink.request(RTM_SETLINK, _info(index) + body)
+        netlink.request(RTM_SETLINK, header(index) + body)
 
 
-def set_settings(netlink: Rtnetlink, index: int, ipv4: Iterable[tuple[int, int]], gen_mode: int | None = None) -> None:
-    """Set net.ipv4.conf values by the kernel's id, and how IPv6 makes link-local addresses."""
-    values = [u32(kind, value) for kind, value in ipv4]
-    families = [nested(AF_INET, nested(IFLA_INET_CONF, *values))] if values else []
-    if gen_mode is not None:
-        families.append(nested(AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([gen_mode]))))
-    if families:
-        netlink.request(RTM_SETLINK, _info(index) + nested(IFLA_AF_SPEC, *families))
+def set_ipv4_settings(netlink: Rtnetlink, index: int, values: Iterable[tuple[int, int]]) -> None:
+    """Set net.ipv4.conf values by the kernel's id, all or none. Raises OSError."""
+    conf = nested(IFLA_INET_CONF, *(u32(kind, value) for kind, value in values))
+    netlink.request(RTM_SETLINK, header(index) + nested(IFLA_AF_SPEC, nested(AF_INET, conf)))
 
 
-def detach_xdp(netlink: Rtnetlink, index: int) -> None:
-    """Take an XDP program off a link. Raises OSError (EBUSY: a bpf_link holds it there)."""
-    netlink.request(RTM_SETLINK, _info(index) + nested(IFLA_XDP, attribute(IFLA_XDP_FD, struct.pack("=i", -1))))
+def set_ipv6_attribute(netlink: Rtnetlink, index: int, kind: int, value: bytes) -> None:
+    """Set how IPv6 makes link-local addresses (IFLA_INET6_ADDR_GEN_MODE) or the token. Raises OSError."""
+    family = nested(AF_INET6, attribute(kind, value))
+    netlink.request(RTM_SETLINK, header(index) + nested(IFLA_AF_SPEC, family))
 
 
 def move(netlink: Rtnetlink, index: int, netns: int, name: str, *, up: bool, new_index: int | None = None) -> None:
@@ -192,7 +191,7 @@ def move(netlink: Rtnetlink, index: int, netns: int, name: str, *, up: bool, new
     Not atomic: an error may leave it moved but not renamed, and down. EBUSY or EEXIST with new_index (the ifindex to
     take there) means it is taken and nothing happened. 15 to 20 ms of the kernel's time.
     """
-    body = _info(index, IFF_UP if up else 0, IFF_UP if up else 0)
+    body = header(index, IFF_UP if up else 0, IFF_UP if up else 0)
     body += u32(IFLA_NET_NS_FD, netns) + text(IFLA_IFNAME, name)
     if new_index is not None:
         body += u32(IFLA_NEW_IFINDEX, new_index)
@@ -201,9 +200,9 @@ def move(netlink: Rtnetlink, index: int, netns: int, name: str, *, up: bool, new
 
 def add_altname(netlink: Rtnetlink, index: int, name: str) -> None:
     """Raises FileExistsError if the name or altname is taken in the namespace."""
-    netlink.request(RTM_NEWLINKPROP, _info(index) + nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name)), 0x600)
+    netlink.request(RTM_NEWLINKPROP, header(index) + nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name)), 0x600)
 
 
 def remove_altname(netlink: Rtnetlink, index: int, name: str) -> None:
     """Raises OSError (ENOENT, EINVAL) if the link has no such altname."""
-    netlink.request(RTM_DELLINKPROP, _info(index) + nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name)))
+    netlink.request(RTM_DELLINKPROP, header(index) + nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name)))

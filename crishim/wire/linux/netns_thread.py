@@ -6,11 +6,12 @@ the work is done and never returns to a pool: it is no longer in the namespace t
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from crishim.wire.linux import libc, namespaces, sysfs
+from crishim.wire.linux.genetlink import Genetlink
 from crishim.wire.linux.rtnetlink import Rtnetlink
 
 T = TypeVar("T")
@@ -30,19 +31,33 @@ class End:
             os.close(self.fd)
             raise
         self._sysfs = -1
+        self._genetlink: Genetlink | None = None
 
     @property
     def sysfs(self) -> int:
         """A sysfs of the namespace (sysfs.py), mounted when first asked for. The thread stays where it is."""
         if self._sysfs < 0:
-            before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self.enter()
+            with self._inside():
                 self._sysfs = sysfs.mount()
-            finally:
-                libc.setns(before, namespaces.CLONE_NEWNET)
-                os.close(before)
         return self._sysfs
+
+    @property
+    def genetlink(self) -> Genetlink:
+        """A generic netlink socket in the namespace, made when first asked for. The thread stays where it is."""
+        if self._genetlink is None:
+            with self._inside():
+                self._genetlink = Genetlink()
+        return self._genetlink
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.enter()
+            yield
+        finally:
+            libc.setns(before, namespaces.CLONE_NEWNET)
+            os.close(before)
 
     def enter(self) -> None:
         """Join the namespace: for what goes by the thread and not by the socket (files below /proc/sys/net)."""
@@ -50,6 +65,8 @@ class End:
 
     def close(self) -> None:
         self.netlink.__exit__()
+        if self._genetlink is not None:
+            self._genetlink.__exit__()
         if self._sysfs >= 0:
             os.close(self._sysfs)
         os.close(self.fd)

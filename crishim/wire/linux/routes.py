@@ -9,10 +9,13 @@ from crishim.wire.linux.rtnetlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL,
 
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_NH_ID = 4, 5, 9, 12, 15, 18, 30
+RTA_EXPIRES = 23
 RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA = 1, 2, 9
 RTNH_F_ONLINK = 4
 RTM_F_CLONED = 0x200
 RT_TABLE_MAIN = 254
+_BY_NEXTHOP = frozenset({RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, 21, 22})  # what its nexthop object says; encap
+TICKS = 100  # USER_HZ: units of rta_expires in a second
 
 _HEADER = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst len, src len, tos, table, proto, scope, type, flags
 _NEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, ifindex
@@ -63,6 +66,19 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+def aged(route: Route, seconds: float) -> Route | None:
+    """The route with its lifetime, if it has one, as it is that much later; None if it has expired."""
+    value = dict(attributes(route.attributes)).get(RTA_CACHEINFO, b"")
+    ticks = struct.unpack_from("=i", value, 8)[0] if route.family == AF_INET6 and len(value) >= 12 else 0
+    if not ticks:
+        return route
+    left = ticks // TICKS - int(seconds)
+    if left <= 0:
+        return None
+    items = [(k, v) for k, v in attributes(route.attributes) if k not in (RTA_CACHEINFO, RTA_EXPIRES)]
+    return msgspec.structs.replace(route, attributes=join([*items, (RTA_EXPIRES, struct.pack("=I", left))]))
+
+
 def _hops(value: bytes) -> list[tuple[tuple[int, int, int, int], bytes]]:
     found, offset = [], 0
     while offset + 8 <= len(value):
@@ -83,7 +99,7 @@ def dump(netlink: Rtnetlink, index: int = 0) -> list[Route]:
             if message.type != RTM_NEWROUTE or _HEADER.unpack_from(message.body)[8] & RTM_F_CLONED:
                 continue
             route = Route(header=message.body[: _HEADER.size], attributes=message.body[_HEADER.size :])
-            if not index or index in route.links:
+            if not index or index in route.links or route.uses_nexthop_object:
                 found.append(route)
     return found
 
@@ -97,7 +113,7 @@ def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
     try:
         _send(netlink, route, replaced, NLM_F_EXCL, None)
     except FileExistsError:
-        if route.family != AF_INET6 or not route.links - set(replaced):
+        if route.family != AF_INET6 or route.uses_nexthop_object or not route.links - set(replaced):
             raise
         _send(netlink, route, replaced, NLM_F_APPEND, set(replaced))
 
@@ -105,7 +121,7 @@ def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
 def _send(netlink: Rtnetlink, route: Route, replaced: dict[int, int], how: int, only: set[int] | None) -> None:
     items = []
     for kind, value in attributes(route.attributes):
-        if kind == RTA_CACHEINFO:
+        if kind == RTA_CACHEINFO or (route.uses_nexthop_object and kind in _BY_NEXTHOP):
             continue
         if kind == RTA_OIF:
             (index,) = struct.unpack("=I", value)

@@ -68,6 +68,20 @@ def attributes(data: bytes) -> Iterator[Attribute]:
         offset += length + 3 & ~3
 
 
+def without(data: bytes, kinds: frozenset[int]) -> bytes:
+    """The attributes as they stand, but for some types."""
+    kept, offset = [], 0
+    while offset + 4 <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4 or offset + length > len(data):
+            break
+        end = offset + (length + 3 & ~3)
+        if kind & NLA_TYPE_MASK not in kinds:
+            kept.append(data[offset:end])
+        offset = end
+    return b"".join(kept)
+
+
 def join(items: Iterable[Attribute]) -> bytes:
     return b"".join(attribute(kind, value) for kind, value in items)
 
@@ -103,10 +117,13 @@ def failure(flags: int, body: bytes) -> OSError | None:
 
 
 class Rtnetlink:
-    """A socket to the network stack of the namespace this thread is in. A context manager; not for two threads."""
+    """A socket to the network stack of the namespace this thread is in. A context manager; not for two threads.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    protocol: of netlink(7); generic netlink frames its messages the same way (genetlink.py).
+    """
+
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
@@ -136,6 +153,22 @@ class Rtnetlink:
             except InterruptedError:
                 continue
         raise OSError(errno.EINTR, "the kernel's table kept changing while it was read")
+
+    def batch(self, requests: list[tuple[int, bytes]]) -> list[Message | OSError]:
+        """Send several requests that have one answer each, at once; by request, its answer or its refusal."""
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        frames = (frame(kind, NLM_F_REQUEST, n, body) for n, (kind, body) in enumerate(requests, first))
+        self._socket.send(b"".join(frames))
+        answers: list[Message | OSError] = []
+        while len(answers) < len(requests):
+            length = self._socket.recv_into(self._buffer)
+            for kind, flags, sequence, body in split(bytes(memoryview(self._buffer)[:length])):
+                if sequence < first:
+                    continue
+                refusal = failure(flags, body) if kind == NLMSG_ERROR else None
+                answers.append(Message(kind, body) if refusal is None else refusal)
+        return answers
 
     def _exchange(self, kind: int, body: bytes, flags: int) -> list[Message]:
         self._sequence += 1

@@ -98,6 +98,16 @@ class Lab:
             raise RuntimeError(f"ip {words}: {done.stderr}")
         return done.stdout
 
+    def tc(self, words: str, netns: Path | str | None = None) -> list[str]:
+        """What tc(8) says, by line."""
+        argv = ["nsenter", f"--net={netns or self.host}", "tc", *words.split()]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    def answers(self, address: str) -> bool:
+        """Whether a ping from the host is answered within a second."""
+        argv = ["nsenter", f"--net={self.host}", "busybox", "ping", "-c", "1", "-W", "1", address]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
     def batch(self, lines: list[str]) -> None:
         argv = ["nsenter", f"--net={self.host}", "ip", "-batch", "-"]
         subprocess.run(argv, input="\n".join(lines), text=True, capture_output=True, check=True)

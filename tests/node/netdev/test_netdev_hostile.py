@@ -1,17 +1,12 @@
 """What a privileged pod may do to its device, and what happens to it: acceptance cases 16 and 21."""
 
-import ctypes
-import os
-import platform
-import struct
 from pathlib import Path
 
 import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Pod, State
-from crishim.wire.linux import libc, links, netns_thread
-from crishim.wire.linux.rtnetlink import attribute, nested
+from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
@@ -157,36 +152,3 @@ async def test_a_device_in_a_bridge_of_the_pod(lab: Lab) -> None:
         lab.ip(words, pod.netns)
     await lab.devices.return_devices(pod)
     assert [lab.picture("demo0"), lab.picture("demo1")] == before
-
-
-async def test_an_xdp_program_of_the_pod_does_not_reach_the_host(builtin_lab: Lab) -> None:
-    """A program the pod attached would go on seeing the host's packets: it is taken off at the return."""
-    lab = builtin_lab
-    before = furnish(lab)
-    pod = lab.pod()
-    await lab.attach(pod, ("demo0", "net1"), run=False)
-    program = load_xdp_pass()
-    try:
-
-        def attach(inside: netns_thread.End) -> None:
-            link = links.get(inside.netlink, "net1")
-            assert link is not None
-            value = nested(links.IFLA_XDP, attribute(links.IFLA_XDP_FD, struct.pack("=i", program)))
-            inside.netlink.request(links.RTM_SETLINK, struct.pack("=BxHiII", 0, 0, link.index, 0, 0) + value)
-
-        netns_thread.across((pod.netns,), attach)
-    finally:
-        os.close(program)
-    assert "xdp" in lab.ip("link show net1", pod.netns)
-    await lab.devices.return_devices(pod)
-    assert "xdp" not in lab.ip("link show demo0")
-    assert lab.picture("demo0") == before
-
-
-def load_xdp_pass() -> int:
-    """A descriptor of the program `return XDP_PASS`, bpf(2)."""
-    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0))
-    license = ctypes.create_string_buffer(b"Apache-2.0")
-    head = struct.pack("=IIQQ", 6, 2, ctypes.addressof(code), ctypes.addressof(license))
-    attr = ctypes.create_string_buffer(head + bytes(128 - len(head)))
-    return libc.syscall(280 if platform.machine() == "aarch64" else 321, 5, attr, 128, what="bpf")  # BPF_PROG_LOAD

@@ -1,0 +1,76 @@
+"""What of a device is not as it was captured: the words for a warning. Compares records; asks nobody.
+
+Names, addresses and routes are compared where they are restored (restore.py, carry.py): they depend on each other.
+"""
+
+from collections.abc import Iterator
+
+from crishim.netdev.records import Captured
+from crishim.wire.linux import devconf, link_attributes, queueing
+from crishim.wire.linux.links import IFF_UP
+from crishim.wire.linux.rtnetlink import attributes
+
+FIELDS = ("mac", "mtu", "queue_length", "group", "alias")
+
+
+def differences(was: Captured, now: Captured) -> list[str]:
+    """What differs, each by the name under which its restoring keeps the kernel's refusal (Restoring.refusals)."""
+    if not was.complete:
+        return list(_fields(was, now))
+    found = [*_fields(was, now), *_attributes(was, now), *_settings(was, now), *_tables(was, now)]
+    return list(dict.fromkeys(found))
+
+
+def _fields(was: Captured, now: Captured) -> Iterator[str]:
+    for field in FIELDS:
+        if getattr(was, field) != getattr(now, field):
+            yield field.replace("_", " ")
+    if (was.flags ^ now.flags) & ~IFF_UP:
+        yield "flags"
+
+
+def _attributes(was: Captured, now: Captured) -> Iterator[str]:
+    for kind, _ in link_attributes.changes(now.attributes, was.attributes):
+        yield link_attributes.name(kind)
+    own, changes = link_attributes.kind_changes(now.attributes, was.attributes)
+    for kind, _ in changes:
+        yield link_attributes.kind_name(own, kind)
+    tunings = {t.subject: t for t in now.tunings}
+    for tuning in was.tunings:
+        if tunings.get(tuning.subject) != tuning:
+            yield f"ethtool {tuning.subject}"
+    files = dict(now.files)
+    for path, value in was.files:
+        if files.get(path, value) != value:  # one that has no value now is no difference
+            yield path
+
+
+def _settings(was: Captured, now: Captured) -> Iterator[str]:
+    for kind, _ in devconf.ipv4_changes(now.settings, was.settings):
+        yield f"net.ipv4.conf.{devconf.ipv4_name(kind)}"
+    for setting, _ in devconf.ipv6_changes(now.settings, was.settings):
+        yield f"net.ipv6.conf.{setting}"
+    if was.settings.gen_mode != now.settings.gen_mode:
+        yield "addrgenmode"
+    if was.settings.token != now.settings.token:
+        yield "IPv6 token"
+    ageing = {a.table: dict(attributes(a.attributes)) for a in now.ageing}
+    if any(ageing.get(a.table) != dict(attributes(a.attributes)) for a in was.ageing):
+        yield "neighbour settings"
+    sysctls = dict(now.sysctls)
+    for pattern, value in was.sysctls:
+        if sysctls.get(pattern) != value:
+            yield devconf.file_name(pattern)
+
+
+def _tables(was: Captured, now: Captured) -> Iterator[str]:
+    there = {(p.hook, p.id) for p in now.programs}
+    before = {(p.hook, p.id) for p in was.programs}
+    yield from (str(p) for p in was.programs if (p.hook, p.id) not in there)
+    yield from (f"{p.hook} program {p.id}" for p in now.programs if (p.hook, p.id) not in before)
+    yield from (str(e) for e in was.entries if e not in now.entries)
+    yield from (f"multicast filter {a.hex(':')}" for a in was.multicast if a not in now.multicast)
+    yield from (f"multicast group {g}" for g in sorted(was.groups - now.groups))
+    ids = {n.id for n in now.nexthops}
+    yield from (f"nexthop {n.id}" for n in was.nexthops if n.id not in ids)
+    yield from (str(n) for n in queueing.missing(now.queueing, was.queueing))

@@ -1,0 +1,72 @@
+"""What a pod can change of the device itself, put back on the host: attributes, its kind's, ethtool's, sysfs files."""
+
+import contextlib
+
+from crishim.netdev import differences
+from crishim.netdev.restoring import Restoring
+from crishim.wire.linux import device_files, ethtool, link_attributes, links
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
+
+
+def restore_fields(place: Restoring, end: End, link: Link) -> None:
+    """MAC, MTU, queue length, group, alias, where they differ; at either end."""
+    was = place.was
+    if link.mac != was.mac:
+        with contextlib.suppress(OSError):  # the change itself will say what is wrong
+            links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
+    for field in differences.FIELDS:
+        value = getattr(was, field)
+        if getattr(link, field) != value:
+            with place.attempt(field.replace("_", " ")):
+                links.change(end.netlink, link.index, **{field: value})
+
+
+def restore_link(place: Restoring, link: Link) -> None:
+    """The fields above and all other attributes, on the host."""
+    restore_fields(place, place.host, link)
+    restore_attributes(place, link)
+
+
+def restore_attributes(place: Restoring, link: Link) -> None:
+    """Everything else of the link message, what this code does not know included: the kernel says what can be set."""
+    netlink = place.host.netlink
+    now = link_attributes.keep(link.attributes)
+    if now == place.was.attributes or not place.was.complete:
+        return
+    for change in sorted(link_attributes.changes(now, place.was.attributes), key=_reason_first):
+        with place.attempt(link_attributes.name(change[0])):
+            link_attributes.write(netlink, place.index, change)
+    kind, changes = link_attributes.kind_changes(now, place.was.attributes)
+    for change in changes:
+        with place.attempt(link_attributes.kind_name(kind, change[0])):
+            link_attributes.write_kind(netlink, place.index, kind, change)
+
+
+def _reason_first(change: tuple[int, bytes]) -> tuple[bool, int]:
+    return change[0] != link_attributes.IFLA_PROTO_DOWN_REASON, change[0]
+
+
+def restore_tunings(place: Restoring, link: Link) -> None:
+    """What ethtool sets. Channels come first: the queues' files are made anew with them."""
+    if not place.was.tunings:
+        return
+    now = {t.subject: t for t in ethtool.read(place.host.genetlink, place.index, place.was.kind)}
+    for tuning in place.was.tunings:
+        if now.get(tuning.subject) != tuning:
+            place.touched.add("tunings")
+            with place.attempt(f"ethtool {tuning.subject}"):
+                ethtool.write(place.host.genetlink, place.index, tuning, now.get(tuning.subject))
+
+
+def restore_files(place: Restoring, link: Link) -> None:
+    """The writable files below its directory in sysfs."""
+    if not place.was.files:
+        return
+    sysfs = place.host.sysfs
+    now = dict(device_files.read(sysfs, place.name))
+    for path, value in place.was.files:
+        if now.get(path) != value:
+            place.touched.add("files")
+            with place.attempt(path):
+                device_files.write(sysfs, place.name, path, value)

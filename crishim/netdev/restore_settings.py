@@ -1,0 +1,75 @@
+"""Per-device settings of both families, neighbour ageing, the IPv6 token and secret.
+
+One by one where the kernel refuses some, so that those take no others with them.
+"""
+
+import errno
+
+from crishim.netdev.restoring import Restoring
+from crishim.wire.linux import devconf, links, neighbours
+from crishim.wire.linux.devconf import Settings
+from crishim.wire.linux.links import IFLA_INET6_ADDR_GEN_MODE, IFLA_INET6_TOKEN, Link
+
+
+def restore_settings(place: Restoring, link: Link) -> None:
+    """In the thread's namespace, which must be the host's. link: as it came to the host."""
+    wanted = place.was.settings
+    now = devconf.parse(link.settings)
+    if link.mtu != place.was.mtu:
+        now = _again(place, now)  # a small one has no IPv6
+    _restore_files(place)
+    _restore_ipv4(place, now)
+    for ageing in place.was.ageing:
+        with place.attempt("neighbour settings"):
+            neighbours.restore(place.host.netlink, place.index, ageing)
+    if wanted.token != now.token and any(wanted.token):
+        _restore_token(place, wanted.token)
+        now = _again(place, now)
+    for setting, value in devconf.ipv6_changes(now, wanted):
+        with place.attempt(f"net.ipv6.conf.{setting}"):
+            devconf.write_ipv6(place.name, setting, value)
+    if wanted.gen_mode is not None and wanted.gen_mode != _again(place, now).gen_mode:
+        with place.attempt("addrgenmode"):
+            mode = bytes([wanted.gen_mode])
+            links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_ADDR_GEN_MODE, mode)
+
+
+def _again(place: Restoring, before: Settings) -> Settings:
+    link = links.get(place.host.netlink, place.index)
+    return before if link is None else devconf.parse(link.settings)
+
+
+def _restore_files(place: Restoring) -> None:
+    """A secret first: the mode that uses it is refused without one."""
+    now = dict(devconf.read_files(place.name))
+    for pattern, value in place.was.sysctls:
+        if now.get(pattern) != value:
+            with place.attempt(devconf.file_name(pattern)):
+                devconf.write_file(place.name, pattern, value)
+
+
+def _restore_ipv4(place: Restoring, now: Settings) -> None:
+    """In one message, and if the kernel refuses that, each by itself."""
+    changes = devconf.ipv4_changes(now, place.was.settings)
+    if not changes:
+        return
+    try:
+        links.set_ipv4_settings(place.host.netlink, place.index, changes)
+    except OSError:
+        for kind, value in changes:
+            with place.attempt(f"net.ipv4.conf.{devconf.ipv4_name(kind)}"):
+                links.set_ipv4_settings(place.host.netlink, place.index, [(kind, value)])
+
+
+def _restore_token(place: Restoring, token: bytes) -> None:
+    """The kernel takes one only from a link that listens to router advertisements; later that may have been switched
+    off, and is again afterwards, with the other settings."""
+    with place.attempt("IPv6 token"):
+        try:
+            links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_TOKEN, token)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            for setting, value in (("forwarding", 0), ("accept_ra", 2), ("router_solicitations", 1)):
+                devconf.write_ipv6(place.name, setting, value)
+            links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_TOKEN, token)

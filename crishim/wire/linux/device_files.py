@@ -1,0 +1,83 @@
+"""What root may write below a device's directory in sysfs: queues (RPS, XPS, BQL), NAPI, a driver's own. sysfs(5).
+
+Found by looking, not by a list of names; which files are writable is asked once for each name. What rtnetlink says too
+(MTU, flags, alias, ...) is left to it.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+_LEFT = frozenset({"uevent", "flags", "mtu", "ifalias", "netdev_group", "proto_down", "tx_queue_len", "carrier"})
+_LEFT |= {"statistics", "brport", "bonding_slave"}
+_STATE = frozenset({"queues/tx-#/byte_queue_limits/limit", "queues/tx-#/byte_queue_limits/stall_max"})  # measured
+_LIMIT = 4096  # bytes: a page is what an attribute has at most
+_MOST = 20000  # paths remembered
+_FILE, _DIRECTORY, _NEITHER = 1, 2, 0
+_known: dict[str, int] = {}  # by path: the same for every device that has it
+
+
+def read(sysfs: int, name: str) -> tuple[tuple[str, str], ...]:
+    """(path below the device's directory, value) of each writable file that can be read. Raises OSError, ENOENT.
+
+    sysfs: of the device's namespace (sysfs.mount).
+    """
+    top = os.open(f"class/net/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
+    try:
+        return tuple(_walk(top, ""))
+    finally:
+        os.close(top)
+
+
+def _walk(directory: int, path: str) -> Iterator[tuple[str, str]]:
+    for name in sorted(os.listdir(directory)):
+        below = path + name
+        what = _known.get(below)
+        if what is None:
+            what = _look(directory, name, below)
+        try:
+            if what == _FILE:
+                yield below, _content(directory, name)
+            elif what == _DIRECTORY:
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+                try:
+                    yield from _walk(inner, below + "/")
+                finally:
+                    os.close(inner)
+        except OSError:
+            continue  # no value now (EINVAL while the link is down, EIO, EOPNOTSUPP), or a queue that went away
+
+
+def _look(directory: int, name: str, path: str) -> int:
+    """Whether it is a file that root may write, or a directory to look into."""
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return _NEITHER
+    what = _NEITHER
+    if path not in _LEFT and re.sub(r"\d+", "#", path) not in _STATE:
+        if stat.S_ISDIR(mode):
+            what = _DIRECTORY
+        elif stat.S_ISREG(mode) and mode & 0o200:
+            what = _FILE
+    if len(_known) < _MOST:
+        _known[path] = what
+    return what
+
+
+def _content(directory: int, name: str) -> str:
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(file, _LIMIT).decode(errors="surrogateescape").strip()
+    finally:
+        os.close(file)
+
+
+def write(sysfs: int, name: str, path: str, value: str) -> None:
+    """Write one file of read(). Raises OSError."""
+    file = os.open(f"class/net/{name}/{path}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=sysfs)
+    try:
+        os.write(file, value.encode(errors="surrogateescape"))
+    finally:
+        os.close(file)

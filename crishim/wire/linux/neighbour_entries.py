@@ -1,0 +1,95 @@
+"""Entries a user made: permanent neighbours, proxied ones, forwarding entries of the device itself. linux/neighbour.h.
+
+What the kernel learned is not among them: it learns it again. Kept as the kernel wrote them.
+"""
+
+import ipaddress
+import struct
+from collections.abc import Iterable
+
+import msgspec
+
+from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, u32
+
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+AF_UNSPEC, AF_BRIDGE = 0, 7
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NTF_SELF, NTF_PROXY = 0x02, 0x08
+NTF_EXT_MANAGED = 1
+NDA_DST, NDA_LLADDR, NDA_CACHEINFO, NDA_PROBES, NDA_VLAN, NDA_IFINDEX, NDA_FLAGS_EXT = 1, 2, 3, 4, 5, 8, 15
+NDA_MASTER = 9
+
+_HEAD = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, ifindex, state, flags, type
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. attributes: NDA_* but for ages and counters."""
+
+    family: int
+    state: int  # NUD_*
+    flags: int  # NTF_*
+    type: int  # RTN_*
+    attributes: bytes
+
+    def __str__(self) -> str:
+        fields = dict(attributes(self.attributes))
+        if self.family == AF_BRIDGE:
+            return f"forwarding entry {fields.get(NDA_LLADDR, b'').hex(':')}"
+        address = ipaddress.ip_address(fields[NDA_DST]) if NDA_DST in fields else "?"
+        return f"{'proxied neighbour' if self.flags & NTF_PROXY else 'neighbour'} {address}"
+
+    @property
+    def is_static(self) -> bool:
+        extended = dict(attributes(self.attributes)).get(NDA_FLAGS_EXT, bytes(4))
+        managed = bool(struct.unpack("=I", extended)[0] & NTF_EXT_MANAGED)
+        return bool(self.flags & NTF_PROXY or self.state & NUD_PERMANENT or managed)
+
+
+def _parse(body: bytes) -> Entry:
+    family, _, state, flags, type = _HEAD.unpack_from(body)
+    left = (NDA_CACHEINFO, NDA_PROBES, NDA_MASTER, NDA_IFINDEX if family != AF_BRIDGE else 0)
+    kept = join((kind, value) for kind, value in attributes(body[_HEAD.size :]) if kind not in left)
+    return Entry(family=family, state=state, flags=flags, type=type, attributes=kept)
+
+
+def dump(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+    """What a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
+    found = []
+    for flags in (0, NTF_PROXY):
+        body = _HEAD.pack(AF_UNSPEC, 0, 0, flags, 0) + u32(NDA_IFINDEX, index)
+        found += [m.body for m in netlink.dump(RTM_GETNEIGH, body) if m.type == RTM_NEWNEIGH]
+    mine = [b for b in found if _HEAD.unpack_from(b)[1] == index]
+    return tuple(e for e in map(_parse, mine) if e.is_static)
+
+
+def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+    """Forwarding entries of the device itself (a vxlan's remotes, a NIC's unicast filters). Raises OSError.
+
+    Multicast filters are the kernel's for the most part, and multicast.py's.
+    """
+    body = _HEAD.pack(AF_BRIDGE, index, 0, 0, 0)
+    bodies = [m.body for m in netlink.dump(RTM_GETNEIGH, body) if m.type == RTM_NEWNEIGH]
+    entries = [_parse(b) for b in bodies if _HEAD.unpack_from(b)[1] == index]
+    return tuple(e for e in entries if e.state & NUD_PERMANENT and not _is_multicast(e))
+
+
+def _is_multicast(entry: Entry) -> bool:
+    return bool(dict(attributes(entry.attributes)).get(NDA_LLADDR, b"\0")[0] & 1)
+
+
+def missing(now: Iterable[Entry], wanted: Iterable[Entry]) -> list[Entry]:
+    there = set(now)
+    return [e for e in wanted if e not in there]
+
+
+def add(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+    """Add an entry as it was read, in place of one for the same address. Raises OSError."""
+    how = NLM_F_CREATE | (NLM_F_REPLACE if entry.family != AF_BRIDGE else 0)
+    head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
+    netlink.request(RTM_NEWNEIGH, head + entry.attributes, how)
+
+
+def remove(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+    """Remove an entry. Raises OSError, ENOENT."""
+    head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
+    netlink.request(RTM_DELNEIGH, head + entry.attributes)
