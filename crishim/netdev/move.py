@@ -51,12 +51,8 @@ def move(attachment: Attachment, host: End, pod: End) -> None:
         ) from error
 
 
-def verify(attachment: Attachment, pod: End, *, first: bool) -> Verified:
-    """Check and repair a device in the pod: name, UP, MTU, MAC, addresses, accept_ra.
-
-    first: its first container, when nobody but the mover has touched it; later only what is missing is put back.
-    Raises PRECONDITION if it is not there or cannot be given its name.
-    """
+def locate(attachment: Attachment, pod: End) -> Link:
+    """The device's link in the pod. Raises PRECONDITION if it is not there."""
     link = find_in_pod(attachment, pod)
     if link is None:
         raise CrishimError(
@@ -64,6 +60,16 @@ def verify(attachment: Attachment, pod: End, *, first: bool) -> Verified:
             f"device {attachment.device} is not in pod {attachment.pod}",
             device=attachment.device,
         )
+    return link
+
+
+def verify(attachment: Attachment, pod: End, *, first: bool) -> Verified:
+    """Check and repair a device in the pod: name, UP, MTU, MAC, addresses, accept_ra.
+
+    first: its first container, when nobody but the mover has touched it; later only what is missing is put back.
+    Raises PRECONDITION if it is not there or cannot be given its name.
+    """
+    link = locate(attachment, pod)
     _repair_link(attachment, link, pod, first)
     wanted = carry.for_pod(attachment.host, attachment.name)
     problems = carry.make_equal(pod.netlink, link.index, wanted, prune=first)

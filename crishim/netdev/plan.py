@@ -53,6 +53,7 @@ class Plan:
         self._release = release
         self._dad_timeout = dad_timeout
         self._started = time.monotonic()
+        self._verified: dict[str, move.Verified] = {}
         self._settled = False
 
     @property
@@ -69,9 +70,10 @@ class Plan:
     async def begin(self) -> None:
         """Put our altname on the devices, and with the built-in mover move them: all, or none and an error.
 
-        Raises NOT_FOUND or PRECONDITION; then everything is as it was and the plan is over.
+        What is in the pod then is checked and repaired, so that hooks of the runtime's create find it complete. Raises
+        NOT_FOUND or PRECONDITION; then everything is as it was and the plan is over.
         """
-        if not self._new:
+        if not (self._new or self._kept):
             return
         try:
             await self._run(self._begin)
@@ -92,8 +94,8 @@ class Plan:
         mine = [a for a in self._known(self._new) if a.mover is Mover.BUILTIN]
         for attachment in mine:  # back to back: the kernel waits in whole ticks, a pause costs one
             move.move(attachment, host, pod)
-        for attachment in mine:
-            self._moved(attachment, pod)
+        self._repair(self._known(self._kept), pod, first=False)
+        self._repair([self._moved(attachment, pod) for attachment in mine], pod, first=True)
 
     def _moved(self, attachment: Attachment, pod: End) -> Attachment:
         link = find_in_pod(attachment, pod)
@@ -106,8 +108,9 @@ class Plan:
         return self._journal.advance(attachment, State.MOVED, index=link.index)
 
     async def verify_and_repair(self) -> tuple[Attachment, ...]:
-        """After the container was created and before it starts: check and repair names, addresses, UP; READY.
+        """After the container was created and before it starts: check and repair what the OCI runtime moved; READY.
 
+        What was in the pod before only has to be there still: what a hook did to it is the hook's business.
         Raises PRECONDITION if a device is not there and cannot be brought there; call rollback() then.
         """
         if self._settled or not (self._new or self._kept):
@@ -119,20 +122,29 @@ class Plan:
         return self.attachments
 
     def _verify(self, host: End, pod: End) -> None:
-        for attachment in self._known(self._kept):
-            found = move.verify(attachment, pod, first=False)
-            self._warn(attachment, found.problems)
+        for attachment in self.attachments:
+            if attachment.id in self._verified:
+                move.locate(attachment, pod)
         moved = [self._arrived(a, host, pod) for a in self._known(self._new)]
-        verified = {a.id: move.verify(a, pod, first=True) for a in moved}
-        undecided = [a for a in moved if verified[a.id].undecided]
-        doubts = move.await_detection(undecided, pod, self._dad_timeout) if undecided else {}
+        self._repair([a for a in moved if a.id not in self._verified], pod, first=True)
         for attachment in moved:
-            found = verified[attachment.id]
-            warnings = (*found.problems, *doubts.get(attachment.id, ()))
-            self._warn(attachment, warnings)
+            found = self._verified[attachment.id]
             self._journal.advance(
-                attachment, State.READY, addresses=found.addresses, warnings=warnings, since=time.time_ns()
+                attachment, State.READY, addresses=found.addresses, warnings=found.problems, since=time.time_ns()
             )
+
+    def _repair(self, attachments: list[Attachment], pod: End, *, first: bool) -> None:
+        """Check and repair devices in the pod, and wait for duplicate address detection."""
+        verified = {a.id: move.verify(a, pod, first=first) for a in attachments}
+        undecided = [a for a in attachments if first and verified[a.id].undecided]
+        doubts = move.await_detection(undecided, pod, self._dad_timeout) if undecided else {}
+        for attachment in attachments:
+            found = verified[attachment.id]
+            found = found._replace(problems=(*found.problems, *doubts.get(attachment.id, ())))
+            self._verified[attachment.id] = found
+            for problem in found.problems:
+                about = {"device": attachment.device, "pod": self.pod.id, "interface": attachment.name}
+                log.warning(problem, extra=about)
 
     def _arrived(self, attachment: Attachment, host: End, pod: End) -> Attachment:
         """The attachment as MOVED, whoever moved it; a runtime that ignored its config.json is made up for."""
@@ -143,10 +155,6 @@ class Plan:
             log.warning(text, extra={"device": attachment.device, "pod": self.pod.id})
             move.move(attachment, host, pod)
         return self._moved(attachment, pod)
-
-    def _warn(self, attachment: Attachment, problems: tuple[str, ...]) -> None:
-        for problem in problems:
-            log.warning(problem, extra={"device": attachment.device, "pod": self.pod.id, "interface": attachment.name})
 
     async def rollback(self) -> None:
         """Bring back what this plan moved, as it was, and end the leases. Nothing happens after verify_and_repair."""

@@ -15,6 +15,8 @@ from crishim.pb import cri_pb2 as cri
 from crishim.verbs.stop_pod import device_pod
 from crishim.wire.linux import executors
 
+HOOKS_IN_CREATE = ("prestart", "createRuntime", "createContainer")  # config.md, "POSIX-platform Hooks"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -44,10 +46,11 @@ class Devices:
 
     async def plan(self, pod: PodRecord, wanted: Wanted, runtime: Runtime) -> Plan:
         """Check and lease the network devices; nothing is touched yet."""
-        mover = await self._mover(runtime) if wanted.network else Mover.BUILTIN
+        mover = await self._mover(runtime, wanted.edits) if wanted.network else Mover.BUILTIN
         return await self._netdevices.plan(wanted.network, device_pod(pod), mover)
 
-    async def _mover(self, runtime: Runtime) -> Mover:
+    async def _mover(self, runtime: Runtime, edits: Edits) -> Mover:
+        """Who moves: the OCI runtime if it can, unless hooks would see the device before it was repaired."""
         choice = self._movers.get(runtime.name, "auto")
         capable = choice != "builtin" and moves_devices(await runtime.features())
         if choice == "runtime" and not capable:
@@ -55,4 +58,5 @@ class Devices:
                 Kind.PRECONDITION,
                 f"handler {runtime.name} is told to move network devices, but {runtime.path} does not say it can",
             )
-        return Mover.RUNTIME if capable else Mover.BUILTIN
+        watched = any(hook.hook_name in HOOKS_IN_CREATE for hook in edits.hooks)
+        return Mover.RUNTIME if capable and not watched else Mover.BUILTIN

@@ -102,13 +102,13 @@ async def stop_pod(
         if current is None or current.state in (PodState.NOTREADY, PodState.REMOVING):
             return
         await pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
-    running = [c for c in containers if c.pod_id == pod.id and has_process(c.state)]
-    await asyncio.gather(*(stop_container(c.id, 0, containers=containers) for c in running))
+    own = [c for c in containers if c.pod_id == pod.id]
+    await asyncio.gather(*(stop_container(c.id, 0, containers=containers) for c in own if has_process(c.state)))
     async with locks.holding(pod.id):
         current = pods.get(pod.id)
         if current is None or current.state is not PodState.STOPPING:
             return
-        for container in running:  # its root file system and cgroup are gone when its lock is free
+        for container in own:  # its root file system and cgroup are gone, its hooks over, when its lock is free
             async with locks.holding(container.id):
                 pass
         await teardown.run(current)
