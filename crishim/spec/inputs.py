@@ -73,7 +73,7 @@ class Inputs:
     cgroups_path: str  # linux.cgroupsPath, in the form of the cgroup driver
     host: Host
     features: Mapping[str, Any] | None = None  # `runtime features`; None: a runtime without that command
-    target_pid: int = 0  # a running process of the container a TARGET pid mode names
+    target: str = ""  # path of the PID namespace of the container a TARGET pid mode names
     mounts: tuple[Prepared, ...] = ()  # what mounts.resolve() gave
     hostname: str = ""  # for the variable HOSTNAME; the pod's UTS namespace has it already
     hostname_path: str = ""  # /etc/hostname, /etc/hosts, /etc/resolv.conf, unless the container mounts its own

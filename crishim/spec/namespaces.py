@@ -23,7 +23,7 @@ def namespaces(draft: Draft, inputs: Inputs) -> None:
         _network(options, pins),
         _ipc(options, pins),
         _joined("uts", pins.uts),
-        _pid(options, pins, inputs.target_pid),
+        _pid(options, pins, inputs.target),
         _joined("user", pins.user),
         _cgroup(inputs),
     ]
@@ -79,14 +79,14 @@ def _ipc(options: cri.NamespaceOption, pins: model.NamespacePaths) -> dict[str, 
     return _joined("ipc", pins.ipc)
 
 
-def _pid(options: cri.NamespaceOption, pins: model.NamespacePaths, target: int) -> dict[str, str] | None:
+def _pid(options: cri.NamespaceOption, pins: model.NamespacePaths, target: str) -> dict[str, str] | None:
     match options.pid:
         case cri.CONTAINER:
             return {"type": "pid"}
         case cri.NODE:
             return None
-        case cri.TARGET if target > 0:
-            return {"type": "pid", "path": f"/proc/{target}/ns/pid"}
+        case cri.TARGET if target:
+            return {"type": "pid", "path": target}
         case cri.TARGET:
             raise CrishimError(
                 Kind.PRECONDITION,

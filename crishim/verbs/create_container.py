@@ -22,6 +22,7 @@ from crishim.verbs.devices import Devices
 from crishim.verbs.exits import Exits
 from crishim.verbs.filesystems import Filesystems
 from crishim.verbs.launch import Launcher
+from crishim.verbs.target import target_namespace
 from crishim.verbs.timeline import span
 from crishim.verbs.undo import Undo
 
@@ -58,12 +59,14 @@ async def create_container(
                 with span("root file system"):
                     prepared = await filesystems.prepare(pod, container, image)
                 undo.push("the runtime's container", _bound(launcher.discard, container))
-                runtime = launcher.runtime(container)
-                async with await devices.plan(pod, wanted, runtime) as plan:
+                joining = target_namespace(pod, config, containers)
+                async with joining as target, await devices.plan(pod, wanted, launcher.runtime(container)) as plan:
                     with span("network devices"):
                         await plan.begin()
                     with span("config.json"):
-                        built = await launcher.write_bundle(pod, container, image, prepared, wanted.edits, plan.entries)
+                        built = await launcher.write_bundle(
+                            pod, container, image, prepared, wanted.edits, plan.entries, target
+                        )
                     container = replace(
                         container,
                         user=built.user,
@@ -76,12 +79,8 @@ async def create_container(
                         launched = await launcher.create(container)
                     with span("network devices verified"):
                         await plan.verify_and_repair()
-                created = replace(
-                    container,
-                    state=ContainerState.CREATED,
-                    process=launched.process,
-                    monitor=launched.monitor,
-                )
+                state = ContainerState.CREATED
+                created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
                 await containers.update(container.id, lambda _: created)
         except BaseException:
             if not undo.failed:

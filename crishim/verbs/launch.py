@@ -16,9 +16,7 @@ from crishim.engine import conmon
 from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
-from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
-from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import selinux
@@ -86,13 +84,14 @@ class Launcher:
         prepared: PreparedRoot,
         edits: Edits,
         net_devices: Mapping[str, Mapping[str, str]],
+        target: str,
     ) -> Built:
         """Build the spec and write it to the bundle directory; errors as the spec's editors raise them.
 
-        DEADLINE names a path (device, profile, volume, log) that does not answer.
+        target: of target_namespace(). DEADLINE names a path (device, profile, volume, log) that does not answer.
         """
         runtime = self.runtime(container)
-        inputs = self._inputs(pod, container, image, prepared, await runtime.features())
+        inputs = self._inputs(pod, container, image, prepared, await runtime.features(), target)
 
         def look_up() -> Built:
             built = build(inputs)
@@ -132,6 +131,7 @@ class Launcher:
         image: ImageRecord,
         prepared: PreparedRoot,
         features: Mapping[str, Any],
+        target: str,
     ) -> Inputs:
         files = self._sandboxes.files(pod)
         config = container.parse_config()
@@ -148,7 +148,7 @@ class Launcher:
             cgroups_path=path,
             host=self._host,
             features=features or None,
-            target_pid=self._target_pid(pod, config),
+            target=target,
             mounts=prepared.mounts,
             hostname=pod_config.hostname or ("" if pod.namespaces.uts else socket.gethostname()),
             hostname_path=files.hostname,
@@ -158,18 +158,6 @@ class Launcher:
             pids_limit=self._settings.pids_limit,
             launcher=self._settings.launcher,
         )
-
-    def _target_pid(self, pod: PodRecord, config: cri.ContainerConfig) -> int:
-        """A process of the container whose PID namespace is to be joined. PRECONDITION if it does not run."""
-        options = config.linux.security_context.namespace_options
-        if options.pid != cri.TARGET:
-            return 0
-        target = self._containers.find(options.target_id)
-        if target.pod_id != pod.id or target.state is not ContainerState.RUNNING or target.process is None:
-            raise CrishimError(
-                Kind.PRECONDITION, f"target container {options.target_id[:13]!r} does not run in this pod"
-            )
-        return target.process.pid
 
     async def create(self, container: ContainerRecord) -> conmon.Launched:
         """Have conmon create the container of a written bundle.

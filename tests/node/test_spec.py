@@ -193,7 +193,10 @@ def test_target_pid_namespace(lab: Lab) -> None:
         pid = int(children.read_text())
         wait_for(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
         expected = os.readlink(f"/proc/{pid}/ns/pid")
-        assert lab.run("readlink /proc/self/ns/pid; cat /proc/1/comm", config, target_pid=pid) == f"{expected}\nsleep\n"
+        assert (
+            lab.run("readlink /proc/self/ns/pid; cat /proc/1/comm", config, target=f"/proc/{pid}/ns/pid")
+            == f"{expected}\nsleep\n"
+        )
     finally:
         target.kill()
         target.wait()

@@ -45,7 +45,7 @@ def test_container_mode_is_a_new_namespace(make, apply) -> None:
 def test_target_mode_joins_a_process(make, apply) -> None:
     """TARGET: the PID namespace of a running container of the pod; PRECONDITION if it does not run."""
     config = asking(pid=cri.TARGET, target_id="abc")
-    assert found(make, apply, config, target_pid=42)["pid"] == "/proc/42/ns/pid"
+    assert found(make, apply, config, target="/proc/42/fd/7")["pid"] == "/proc/42/fd/7"
     with pytest.raises(CrishimError, match="'abc'") as caught:
         found(make, apply, config)
     assert caught.value.kind is Kind.PRECONDITION
