@@ -21,6 +21,7 @@ from crishim.spec import (
     limits,
     mount_table,
     namespaces,
+    proc_mounts,
     resources,
     seccomp,
     selinux,
@@ -77,6 +78,7 @@ EDITORS: tuple[Editor, ...] = (
     mount_table.container_mounts,
     mount_table.mount_order,
     mount_table.rootfs_propagation,
+    proc_mounts.nothing_over_proc,
 )
 
 

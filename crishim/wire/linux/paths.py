@@ -6,6 +6,7 @@ The kernel resolves every symlink and ".." as if the tree were "/", so that no i
 import ctypes
 import errno
 import os
+import stat
 from pathlib import Path
 
 from crishim.wire.linux import files, libc
@@ -57,6 +58,20 @@ def read_in_root(root: str | Path, path: str, limit: int) -> bytes:
         os.close(found)
     try:
         return files.read_bounded(fd, path, limit)
+    finally:
+        os.close(fd)
+
+
+def link_in_root(root: str | Path, path: str) -> str | None:
+    """What the symbolic link at a path inside the tree says; None if it is none, or not there."""
+    try:
+        fd = open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            return None
+        raise
+    try:
+        return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
     finally:
         os.close(fd)
 

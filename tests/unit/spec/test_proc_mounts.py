@@ -1,0 +1,137 @@
+"""What may lie over /proc, wherever symlinks lead."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crishim.errors import CrishimError, Kind
+from crishim.spec.inputs import Draft
+from crishim.spec.proc_mounts import Tree, nothing_over_proc
+from crishim.wire.linux import paths
+
+BASE = [("/proc", "proc", "proc"), ("/dev", "tmpfs", "tmpfs"), ("/sys", "sysfs", "sysfs")]
+
+
+def check(make: Any, rootfs: Path, *mounts: tuple[str, str, str], cwd: str = "/") -> None:
+    """mounts: (destination, type, source), after the base's."""
+    spec = {"mounts": [{"destination": d, "type": t, "source": s} for d, t, s in (*BASE, *mounts)]}
+    nothing_over_proc(Draft(spec=spec | {"process": {"cwd": cwd}}), make(rootfs=str(rootfs)))
+
+
+FORBIDDEN = ["/proc", "/proc/", "/proc/self/fd", "/proc/self/attr/exec", "/proc/sys", "/a/../proc/1", "/proc/uptime/x"]
+THROUGH = ["/absolute/self", "/relative/self", "/looks/harmless/self", "/twice/fd", "/dev/fd/3"]
+
+
+@pytest.fixture
+def links(rootfs: Path) -> Path:
+    """A root file system whose symlinks lead to /proc."""
+    (rootfs / "absolute").symlink_to("/proc")
+    (rootfs / "relative").symlink_to("etc/../../../proc/.")
+    (rootfs / "looks").mkdir()
+    (rootfs / "looks/harmless").symlink_to("../absolute")
+    (rootfs / "twice").symlink_to("absolute/self")
+    return rootfs
+
+
+@pytest.mark.parametrize("destination", [*FORBIDDEN, *THROUGH])
+def test_refused(make: Any, links: Path, destination: str) -> None:
+    """INVALID names the mount and where it leads."""
+    for kind, source in (("bind", "/tmp"), ("tmpfs", "tmpfs")):
+        with pytest.raises(CrishimError, match=r"^mount /") as caught:
+            check(make, links, (destination, kind, source))
+        assert caught.value.kind is Kind.INVALID
+
+
+ALLOWED = [
+    "/proc/cpuinfo",
+    "/absolute/meminfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/procx",
+    "/a/proc",
+    "/etc/hosts",
+    "/sys/x",
+]
+
+
+@pytest.mark.parametrize("destination", ALLOWED)
+def test_allowed(make: Any, links: Path, destination: str) -> None:
+    """What lxcfs puts its own over; what only looks like /proc."""
+    check(make, links, (destination, "bind", "/tmp"))
+
+
+def test_a_procfs_at_proc(make: Any, rootfs: Path) -> None:
+    """The node's own is one, a part of it is not."""
+    check(make, rootfs, ("/proc", "bind", "/proc"))
+    with pytest.raises(CrishimError, match="nothing but a procfs"):
+        check(make, rootfs, ("/proc", "bind", "/proc/sys"))
+
+
+def test_a_symlink_in_another_volume(make: Any, rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A mount into a mount follows the links that lie there."""
+    volume = tmp_path_factory.mktemp("volume")
+    (volume / "link").symlink_to("/proc/self")
+    check(make, rootfs, ("/v/link/fd", "bind", "/tmp"))
+    with pytest.raises(CrishimError, match=r"^mount /v/link/fd \(which is /proc/self/fd\)"):
+        check(make, rootfs, ("/v", "bind", str(volume)), ("/v/link/fd", "bind", "/tmp"))
+    (rootfs / "there").symlink_to("/v/link")
+    with pytest.raises(CrishimError, match="inside /proc"):
+        check(make, rootfs, ("/v", "bind", str(volume)), ("/there/fd", "bind", "/tmp"))
+
+
+@pytest.mark.parametrize("name", ["proc", "sys"])
+def test_an_image_whose_proc_is_a_symlink(make: Any, rootfs: Path, name: str) -> None:
+    """CVE-2023-28642: the kernel's file system would be mounted elsewhere."""
+    (rootfs / name).symlink_to("/etc")
+    with pytest.raises(CrishimError, match=f"^mount /{name} .*symbolic link"):
+        check(make, rootfs)
+
+
+def test_links_that_go_round(make: Any, rootfs: Path) -> None:
+    (rootfs / "a").symlink_to("b")
+    (rootfs / "b").symlink_to("a")
+    with pytest.raises(CrishimError, match="too many symbolic links"):
+        check(make, rootfs, ("/a/x", "bind", "/tmp"))
+
+
+@pytest.mark.parametrize(
+    "cwd", ["/proc/self/fd/7", "/proc/1/root", "/dev/fd/8", "/twice/fd/7", "/etc/../proc/thread-self"]
+)
+def test_working_directories_of_a_process(make: Any, links: Path, cwd: str) -> None:
+    """A descriptor the runtime has open would lead out of the container."""
+    with pytest.raises(CrishimError, match=r"^the working directory"):
+        check(make, links, cwd=cwd)
+    check(make, links, cwd="/proc")
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("/".join)
+TARGETS = st.lists(st.sampled_from(["a", "b", "c", "..", "."]), min_size=1, max_size=4).map("/".join)
+
+
+@given(
+    directories=st.lists(PATHS, max_size=5),
+    links=st.lists(st.tuples(PATHS, TARGETS, st.booleans()), max_size=4),
+    path=st.lists(st.sampled_from(["a", "b", "c", ".."]), max_size=5).map("/".join),
+)
+def test_resolution_is_the_kernels(directories: list[str], links: list[tuple[str, str, bool]], path: str) -> None:
+    """Where the kernel finds something in a tree, it is where resolve() says."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        top = Path(name)
+        for directory in directories:
+            (top / directory).mkdir(parents=True, exist_ok=True)
+        for link, target, absolute in links:
+            try:
+                (top / link).symlink_to(f"/{target}" if absolute else target)
+            except OSError:
+                continue
+        try:
+            fd = paths.open_in_root(top, path or ".", os.O_PATH)
+        except OSError:
+            return
+        found = os.readlink(f"/proc/self/fd/{fd}")
+        os.close(fd)
+        assert str(top) + Tree(str(top)).resolve(f"/{path}").rstrip("/") == found
