@@ -65,6 +65,12 @@ def check_address(text: str) -> str:
     return ""
 
 
+def node_addresses(texts: Sequence[str]) -> frozenset[bytes]:
+    """The addresses that a link can have, 4 or 16 bytes each: not 0.0.0.0, nor a loopback one, nor a name."""
+    found = [ipaddress.ip_address(text) for text in texts if not check_address(text)]
+    return frozenset(a.packed for a in found if not (a.is_unspecified or a.is_loopback))
+
+
 def _unfit(pattern: str, limit: int) -> bool:
     """Empty, too long for a name, unprintable, or with a bracket that is never closed."""
     bare = re.sub(r"\[[^\]]+\]", "x", pattern).replace("*", "")

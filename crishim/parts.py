@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from crishim import ground
+from crishim import device_rules, ground
 from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
@@ -73,6 +73,7 @@ def make_parts(config: Config) -> Parts:
     uses = Uses(lambda: _images_in_use(containers))
     create_missing = config.runtimes.missing_host_path == "create"
     turns, paths = Turns(), PodPaths(config.runtimes.path_timeout)
+    networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
     places = Places(state / "writable", run / "roots")
     settings = LaunchSettings(
         conmon=_program("runtimes.conmon", config.runtimes.conmon),
@@ -89,12 +90,12 @@ def make_parts(config: Config) -> Parts:
         handlers=handlers,
         sandboxes=sandboxes,
         networks=PodNetworks(
-            ConfigDirectory(Path(config.network.config_dir), config.network.choose),
+            networks,
             Plugins(config.network.plugin_dirs, config.network.timeout),
             turns,
         ),
         inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
-        netdevices=_netdevices(config),
+        netdevices=_netdevices(config, networks),
         images=store,
         transport=transport,
         uses=uses,
@@ -165,9 +166,14 @@ def _handlers(config: Config) -> Handlers:
     )
 
 
-def _netdevices(config: Config) -> NetDevices:
+def _netdevices(config: Config, networks: ConfigDirectory) -> NetDevices:
     settings = config.netdevices
-    terms = Terms(Policy(settings.allow), settings.allow_node_device, frozenset(settings.node_addresses))
+    terms = Terms(
+        Policy(settings.allow),
+        settings.allow_node_device,
+        device_rules.node_addresses([*settings.node_addresses, config.stream.address]),
+        networks.links,
+    )
     return NetDevices(Path(config.state_dir) / "netdev", terms=terms)
 
 

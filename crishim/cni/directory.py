@@ -38,6 +38,15 @@ class ConfigDirectory:
             raise self._chosen
         return self._chosen
 
+    def links(self) -> frozenset[str]:
+        """Names of host links that the network in force is built on (bridge, macvlan, ipvlan, vlan, host-device)."""
+        try:
+            plugins = self.current().plugins
+        except CrishimError:
+            return frozenset()
+        found = [plugin.get(key) for plugin in plugins for key in ("bridge", "master", "device")]
+        return frozenset(name for name in found if isinstance(name, str) and name)
+
     def _signature(self) -> Signature:
         entries = []
         try:

@@ -103,7 +103,7 @@ class NetDevices:
         if not requests:
             return [], []
         if not pod.netns:
-            resolve(requests, View(pod, (), (), (), ()))  # raises: the pod is on the host's network
+            resolve(requests, View(pod, (), (), ()))  # raises: the pod is on the host's network
         return await run(lambda host, inside: self._preparation.run(requests, pod, mover, host, inside))
 
     async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:

@@ -66,7 +66,7 @@ class Terms(NamedTuple):
 
     policy: Policy = Policy()
     allow_node_device: bool = False
-    node_addresses: frozenset[str] = frozenset()
+    node_addresses: frozenset[bytes] = frozenset()  # 4 or 16 bytes
     network_links: Callable[[], Collection[str]] = tuple  # names of links that the pods' CNI network is built on
 
 

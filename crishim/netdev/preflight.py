@@ -4,17 +4,17 @@ Nothing here talks to the kernel. A refusal leaves the host's links exactly as t
 netDevices does: they set the link down first and ask questions later.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
+from crishim.netdev import never
 from crishim.netdev.names import TEMPLATE, check_name, expand
-from crishim.netdev.policy import Policy
+from crishim.netdev.never import Scene
+from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, Pod, Request, Source, held_by
-from crishim.wire.linux.links import IFF_LOOPBACK, Link
-
-# Kinds whose IFLA_LINK is their other half, not a device they are stacked on.
-PAIRED = frozenset({"veth", "netkit", "vxcan"})
+from crishim.netdev.surroundings import Surroundings
+from crishim.wire.linux.links import Link
 
 
 class View(NamedTuple):
@@ -23,9 +23,19 @@ class View(NamedTuple):
     pod: Pod
     host_links: Sequence[Link]
     pod_links: Sequence[Link]
-    node_links: Collection[int]  # indexes of the default route's and the node address's links; empty: allowed
     attachments: Sequence[Attachment]  # that hold a device, of every pod
-    policy: Policy = Policy()  # asked about annotations only
+    terms: Terms = Terms()
+    around: Surroundings = Surroundings()  # of the links to be moved
+
+    @property
+    def scene(self) -> Scene:
+        return Scene(
+            self.host_links,
+            self.attachments,
+            self.around,
+            self.terms.node_addresses,
+            self.terms.network_links(),
+        )
 
     def holder(self, device: str) -> Attachment | None:
         """Who has the device that was called so on the host: this pod, if several had one of that name."""
@@ -100,11 +110,11 @@ def _find(request: Request, view: View, earlier: Collection[str]) -> Wish:
 def _check_policy(device: str, link: Link | None, holder: Attachment | None, view: View) -> None:
     """Raise DENIED unless the pod may have what its author asks for, also if it is away or not there at all."""
     if link is not None:
-        view.policy.check(device, view.pod, link.names, link.kind)
+        view.terms.policy.check(device, view.pod, link.names, link.kind)
     elif holder is not None:
-        view.policy.check(device, view.pod, (holder.host.name, *holder.host.altnames), holder.host.kind)
+        view.terms.policy.check(device, view.pod, (holder.host.name, *holder.host.altnames), holder.host.kind)
     else:
-        view.policy.check(device, view.pod, (device,), None)
+        view.terms.policy.check(device, view.pod, (device,), None)
 
 
 def _two_names(device: str, first: tuple[str, Sequence[str]], second: tuple[str, Sequence[str]]) -> CrishimError:
@@ -130,79 +140,29 @@ def _check_distinct(wishes: Sequence[Wish]) -> None:
             )
 
 
-def _immovable(link: Link, view: View) -> str:
-    return (
-        "it is the loopback interface"
-        if link.flags & IFF_LOOPBACK
-        else ("its kind cannot leave its namespace" if link.immovable or link.kind == "bridge" else "")
-    )
-
-
-def _enslaved(link: Link, view: View) -> str:
-    if not link.master:
-        return ""
-    master = next((x.name for x in view.host_links if x.index == link.master), str(link.master))
-    return f"it belongs to {master}"
-
-
-def _lower(link: Link, view: View) -> str:
-    below = [x.name for x in view.host_links if x.master == link.index]
-    above = [
-        x.name
-        for x in view.host_links
-        if x.parent == link.index and x.index != link.index and x.parent_netns is None and x.kind not in PAIRED
-    ]
-    away = [
-        f"{a.host.name} in pod {a.pod}"
-        for a in view.attachments
-        if a.host.parent == link.index and a.host.parent_netns is None and a.host.kind not in PAIRED
-    ]
-    users = below + above + away
-    return f"{users[0]} depends on it" if users else ""
-
-
-def _node(link: Link, view: View) -> str:
-    return "the node's own traffic goes over it" if link.index in view.node_links else ""
-
-
 def _altnames(link: Link, view: View) -> str:
     taken = {name for x in view.pod_links for name in x.names}
     clash = [name for name in link.altnames if name in taken]
     return f"its alternative name {clash[0]} is taken in the pod" if clash else ""
 
 
-def _ours(link: Link, view: View) -> str:
-    holder = next((a for a in view.attachments if a.altname in link.altnames), None)
-    return f"pod {holder.pod} has it, and somebody brought it back by hand" if holder else ""
-
-
-def _text(link: Link, view: View) -> str:
-    try:
-        "\n".join((*link.names, link.alias)).encode()
-    except UnicodeEncodeError:
-        return "a name or the alias of it is not UTF-8"
-    return ""
-
-
-CHECKS: tuple[Callable[[Link, View], str], ...] = (_immovable, _enslaved, _lower, _node, _altnames, _ours, _text)
-
-
 def assign_names(wishes: Sequence[Wish], view: View) -> list[tuple[Wish, str]]:
     """The devices to move, each with its final name, after every check. Raises PRECONDITION, INVALID, ABORTED."""
+    scene = view.scene
     taken = {name: x.name for x in view.pod_links for name in x.names}
     chosen: list[tuple[Wish, str]] = []
     fixed_first = sorted(wishes, key=lambda w: TEMPLATE in w.wanted)
     for wish in fixed_first:
         if wish.link is None:
             continue
-        for check in CHECKS:
-            problem = check(wish.link, view)
-            if problem:
-                raise CrishimError(
-                    Kind.PRECONDITION,
-                    f"device {wish.device} cannot be given to pod {view.pod}: {problem}",
-                    device=wish.device,
-                )
+        allowed = view.terms.allow_node_device and not wish.by_annotation
+        problem = never.reason(wish.link, scene, node_device_allowed=allowed) or _altnames(wish.link, view)
+        if problem:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"device {wish.device} cannot be given to pod {view.pod}: {problem}",
+                device=wish.device,
+            )
         name = expand(wish.wanted, taken, wish.device)
         if name in taken:
             raise CrishimError(

@@ -19,7 +19,8 @@ from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import STRAY, Attachment, Captured, Mover, Pod, Request, State
-from crishim.wire.linux import addresses, links, routes
+from crishim.netdev.surroundings import look
+from crishim.wire.linux import links
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
 
@@ -58,12 +59,13 @@ class Preparation:
     def _attempt(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
         receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
         on_host, in_pod = links.dump(host.netlink), links.dump(inside.netlink)
-        view = View(receiver, on_host, in_pod, (), self._journal.held(), self._terms.policy)
+        view = View(receiver, on_host, in_pod, self._journal.held(), self._terms)
         wishes = resolve(requests, view)
         candidates = [w.link for w in wishes if w.link is not None]
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
-            current = {link.index: _again(link, host) for link in candidates}
-            view = view._replace(node_links=self._node_links(wishes, host))
+            view = view._replace(host_links=links.dump(host.netlink)) if candidates else view
+            current = {link.index: _again(link, view.host_links) for link in candidates}
+            view = view._replace(around=look(host, list(current.values())))
             chosen = [(w, name, w.link.index) for w, name in assign_names(wishes, view) if w.link is not None]
             was = capture(host, [current[index] for _, _, index in chosen])
             new = [_intent(w, name, pod, mover, inside, current[i], host, was[i]) for w, name, i in chosen]
@@ -106,29 +108,13 @@ class Preparation:
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
                 bring_back(attachment, self._journal, host, inside)
 
-    def _node_links(self, wishes: Sequence[Wish], host: End) -> set[int]:
-        found = set()
-        for wish in wishes:
-            if wish.link is None or (self._terms.allow_node_device and not wish.by_annotation):
-                continue
-            ways = routes.dump(host.netlink, wish.link.index)
-            own = {a.ip for a in addresses.dump(host.netlink, wish.link.index)}
-            if own & self._terms.node_addresses or any(r.is_default for r in ways):
-                found.add(wish.link.index)
-        return found
 
-
-def _again(link: Link, host: End) -> Link:
+def _again(link: Link, now: Sequence[Link]) -> Link:
     """The link as it is under the lease. Raises _Changed if what was decided by is different now."""
-    now = links.get(host.netlink, link.index)
-    if now is None or (now.names, now.kind, now.master, now.parent) != (
-        link.names,
-        link.kind,
-        link.master,
-        link.parent,
-    ):
+    found = next((x for x in now if x.index == link.index), None)
+    if found is None or (found.names, found.kind) != (link.names, link.kind):
         raise _Changed
-    return now
+    return found
 
 
 def _intent(

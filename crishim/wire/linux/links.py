@@ -24,7 +24,7 @@ IFLA_LINK_NETNSID, IFLA_XDP, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME, 
     67,
 )
 IFLA_PHYS_PORT_NAME, IFLA_PERM_ADDRESS, IFLA_PARENT_DEV_NAME, IFLA_PARENT_DEV_BUS_NAME = 38, 54, 56, 57
-IFLA_INFO_KIND = 1
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_INET_CONF = 1
 IFLA_INET6_CONF, IFLA_INET6_TOKEN, IFLA_INET6_ADDR_GEN_MODE = 2, 7, 8
 RTEXT_FILTER_SKIP_STATS = 8
@@ -58,6 +58,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     immovable: bool = False  # IFLA_NETNS_IMMUTABLE
     xdp: bytes = b""  # IFLA_XDP, for xdp.parse
     settings: bytes = b""  # IFLA_AF_SPEC, for devconf.parse
+    info: bytes = b""  # IFLA_INFO_DATA, of its kind: for stacking.py
     attributes: bytes = b""  # all of them, for link_attributes.py
     permanent_mac: bytes = b""  # of hardware
     bus: str = ""  # of hardware: "pci"
@@ -108,6 +109,7 @@ def parse(body: bytes) -> Link:
         immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
         xdp=found.get(IFLA_XDP, b""),
         settings=found.get(IFLA_AF_SPEC, b""),
+        info=info.get(IFLA_INFO_DATA, b""),
         attributes=body[_INFO.size :],
         permanent_mac=found.get(IFLA_PERM_ADDRESS, b""),
         bus=string(found.get(IFLA_PARENT_DEV_BUS_NAME, b"")),

@@ -4,7 +4,7 @@ import pytest
 
 from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.policy import Grant, Policy
+from crishim.netdev.policy import Grant, Policy, Terms
 from crishim.netdev.preflight import View, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
 from crishim.wire.linux.links import Link
@@ -24,7 +24,7 @@ HOST = (
 def denied(device: str, namespace: str, rules: list[Rule] = RULES, held: tuple[Attachment, ...] = ()) -> str:
     pod = Pod(id="pod-a", netns="/run/a", title=f"{namespace}/web", namespace=namespace)
     with pytest.raises(CrishimError) as caught:
-        resolve([Request(device=device, source=Source.ANNOTATION)], View(pod, HOST, (), (), held, Policy(rules)))
+        resolve([Request(device=device, source=Source.ANNOTATION)], View(pod, HOST, (), held, Terms(Policy(rules))))
     assert caught.value.kind is Kind.DENIED
     assert device in str(caught.value)
     assert f"{namespace}/web" in str(caught.value)
@@ -33,7 +33,7 @@ def denied(device: str, namespace: str, rules: list[Rule] = RULES, held: tuple[A
 
 def allowed(device: str, namespace: str, source: Source = Source.ANNOTATION, rules: list[Rule] = RULES) -> bool:
     pod = Pod(id="pod-a", netns="/run/a", namespace=namespace)
-    return bool(resolve([Request(device=device, source=source)], View(pod, HOST, (), (), (), Policy(rules))))
+    return bool(resolve([Request(device=device, source=source)], View(pod, HOST, (), (), Terms(Policy(rules)))))
 
 
 @pytest.mark.parametrize("namespace", ["team-a", "lab-7", "team-b"])
@@ -87,7 +87,7 @@ def test_a_refusal_tells_nothing_of_the_host() -> None:
 
 def test_what_roots_source_gives_anyway_is_not_denied() -> None:
     """A CDI device that an annotation of the same container names too; alone the annotation is refused."""
-    view = View(POD, HOST, (), (), (), Policy())
+    view = View(POD, HOST, (), ())
     requests = [Request(device="x", source=s) for s in (Source.CDI, Source.ANNOTATION)]
     (wish,) = resolve(requests, view)
     assert not wish.by_annotation

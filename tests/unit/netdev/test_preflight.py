@@ -6,12 +6,12 @@ import pytest
 
 from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.policy import Policy
+from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
 from crishim.wire.linux.links import Link
 
-ANYTHING = Policy([Rule(devices=["*"], namespaces=["*"])])
+ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
 POD = Pod(id="pod-a", netns="/run/a", title="default/a")
 
 
@@ -33,10 +33,8 @@ def attachment(pod: Pod, host: Captured, name: str, wanted: str = "") -> Attachm
     )
 
 
-def view(
-    *host: Link, pod: tuple[Link, ...] = (), node: tuple[int, ...] = (), held: tuple[Attachment, ...] = ()
-) -> View:
-    return View(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), node, held, ANYTHING)
+def view(*host: Link, pod: tuple[Link, ...] = (), held: tuple[Attachment, ...] = ()) -> View:
+    return View(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), held, ANYTHING)
 
 
 def ask(device: str, name: str = "", source: Source = Source.ANNOTATION, origin: str = "") -> Request:
@@ -136,11 +134,6 @@ def test_a_device_brought_back_by_hand() -> None:
     other = attachment(Pod(id="pod-b", netns="/run/b", title="default/b"), Captured(index=9, name="gone0"), "net1")
     text = refused([ask("demo0", "net1")], view(link(5, "demo0", altnames=(other.altname,)), held=(other,)))
     assert "default/b" in text
-
-
-def test_the_nodes_own_link() -> None:
-    """The default route's or node address's device is refused."""
-    assert "node" in refused([ask("demo0", "net1")], view(link(5, "demo0"), node=(5,)))
 
 
 def test_a_veth_peer_is_no_child() -> None:

@@ -1,0 +1,180 @@
+"""Host links that are given to nobody, whoever asks and whatever the policy says: a list of independent checks.
+
+Each check takes a link and what there is to see, and says why the link stays, "" if it sees no reason.
+"""
+
+import ipaddress
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from crishim.netdev.records import Attachment
+from crishim.netdev.surroundings import Surroundings
+from crishim.wire.linux.links import IFF_LOOPBACK, Link
+from crishim.wire.linux.stacking import PAIRED, below, is_external, is_tunnel
+
+# Links that network plugins make under names of their own, also where their kind does not give them away.
+PLUGINS = {
+    "cilium_*": "Cilium",
+    "lxc_health": "Cilium",
+    "flannel*": "flannel",
+    "cali*": "Calico",
+    "*.calico": "Calico",
+    "wireguard.cali": "Calico",
+    "antrea-*": "Antrea",
+    "ovn-k8s-*": "OVN-Kubernetes",
+    "weave": "Weave Net",
+    "vethwe-*": "Weave Net",
+    "kube-ipvs0": "kube-proxy",
+    "kube-bridge": "kube-router",
+    "nodelocaldns": "NodeLocal DNSCache",
+}
+
+
+class Scene(NamedTuple):
+    """What the checks look at."""
+
+    host_links: Sequence[Link]
+    attachments: Sequence[Attachment]  # that hold a device, of every pod
+    around: Surroundings = Surroundings()
+    node_addresses: frozenset[bytes] = frozenset()
+    network_links: Collection[str] = ()  # names of links that the pods' CNI network is built on
+
+    def name(self, index: int) -> str:
+        return next((x.name for x in self.host_links if x.index == index), f"link {index}")
+
+
+def _loopback(link: Link, _: Scene) -> str:
+    return "it is the loopback interface" if link.flags & IFF_LOOPBACK else ""
+
+
+def _network(link: Link, scene: Scene) -> str:
+    return "the CNI network of the pods is built on it" if set(link.names) & set(scene.network_links) else ""
+
+
+def _immovable(link: Link, _: Scene) -> str:
+    return "its kind cannot leave its namespace" if link.immovable or link.kind == "bridge" else ""
+
+
+def _port(link: Link, scene: Scene) -> str:
+    return f"it belongs to {scene.name(link.master)}" if link.master else ""
+
+
+def _lower(link: Link, scene: Scene) -> str:
+    """Ports and links on top, here and in the pods; by device or by address."""
+    addresses = scene.around.owned.get(link.index, frozenset())
+    for other in scene.host_links:
+        if other.index == link.index or other.parent_netns is not None:
+            continue
+        stands = below(other)
+        if other.master == link.index or link.index in stands.links:
+            return f"{other.name} depends on it"
+        for address in stands.addresses & addresses:
+            if scene.around.owners.get(address, frozenset()) == {link.index}:
+                return f"{other.name} depends on its address {_ip(address)}"
+    for a in scene.attachments:
+        if a.host.parent == link.index and a.host.parent_netns is None and a.host.kind not in PAIRED:
+            return f"{a.host.name} in pod {a.pod} depends on it"
+    above = scene.around.above.get(link.index)
+    return f"{above} depends on it" if above else ""
+
+
+def _way_out(link: Link, scene: Scene) -> str:
+    """A default route, in any table, or what is as wide: half of all addresses."""
+    route = scene.around.ways.wide.get(link.index)
+    return f"the node's own traffic goes over it: route {route}" if route else ""
+
+
+def _node_address(link: Link, scene: Scene) -> str:
+    own = scene.around.owned.get(link.index, frozenset())
+    for address in sorted(own & (scene.node_addresses | scene.around.ways.sources)):
+        return f"it has the node's address {_ip(address)}"
+    return ""
+
+
+def _source(link: Link, scene: Scene) -> str:
+    """The kernel takes such a route away with the address (fib_sync_down_addr), and nobody would put it back."""
+    for address in sorted(scene.around.owned.get(link.index, frozenset())):
+        if address not in scene.around.ways.borrowing:
+            continue
+        route, over = scene.around.ways.borrowing[address]
+        if scene.around.owners.get(address, frozenset()) == {link.index}:
+            where = f" over {', '.join(sorted(map(scene.name, over)))}" if over else ""
+            return f"route {route}{where} has its address {_ip(address)} as source"
+    return ""
+
+
+def _other_end(link: Link, scene: Scene) -> str:
+    if link.kind not in PAIRED:
+        return ""
+    for a in scene.attachments:
+        if a.host.parent == link.index and a.host.parent_netns is None and a.host.kind in PAIRED:
+            return f"its other end, {a.host.name}, is in pod {a.pod}"
+    away = link.parent_netns is not None
+    return "its other end is in another network namespace, a pod's for all one can tell" if away else ""
+
+
+def _overlay(link: Link, scene: Scene) -> str:
+    if not is_tunnel(link):
+        return ""
+    if is_external(link):
+        return "it is a tunnel that others' routes and programs send through"
+    route = scene.around.ways.tunnelled.get(link.index)
+    return f"it is a tunnel that is in use: route {route}" if route else ""
+
+
+def _plugin(link: Link, _: Scene) -> str:
+    found = [owner for pattern, owner in PLUGINS.items() if any(fnmatchcase(name, pattern) for name in link.names)]
+    return f"its name is one that {found[0]} gives its own" if found else ""
+
+
+def _functions(link: Link, scene: Scene) -> str:
+    """A function with a driver and no network device here is a pod's, a virtual machine's, a user-space driver's."""
+    for function in scene.around.functions.get(link.index, ()):
+        holder = next((a for a in scene.attachments if a.identity.bus_device == function.address), None)
+        if holder is not None:
+            return f"pod {holder.pod} has its virtual function {function.address}"
+        if function.driver and not function.names:
+            return f"its virtual function {function.address} is given out (driver {function.driver}, no device here)"
+    return ""
+
+
+def _ours(link: Link, scene: Scene) -> str:
+    holder = next((a for a in scene.attachments if a.altname in link.altnames), None)
+    return f"pod {holder.pod} has it, and somebody brought it back by hand" if holder else ""
+
+
+def _text(link: Link, _: Scene) -> str:
+    try:
+        "\n".join((*link.names, link.alias)).encode()
+    except UnicodeEncodeError:
+        return "a name or the alias of it is not UTF-8"
+    return ""
+
+
+def _ip(address: bytes) -> str:
+    return str(ipaddress.ip_address(address))
+
+
+Check = Callable[[Link, Scene], str]
+OF_THE_NODE: tuple[Check, ...] = (_way_out, _node_address)  # what allow_node_device lets root's sources have
+ALWAYS: tuple[Check, ...] = (
+    _loopback,
+    _network,
+    _immovable,
+    _port,
+    _lower,
+    _source,
+    _other_end,
+    _overlay,
+    _plugin,
+    _functions,
+    _ours,
+    _text,
+)
+
+
+def reason(link: Link, scene: Scene, *, node_device_allowed: bool = False) -> str:
+    """Why a link is given to nobody; "" if it may be."""
+    checks = ALWAYS if node_device_allowed else (*OF_THE_NODE, *ALWAYS)
+    return next(filter(None, (check(link, scene) for check in checks)), "")

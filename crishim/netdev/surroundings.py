@@ -1,0 +1,92 @@
+"""What hangs on host links that are to be given away, read once for all of them: routes, addresses, links on top also
+in other namespaces, virtual functions. Only reads; never.py decides.
+"""
+
+import ipaddress
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from crishim.netdev.host_routes import Ways, survey
+from crishim.wire.linux import device_tree, links, net_namespaces
+from crishim.wire.linux.addresses import IFA_ADDRESS, IFA_LOCAL, RTM_GETADDR, RTM_NEWADDR
+from crishim.wire.linux.device_tree import Function
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
+from crishim.wire.linux.rtnetlink import DATAGRAM, Rtnetlink, attributes, text
+from crishim.wire.linux.stacking import PAIRED, below, is_tunnel
+
+_IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg
+# What the links that matter have in another namespace, and those without number that do not: the pods' eth0.
+ELSEWHERE = struct.pack("=HH", 8, links.IFLA_LINK_NETNSID)
+PAIR = tuple(text(links.IFLA_INFO_KIND, kind) for kind in sorted(PAIRED))
+
+
+class Surroundings(NamedTuple):
+    """By ifindex of the links asked about, but for ways.borrowing."""
+
+    ways: Ways = Ways({}, {}, {}, frozenset())
+    owned: Mapping[int, frozenset[bytes]] = {}  # addresses
+    owners: Mapping[bytes, frozenset[int]] = {}  # ifindexes of all links, by address
+    above: Mapping[int, str] = {}  # a link on top that the host's links do not tell of, and where it is
+    functions: Mapping[int, Sequence[Function]] = {}
+
+
+def look(host: End, candidates: Sequence[Link]) -> Surroundings:
+    """Read what hangs on the candidates. Raises OSError."""
+    if not candidates:
+        return Surroundings()
+    indexes = {link.index for link in candidates}
+    owners: dict[bytes, set[int]] = {}
+    for index, address in _addresses(host.netlink):
+        owners.setdefault(address, set()).add(index)
+    theirs = {address: held for address, held in owners.items() if held & indexes}
+    tunnels = [link.index for link in candidates if is_tunnel(link)]
+    ways = survey(host.netlink, indexes, tunnels, theirs)
+    owned = {i: frozenset(a for a, held in theirs.items() if i in held) for i in indexes}
+    above = {**_in_sysfs(host, candidates), **_elsewhere(host, indexes, theirs)}
+    functions = {link.index: device_tree.functions(host.sysfs, link.name) for link in candidates if not link.kind}
+    return Surroundings(ways, owned, {a: frozenset(held) for a, held in owners.items()}, above, functions)
+
+
+def _addresses(netlink: Rtnetlink) -> Iterator[tuple[int, bytes]]:
+    for message in netlink.dump(RTM_GETADDR, bytes(_IFADDR.size)):
+        if message.type == RTM_NEWADDR:
+            fields = dict(attributes(message.body[_IFADDR.size :]))
+            yield _IFADDR.unpack_from(message.body)[4], fields.get(IFA_LOCAL) or fields[IFA_ADDRESS]
+
+
+def _in_sysfs(host: End, candidates: Sequence[Link]) -> dict[int, str]:
+    found = {link.index: device_tree.uppers(host.sysfs, link.name) for link in candidates}
+    return {index: names[0] for index, names in found.items() if names}
+
+
+def _elsewhere(host: End, indexes: set[int], theirs: Mapping[bytes, set[int]]) -> dict[int, str]:
+    """Links in other namespaces that stand on one of these or on its address. The thread is back on the host then."""
+    found: dict[int, str] = {}
+    buffer = bytearray(DATAGRAM)
+    try:
+        for place in net_namespaces.places(frozenset({host.inode})):
+            bodies = net_namespaces.links_of(place, buffer)
+            for link in _from_host([b for b in bodies if ELSEWHERE in b and not any(p in b for p in PAIR)], host):
+                stands = below(link)
+                held = [theirs[address] & indexes for address in stands.addresses & theirs.keys()]
+                for index in (stands.links & indexes).union(*held):
+                    found.setdefault(index, f"{link.name} in the network namespace of {place.title}")
+    finally:
+        host.enter()
+    return found
+
+
+def _from_host(near: Sequence[bytes], host: End) -> list[Link]:
+    """Of links of the namespace the thread is in, those whose lower device or address is in the host's."""
+    if not near:
+        return []
+    with Rtnetlink() as netlink:
+        number = net_namespaces.number(netlink, host.fd)
+    found = map(links.parse, near)
+    return [link for link in found if link.parent_netns is not None and link.parent_netns == number >= 0]
+
+
+def ip(address: bytes) -> str:
+    return str(ipaddress.ip_address(address))
