@@ -5,15 +5,17 @@ cached result. CNI specification 1.1, sections 2 to 4.
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire import cni
 from crishim.wire.linux import environment, executors, processes, programs
+
+T = TypeVar("T")
 
 _PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
@@ -101,12 +103,14 @@ class Plugins:
         previous: dict[str, Any] | None,
     ) -> bytes:
         name = plugin["type"]
-        done = await programs.run(
-            [self.find(name)],
-            stdin=cni.plugin_input(network, plugin, attachment.capability_args, previous),
-            env=self._environment(command, attachment),
-            timeout=self._timeout,
-            check=False,
+        done = await _to_its_end(
+            programs.run(
+                [self.find(name)],
+                stdin=cni.plugin_input(network, plugin, attachment.capability_args, previous),
+                env=self._environment(command, attachment),
+                timeout=self._timeout,
+                check=False,
+            )
         )
         if done.returncode == 0:
             return done.stdout
@@ -125,6 +129,19 @@ class Plugins:
                 "CNI_ARGS": ";".join(f"{k}={v}" for k, v in attachment.args.items()),
             }
         return variables
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await work; a caller that is cancelled waits for its end nevertheless, unless it is cancelled once more.
+
+    host-local, killed between making an address's file and writing whose it is, leaves one that no DEL finds.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def decode_result(raw: bytes) -> dict[str, Any] | None:

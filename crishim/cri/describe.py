@@ -19,6 +19,7 @@ from crishim.lifecycle import PodState
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import executors
 
 CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
@@ -75,7 +76,7 @@ class Describer:
             "runtimeHandler": container.handler,
             "cgroup": container.cgroup,
         }
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        with contextlib.suppress(FileNotFoundError, *NOT_JSON):
             path = self._bundle(container.id) / "config.json"
             info["runtimeSpec"] = msgspec.json.decode(await executors.records(path.read_bytes))
         return info

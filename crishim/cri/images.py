@@ -87,6 +87,6 @@ def describe(image: ImageRecord) -> dict[str, Any]:
     """What a verbose ImageStatus adds: the image's own configuration, and its layers in the store, topmost first."""
     try:
         spec = json.loads(image.config)
-    except ValueError:
+    except (ValueError, RecursionError):
         spec = None
     return {"imageSpec": spec, "layers": image.layers}

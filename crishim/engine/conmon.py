@@ -18,6 +18,7 @@ import msgspec
 from crishim.engine.runtime import Runtime, classify, words
 from crishim.errors import CrishimError, Kind
 from crishim.model import ProcessRef
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import environment, executors, process_trees, processes, programs, record_files
 from crishim.wire.records import UnreadableError
 
@@ -112,7 +113,7 @@ async def _first_line(receive: int, launch: Launch, timeout: float) -> bytes:
 def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, ProcessRef | None]:
     try:
         report = msgspec.json.decode(line or b"{}")
-    except msgspec.DecodeError:
+    except NOT_JSON:
         report = {}
     pid = report.get("data", -1)  # "pid" before API version 1
     if pid <= 0:

@@ -24,6 +24,7 @@ import msgspec
 from crishim.engine import held_output
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import directories, environment, executors, process_trees, processes, programs
 
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
@@ -133,7 +134,7 @@ class ExecProcess:
         said = ""
         with contextlib.suppress(OSError):
             for line in (self.directory / "log").read_bytes().splitlines():
-                with contextlib.suppress(msgspec.DecodeError):
+                with contextlib.suppress(*NOT_JSON):
                     entry = msgspec.json.decode(line)
                     said = str(entry.get("msg", "")) if entry.get("level") in ("error", "fatal") else said
         said = programs.complaint(said.encode()) or "the runtime said nothing"

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from crishim.errors import CrishimError, Kind
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import executors, programs
 
 _COMMAND_MISSING = re.compile(
@@ -112,7 +113,7 @@ def decode_features(stdout: bytes) -> dict[str, Any]:
     """The features object; {} if it is none."""
     try:
         data = msgspec.json.decode(stdout)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return {}
     return data if isinstance(data, dict) else {}
 

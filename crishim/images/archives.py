@@ -18,6 +18,14 @@ from crishim.wire import reference
 from crishim.wire.linux import paths
 
 MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
+MAX_HEADER = 1 << 20  # bytes of an extended header: long names and attributes
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 
@@ -55,11 +63,20 @@ def members(path: Path, given_name: str = "") -> list[Member]:
     return _docker(path, _json(found["manifest.json"], path), given_name)
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry whose extended headers are of a bounded size: they are read into memory as a whole, however large."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > MAX_HEADER:
+            raise tarfile.ReadError(f"an extended header of {self.size} bytes")
+        return super()._proc_member(tarfile_)  # type: ignore[misc,no-any-return]
+
+
 def _tar_headers(path: Path) -> dict[str, bytes]:
     """index.json or manifest.json of a tar file. A docker archive of today has both, and is an OCI layout as well."""
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with tarfile.open(path, "r:*", tarinfo=_Entry) as archive:
             for entry in archive:
                 name = entry.name.removeprefix("./")
                 if name in ("index.json", "manifest.json") and entry.isreg() and entry.size <= MAX_INDEX:
@@ -81,7 +98,7 @@ def _names_nothing(index: bytes | None) -> bool:
     try:
         manifests = json.loads(index or b"{}").get("manifests", [])
         return not any("/" in _annotated_name(m) for m in manifests)
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return True
 
 
@@ -129,5 +146,5 @@ def _named(path: Path, members: list[Member], given_name: str) -> list[Member]:
 def _json(text: bytes, path: Path) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CrishimError(Kind.INVALID, f"{path}: its index is no JSON", path=path) from None

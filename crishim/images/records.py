@@ -20,6 +20,7 @@ import msgspec
 from crishim.errors import CrishimError
 from crishim.model import ImageRecord
 from crishim.wire import reference
+from crishim.wire.decoding import NOT_JSON
 
 _PLAIN = re.compile(r"[A-Za-z0-9.\-_]+")
 _LAYER = re.compile(r"[0-9a-f]{64}")
@@ -93,7 +94,7 @@ def is_index(manifest: bytes) -> bool:
     """Whether a manifest is a multi-platform index; False for what cannot be read."""
     try:
         head = _media_type.decode(manifest)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return False
     return head.media_type in INDEX_TYPES or (not head.media_type and head.manifests is not None)
 

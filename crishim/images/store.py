@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from crishim.errors import CrishimError, Kind
 from crishim.images import records
 from crishim.images.records import StoredImage, StoredLayer
 from crishim.model import ImageRecord
 from crishim.wire import reference
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import executors
 
 MIN_PREFIX = 3  # hex digits: shorter ones are more likely a short name than an id
@@ -95,7 +94,7 @@ class ImageStore:
         try:
             images = records.decode_images(_bytes(self._files[0]))
             layers = {layer.id: layer for layer in records.decode_layers(_bytes(self._files[1]))}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *NOT_JSON) as error:
             raise CrishimError(
                 Kind.INTERNAL, f"the image store's records below {self.root} cannot be read: {error}", path=self.root
             ) from error

@@ -36,6 +36,8 @@ def parse(key: str, text: str) -> list[Request]:
             raise _wrong(key, f"has a name for {device!r} that is not a string")
         if not device:
             raise _wrong(key, "has an empty device name")
+        if not device.isprintable():  # half a surrogate pair, for one, can be written to no record
+            raise _wrong(key, f"has the device name {device!r}")
         if name:
             check_name(name, device)
         found.append(Request(device=device, name=name, source=Source.ANNOTATION, origin=key))

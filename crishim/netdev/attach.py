@@ -76,7 +76,10 @@ class NetDevices:
             new, kept = await self._prepare(requests, pod, mover, run)
         except BaseException as error:
             if requests:
-                lock.release()
+                try:
+                    await self._forget_intents(pod)
+                finally:
+                    lock.release()
             self.tally.fail("attach", error.kind.value if isinstance(error, CrishimError) else "internal")
             raise
         return Plan(
@@ -105,6 +108,12 @@ class NetDevices:
         if not pod.netns:
             resolve(requests, View(pod, (), (), ()))  # raises: the pod is on the host's network
         return await run(lambda host, inside: self._preparation.run(requests, pod, mover, host, inside))
+
+    async def _forget_intents(self, pod: Pod) -> None:
+        """Drop what a plan that nobody got has journalled: nothing was touched. The pod's device lock is held."""
+        for attachment in self._journal.all(pod.id):
+            if attachment.state is State.INTENT:
+                await executors.records(self._journal.drop, attachment)
 
     async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:
         """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended.

@@ -14,6 +14,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import bundle
 from crishim.spec.inputs import Draft, Inputs, security_context
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import files, pod_paths
 
 _LARGEST = 1 << 20  # bytes of a profile
@@ -87,7 +88,7 @@ def load(path: str) -> dict[str, Any]:
     except OSError as error:
         kind = Kind.INVALID if error.errno in (errno.EINVAL, errno.EFBIG) else Kind.NOT_FOUND
         raise CrishimError(kind, f"the seccomp profile {path} cannot be read: {error.strerror}", path=path) from error
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise CrishimError(Kind.INVALID, f"the seccomp profile {path} is not JSON: {error}", path=path) from error
     if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):
         raise CrishimError(Kind.INVALID, f"the seccomp profile {path} has no defaultAction", path=path)

@@ -31,6 +31,7 @@ from crishim.model import ContainerRecord, NamespacePaths, PodRecord, ProcessRef
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
 from crishim.wire import records
+from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import addresses, cgroups, links, namespaces, processes, record_files
 from crishim.wire.linux.netns_thread import across
 from crishim.wire.linux.record_files import Unread
@@ -179,7 +180,7 @@ def _copied(directory: Path, kind: type[msgspec.Struct], id: str) -> dict[str, A
 def _spec(bundle: Path) -> dict[str, Any]:
     try:
         spec = msgspec.json.decode(record_files.read(bundle / "config.json"))
-    except (UnreadableError, msgspec.DecodeError, RecursionError):
+    except (UnreadableError, *NOT_JSON):
         return {}
     return spec if isinstance(spec, dict) else {}
 

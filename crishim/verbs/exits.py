@@ -57,37 +57,47 @@ class Exits:
         """Record the container's end when it comes; at once if it came already."""
         fd = processes.open_pidfd(container.monitor) if container.monitor else None
         if fd is None:
-            self._owned.start(self.settle(container.id), name=f"exit {container.id[:13]}")
+            self._start_settling(container.id)
             return
         loop = asyncio.get_running_loop()
 
         def readable() -> None:
             loop.remove_reader(fd)
             processes.close(fd)
-            self._owned.start(self.settle(container.id), name=f"exit {container.id[:13]}")
+            self._start_settling(container.id)
 
         loop.add_reader(fd, readable)
 
     async def settle(self, id: str) -> None:
-        """Record the end of a container whose conmon is gone, and free what it held."""
+        """Record the end of a container whose conmon is gone, and free what it held.
+
+        Nobody else would record it: what fails, for want of space, memory or descriptors, is tried again till it works.
+        """
         container = self._containers.get(id)
         if container is None or not has_process(container.state):
             return
         begin(pod=container.pod_id, container=id)
-        bundle = self._bundle(id)
+        try:
+            await self._record(container)
+        except BaseException as error:
+            asyncio.get_running_loop().call_later(RETRY, self._start_settling, id)
+            if not isinstance(error, CrishimError | OSError):
+                raise
+            log.error("an exit cannot be recorded yet", extra={"container": id, "error": str(error)})
+            return
+        await self.release(id)
+
+    def _start_settling(self, id: str) -> None:
+        self._owned.start(self.settle(id), name=f"exit {id[:13]}")
+
+    async def _record(self, container: ContainerRecord) -> None:
+        bundle = self._bundle(container.id)
         ended = await executors.records(conmon.exit_record, bundle)
         await executors.processes(_end_leftovers, container)
         oom = await executors.records(conmon.was_oom_killed, bundle)
         code, at = ended or (UNKNOWN_CODE, time.time_ns())
         message = "" if ended else "its monitor (conmon) is gone without an exit code"
-        try:
-            await self._containers.update(id, lambda c: exited(c, code, at, oom, message))
-        except CrishimError as error:
-            log.error("an exit cannot be recorded yet", extra={"container": id, "error": str(error)})
-            again = lambda: self._owned.start(self.settle(id), name=f"exit {id[:13]}")  # noqa: E731
-            asyncio.get_running_loop().call_later(RETRY, again)
-            return
-        await self.release(id)
+        await self._containers.update(container.id, lambda c: exited(c, code, at, oom, message))
 
     async def release(self, id: str) -> None:
         """Let the runtime forget an ended container and unmount its root file system; may be repeated."""

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from crishim.cdi.edits import Edits, apply
 from crishim.engine import conmon
 from crishim.engine.handlers import Handlers
@@ -24,7 +22,7 @@ from crishim.spec.build import Built, Host, Inputs, build
 from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
-from crishim.wire import signals
+from crishim.wire import image_config, signals
 from crishim.wire.linux import directories, executors, record_files
 from crishim.wire.linux.pod_paths import PodPaths, looking_at
 from crishim.wire.linux.turns import Turns
@@ -143,7 +141,7 @@ class Launcher:
             config=config,
             pod=pod_config,
             record=pod,
-            image=msgspec.json.decode(image.config),
+            image=image_config.parse(image.config),
             rootfs=prepared.rootfs,
             cgroups_path=path,
             host=self._host,
@@ -200,7 +198,7 @@ class Launcher:
         """The number of the signal StopContainer sends: the container's, else the image's, else SIGTERM."""
         if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
             return signals.from_cri(config.stop_signal)
-        name = (msgspec.json.decode(image.config).get("config") or {}).get("StopSignal") or "SIGTERM"
+        name = (image_config.parse(image.config).get("config") or {}).get("StopSignal") or "SIGTERM"
         return signals.parse(str(name))
 
 

@@ -1,20 +1,10 @@
 """ListImages and ImageStatus: what is in the store. No lock, no file read unless the store changed."""
 
-import msgspec
-
 from crishim.images.store import ImageStore
 from crishim.model import ImageRecord
+from crishim.wire import image_config
 
-
-class _RuntimeConfig(msgspec.Struct, frozen=True):
-    user: str | None = msgspec.field(default=None, name="User")
-
-
-class _Config(msgspec.Struct, frozen=True):
-    config: _RuntimeConfig | None = None
-
-
-_decoder = msgspec.json.Decoder(_Config)
+_DIGITS = 10  # of the largest uid
 
 
 async def list_images(name: str, *, store: ImageStore) -> list[ImageRecord]:
@@ -32,11 +22,8 @@ def default_user(image: ImageRecord) -> tuple[int | None, str]:
     The group of "user:group" is left out. An unreadable configuration counts as one without a user: it fails where it
     is used (CreateContainer), not where it is listed.
     """
-    try:
-        config = _decoder.decode(image.config).config
-    except msgspec.DecodeError:
-        config = None
-    user = ((config.user if config else None) or "").partition(":")[0]
+    user = image_config.user(image.config)
     if not user:
         return 0, ""
-    return (int(user), "") if user.isascii() and user.isdigit() and int(user) < 1 << 32 else (None, user)
+    is_uid = user.isascii() and user.isdigit() and len(user) <= _DIGITS and int(user) < 1 << 32
+    return (int(user), "") if is_uid else (None, user)

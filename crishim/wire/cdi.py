@@ -15,6 +15,7 @@ from crishim.errors import CrishimError, Kind
 
 ANNOTATION_PREFIX = "cdi.k8s.io/"
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0")
+MAX_NODES = 100_000
 HOOKS = Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 
 _VENDOR = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")  # class names, too
@@ -172,7 +173,7 @@ def device_names(raw: object) -> list[str]:
 def parse(raw: object) -> Spec:
     """A Spec from decoded JSON or YAML. Raises InvalidSpec."""
     try:
-        spec = msgspec.convert(_without_nulls(raw), Spec)
+        spec = msgspec.convert(_without_nulls(raw, [MAX_NODES]), Spec)
     except msgspec.ValidationError as error:
         raise InvalidSpec(f"is not as CDI describes it: {error}") from None
     for check in CHECKS:
@@ -182,11 +183,27 @@ def parse(raw: object) -> Spec:
     return spec
 
 
-def _without_nulls(raw: object) -> object:
-    """A null member is as good as none: what an empty "containerEdits:" in YAML comes to."""
+def _without_nulls(raw: object, left: list[int]) -> object:
+    """A null member is as good as none: what an empty "containerEdits:" in YAML comes to.
+
+    left: how many values there may be; each alias of YAML counts as what it stands for.
+    """
+    left[0] -= 1
+    if left[0] < 0:
+        raise InvalidSpec(f"has more than {MAX_NODES} values")
+    if isinstance(raw, str):
+        return _text(raw)
     if isinstance(raw, dict):
-        return {key: _without_nulls(value) for key, value in raw.items() if value is not None}
-    return [_without_nulls(value) for value in raw] if isinstance(raw, list) else raw
+        found = ((key, value) for key, value in raw.items() if value is not None)
+        return {_without_nulls(key, left): _without_nulls(value, left) for key, value in found}
+    return [_without_nulls(value, left) for value in raw] if isinstance(raw, list) else raw
+
+
+def _text(value: str) -> str:
+    """JSON can write half a surrogate pair, which nothing can be made of."""
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InvalidSpec(f"has a string that is no text: {value!r}")
+    return value
 
 
 def _version(spec: Spec) -> str:

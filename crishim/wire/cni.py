@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from crishim.errors import CrishimError, Kind
+from crishim.wire.decoding import NOT_JSON
 
 IFNAME = "eth0"
 TRY_AGAIN_LATER = 11  # well-known error code, section 2
@@ -37,7 +38,7 @@ def parse_list(raw: bytes, where: str) -> NetworkList:
 
     try:
         data = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise bad(f"not JSON: {error}") from None
     if not isinstance(data, dict):
         raise bad("not a JSON object")
@@ -93,7 +94,7 @@ def plugin_error(stdout: bytes, plugin: str, command: str) -> CrishimError | Non
     """The error object a failing plugin printed, as an exception; None if it printed none."""
     try:
         data = msgspec.json.decode(stdout)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None
     if not isinstance(data, dict) or not data.get("msg"):
         return None
@@ -106,7 +107,7 @@ def parse_result(stdout: bytes, plugin: str) -> dict[str, Any]:
     """A plugin's ADD result. INTERNAL if it is no JSON object, or its interfaces and addresses cannot be such."""
     try:
         data = msgspec.json.decode(stdout)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         data = None
     if not isinstance(data, dict):
         raise CrishimError(Kind.INTERNAL, f"CNI plugin {plugin} answered no JSON object", plugin=plugin)

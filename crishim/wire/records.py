@@ -13,6 +13,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from crishim.wire.decoding import NOT_JSON
+
 R = TypeVar("R", bound=msgspec.Struct)
 _NOTHING: Any = object()
 
@@ -36,7 +38,7 @@ def decode(data: bytes, kind: type[R]) -> R:
         if schema is not None and isinstance(known, int) and schema > known:
             raise UnreadableError(f"has schema {schema}, this version reads up to {known}") from error
         raise UnreadableError(f"is damaged: {error}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise UnreadableError(f"is damaged: {error}") from error
 
 
@@ -44,7 +46,7 @@ def salvage(data: bytes, kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The fields of `kind` that can be had from a record that cannot be read; {} if there are none. Never raises."""
     try:
         tree = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return {}
     return _fields(tree, kind) if isinstance(tree, dict) else {}
 
@@ -56,7 +58,7 @@ class _Head(msgspec.Struct):
 def _schema(data: bytes) -> int | None:
     try:
         return msgspec.json.decode(data, type=_Head).schema
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
 
 
@@ -71,7 +73,7 @@ def _convert(value: Any, hint: Any) -> Any:
     """A value as the type of its field; of a structure or a list what can be had; _NOTHING if it cannot."""
     try:
         return msgspec.convert(value, hint)
-    except (msgspec.ValidationError, RecursionError):
+    except NOT_JSON:
         pass
     if get_origin(hint) in (Union, types.UnionType):
         return next((v for h in get_args(hint) if (v := _convert(value, h)) is not _NOTHING), _NOTHING)

@@ -10,7 +10,6 @@ leaves bytes to send. Import this module late: the library costs 5 MB, and most 
 """
 
 import base64
-import binascii
 import hashlib
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ def accept(request: Request, subprotocol: str) -> list[tuple[str, str]]:
         raise BadRequest("a WebSocket handshake is a GET request with one key and version 13")
     try:
         nonce = base64.b64decode(keys[0], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one, letters beyond ASCII are another
         raise BadRequest("the WebSocket key is not base64") from error
     if len(nonce) != 16:
         raise BadRequest("the WebSocket key has not 16 bytes")

@@ -11,10 +11,11 @@ from tests.node.isolation import isolate
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
-    from hack.campaigns import awaits_run, kills
+    from hack.campaigns import awaits_run, fuzz, kills
 
     return {
         "awaits": lambda: awaits_run.campaign(short=options.short, only=options.only),
+        "fuzz": lambda: fuzz.campaign(options.inputs, options.seed, options.only),
         "kills": lambda: kills.campaign(options.kills, options.seed),
     }
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="two minutes instead of hours")
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="inputs for each parser")
-    parser.add_argument("--only", default="", help="awaits: only operations whose title begins so")
+    parser.add_argument("--only", default="", help="awaits, fuzz: only what begins so")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options = parser.parse_args()
     if options.short:

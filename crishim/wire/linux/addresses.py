@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Rtnetlink, attributes, join
+from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Rtnetlink, attributes, join, number
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO = 1, 2, 3, 4, 6
@@ -87,7 +87,7 @@ def parse(body: bytes) -> Address:
         family=family,
         prefix=prefix,
         scope=scope,
-        flags=flags if wide is None else struct.unpack("=I", wide)[0],
+        flags=flags if wide is None else number(wide),
         attributes=behind,
     )
 

@@ -154,7 +154,7 @@ def parse(settings: bytes) -> Settings:
 
 
 def _numbers(value: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"={len(value) // 4}i", value)
+    return struct.unpack_from(f"={len(value) // 4}i", value)
 
 
 def ipv4_changes(now: Settings, wanted: Settings) -> list[tuple[int, int]]:

@@ -5,11 +5,12 @@ Attribute numbers are the kernel's. A link message carries both address families
 
 import os
 import struct
+import sys
 from collections.abc import Iterable
 
 import msgspec
 
-from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, text, u32
+from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, number, text, u32
 
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
 RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
@@ -84,9 +85,6 @@ def parse(body: bytes) -> Link:
     _, _, index, flags, _ = _INFO.unpack_from(body)
     found = dict(attributes(body[_INFO.size :]))
 
-    def number(kind: int) -> int:
-        return int(struct.unpack("=I", found[kind][:4])[0]) if kind in found else 0
-
     def string(value: bytes) -> str:
         return os.fsdecode(value.rstrip(b"\0"))
 
@@ -98,14 +96,14 @@ def parse(body: bytes) -> Link:
         altnames=tuple(string(v) for k, v in attributes(found.get(IFLA_PROP_LIST, b"")) if k == IFLA_ALT_IFNAME),
         kind=string(info.get(IFLA_INFO_KIND, b"")),
         flags=flags,
-        mtu=number(IFLA_MTU),
+        mtu=number(found.get(IFLA_MTU, b"")),
         mac=found.get(IFLA_ADDRESS, b""),
-        queue_length=number(IFLA_TXQLEN),
-        group=number(IFLA_GROUP),
+        queue_length=number(found.get(IFLA_TXQLEN, b"")),
+        group=number(found.get(IFLA_GROUP, b"")),
         alias=string(found.get(IFLA_IFALIAS, b"")),
-        master=number(IFLA_MASTER),
-        parent=number(IFLA_LINK),
-        parent_netns=None if netns is None else struct.unpack("=i", netns)[0],
+        master=number(found.get(IFLA_MASTER, b"")),
+        parent=number(found.get(IFLA_LINK, b"")),
+        parent_netns=None if netns is None else int.from_bytes(netns[:4], sys.byteorder, signed=True),
         immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
         xdp=found.get(IFLA_XDP, b""),
         settings=found.get(IFLA_AF_SPEC, b""),

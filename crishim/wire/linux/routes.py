@@ -5,7 +5,16 @@ import struct
 import msgspec
 
 from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.rtnetlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, Rtnetlink, attributes, join, u32
+from crishim.wire.linux.rtnetlink import (
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Rtnetlink,
+    attributes,
+    join,
+    number,
+    u32,
+)
 
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_NH_ID = 4, 5, 9, 12, 15, 18, 30
@@ -38,7 +47,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def table(self) -> int:
         value = dict(attributes(self.attributes)).get(RTA_TABLE)
-        return self.header[4] if value is None else int(struct.unpack("=I", value)[0])
+        return self.header[4] if value is None else number(value)
 
     @property
     def is_automatic(self) -> bool:
@@ -60,7 +69,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         found = set()
         for kind, value in attributes(self.attributes):
             if kind == RTA_OIF:
-                found.add(int(struct.unpack("=I", value)[0]))
+                found.add(number(value))
             elif kind == RTA_MULTIPATH:
                 found |= {hop[3] for hop, _ in _hops(value)}
         return found

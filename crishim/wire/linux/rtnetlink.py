@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -55,6 +56,11 @@ def u32(kind: int, value: int) -> bytes:
 
 def text(kind: int, value: str) -> bytes:
     return attribute(kind, os.fsencode(value) + b"\0")
+
+
+def number(value: bytes) -> int:
+    """An unsigned attribute of up to four bytes."""
+    return int.from_bytes(value[:4], sys.byteorder)
 
 
 def attributes(data: bytes) -> Iterator[Attribute]:

@@ -1,5 +1,7 @@
 """Running a chain of plugins, with plugins that are small scripts."""
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +137,20 @@ def test_a_cached_result() -> None:
     """Empty bytes are no result."""
     assert decode_result(b"") is None
     assert decode_result(b"{}") == {}
+
+
+async def test_a_cancelled_add_lets_the_plugin_end(bench: Bench) -> None:
+    """host-local killed in its middle leaves an address that no DEL finds."""
+    fifos = [bench.directory / name for name in ("begun", "go")]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    begun, go = fifos
+    bench.plugin("a", f"echo >{begun}; read _ <{go}; touch {bench.directory}/ended")
+    adding = asyncio.create_task(bench.plugins.add(network(), ATTACHMENT))
+    await asyncio.to_thread(begun.read_bytes)
+    adding.cancel()
+    await asyncio.sleep(0)
+    await asyncio.to_thread(go.write_text, "\n")
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert (bench.directory / "ended").exists()

@@ -155,3 +155,28 @@ async def test_a_record_that_cannot_be_written(tmp_path: Path, monkeypatch: pyte
         await bench.containers.wait(record.id, lambda r: r.state is ContainerState.EXITED)
     await bench.owned.drain(5)
     assert (refusals, bench.deleted) == ([], [record.id])
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), asyncio.CancelledError(), ValueError("odd")])
+async def test_an_end_that_cannot_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """No descriptor, a cancellation, anything: it is looked at again, and the code is recorded."""
+    monkeypatch.setattr(exits, "RETRY", 0.01)
+    bench, record, refusals = Bench(tmp_path), container(), [error]
+    await bench.containers.add(record)
+    (tmp_path / record.id).mkdir()
+    (tmp_path / record.id / "exit").write_text("9")
+    read = exits.conmon.exit_record
+
+    def exit_record(bundle: Path) -> tuple[int, int] | None:
+        if refusals:
+            raise refusals.pop()
+        return read(bundle)
+
+    monkeypatch.setattr(exits.conmon, "exit_record", exit_record)
+    bench.exits._start_settling(record.id)
+    async with asyncio.timeout(5):
+        await bench.containers.wait(record.id, lambda r: r.state is ContainerState.EXITED)
+    assert bench.containers.find(record.id).exit_code == 9
+    await bench.owned.drain(5)

@@ -26,6 +26,7 @@ def image(config: bytes) -> ImageRecord:
         (":33", (0, "")),
         ("-1", (None, "-1")),
         ("4294967296", (None, "4294967296")),
+        ("1" * 5000, (None, "1" * 5000)),  # more digits than int() takes
         ("\u0661", (None, "\u0661")),
         ("1a", (None, "1a")),
     ],
