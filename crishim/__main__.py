@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     netdev = parser_group(commands, "netdev", "network devices of pods (the daemon must be running)")
     listed = command("list", _netdev("list"), "list them", netdev)
     listed.add_argument("--pod", default="", help="only of this pod sandbox")
+    listed.add_argument("--host", action="store_true", help="the host's links: which may be given, to whom, or why not")
+    listed.add_argument("--json", action="store_true", help="print JSON")
     show = command("show", _netdev("show"), "everything known of one", netdev)
     show.add_argument("device", metavar="NAME")
     attach = command("attach", _netdev("attach"), "give a host device to a running pod", netdev)

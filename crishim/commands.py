@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,15 @@ def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
     """Ask the running daemon about network devices, or let it move one."""
     try:
         with _daemon(config) as call:
+            if action == "list" and arguments.host:
+                links = call("ListHostLinks", admin.ListHostLinksRequest(), admin.ListHostLinksResponse).links
+                return _print_links(links, as_json=arguments.json)
             if action in ("list", "show"):
                 listing = admin.ListNetDevicesRequest(pod_sandbox_id=getattr(arguments, "pod", ""))
                 devices = call("ListNetDevices", listing, admin.ListNetDevicesResponse).devices
-                return _show(devices, arguments.device) if action == "show" else _print_table(devices)
+                if action == "show":
+                    return _show(devices, arguments.device)
+                return _print_json(map(_facts, devices)) if arguments.json else _print_table(devices)
             wanted = {"pod_sandbox_id": arguments.pod, "device": arguments.device}
             if action == "attach":
                 wish = admin.AttachNetDeviceRequest(**wanted, name=arguments.name)
@@ -106,9 +111,54 @@ def _print_table(devices: Sequence[Any]) -> int:
         since = datetime.datetime.fromtimestamp(d.since / 1e9, datetime.UTC).isoformat(timespec="seconds")
         source = ", ".join(d.sources)
         rows.append((d.host_name, d.pod, d.pod_sandbox_id[:13], d.name, ",".join(d.addresses), d.state, source, since))
+    return _print_rows(rows)
+
+
+def _print_rows(rows: Sequence[tuple[str, ...]]) -> int:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    return 0
+
+
+def _print_links(links: Sequence[admin.HostLink], *, as_json: bool) -> int:
+    """The host's links: whether a pod can have them, and which, or why none."""
+    if as_json:
+        return _print_json(map(_link_facts, links))
+    rows = [("LINK", "KIND", "STATE", "TO", "WHY")]
+    for link in links:
+        state = admin.HostLink.State.Name(link.state).lower()
+        to, why = "nobody", link.reason
+        if link.state == admin.HostLink.GIVEN:
+            to, why = f"pod {link.device.pod}", f"as {link.device.name}, {link.device.state}"
+        elif link.grants:
+            to = f"pods of {', '.join(dict.fromkeys(n for grant in link.grants for n in grant.namespaces))}"
+            why = ", ".join(grant.rule for grant in link.grants)
+        elif link.state == admin.HostLink.FREE:
+            to, why = "CDI, netdev attach", f"by annotation to nobody: {link.reason or 'no rule of netdevices.allow'}"
+        rows.append((link.name, link.kind, state, to, why))
+    return _print_rows(rows)
+
+
+def _link_facts(link: admin.HostLink) -> dict[str, object]:
+    grants = [{"rule": grant.rule, "namespaces": list(grant.namespaces)} for grant in link.grants]
+    return {
+        "name": link.name,
+        "altnames": list(link.altnames),
+        "kind": link.kind,
+        "state": admin.HostLink.State.Name(link.state).lower(),
+        "grants": grants,
+        "reason": link.reason,
+        "device": _facts(link.device) if link.HasField("device") else None,
+    }
+
+
+def _facts(device: admin.NetDevice) -> object:
+    return json.loads(device.details)
+
+
+def _print_json(found: Iterable[object]) -> int:
+    sys.stdout.write(json.dumps(list(found), indent=2) + "\n")
     return 0
 
 
@@ -116,8 +166,7 @@ def _show(devices: Sequence[Any], name: str) -> int:
     found = [d for d in devices if name in (d.host_name, d.name)]
     if not found:
         return _fail(f"no pod has a network device called {name!r}")
-    sys.stdout.write(json.dumps([json.loads(d.details) for d in found], indent=2) + "\n")
-    return 0
+    return _print_json(map(_facts, found))
 
 
 def _fail(text: str) -> int:

@@ -11,6 +11,7 @@ from crishim.images.transport import Transport
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
 from crishim.netdev.attach import NetDevices
+from crishim.netdev.host_list import HostLink
 from crishim.netdev.records import Attachment, Request, Source
 from crishim.pb import admin_pb2 as admin
 from crishim.state.locks import Locks
@@ -29,6 +30,9 @@ def functions(*, devices: NetDevices, pods: Store[PodRecord], locks: Locks, tran
     async def list_all(request: admin.ListNetDevicesRequest) -> admin.ListNetDevicesResponse:
         pod_id = visible(pods, request.pod_sandbox_id).id if request.pod_sandbox_id else ""
         return admin.ListNetDevicesResponse(devices=[describe(a) for a in devices.attachments(pod_id)])
+
+    async def list_host(_: admin.ListHostLinksRequest) -> admin.ListHostLinksResponse:
+        return admin.ListHostLinksResponse(links=[describe_link(x) for x in await devices.host_links()])
 
     async def attach(request: admin.AttachNetDeviceRequest) -> admin.AttachNetDeviceResponse:
         pod = ready(request.pod_sandbox_id)
@@ -51,6 +55,7 @@ def functions(*, devices: NetDevices, pods: Store[PodRecord], locks: Locks, tran
 
     return {
         "ListNetDevices": list_all,
+        "ListHostLinks": list_host,
         "AttachNetDevice": attach,
         "DetachNetDevice": detach,
         "ImportImages": import_images,
@@ -69,6 +74,24 @@ def describe(attachment: Attachment) -> admin.NetDevice:
         since=attachment.since,
         details=msgspec.json.encode(facts(attachment)).decode(),
     )
+
+
+def describe_link(link: HostLink) -> admin.HostLink:
+    state = admin.HostLink.GIVEN if link.holder else admin.HostLink.NEVER if link.reason else admin.HostLink.FREE
+    return admin.HostLink(
+        name=_printable(link.name),
+        altnames=map(_printable, link.altnames),
+        kind=link.kind,
+        state=state,
+        grants=[admin.HostLink.Grant(rule=g.rule, namespaces=g.namespaces) for g in link.grants],
+        reason=_printable(link.reason or link.root_only),
+        device=describe(link.holder) if link.holder else None,
+    )
+
+
+def _printable(name: str) -> str:
+    """The kernel takes any bytes as a name; protobuf takes UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def facts(attachment: Attachment) -> dict[str, object]:

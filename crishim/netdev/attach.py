@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from crishim.errors import CrishimError, Kind
+from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.identity import find_in_pod, is_hardware
 from crishim.netdev.journal import Journal, boot_id
 from crishim.netdev.observe import Observation, observe
@@ -57,6 +58,7 @@ class NetDevices:
         self._journal = Journal(journal)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
         self._preparation = Preparation(self._journal, terms)
+        self._terms = terms
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -209,6 +211,10 @@ class NetDevices:
                 if device in (attachment.host.name, *attachment.host.altnames, attachment.name):
                     return (await self._return([attachment], pod.netns))[0]
         raise CrishimError(Kind.NOT_FOUND, f"pod {pod} has no network device {device}", device=device, pod=pod.id)
+
+    async def host_links(self) -> list[HostLink]:
+        """Every link of the host, whether it may be given and to whom; and those that pods have."""
+        return await self._across("", lambda host: list_links(host, self._journal.held(), self._terms))
 
     def attachments(self, pod_id: str = "") -> list[Attachment]:
         """What is attached, of one pod or of all, oldest first. From memory: no lock, no system call."""

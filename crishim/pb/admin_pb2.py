@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63rishim/pb/admin.proto\x12\ncrishim.v1\"\xa4\x01\n\tNetDevice\x12\x11\n\thost_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0epod_sandbox_id\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\taddresses\x18\x05 \x03(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\r\n\x05since\x18\x08 \x01(\x03\x12\x0f\n\x07\x64\x65tails\x18\t \x01(\t\"/\n\x15ListNetDevicesRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\"@\n\x16ListNetDevicesResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.crishim.v1.NetDevice\"N\n\x16\x41ttachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"@\n\x17\x41ttachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"@\n\x16\x44\x65tachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"@\n\x17\x44\x65tachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"1\n\x13ImportImagesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"v\n\x14ImportImagesResponse\x12\x36\n\x06images\x18\x01 \x03(\x0b\x32&.crishim.v1.ImportImagesResponse.Image\x1a&\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t2\xeb\x02\n\x05\x41\x64min\x12W\n\x0eListNetDevices\x12!.crishim.v1.ListNetDevicesRequest\x1a\".crishim.v1.ListNetDevicesResponse\x12Z\n\x0f\x41ttachNetDevice\x12\".crishim.v1.AttachNetDeviceRequest\x1a#.crishim.v1.AttachNetDeviceResponse\x12Z\n\x0f\x44\x65tachNetDevice\x12\".crishim.v1.DetachNetDeviceRequest\x1a#.crishim.v1.DetachNetDeviceResponse\x12Q\n\x0cImportImages\x12\x1f.crishim.v1.ImportImagesRequest\x1a .crishim.v1.ImportImagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63rishim/pb/admin.proto\x12\ncrishim.v1\"\xa4\x01\n\tNetDevice\x12\x11\n\thost_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0epod_sandbox_id\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\taddresses\x18\x05 \x03(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\r\n\x05since\x18\x08 \x01(\x03\x12\x0f\n\x07\x64\x65tails\x18\t \x01(\t\"/\n\x15ListNetDevicesRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\"@\n\x16ListNetDevicesResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.crishim.v1.NetDevice\"\x16\n\x14ListHostLinksRequest\"<\n\x15ListHostLinksResponse\x12#\n\x05links\x18\x01 \x03(\x0b\x32\x14.crishim.v1.HostLink\"\x9a\x02\n\x08HostLink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61ltnames\x18\x02 \x03(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.crishim.v1.HostLink.State\x12*\n\x06grants\x18\x05 \x03(\x0b\x32\x1a.crishim.v1.HostLink.Grant\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12%\n\x06\x64\x65vice\x18\x07 \x01(\x0b\x32\x15.crishim.v1.NetDevice\x1a)\n\x05Grant\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x12\n\nnamespaces\x18\x02 \x03(\t\"\'\n\x05State\x12\x08\n\x04\x46REE\x10\x00\x12\t\n\x05GIVEN\x10\x01\x12\t\n\x05NEVER\x10\x02\"N\n\x16\x41ttachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"@\n\x17\x41ttachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"@\n\x16\x44\x65tachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"@\n\x17\x44\x65tachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"1\n\x13ImportImagesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"v\n\x14ImportImagesResponse\x12\x36\n\x06images\x18\x01 \x03(\x0b\x32&.crishim.v1.ImportImagesResponse.Image\x1a&\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t2\xc1\x03\n\x05\x41\x64min\x12W\n\x0eListNetDevices\x12!.crishim.v1.ListNetDevicesRequest\x1a\".crishim.v1.ListNetDevicesResponse\x12T\n\rListHostLinks\x12 .crishim.v1.ListHostLinksRequest\x1a!.crishim.v1.ListHostLinksResponse\x12Z\n\x0f\x41ttachNetDevice\x12\".crishim.v1.AttachNetDeviceRequest\x1a#.crishim.v1.AttachNetDeviceResponse\x12Z\n\x0f\x44\x65tachNetDevice\x12\".crishim.v1.DetachNetDeviceRequest\x1a#.crishim.v1.DetachNetDeviceResponse\x12Q\n\x0cImportImages\x12\x1f.crishim.v1.ImportImagesRequest\x1a .crishim.v1.ImportImagesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,20 +37,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNETDEVICESREQUEST']._serialized_end=252
   _globals['_LISTNETDEVICESRESPONSE']._serialized_start=254
   _globals['_LISTNETDEVICESRESPONSE']._serialized_end=318
-  _globals['_ATTACHNETDEVICEREQUEST']._serialized_start=320
-  _globals['_ATTACHNETDEVICEREQUEST']._serialized_end=398
-  _globals['_ATTACHNETDEVICERESPONSE']._serialized_start=400
-  _globals['_ATTACHNETDEVICERESPONSE']._serialized_end=464
-  _globals['_DETACHNETDEVICEREQUEST']._serialized_start=466
-  _globals['_DETACHNETDEVICEREQUEST']._serialized_end=530
-  _globals['_DETACHNETDEVICERESPONSE']._serialized_start=532
-  _globals['_DETACHNETDEVICERESPONSE']._serialized_end=596
-  _globals['_IMPORTIMAGESREQUEST']._serialized_start=598
-  _globals['_IMPORTIMAGESREQUEST']._serialized_end=647
-  _globals['_IMPORTIMAGESRESPONSE']._serialized_start=649
-  _globals['_IMPORTIMAGESRESPONSE']._serialized_end=767
-  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_start=729
-  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_end=767
-  _globals['_ADMIN']._serialized_start=770
-  _globals['_ADMIN']._serialized_end=1133
+  _globals['_LISTHOSTLINKSREQUEST']._serialized_start=320
+  _globals['_LISTHOSTLINKSREQUEST']._serialized_end=342
+  _globals['_LISTHOSTLINKSRESPONSE']._serialized_start=344
+  _globals['_LISTHOSTLINKSRESPONSE']._serialized_end=404
+  _globals['_HOSTLINK']._serialized_start=407
+  _globals['_HOSTLINK']._serialized_end=689
+  _globals['_HOSTLINK_GRANT']._serialized_start=607
+  _globals['_HOSTLINK_GRANT']._serialized_end=648
+  _globals['_HOSTLINK_STATE']._serialized_start=650
+  _globals['_HOSTLINK_STATE']._serialized_end=689
+  _globals['_ATTACHNETDEVICEREQUEST']._serialized_start=691
+  _globals['_ATTACHNETDEVICEREQUEST']._serialized_end=769
+  _globals['_ATTACHNETDEVICERESPONSE']._serialized_start=771
+  _globals['_ATTACHNETDEVICERESPONSE']._serialized_end=835
+  _globals['_DETACHNETDEVICEREQUEST']._serialized_start=837
+  _globals['_DETACHNETDEVICEREQUEST']._serialized_end=901
+  _globals['_DETACHNETDEVICERESPONSE']._serialized_start=903
+  _globals['_DETACHNETDEVICERESPONSE']._serialized_end=967
+  _globals['_IMPORTIMAGESREQUEST']._serialized_start=969
+  _globals['_IMPORTIMAGESREQUEST']._serialized_end=1018
+  _globals['_IMPORTIMAGESRESPONSE']._serialized_start=1020
+  _globals['_IMPORTIMAGESRESPONSE']._serialized_end=1138
+  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_start=1100
+  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_end=1138
+  _globals['_ADMIN']._serialized_start=1141
+  _globals['_ADMIN']._serialized_end=1590
 # @@protoc_insertion_point(module_scope)

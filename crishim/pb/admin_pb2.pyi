@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -114,6 +115,135 @@ class ListNetDevicesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListNetDevicesResponse: _TypeAlias = ListNetDevicesResponse  # noqa: Y015
+
+@_typing.final
+class ListHostLinksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHostLinksRequest: _TypeAlias = ListHostLinksRequest  # noqa: Y015
+
+@_typing.final
+class ListHostLinksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostLink]: ...
+    def __init__(
+        self,
+        *,
+        links: _abc.Iterable[Global___HostLink] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHostLinksResponse: _TypeAlias = ListHostLinksResponse  # noqa: Y015
+
+@_typing.final
+class HostLink(_message.Message):
+    """A link of the host, or one that a pod has from it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[HostLink._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FREE: HostLink._State.ValueType  # 0
+        """may be given"""
+        GIVEN: HostLink._State.ValueType  # 1
+        """a pod has it"""
+        NEVER: HostLink._State.ValueType  # 2
+        """is given to nobody"""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    FREE: HostLink.State.ValueType  # 0
+    """may be given"""
+    GIVEN: HostLink.State.ValueType  # 1
+    """a pod has it"""
+    NEVER: HostLink.State.ValueType  # 2
+    """is given to nobody"""
+
+    @_typing.final
+    class Grant(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RULE_FIELD_NUMBER: _builtins.int
+        NAMESPACES_FIELD_NUMBER: _builtins.int
+        rule: _builtins.str
+        """"netdevices.allow[0]" """
+        @_builtins.property
+        def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """patterns"""
+
+        def __init__(
+            self,
+            *,
+            rule: _builtins.str = ...,
+            namespaces: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "rule", b"rule"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALTNAMES_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """on the host"""
+    kind: _builtins.str
+    """"physical" for hardware"""
+    state: Global___HostLink.State.ValueType
+    reason: _builtins.str
+    """why nobody gets it, or, of a FREE one, why no annotation does"""
+    @_builtins.property
+    def altnames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostLink.Grant]:
+        """rules by which annotations get it; root's sources need none"""
+
+    @_builtins.property
+    def device(self) -> Global___NetDevice:
+        """GIVEN: to whom"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        altnames: _abc.Iterable[_builtins.str] | None = ...,
+        kind: _builtins.str = ...,
+        state: Global___HostLink.State.ValueType = ...,
+        grants: _abc.Iterable[Global___HostLink.Grant] | None = ...,
+        reason: _builtins.str = ...,
+        device: Global___NetDevice | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["altnames", b"altnames", "device", b"device", "grants", b"grants", "kind", b"kind", "name", b"name", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostLink: _TypeAlias = HostLink  # noqa: Y015
 
 @_typing.final
 class AttachNetDeviceRequest(_message.Message):

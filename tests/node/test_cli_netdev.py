@@ -1,6 +1,7 @@
 """crishim netdev, with a daemon and without."""
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,37 @@ def device() -> Iterator[str]:
     yield "clit0"
     remove_link("clit0")
     remove_link("clit1")
+
+
+def test_the_hosts_links_with_reasons(daemon: Daemon, device: str) -> None:
+    """list --host: may be given, is given, never; for a person and as JSON. Any bytes may be a link's name."""
+    ip("link", "add", os.fsdecode(b"odd\xff"), "type", "ifb")
+    ip("link", "add", "clibr0", "type", "bridge")
+    try:
+        ip("link", "set", "clit1", "master", "clibr0")
+        rows = daemon.command("netdev", "list", "--host").stdout.splitlines()
+        assert rows[0].split() == ["LINK", "KIND", "STATE", "TO", "WHY"]
+        told = {row.split()[0]: " ".join(row.split()[1:]) for row in rows[1:]}
+        assert told["lo"] == "physical never nobody it is the loopback interface"
+        assert told[device] == "veth free pods of * netdevices.allow[0]"
+        assert told["clit1"] == "veth never nobody it belongs to clibr0"
+        assert told["clibr0"].startswith("bridge never nobody")
+        assert told["odd\ufffd"] == "ifb never nobody a name or the alias of it is not UTF-8"
+        found = {x["name"]: x for x in json.loads(daemon.command("netdev", "list", "--host", "--json").stdout)}
+        assert found[device]["grants"] == [{"rule": "netdevices.allow[0]", "namespaces": ["*"]}]
+        assert (found["clit1"]["state"], found["clit1"]["reason"]) == ("never", "it belongs to clibr0")
+        pod = run_pod(daemon, pod_config("has"))
+        assert daemon.command("netdev", "attach", pod, device, "--name", "net7").returncode == 0
+        rows = daemon.command("netdev", "list", "--host").stdout.splitlines()
+        (row,) = [row for row in rows if row.startswith(f"{device} ")]
+        assert row.split()[1:] == ["veth", "given", "pod", "test/has", "as", "net7,", "ready"]
+        (shown,) = [x for x in json.loads(daemon.command("netdev", "list", "--host", "--json").stdout) if x["device"]]
+        assert (shown["name"], shown["state"], shown["device"]["podName"]) == (device, "given", "test/has")
+        assert json.loads(daemon.command("netdev", "list", "--json").stdout) == [shown["device"]]
+        remove_pod(daemon, pod)
+    finally:
+        remove_link(os.fsdecode(b"odd\xff"))
+        remove_link("clibr0")
 
 
 def test_netdev_commands(daemon: Daemon, device: str) -> None:

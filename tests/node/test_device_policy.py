@@ -103,6 +103,15 @@ def test_names_that_are_not_allowed(device: str, strict: Daemon, asked: str) -> 
     assert link(device) == before
 
 
+def test_the_list_of_the_host_says_to_whom(device: str, strict: Daemon) -> None:
+    """By rules to whom, or that by annotation to nobody."""
+    (row,) = [x for x in strict.command("netdev", "list", "--host").stdout.splitlines() if x.startswith(f"{device} ")]
+    ruled = "team-" in strict.config.read_text()
+    granted = "free pods of team-* netdevices.allow[0]"
+    nobody = "free CDI, netdev attach by annotation to nobody: no rule of netdevices.allow"
+    assert (granted if ruled else nobody) in " ".join(row.split())
+
+
 def test_a_containers_annotation_is_no_way_round(device: str, strict: Daemon) -> None:
     """crictl can put one on a container: the same rules."""
     wish = {"netdevices.crishim.io/container": json.dumps({device: {}})}

@@ -21,9 +21,10 @@ _AUTOMATIC6 += ("ff02" + "0" * 26 + "6a", "ff05" + "0" * 26 + "02")
 
 def _lines(file: str) -> list[str]:
     try:
-        return Path(_NET, file).read_text().splitlines()
+        text = Path(_NET, file).read_text(errors="surrogateescape")  # a link may be called anything
     except FileNotFoundError:
         return []  # no IPv6
+    return [line for line in text.split("\n") if line]
 
 
 def filters(indexes: Collection[int]) -> dict[int, tuple[bytes, ...]]:

@@ -7,7 +7,7 @@ import msgspec
 from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, u32
 
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
-NHA_ID, NHA_GROUP, NHA_OIF, NHA_GROUPS = 1, 2, 5, 7
+NHA_ID, NHA_GROUP, NHA_OIF, NHA_GROUPS = 1, 2, 5, 9
 _LEFT = frozenset({13, 14, 15, 16, 17})  # bucket, group and hardware statistics, operation flags: not to be written
 
 _HEAD = struct.Struct("=BBBBI")  # struct nhmsg: family, scope, protocol, reserved, flags

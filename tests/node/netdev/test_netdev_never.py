@@ -307,6 +307,31 @@ async def test_what_the_pods_network_is_built_on_stays(builtin_lab: Lab) -> None
     assert "Cilium" in await refusal(lab, "cilium_net")
 
 
+async def test_the_list_tells_what_a_refusal_would(builtin_lab: Lab) -> None:
+    """For each link of the host: the reason; with allow_node_device that annotations do not get it; who has it."""
+    lab = builtin_lab
+    lab.demo()
+    lab.demo("demo1")
+    lab.ip(f"route add default via {GATEWAY} dev demo0 table 100")
+    lab.ip("link add top0 link demo1 type macvlan")
+    lab.ip(f"link set top0 netns {lab.namespace('blue')}")
+    lab.ip("link add other0 type ifb")
+    pod = lab.pod()
+    await lab.attach(pod, ("other0", "net1"), run=False)
+    told = {x.name: x for x in await lab.devices.host_links()}
+    assert set(told) == lab.names() | {"other0"}
+    assert told["demo0"].reason in await refusal(lab, "demo0")
+    assert told["demo1"].reason in await refusal(lab, "demo1")
+    assert [told[n].grants for n in ("demo0", "demo1", "lo")] == [(), (), ()]
+    assert [g.rule for g in told["demo0-peer"].grants] == ["netdevices.allow[0]"]
+    held = told["other0"].holder
+    assert held is not None
+    assert held.pod == pod
+    lenient = {x.name: x for x in await lab.driver(ANYTHING._replace(allow_node_device=True)).host_links()}
+    assert (lenient["demo0"].reason, lenient["demo0"].root_only) == ("", told["demo0"].reason)
+    await lab.devices.return_devices(pod)
+
+
 async def test_ports_stay(builtin_lab: Lab) -> None:
     """Of a bridge (a bond's look the same), and the bridge itself."""
     lab = builtin_lab

@@ -1,0 +1,46 @@
+"""Every link of the host, and whether it may be given to pods: to whom by which rule, or why not; or who has it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from crishim.device_rules import PHYSICAL
+from crishim.netdev import never
+from crishim.netdev.never import Scene
+from crishim.netdev.policy import Grant, Terms
+from crishim.netdev.records import Attachment
+from crishim.netdev.surroundings import look
+from crishim.wire.linux import links
+from crishim.wire.linux.netns_thread import End
+
+
+class HostLink(NamedTuple):
+    """A link of the host, or one that a pod has from it."""
+
+    name: str  # on the host
+    altnames: tuple[str, ...]
+    kind: str  # as rules call it
+    holder: Attachment | None = None  # the pod's that has it
+    reason: str = ""  # why nobody gets it
+    root_only: str = ""  # why no annotation gets it, though root's sources do (allow_node_device)
+    grants: tuple[Grant, ...] = ()  # the rules that give it by annotation
+
+
+def list_links(host: End, held: Sequence[Attachment], terms: Terms) -> list[HostLink]:
+    """Look at all of them as before a move, ordered by ifindex; those that pods have come last. Raises OSError."""
+    here = links.dump(host.netlink)
+    scene = Scene(here, held, look(host, here), terms.node_addresses, terms.network_links())
+    found = []
+    for link in here:
+        why = never.reason(link, scene)
+        spared = bool(why) and terms.allow_node_device and not never.reason(link, scene, node_device_allowed=True)
+        found.append(
+            HostLink(
+                link.name,
+                tuple(x for x in link.altnames if x not in {a.altname for a in held}),
+                link.kind or PHYSICAL,
+                reason="" if spared else why,
+                root_only=why if spared else "",
+                grants=() if why else tuple(terms.policy.grants(link.names, link.kind)),
+            )
+        )
+    return found + [HostLink(a.host.name, a.host.altnames, a.host.kind or PHYSICAL, holder=a) for a in held]
