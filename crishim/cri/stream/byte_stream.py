@@ -54,7 +54,8 @@ class ByteStream(asyncio.BufferedProtocol):
             self._transport.write_eof()
 
     def abort(self) -> None:
-        """Close at once; what the kernel has not taken is lost."""
+        """Close at once; what the kernel has not taken is lost, and what was not read."""
+        self._held = b""
         if self._transport is not None:
             self._transport.abort()
 

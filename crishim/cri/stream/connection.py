@@ -8,16 +8,33 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import traceback
 
 from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.pace import Share
-from crishim.wire.linux.hangups import HangupWatch
+from crishim.wire.linux.hangups import HangupWatch, Watched
 
 LINGER = 10.0  # seconds a client has, after our end, to close its side
 
 
 class ConnectionEnded(Exception):
     """The client is gone or was idle for too long."""
+
+
+def release(error: BaseException) -> None:
+    """Let go of what the frames hold that an error, its causes and its group's members passed through.
+
+    The errors of tasks and groups refer to their frames and the frames to them. So a session's buffers would stay until
+    Python's collector comes round, which on a quiet daemon takes hours.
+    """
+    left, seen = [error], set()
+    while left:
+        error = left.pop()
+        if id(error) not in seen:
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            left += [e for e in (error.__cause__, error.__context__) if e is not None]
+            left += error.exceptions if isinstance(error, BaseExceptionGroup) else ()
 
 
 class Connection:
@@ -35,7 +52,7 @@ class Connection:
         self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(idle_timeout, self._check_idle)
         _prepare(sock)
-        self._watched = hangups.watch(sock.fileno(), lambda: self._end("the client hung up"))
+        self._watched: Watched | None = hangups.watch(sock.fileno(), lambda: self._end("the client hung up"))
 
     async def read(self) -> bytes:
         """Some bytes. ConnectionEnded when there will be no more."""
@@ -78,7 +95,9 @@ class Connection:
     def abort(self) -> None:
         """Free everything at once. What was not written yet is lost; use finish() before where it matters."""
         self._timer.cancel()
-        self._hangups.forget(self._watched)
+        if self._watched is not None:
+            self._hangups.forget(self._watched)
+            self._watched = None  # it refers back to us
         self._ended.cancel()
         self._stream.abort()
 

@@ -96,20 +96,19 @@ class SpdyForwarder:
                 return
             latest.accept()
             self._forwards += 1
-            task = self._group.create_task(self._forward(pair, data, error, held.pop_all()))
+            task = self._group.create_task(self._forward(pair, data, error))
+            task.add_done_callback(partial(self._ended, data, error, held.pop_all()))
             data.when_reset, error.when_reset = partial(_cancel, task), None
             error.inlet.discard()  # nobody reads it
 
-    async def _forward(self, pair: Pair, data: Stream, error: Stream, held: ExitStack) -> None:
-        with held:
-            try:
-                await self._connect(pair, data, error)
-            finally:  # reset by the client, perhaps: then nobody else ends the error stream
-                data.inlet.discard()
-                error.finish()
-                self._forwards -= 1
+    def _ended(self, data: Stream, error: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
+        """Also of a forward that was reset before it began."""
+        held.close()
+        self._forwards -= 1
+        data.inlet.discard()
+        error.finish()  # if the client has reset the data, nobody else does
 
-    async def _connect(self, pair: Pair, data: Stream, error: Stream) -> None:
+    async def _forward(self, pair: Pair, data: Stream, error: Stream) -> None:
         try:
             async with connected(self._open_port, self._pod_id, pair.port) as connection:
                 inward = asyncio.create_task(copy_in(data.read, connection))

@@ -17,7 +17,7 @@ import logging
 import ssl
 
 from crishim.cri.stream.byte_stream import ByteStream
-from crishim.cri.stream.connection import Connection, ConnectionEnded
+from crishim.cri.stream.connection import Connection, ConnectionEnded, release
 from crishim.cri.stream.endpoints import Endpoints
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.listener import Listener, Stranger
@@ -27,9 +27,13 @@ from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import executors, libc
 from crishim.wire.linux.hangups import HangupWatch
 
 log = logging.getLogger(__name__)
+
+
+TIDY_AFTER = 3.0  # seconds
 
 
 class StreamServer:
@@ -60,6 +64,7 @@ class StreamServer:
         self._pace = Pace()
         self._listener: Listener | None = None
         self._hangups: HangupWatch | None = None
+        self._tidying: asyncio.Task[None] | None = None
 
     async def start(self, address: str, port: int) -> None:
         """Listen; port 0 takes a free one. UNAVAILABLE if the address is taken, INVALID for unusable TLS files."""
@@ -80,6 +85,9 @@ class StreamServer:
             return
         await self._listener.stop()
         self._hangups.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait([self._tidying])
         self._listener = self._hangups = None
 
     def exec_url(self, request: cri.ExecRequest) -> str:
@@ -111,10 +119,22 @@ class StreamServer:
             await connection.finish()
         except* ConnectionEnded as ended:
             log.debug("a streaming connection ended: %s", ended.exceptions[0])
+            release(ended)
         except* Exception:
             log.exception("a streaming connection failed")
         finally:
             connection.abort()
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Soon after connections have ended, give their memory back: among what is still in use it would stay ours."""
+        if self._tidying is None or self._tidying.done():
+            self._tidying = asyncio.create_task(_trim_later())
+
+
+async def _trim_later() -> None:
+    await asyncio.sleep(TIDY_AFTER)
+    await executors.kernel(libc.trim)
 
 
 def _url(scheme: str, host: str, port: int) -> str:

@@ -34,7 +34,7 @@ from crishim.wire.spdy_frames import ResetStatus
 from crishim.wire.spdy_headers import Headers
 from crishim.wire.spdy_state import FlowControl, Role
 
-PIECE = 64 * 1024  # bytes of a data frame we send
+PIECE = 32 * 1024  # bytes of a data frame we send
 MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
 KEEP_ALIVE = 5.0  # seconds between signs of life while a session is stalled
 OPENING = 8  # units of work (pace.py) that a new stream costs
@@ -107,6 +107,10 @@ def _front(data: memoryview, size: int) -> bytes:
     return bytes(data[:size])
 
 
+def _nobody(stream: Stream, headers: Headers) -> None:
+    """Takes no streams."""
+
+
 class SpdyStreams:
     """The server's end of a session.
 
@@ -126,14 +130,21 @@ class SpdyStreams:
 
     async def run(self) -> None:
         """Serve until ConnectionEnded: the client is gone, went away, or broke the protocol."""
-        while True:
-            self.session.feed(await self._carrier.read())
-            while (events := self.session.next_events()) is not None:
-                await self._carrier.share.spend()
-                for event in events:
-                    await self._handle(event)
-                if self.session.pending > MAX_ANSWERS:
-                    await self.answer()
+        try:
+            while True:
+                self.session.feed(await self._carrier.read())
+                while (events := self.session.next_events()) is not None:
+                    await self._receive(events)
+                await self.answer()
+        finally:  # these refer back to us, and would keep the session's buffers until a collection
+            self._streams.clear()
+            self._opened = _nobody
+
+    async def _receive(self, events: list[Event]) -> None:
+        await self._carrier.share.spend()
+        for event in events:
+            await self._handle(event)
+        if self.session.pending > MAX_ANSWERS:
             await self.answer()
 
     async def answer(self) -> None:

@@ -3,6 +3,7 @@
 Numbers above 423 are the same on every architecture (the kernel unified them in 5.1).
 """
 
+import contextlib
 import ctypes
 import os
 from typing import Any
@@ -60,3 +61,9 @@ def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
 def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
     _checked(_libc.umount2(os.fsencode(target), ctypes.c_int(flags)), target)
+
+
+def trim() -> None:
+    """malloc_trim(3): give memory that is free back to the kernel, also from the middle. Nothing without glibc."""
+    with contextlib.suppress(AttributeError):
+        _libc.malloc_trim(0)
