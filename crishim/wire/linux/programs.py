@@ -137,6 +137,10 @@ async def end(process: asyncio.subprocess.Process) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         process.kill()
+    # asyncio waits for the end of the pipes as well, and does not see it behind data that nobody reads any more.
+    for fd in range(3):
+        if pipe := process._transport.get_pipe_transport(fd):  # type: ignore[attr-defined]
+            pipe.close()
     gone = asyncio.create_task(process.wait())
     _surviving.add(gone)
     gone.add_done_callback(_surviving.discard)

@@ -77,6 +77,14 @@ async def test_a_program_that_outlives_its_kill_is_left(
         os.kill(killed[0], 0)
 
 
+async def test_a_killed_program_leaves_no_pipe() -> None:
+    """What it has printed and nobody reads any more does not keep the pipe open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(CrishimError):
+        await programs.run(["sh", "-c", "sleep 5 & head -c 30000000 /dev/zero; sleep 5"], timeout=10)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 async def test_what_a_program_prints_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that prints without end is killed; of complaints the end is kept."""
     monkeypatch.setattr(programs, "MAX_STDOUT", 1 << 20)
