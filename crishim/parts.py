@@ -174,7 +174,7 @@ def _netdevices(config: Config, networks: ConfigDirectory) -> NetDevices:
         device_rules.node_addresses([*settings.node_addresses, config.stream.address]),
         networks.links,
     )
-    return NetDevices(Path(config.state_dir) / "netdev", terms=terms)
+    return NetDevices(Path(config.state_dir) / "netdev", Path(config.run_dir) / "netdev", terms=terms)
 
 
 def image_parts(config: Config) -> tuple[ImageStore, Transport]:

@@ -31,8 +31,12 @@ class Uses:
 
     @contextlib.contextmanager
     def removing(self, image_id: str) -> Iterator[None]:
-        """Keep new containers from an image; PRECONDITION if one has it. Parallel removals of one image are fine."""
-        if self._held[image_id] or image_id in self._in_use():
+        """Keep new containers from an image; PRECONDITION if one has it. Parallel removals of one image are fine.
+
+        A container of which nobody knows the image ("", verbs/adopt.py) may have any.
+        """
+        in_use = self._in_use()
+        if self._held[image_id] or image_id in in_use or "" in in_use:
             raise CrishimError(
                 Kind.PRECONDITION,
                 f"image {image_id} is in use by a container: remove its containers first",

@@ -23,13 +23,14 @@ from typing import TypeVar
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.identity import find_in_pod, is_hardware
-from crishim.netdev.journal import Journal, boot_id
+from crishim.netdev.journal import Journal
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, resolve
 from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import STRAY, Attachment, Mover, Pod, Request, State
+from crishim.netdev.salvage import boot_id
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
 from crishim.wire.linux import executors
@@ -46,16 +47,17 @@ class NetDevices:
     def __init__(
         self,
         journal: Path,
+        copies: Path | None = None,
         *,
         host_netns: Path | None = None,
         terms: Terms = STRICT,
         dad_timeout: float = 3.0,
     ) -> None:
-        """journal: directory of the attachment files, made if missing. host_netns: where devices come from, the
-        process's own namespace if None. terms: who may have which device. dad_timeout:
-        seconds to wait for duplicate address detection."""
+        """journal: directory of the attachment files, copies: of copies of them; made if missing.
+        host_netns: where devices come from, the process's own namespace if None. terms: who may have which device.
+        dad_timeout: seconds to wait for duplicate address detection."""
         self.tally = Tally()
-        self._journal = Journal(journal)
+        self._journal = Journal(journal, copies)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
         self._preparation = Preparation(self._journal, terms)
         self._terms = terms

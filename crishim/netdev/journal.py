@@ -6,6 +6,9 @@ would take most of the time beside the moves: what outlives the process is in th
 machine that goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments
 that are not DONE, DOWN or LOST hold their device. Used from several threads; every change goes through advance() or
 open().
+
+A file that cannot be read, a newer version's for one, stays as it is until its device is back; what it says is kept in
+memory only, from what can be salvaged of it and from a copy that open() makes in another place.
 """
 
 import contextlib
@@ -20,39 +23,36 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import STRAY, Attachment, Pod, State, check_transition, held_by
-from crishim.wire.linux import directories, files
+from crishim.netdev.salvage import is_id, stand_in, usable
+from crishim.wire.linux import directories, files, record_files
 
 log = logging.getLogger("crishim.netdev")
-
-
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class Journal:
     """Attachments in memory and on disk."""
 
-    def __init__(self, directory: Path) -> None:
-        """directory: made if missing, mode 0700."""
+    def __init__(self, directory: Path, copies: Path | None = None) -> None:
+        """directory, and copies, for the copies of what open() wrote: made if missing, mode 0700."""
         self._directory = directory
+        self._copies = copies
+        self._adopted: set[str] = set()
         self._attachments: dict[str, Attachment] = {}
         self._claims: dict[int, Pod] = {}
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Read the directory. A file that cannot be read is set aside with an error in the log. Blocks."""
-        directories.own(self._directory)
-        for path in sorted(self._directory.iterdir()):
-            if path.suffix == ".tmp":
-                path.unlink()
-            if path.suffix != ".json":
+        """Read the directory. What cannot be read is said in the log, and adopted as far as it leads. Blocks."""
+        for directory in (self._directory, *filter(None, [self._copies])):
+            directories.own(directory)
+        found = record_files.load(self._directory, Attachment, is_id, usable)
+        self._attachments |= found.read
+        for unread in found.unread.values():
+            attachment = stand_in(unread, self._copies)
+            if attachment is None:
+                log.error("nothing is known of the device of an unreadable record", extra={"path": unread.path})
                 continue
-            try:
-                attachment = msgspec.json.decode(path.read_bytes(), type=Attachment)
-            except msgspec.DecodeError as error:
-                path.rename(path.with_suffix(".json.broken"))
-                log.error("an attachment cannot be read and is set aside", extra={"path": str(path), "why": str(error)})
-                continue
+            self._adopted.add(attachment.id)
             self._attachments[attachment.id] = attachment
 
     def all(self, pod_id: str = "") -> list[Attachment]:
@@ -97,8 +97,10 @@ class Journal:
             written: list[Attachment] = []
             try:
                 for attachment in attachments:
-                    self._write(attachment)
                     written.append(attachment)
+                    self._write(attachment)
+                    if self._copies:
+                        self._put(self._copies / f"{attachment.id}.json", attachment)
             except BaseException:
                 for attachment in written:
                     self._drop(attachment)
@@ -130,23 +132,26 @@ class Journal:
             self._drop(attachment)
 
     def _drop(self, attachment: Attachment) -> None:
-        self._path(attachment).unlink(missing_ok=True)
+        for directory in filter(None, (self._copies, self._directory)):
+            record_files.remove(directory / f"{attachment.id}.json")
         self._attachments.pop(attachment.id, None)
-
-    def _path(self, attachment: Attachment) -> Path:
-        return self._directory / f"{attachment.id}.json"
+        self._adopted.discard(attachment.id)
 
     def _write(self, attachment: Attachment) -> None:
-        path = self._path(attachment)
+        if attachment.id not in self._adopted:
+            self._put(self._directory / f"{attachment.id}.json", attachment)
+        self._attachments[attachment.id] = attachment
+
+    @staticmethod
+    def _put(path: Path, attachment: Attachment) -> None:
         try:
-            files.replace(path, msgspec.json.encode(attachment))
+            record_files.write(path, attachment)
         except OSError as error:
             raise CrishimError(
                 Kind.EXHAUSTED if error.errno in files.FULL else Kind.INTERNAL,
                 f"cannot write the journal of network device {attachment.device}: {error.strerror}",
                 path=str(path),
             ) from error
-        self._attachments[attachment.id] = attachment
 
 
 def _tell(after: Attachment, before: Attachment | None) -> None:

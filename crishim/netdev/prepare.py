@@ -14,11 +14,12 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.capture import capture
 from crishim.netdev.identity import find_in_pod, identify, same
-from crishim.netdev.journal import Journal, boot_id
+from crishim.netdev.journal import Journal
 from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import STRAY, Attachment, Captured, Mover, Pod, Request, State
+from crishim.netdev.salvage import boot_id
 from crishim.netdev.surroundings import look
 from crishim.wire.linux import links
 from crishim.wire.linux.links import Link

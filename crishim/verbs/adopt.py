@@ -55,14 +55,28 @@ class Adoption:
         self._default_handler = default_handler
 
     def run(self, pods: Store[PodRecord], containers: Store[ContainerRecord]) -> None:
-        """Adopt what the stores could not read. Blocks: looks at processes and namespaces."""
-        for unread in list(containers.unread.values()):
+        """Adopt what the stores could not read, and what lives and has a copy only: its record is gone.
+
+        Blocks: looks at processes and namespaces.
+        """
+        for unread in [*containers.unread.values(), *self._without_record("containers", containers, _has_monitor)]:
             copy = _copied(self._run / "containers" / unread.id, ContainerRecord, unread.id)
             _take_in(containers, unread, copy, cri.ContainerConfig, self.container)
-        for unread in list(pods.unread.values()):
+        for unread in [*pods.unread.values(), *self._without_record("pods", pods, _has_namespace)]:
             copy = _copied(self._run / "pods" / unread.id, PodRecord, unread.id)
             mine = [c for c in containers if c.pod_id == unread.id]
             _take_in(pods, unread, copy, cri.PodSandboxConfig, partial(self.pod, containers=mine))
+
+    def _without_record(self, kind: str, store: Store[Any], lives: Callable[[Path], bool]) -> list[Unread]:
+        """Pods or containers that live, and of which there is no record. None is made or removed like that: the copy is
+        written after the record and goes before it."""
+        copies = (self._run / kind).glob(f"*/{record_files.COPY}")
+        lost = [p for p in copies if is_id(p.parent.name) and not store.get(p.parent.name)]
+        return [
+            Unread(path.parent.name, path, "is gone", {})
+            for path in lost
+            if path.parent.name not in store.unread and lives(path.parent)
+        ]
 
     def container(self, unread: Unread, known: dict[str, Any]) -> ContainerRecord:
         """The stand-in of a container. STARTING leaves it to the runtime to say whether it was started.
@@ -162,6 +176,14 @@ def _take_in(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any,
         store.adopt(record)
         log.warning("managed by another version", extra={"id": unread.id, "state": str(record.state)})
         return
+
+
+def _has_monitor(bundle: Path) -> bool:
+    return conmon.find_monitor(bundle) is not None
+
+
+def _has_namespace(directory: Path) -> bool:
+    return any(namespaces.is_pinned(str(pin)) for pin in directory.glob("ns/*"))
 
 
 def _note(annotations: Any, unread: Unread) -> None:

@@ -55,6 +55,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "another type": lambda path: path.write_text('["schema", 1]'),
     "no sense": rewrite(lambda data: data | {"created_at": 1 << 63}),
     "garbled": rewrite(garbled),
+    "gone": Path.unlink,
     "another's": rewrite(lambda data: data | {"id": "e" * 64}),
     "too large": lambda path: os.truncate(path, 1 << 40),
     "link": into_link,
@@ -209,6 +210,30 @@ def test_all_that_a_pod_has(daemon: Daemon, runtime: str, copies: bool) -> None:
     assert remains(daemon) == []
     ip("link", "del", "bait0")
     assert_clean(daemon, before)
+
+
+@pytest.mark.parametrize("kind", ["newer", "empty", "zeroes", "link"])
+def test_devices(daemon: Daemon, kind: str) -> None:
+    """Whatever became of its record: a device stays in its pod, known, and goes back as it was."""
+    ip("link", "add", "baitv0", "type", "veth", "peer", "name", "baitv1")
+    ip("address", "add", "192.0.2.9/24", "dev", "baitv0")
+    try:
+        before = ip("-d", "-br", "address", "show", "baitv0")
+        pod = run_pod(daemon, pod_config(annotations=annotated(baitv0="net1")))
+        container = start(daemon, pod)
+        restart(daemon, dict.fromkeys((daemon.state / "netdev").iterdir(), DAMAGE[kind]))
+        (device,) = daemon.call("ListNetDevices").devices
+        assert (device.host_name, device.name, device.state, device.pod_sandbox_id) == ("baitv0", "net1", "ready", pod)
+        assert execute(daemon, container, "ip", "link", "show", "net1")[0] == 0
+        restart(daemon, {})
+        remove_pod(daemon, pod)
+        assert ip("-d", "-br", "address", "show", "baitv0") == before
+        assert remains(daemon) == []
+        assert list((daemon.run / "netdev").iterdir()) == []
+    finally:
+        ip("link", "del", "baitv0")
+        for path in daemon.state.glob("*.json"):
+            path.unlink()
 
 
 def test_nobody_knows_whose(daemon: Daemon) -> None:

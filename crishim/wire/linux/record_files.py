@@ -94,21 +94,19 @@ def _load(path: Path, id: str, kind: type[R], check: Callable[[R], object], foun
 def read(path: Path, limit: int = LIMIT) -> bytes:
     """The content of a record file. UnreadableError if it is no regular file, larger than limit, or not to be had."""
     try:
-        # O_NONBLOCK: a FIFO would wait for its writer.
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(fd)
+        with contextlib.ExitStack() as stack:
+            found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, found)
+            status = os.fstat(found)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError("is no regular file")
+                link = stat.S_ISLNK(status.st_mode)
+                raise UnreadableError("is a symbolic link" if link else "is no regular file")
             if status.st_size > limit:
                 raise UnreadableError(f"has {status.st_size} bytes, more than {limit}")
-            with open(fd, "rb", closefd=False) as file:
-                return file.read(limit)
-        finally:
-            os.close(fd)
+            fd = files.reopen_regular(found, str(path))
+            stack.callback(os.close, fd)
+            return files.read_bounded(fd, str(path), limit)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnreadableError("is a symbolic link") from error
         raise UnreadableError(f"cannot be read: {error.strerror}") from error
 
 

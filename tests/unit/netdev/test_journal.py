@@ -22,8 +22,8 @@ def make(id: str, index: int = 5, pod: str = "pod-a", state: State = State.INTEN
         mac=b"\2\0\0\0\0\1",
         ageing=(Ageing(table="arp_cache", attributes=b"\xfe"),),
         settings=Settings((1, 2), (-1, 3), 0),
-        addresses=(Address(family=2, prefix=24, scope=0, flags=128, attributes=b"\xff\0"),),
-        routes=(Route(header=b"x" * 12, attributes=b"\1"),),
+        addresses=(Address(family=2, prefix=24, scope=0, flags=128, attributes=b"\x08\0\2\0\xc0\0\2\xff"),),
+        routes=(Route(header=b"x" * 12, attributes=b"\x08\0\4\0\xff\0\0\0"),),
     )
     return Attachment(
         id=id,
@@ -143,11 +143,43 @@ def test_each_transition_is_one_log_line(journal: Journal, caplog: pytest.LogCap
 
 
 def test_files_that_are_no_records(journal: Journal, tmp_path: Path) -> None:
-    """Half-written files are removed, broken ones set aside, others left alone."""
+    """Half-written files are removed, all others left alone, those of which nothing is known too."""
     directory = tmp_path / "journal"
     (directory / "a.tmp").write_text("{")
     (directory / "b.json").write_bytes(msgspec.json.encode({"id": 1}))
     (directory / "README").write_text("x")
     journal.load()
-    assert sorted(p.name for p in directory.iterdir()) == ["README", "b.json.broken"]
+    assert sorted(p.name for p in directory.iterdir()) == ["README", "b.json"]
     assert journal.all() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "state"),
+    [
+        ({}, State.READY),  # a copy says INTENT, and nobody knows how far it got
+        ({"schema": 2, "state": "returning", "mover": "robot"}, State.RETURNING),
+        ({"schema": 2, "state": "moved"}, State.READY),  # a container may run with it: it is not undone
+        ({"schema": 2, "state": "hovering", "host": {"index": 5, "name": "demo0", "altnames": [7, "x"]}}, State.READY),
+        ({"schema": 2, "netns_inode": "x", "pod": None}, State.READY),
+        ({"host": {"index": 5, "name": "demo0", "addresses": [{"attributes": ""}]}}, State.READY),
+    ],
+)
+def test_an_unreadable_record(tmp_path: Path, damage: dict[str, object], state: State) -> None:
+    """Its attachment is known from its fields and the copy; the file is left until the device is back."""
+    one = Journal(tmp_path / "journal", tmp_path / "copies")
+    one.load()
+    one.open([make("a")])
+    path = tmp_path / "journal/a.json"
+    data = (msgspec.json.decode(path.read_bytes()) | damage) if damage else {}
+    path.write_bytes(msgspec.json.encode(data) if damage else b"")
+    before = path.read_bytes()
+    again = Journal(tmp_path / "journal", tmp_path / "copies")
+    again.load()
+    (found,) = again.all()
+    assert (found.state, found.pod, found.netns_inode, found.name) == (state, make("a").pod, 7, "net1")
+    assert (found.device, found.host.index) == ("demo0", 5)
+    moving = again.advance(found, State.RETURNING, reason="memory only")
+    assert again.all() == [moving]
+    assert path.read_bytes() == before
+    again.advance(moving, State.DONE)
+    assert again.all() == [*(tmp_path / "journal").iterdir()] == [*(tmp_path / "copies").iterdir()] == []

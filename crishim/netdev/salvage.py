@@ -1,0 +1,57 @@
+"""What stands for an attachment whose record cannot be read, so that its device stays where it is and comes home.
+
+Best known from the record's own fields, which a newer version's has; else from the copy made when it was planned. A
+device is never guessed at: a link that carries our mark may be one that its pod put it on (identity.py).
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from crishim.netdev.records import Attachment, Mover, State
+from crishim.wire import records
+from crishim.wire.linux import record_files
+from crishim.wire.linux.record_files import Unread
+from crishim.wire.records import UnreadableError
+
+_ID = re.compile(r"[0-9a-f]{1,16}")
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def is_id(text: str) -> bool:
+    """Whether text may be an attachment's id."""
+    return _ID.fullmatch(text) is not None
+
+
+def usable(attachment: Attachment) -> None:
+    """Raise for a well-formed attachment with values nobody could work with."""
+    for address in attachment.host.addresses:
+        str(address), address.label
+    for route in attachment.host.routes:
+        route.table, route.links, route.is_automatic, route.has_gateway  # noqa: B018
+
+
+def stand_in(unread: Unread, copies: Path | None) -> Attachment | None:
+    """The attachment as far as it is known; None if too little is.
+
+    Whatever was under way, a container may run with the device by now: it is READY, unless it was on its way back.
+    """
+    try:
+        copy = records.salvage(record_files.read(copies / f"{unread.id}.json"), Attachment) if copies else {}
+    except UnreadableError:
+        copy = {}
+    for known in (copy | unread.salvaged, copy):
+        state = unread.salvaged.get("state")
+        before = state in (State.RETURNING, State.LOST, State.DOWN)
+        fields: dict[str, Any] = {"mover": Mover.BUILTIN, "sources": (), "wanted": "", "boot": boot_id()} | known
+        fields |= {"id": unread.id, "state": state if before else State.READY}
+        try:
+            attachment = Attachment(**fields)
+            usable(attachment)
+        except Exception:
+            continue
+        return attachment
+    return None
