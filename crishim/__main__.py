@@ -34,6 +34,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command("serve", _serve, "run the daemon")
     command("doctor", _doctor, "check this host and print a fix for what is missing")
+    clean = command("cleanup", _cleanup, "say what is left of pods nobody has a record of; take it away with --apply")
+    clean.add_argument("--apply", action="store_true", help="do it; no daemon may be running")
+    clean.add_argument("--unknown", action="store_true", help="also what has a record that this version cannot read")
+    clean.add_argument("--all", action="store_true", help="everything of crishim on this node: to uninstall it")
     config = parser_group(commands, "config", "settings")
     command("default", _config_default, "print the default settings with comments", config)
     command("check", _config_check, "read the settings and say whether they can be used", config)
@@ -74,6 +78,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from crishim.doctor import print_report
 
     return print_report(load(arguments.config))
+
+
+def _cleanup(arguments: argparse.Namespace) -> int:
+    from crishim.cleanup import Wish, clean_up
+
+    return clean_up(load(arguments.config), Wish(arguments.apply, arguments.unknown, arguments.all))
 
 
 def _config_default(_: argparse.Namespace) -> int:

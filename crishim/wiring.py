@@ -1,5 +1,6 @@
 """The composition root: the one place that knows every part, and puts them together from the settings."""
 
+import logging
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from crishim.cri.server import Functions, Gate, make_server
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
 from crishim.engine import exec_process
+from crishim.errors import CrishimError
 from crishim.images.usage import StoreMeter
 from crishim.parts import Parts, make_parts
 from crishim.verbs.admission import Admission
@@ -37,6 +39,8 @@ from crishim.verbs.start_container import start_container
 from crishim.verbs.stop_container import stop_container
 from crishim.verbs.stop_pod import Teardown, stop_pod
 from crishim.wire.linux import directories, executors
+
+log = logging.getLogger("crishim")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Verbs:
 async def build(config: Config) -> Daemon:
     """Put the daemon together; nothing runs yet. ConfigError names a program that is not there."""
     parts = await executors.records(make_parts, config)
-    verbs = _verbs(parts)
+    verbs = make_verbs(parts)
     scratch = Path(config.run_dir) / "exec"
     await executors.processes(exec_process.sweep, scratch)  # commands whose daemon was killed
     await executors.deletion(_empty, scratch)
@@ -114,7 +118,7 @@ async def build(config: Config) -> Daemon:
     }
     server = make_server(functions, parts.owned, gate)
     collector = Collector(parts.netdevices.tally, partial(_states, parts))
-    return Daemon(server, streams, parts.owned, gate, published, partial(_recover, parts, verbs), collector)
+    return Daemon(server, streams, parts.owned, gate, published, partial(recover, parts, verbs), collector)
 
 
 def _states(parts: Parts) -> list[tuple[str, str]]:
@@ -122,7 +126,7 @@ def _states(parts: Parts) -> list[tuple[str, str]]:
     return pods + [("container", str(container.state)) for container in parts.containers]
 
 
-def _verbs(parts: Parts) -> Verbs:
+def make_verbs(parts: Parts) -> Verbs:
     exits = Exits(
         parts.containers, parts.handlers, parts.locks, parts.owned, parts.launcher.bundle, parts.filesystems.release
     )
@@ -212,8 +216,12 @@ def _describer(config: Config, parts: Parts) -> Describer:
     return Describer(config, parts.netdevices, parts.networks, parts.launcher.bundle)
 
 
-async def _recover(parts: Parts, verbs: Verbs) -> None:
-    await parts.transport.recover()
+async def recover(parts: Parts, verbs: Verbs) -> None:
+    """Bring records and node together, once, before anything else is done."""
+    try:
+        await parts.transport.recover()
+    except (CrishimError, OSError, ValueError) as error:
+        log.error("the image store cannot be put in order", extra={"error": str(error)})
     recovery = Recovery(
         parts.pods, parts.containers, verbs.exits, parts.handlers, parts.sandboxes, parts.netdevices, parts.owned
     )

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import STRAY, Attachment, Pod, State, check_transition, held_by
 from crishim.netdev.salvage import is_id, stand_in, usable
 from crishim.wire.linux import directories, files, record_files
+from crishim.wire.linux.record_files import Unread
 
 log = logging.getLogger("crishim.netdev")
 
@@ -47,13 +48,18 @@ class Journal:
             directories.own(directory)
         found = record_files.load(self._directory, Attachment, is_id, usable)
         self._attachments |= found.read
-        for unread in found.unread.values():
+        for unread in [*found.unread.values(), *self._without_record(found.read.keys() | found.unread.keys())]:
             attachment = stand_in(unread, self._copies)
             if attachment is None:
                 log.error("nothing is known of the device of an unreadable record", extra={"path": unread.path})
                 continue
             self._adopted.add(attachment.id)
             self._attachments[attachment.id] = attachment
+
+    def _without_record(self, known: Set[str]) -> list[Unread]:
+        """Copies without a record: it was lost, since a copy is written after the record and goes before it."""
+        copies = self._copies.glob("*.json") if self._copies else ()
+        return [Unread(p.stem, p, "is gone", {}) for p in copies if is_id(p.stem) and p.stem not in known]
 
     def all(self, pod_id: str = "") -> list[Attachment]:
         """Attachments of a pod, or of all, oldest first."""

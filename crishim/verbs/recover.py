@@ -84,7 +84,7 @@ class Recovery:
         await self._guarded(self._devices.recover(alive), "network devices")
         await self._all_pods(whole, teardown, stop_pod)
         await self._guarded(self._sweep_runtimes(), "runtimes")
-        await self._guarded(self._sweep_sandboxes(), "sandboxes")
+        await self._guarded(self._sweep_sandboxes(teardown), "sandboxes")
         for sweep in sweeps:
             await self._guarded(sweep({c.id for c in self._containers}), "containers")
 
@@ -162,10 +162,10 @@ class Recovery:
                     log.warning("a container nobody knows is deleted", extra={"container": id})
                     await runtime.delete(id)
 
-    async def _sweep_sandboxes(self) -> None:
+    async def _sweep_sandboxes(self, teardown: Teardown) -> None:
         for id in await executors.kernel(self._sandboxes.known) - {p.id for p in self._pods}:
             if is_id(id):
-                await self._sandboxes.remove(id)
+                await self._guarded(teardown.run_unknown(id), id)
 
     async def _guarded(self, work: Awaitable[object], subject: str) -> None:
         try:

@@ -17,6 +17,7 @@ from crishim.lifecycle import PodState, has_process
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.records import Pod
+from crishim.pb import cri_pb2 as cri
 from crishim.state.locks import Locks
 from crishim.state.store import Store
 from crishim.verbs.stop_container import stop_container
@@ -63,6 +64,16 @@ class Teardown:
     async def wait_for_plugins(self, pod: PodRecord) -> None:
         """Wait until the CNI plugins that an earlier daemon started for the pod have ended; killed in the end."""
         await self._networks.outlast(pod)
+
+    async def run_unknown(self, pod_id: str) -> None:
+        """As run() and finish() for a pod of which only the id is known. Its devices are recovery's."""
+        netns = str(self._sandboxes.directory(pod_id) / "ns/net")
+        alive = await executors.kernel(namespaces.is_pinned, netns)
+        try:
+            await self._networks.release(pod_id, netns if alive else "")
+        finally:
+            await self._sandboxes.remove(pod_id)
+            await executors.kernel(cgroups.remove, self._sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
 
     async def finish(self, pod: PodRecord) -> None:
         """Take away what a stopped pod still has: records of devices it lost, its directory, its cgroup."""

@@ -212,7 +212,7 @@ def test_all_that_a_pod_has(daemon: Daemon, runtime: str, copies: bool) -> None:
     assert_clean(daemon, before)
 
 
-@pytest.mark.parametrize("kind", ["newer", "empty", "zeroes", "link"])
+@pytest.mark.parametrize("kind", ["newer", "empty", "gone", "link"])
 def test_devices(daemon: Daemon, kind: str) -> None:
     """Whatever became of its record: a device stays in its pod, known, and goes back as it was."""
     ip("link", "add", "baitv0", "type", "veth", "peer", "name", "baitv1")

@@ -1,0 +1,197 @@
+"""`crishim cleanup`: what is left of pods and containers that nobody has a record of, and uninstalling.
+
+It says what it would take away; --apply does it, with no daemon running: a daemon takes away orphans when it starts,
+and the two would be at each other's pods. Three classes, by the owner of a thing:
+
+    recorded    a readable record: stays, unless --all
+    unknown     an unreadable record, or none and it lives (verbs/adopt.py): stays, unless --unknown or --all
+    orphan      all else: goes
+
+What goes, goes as a removal by CRI would have it, as far as it is known: devices and addresses are given back. What
+that leaves is taken away thing by thing.
+"""
+
+import asyncio
+import fcntl
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from crishim.config import Config, ConfigError, check_paths
+from crishim.cri import usable
+from crishim.errors import CrishimError
+from crishim.ground import make_directories
+from crishim.ids import is_id
+from crishim.model import ContainerRecord, PodRecord
+from crishim.netdev import salvage
+from crishim.netdev.records import Attachment
+from crishim.parts import Parts, make_parts
+from crishim.verbs import leftovers
+from crishim.verbs.leftovers import Ground, Leftover
+from crishim.wire.linux import cgroups, executors, record_files
+from crishim.wire.linux.record_files import Found
+from crishim.wiring import Verbs, make_verbs, recover
+
+DRAIN = 30.0  # seconds for what the removal of pods started
+
+
+class Wish(NamedTuple):
+    """What the command line asks for."""
+
+    apply: bool = False
+    unknown: bool = False
+    all: bool = False
+
+
+class Owners(NamedTuple):
+    """Ids of pods, containers and attachments, by what is known of them."""
+
+    recorded: frozenset[str]
+    unknown: dict[str, str]  # and why
+
+    def goes(self, thing: Leftover, wish: Wish) -> bool:
+        owner = thing.name.rpartition("crishim-")[2] if thing.kind == "device mark" else thing.owner
+        return wish.all or (owner not in self.recorded and (wish.unknown or owner not in self.unknown))
+
+
+def clean_up(config: Config, wish: Wish) -> int:
+    """Look, print, and with wish.apply act; the exit status, 1 if something could not be taken away."""
+    ground = Ground(
+        Path(config.state_dir), Path(config.run_dir), config.pods.cgroup_parent, Path(config.network.config_dir)
+    )
+    logging.basicConfig(level=logging.ERROR, format="crishim: %(message)s", stream=sys.stderr)
+    if not wish.apply:
+        if any(_is_locked(directory) for directory in (ground.state, ground.run)):
+            sys.stderr.write("crishim: a daemon is running: what it is just making may be in this list\n")
+        going = _report(ground, wish)
+        if going:
+            sys.stdout.write("nothing was changed: crishim cleanup --apply does it\n")
+        return 0
+    from crishim.serve import only_daemon
+
+    check_paths(config)
+    make_directories(config)
+    try:
+        with only_daemon(ground.state, ground.run):
+            _report(ground, wish)
+            failures = asyncio.run(_apply(config, ground, wish))
+            left = [thing for thing in leftovers.survey(ground) if owners(ground).goes(thing, wish)]
+            if wish.all and not left:
+                failures += _uninstall(config, ground)
+    except ConfigError as error:
+        raise ConfigError(f"{error}: it takes away orphans when it starts; stop it for the rest") from None
+    for thing in left:
+        sys.stdout.write(f"left    {thing.kind:14} {thing.name:.200}\n")
+    for failure in failures:
+        sys.stderr.write(f"crishim: {failure}\n")
+    return 1 if left or failures else 0
+
+
+def owners(ground: Ground) -> Owners:
+    """Who has a record. Changes nothing."""
+    pods = _load(ground.state / "pods", PodRecord, usable.pod)
+    containers = _load(ground.state / "containers", ContainerRecord, usable.container)
+    journal = _load(ground.state / "netdev", Attachment, salvage.usable, salvage.is_id)
+    unknown = {u.id: u.reason for found in (pods, containers, journal) for u in found.unread.values()}
+    known = {*pods.read, *(c.id for c in containers.read.values() if c.pod_id in pods.read.keys() | pods.unread.keys())}
+    alive = leftovers.alive(leftovers.survey(ground))
+    for kind in ("pods", "containers"):
+        for path in (ground.run / kind).glob(f"*/{record_files.COPY}"):
+            id = path.parent.name
+            if is_id(id) and id in alive and id not in known | unknown.keys():
+                unknown[id] = "is gone"
+    return Owners(frozenset(known | journal.read.keys()), unknown)
+
+
+def _load(
+    directory: Path,
+    kind: type[record_files.R],
+    usable: Callable[[record_files.R], object],
+    is_id: Callable[[str], bool] = is_id,
+) -> Found[record_files.R]:
+    if not directory.is_dir():
+        return Found({}, {})
+    return record_files.load(directory, kind, is_id, usable, tidy=False)
+
+
+def _report(ground: Ground, wish: Wish) -> list[Leftover]:
+    """Print what goes and what is unknown and stays; the former."""
+    known = owners(ground)
+    going = []
+    for thing in leftovers.survey(ground):
+        reason = known.unknown.get(thing.owner)
+        if known.goes(thing, wish):
+            going.append(thing)
+            sys.stdout.write(f"remove  {thing.kind:14} {thing.name:.200}\n")
+        elif reason is not None:
+            sys.stdout.write(
+                f"keep    {thing.kind:14} {thing.name:.200}  (its record {reason}; --unknown removes it)\n"
+            )
+    return going
+
+
+async def _apply(config: Config, ground: Ground, wish: Wish) -> list[str]:
+    """Remove what goes; what went wrong, one sentence each."""
+    things = await executors.kernel(leftovers.survey, ground)
+    parts = await executors.kernel(make_parts, config)
+    verbs = make_verbs(parts)
+    await recover(parts, verbs)
+    failures = await _remove(parts, verbs, ground, wish)
+    await parts.owned.drain(DRAIN)
+    known = await executors.kernel(owners, ground)
+    # A lease is told by what else its pod has, which may be gone by now.
+    things = [t for t in things if t.kind == "lease"] + await executors.kernel(leftovers.survey, ground)
+    for thing in dict.fromkeys(things):
+        if not known.goes(thing, wish):
+            continue
+        try:
+            if thing.kind == "lease":
+                await parts.networks.release(thing.owner, "")
+            else:
+                await executors.deletion(leftovers.take_away, thing)
+        except (CrishimError, OSError) as error:
+            failures.append(f"{thing.kind} {thing.name:.200}: {error}")
+    return failures
+
+
+async def _remove(parts: Parts, verbs: Verbs, ground: Ground, wish: Wish) -> list[str]:
+    """Remove the pods and containers that go, as clients do."""
+    failures = []
+    pods = [p.id for p in parts.pods if wish.all or (wish.unknown and parts.pods.is_adopted(p.id))]
+    containers = [c.id for c in parts.containers if wish.all or (wish.unknown and parts.containers.is_adopted(c.id))]
+    for id, verb in [(c, verbs.remove_container) for c in containers] + [(p, verbs.remove_pod) for p in pods]:
+        try:
+            await verb(id)
+        except (CrishimError, OSError) as error:
+            failures.append(f"{id[:13]}: {error}")
+    if wish.unknown or wish.all:
+        held = {a.id for a in parts.netdevices.attachments()}
+        for path in leftovers.unread_attachments(ground, held):
+            await executors.records(record_files.remove, path)
+    return failures
+
+
+def _uninstall(config: Config, ground: Ground) -> list[str]:
+    """Delete the directories, the socket and the cgroup of pods; what could not be."""
+    failures = []
+    for path in (ground.run, ground.state):
+        shutil.rmtree(path, onerror=lambda _, name, info: failures.append(f"{name}: {info[1]}"))
+    Path(config.socket).unlink(missing_ok=True)
+    cgroups.remove(ground.cgroup_parent)
+    if config.images.root and not Path(config.images.root).is_relative_to(ground.state):
+        sys.stdout.write(f"keep    images         {config.images.root}  (images.root is not below state_dir)\n")
+    return failures
+
+
+def _is_locked(directory: Path) -> bool:
+    try:
+        with (directory / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,201 @@
+"""Everything of crishim's that is on the node, and whose it is: what `crishim cleanup` looks through and takes away.
+
+A look changes nothing. What belongs to whom is told by the ids of pods and containers, 64 hex digits that stand in
+every path, argument and lease of theirs. A lease of an id that stands nowhere else is not ours: networks are shared.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from crishim.ids import is_id
+from crishim.wire.linux import cgroups, files, links, mounts, process_trees, processes
+from crishim.wire.linux.rtnetlink import Rtnetlink
+
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_MARK = re.compile(r"crishim-[0-9a-f]{16}")  # the altname of a device that is attached
+_LEASE_LIMIT = 4096  # bytes of a lease or a network configuration's worth reading
+_CONFLIST_LIMIT = 1 << 20
+SCRATCH = ("exec", "secrets"), ("checkpoints", "downloads")  # below run_dir, below state_dir
+
+
+class Leftover(NamedTuple):
+    """One thing on the node. owner: id of its pod or container, "" if it is nobody's in particular."""
+
+    kind: str
+    name: str  # a path, a cgroup, "PID COMMAND", a link
+    owner: str = ""
+
+
+class Ground(NamedTuple):
+    """Where crishim's things can be."""
+
+    state: Path
+    run: Path
+    cgroup_parent: str
+    cni_config: Path
+
+
+def survey(ground: Ground) -> list[Leftover]:
+    """All of it, in the order in which it can be taken away. Blocks: walks directories, processes and cgroups."""
+    found = [*_processes(ground), *_containers(ground), *_mounts(ground), *_directories(ground), *_marks()]
+    ids = {thing.owner for thing in found} - {""} | _recorded(ground)
+    found += [*_cgroups(ground, ids), *_leases(ground, ids), *_scratch(ground)]
+    return sorted(found, key=lambda thing: _ORDER.index(thing.kind))
+
+
+_ORDER = ("process", "OCI container", "lease", "mount", "cgroup", "directory", "device mark", "scratch")
+
+
+def take_away(thing: Leftover) -> None:
+    """Take one thing away, but for a lease, which is its plugin's; fine if it is gone. OSError if it cannot be."""
+    if thing.kind == "process":
+        process = processes.reference(int(thing.name.partition(" ")[0]))
+        if process is not None:
+            processes.send_signal(process, signal.SIGKILL)
+    elif thing.kind == "mount":
+        mounts.unmount(thing.name)
+    elif thing.kind == "cgroup":
+        cgroups.kill(thing.name)
+        cgroups.remove(thing.name)
+    elif thing.kind == "device mark":
+        name, _, mark = thing.name.partition(" ")
+        with Rtnetlink() as netlink:
+            link = links.get(netlink, name)
+            if link is not None and mark in link.altnames:
+                links.remove_altname(netlink, link.index, mark)
+    elif thing.kind != "lease":
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.islink(thing.name) or not os.path.isdir(thing.name):  # noqa: PTH112, PTH114
+                os.unlink(thing.name)  # noqa: PTH108
+            else:
+                shutil.rmtree(thing.name)
+
+
+def alive(things: Iterable[Leftover]) -> set[str]:
+    """Owners of whom something runs, or who still have a namespace."""
+    running = {t.owner for t in things if t.kind == "process" or (t.kind == "mount" and "/ns/" in t.name)}
+    return running | {t.owner for t in things if t.kind == "cgroup" and cgroups.processes(t.name)}
+
+
+def _owner(text: str) -> str:
+    """The innermost id in a path; a container's cgroup lies below its pod's."""
+    return next(reversed(_ID.findall(text)), "")
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _recorded(ground: Ground) -> set[str]:
+    return {p.stem for kind in ("pods", "containers") for p in _entries(ground.state / kind) if is_id(p.stem)}
+
+
+def _processes(ground: Ground) -> Iterator[Leftover]:
+    """conmons, runtimes, commands: those with a path below run_dir among their arguments, and outside of containers."""
+    mark = os.fsencode(ground.run) + b"/"
+    for pid, command in process_trees.command_lines().items():
+        if pid == os.getpid() or not any(mark in word for word in command):
+            continue
+        with contextlib.suppress(OSError):
+            if os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
+                text = b" ".join(command).decode(errors="replace")
+                yield Leftover("process", f"{pid} {text}", _owner(text))
+
+
+def _containers(ground: Ground) -> Iterator[Leftover]:
+    for state in _entries(ground.run / "runtime"):
+        for path in _entries(state):
+            yield Leftover("OCI container", str(path), _owner(path.name))
+
+
+def _mounts(ground: Ground) -> Iterator[Leftover]:
+    for top in (ground.run, ground.state):
+        for target in mounts.below(top):
+            if target != str(top):
+                yield Leftover("mount", target, _owner(target))
+
+
+def _directories(ground: Ground) -> Iterator[Leftover]:
+    tops = [ground.run / name for name in ("containers", "pods", "roots")]
+    for path in (path for top in (*tops, ground.state / "writable") for path in _entries(top)):
+        if is_id(path.name):
+            yield Leftover("directory", str(path), path.name)
+
+
+def _scratch(ground: Ground) -> Iterator[Leftover]:
+    for top, names in zip((ground.run, ground.state), SCRATCH, strict=True):
+        for path in (path for name in names for path in _entries(top / name)):
+            yield Leftover("scratch", str(path))
+    for kind in ("pods", "containers", "netdev"):
+        for path in _entries(ground.state / kind):
+            if path.name.endswith((".tmp", ".json.broken")):  # of a killed write, of versions before 0.2
+                yield Leftover("scratch", str(path))
+
+
+def _cgroups(ground: Ground, ids: set[str]) -> Iterator[Leftover]:
+    """Groups called by an id of ours wherever they are, and by any below our own parent; inner ones first."""
+    found = set()
+    for top in cgroups.hierarchies().values():
+        own = top / ground.cgroup_parent.lstrip("/")
+        for directory, _, _ in os.walk(top):
+            name = Path(directory).name
+            id = _owner(name)
+            if id in ids or (id and Path(directory).is_relative_to(own)):
+                found.add((f"/{Path(directory).relative_to(top)}", id))
+    for path, id in sorted(found, reverse=True):
+        yield Leftover("cgroup", path, id)
+
+
+def _leases(ground: Ground, ids: set[str]) -> Iterator[Leftover]:
+    """Addresses that host-local, the usual address plugin, holds for ids of ours."""
+    for directory in lease_directories(ground.cni_config):
+        for path in _entries(directory):
+            with contextlib.suppress(OSError):
+                holder = files.read_regular(path, _LEASE_LIMIT).split(b"\n")[0].strip().decode(errors="replace")
+                if holder in ids:
+                    yield Leftover("lease", str(path), holder)
+
+
+def lease_directories(config_dir: Path) -> list[Path]:
+    """Where host-local keeps the addresses of the networks configured (its dataDir, and the network's name)."""
+    found = []
+    for path in _entries(config_dir):
+        try:
+            tree: Any = msgspec.json.decode(files.read_regular(path, _CONFLIST_LIMIT))
+            plugins = tree.get("plugins", [tree])
+            ipams = [p["ipam"] for p in plugins if isinstance(p.get("ipam"), dict)]
+            found += [
+                Path(i.get("dataDir") or "/var/lib/cni/networks") / tree["name"]
+                for i in ipams
+                if i.get("type") == "host-local"
+            ]
+        except (OSError, msgspec.DecodeError, RecursionError, AttributeError, KeyError, TypeError):
+            continue  # no configuration of a network
+    return found
+
+
+def _marks() -> Iterator[Leftover]:
+    """Links on the host that carry the mark of an attachment."""
+    with Rtnetlink() as netlink:
+        for link in links.dump(netlink):
+            for name in link.altnames:
+                if _MARK.fullmatch(name):
+                    yield Leftover("device mark", f"{link.name} {name}")
+
+
+def unread_attachments(ground: Ground, known: set[str]) -> list[Path]:
+    """Files of the devices' journal, and their copies, of attachments that are not among the known."""
+    tops = (ground.state / "netdev", ground.run / "netdev")
+    paths = [path for top in tops for path in _entries(top)]
+    return [path for path in paths if path.suffix == ".json" and path.stem not in known]
