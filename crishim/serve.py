@@ -101,7 +101,7 @@ async def _daemon(config: Config, abandon: Callable[[], None]) -> None:
     if left:
         log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})
         abandon()
-    Path(config.socket).unlink(missing_ok=True)
+    await executors.records(Path(config.socket).unlink, missing_ok=True)
     log.info("stopped; containers keep running")
 
 

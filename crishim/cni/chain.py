@@ -39,7 +39,7 @@ class Plugins:
         self._timeout = timeout
 
     def find(self, name: str) -> Path:
-        """The program of a plugin type. PRECONDITION names the type and where it was looked for."""
+        """The program of a plugin type. PRECONDITION names the type and where it was looked for. Blocks."""
         for directory in self._directories:
             path = Path(directory) / name
             if os.access(path, os.X_OK) and path.is_file():
@@ -47,6 +47,15 @@ class Plugins:
         raise CrishimError(
             Kind.PRECONDITION, f"there is no CNI plugin {name} in {', '.join(self._directories)}", plugin=name
         )
+
+    async def find_all(self, names: Sequence[str]) -> None:
+        """Raise as find() for the first plugin that is not there."""
+
+        def look() -> None:
+            for name in names:
+                self.find(name)
+
+        await executors.records(look)
 
     async def add(self, network: cni.NetworkList, attachment: Attachment) -> dict[str, Any]:
         """ADD through the chain; the last plugin's result. On an error the caller calls delete() (section 4)."""
@@ -87,8 +96,7 @@ class Plugins:
 
     async def status(self, network: cni.NetworkList) -> None:
         """Raise if the network cannot take pods: a plugin is missing, or says so itself (STATUS, since 1.1.0)."""
-        for plugin in network.plugins:
-            self.find(plugin["type"])
+        await self.find_all(network.types)
         if not cni.at_least(network.version, (1, 1, 0)):
             return
         for plugin in network.plugins:
@@ -105,7 +113,7 @@ class Plugins:
         name = plugin["type"]
         done = await _to_its_end(
             programs.run(
-                [self.find(name)],
+                [await executors.records(self.find, name)],
                 stdin=cni.plugin_input(network, plugin, attachment.capability_args, previous),
                 env=self._environment(command, attachment),
                 timeout=self._timeout,

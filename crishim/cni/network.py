@@ -27,8 +27,7 @@ class PodNetworks:
     async def plan(self, config: cri.PodSandboxConfig) -> Network:
         """What add() is going to do for a pod; put it into the record first. UNAVAILABLE without a configuration."""
         network = await executors.records(self._directory.current)
-        for kind in network.types:
-            self._plugins.find(kind)
+        await self._plugins.find_all(network.types)
         arguments = capability_args(config, self.pod_cidr)
         return Network(name=network.name, conflist=network.raw, capability_args=msgspec.json.encode(arguments))
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import programs
+from crishim.wire.linux import executors, programs
 
 _CHECK_TIMEOUT = 20.0  # seconds
 
 
 async def obstacle(runtime: Runtime) -> str:
     """Why containers of this runtime cannot be checkpointed, in a few words; "" if they can."""
-    criu = shutil.which("criu")
+    criu = await executors.records(shutil.which, "criu")
     if criu is None:
         return "criu is not installed"
     if not await _calls_criu(runtime):

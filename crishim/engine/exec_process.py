@@ -17,6 +17,7 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -42,21 +43,27 @@ async def copies_output(runtime: Path) -> bool:
 
 
 class ExecProcess:
-    """One run of the runtime's exec command. Made by spawn(); close() must be called."""
+    """One run of the runtime's exec command. prepare(), then spawn(); close() must be called whatever they do."""
 
     def __init__(self, runtime: Path, container_id: str, command: str, scratch: Path, copies: bool) -> None:
-        self.directory = directories.make_temporary(scratch, "x")
+        self.directory = scratch / f"x{token_hex(8)}"  # made by prepare()
         self.copies = copies
         self._runtime = runtime
         self._container_id = container_id
         self._command = command
         self._child: asyncio.subprocess.Process | None = None
 
-    async def spawn(
-        self, root: Path, process: Mapping[str, Any], stdio: tuple[int, int, int], extra: Sequence[str] = ()
-    ) -> None:
+    async def prepare(self, process: Mapping[str, Any]) -> None:
+        """Make the directory, with what is to be executed in it."""
+
+        def make() -> None:
+            directories.make_new(self.directory)
+            (self.directory / "process.json").write_bytes(msgspec.json.encode(process))
+
+        await executors.records(make)
+
+    async def spawn(self, root: Path, stdio: tuple[int, int, int], extra: Sequence[str] = ()) -> None:
         """Start the runtime with these descriptors as stdin, stdout and stderr. PRECONDITION if it cannot be run."""
-        await executors.records((self.directory / "process.json").write_bytes, msgspec.json.encode(process))
         argv = [str(self._runtime), "--root", str(root), "--log", str(self.directory / "log"), "--log-format", "json"]
         argv += ["exec", "--process", str(self.directory / "process.json"), "--pid-file", str(self._pid_file)]
         try:
@@ -79,8 +86,9 @@ class ExecProcess:
                 await programs.end(child)  # it waits for a process that is none of this session's
         else:
             code = await child.wait()
-        if not self._pid_file.exists():
-            raise await executors.records(self._complaint)
+        complaint = await executors.records(self._complaint)
+        if complaint is not None:
+            raise complaint
         if code < 0:
             raise CrishimError(Kind.INTERNAL, f"{self._runtime.name} exec was killed by signal {-code}")
         return code
@@ -100,17 +108,22 @@ class ExecProcess:
     async def _kill(self, child: asyncio.subprocess.Process) -> None:
         """Kill what the runtime started; it then reaps its child and ends by itself, unless it was half-way."""
         for _ in range(REPEATS):
-            reference = processes.reference(child.pid)
-            if reference is None:
+            if not await executors.processes(self._kill_below, child.pid):
                 break
-            pid = self._command_pid()
-            sessions = [child.pid] if pid is None else [child.pid, pid]
-            await executors.processes(process_trees.kill_below, reference, sessions)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REAPING):
                     await child.wait()
                     return
         await programs.end(child)
+
+    def _kill_below(self, runtime: int) -> bool:
+        """Kill all but the runtime itself; False if that is gone."""
+        reference = processes.reference(runtime)
+        if reference is None:
+            return False
+        pid = self._command_pid()
+        process_trees.kill_below(reference, [runtime] if pid is None else [runtime, pid])
+        return True
 
     @property
     def _started(self) -> asyncio.subprocess.Process:
@@ -129,8 +142,10 @@ class ExecProcess:
             return None
         return pid if process_trees.parent(pid) == self._started.pid else None
 
-    def _complaint(self) -> CrishimError:
-        """Why the command was not executed, in the runtime's words."""
+    def _complaint(self) -> CrishimError | None:
+        """Why the command was not executed, in the runtime's words; None if it was."""
+        if self._pid_file.exists():
+            return None
         said = ""
         with contextlib.suppress(OSError):
             for line in (self.directory / "log").read_bytes().splitlines():

@@ -17,7 +17,7 @@ from typing import Any
 
 from crishim.engine.exec_process import ExecProcess, copies_output
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import terminals
+from crishim.wire.linux import executors, terminals
 from crishim.wire.linux.pipes import ReadEnd, WriteEnd
 
 TERMINAL_QUIET = 0.3  # seconds without output after which a terminal that others still hold counts as ended
@@ -78,9 +78,10 @@ class ExecSession:
 
     # how start() furnishes it; each owns what it makes from the moment it is made
 
-    async def open_pipes(
-        self, root: Path, process: Mapping[str, Any], *, stdin: bool, stdout: bool, stderr: bool
-    ) -> None:
+    async def prepare(self, process: Mapping[str, Any]) -> None:
+        await self._process.prepare(process)
+
+    async def open_pipes(self, root: Path, *, stdin: bool, stdout: bool, stderr: bool) -> None:
         null = asyncio.subprocess.DEVNULL
         theirs = [null, null, null]
         with contextlib.ExitStack() as stack:
@@ -96,26 +97,24 @@ class ExecSession:
                 ours, theirs[2] = os.pipe()
                 stack.callback(os.close, theirs[2])
                 self._stderr = ReadEnd(ours)
-            await self._process.spawn(root, process, (theirs[0], theirs[1], theirs[2]))
+            await self._process.spawn(root, (theirs[0], theirs[1], theirs[2]))
 
-    async def open_copied_terminal(self, root: Path, process: Mapping[str, Any]) -> None:
+    async def open_copied_terminal(self, root: Path) -> None:
         master, slave = terminals.open_raw_pair()
         try:
             self._own_terminal(master)
-            await self._process.spawn(root, process, (slave, slave, slave), ["--tty"])
+            await self._process.spawn(root, (slave, slave, slave), ["--tty"])
         finally:
             os.close(slave)
 
-    async def open_terminal(self, root: Path, process: Mapping[str, Any]) -> None:
+    async def open_terminal(self, root: Path) -> None:
         null = asyncio.subprocess.DEVNULL
-        console = terminals.ConsoleSocket(_socket_path(self._process.directory))
+        console = await executors.records(lambda: terminals.ConsoleSocket(_socket_path(self._process.directory)))
         try:
-            await self._process.spawn(
-                root, process, (null, null, null), ["--tty", "--console-socket", str(console.path)]
-            )
+            await self._process.spawn(root, (null, null, null), ["--tty", "--console-socket", str(console.path)])
             await self._receive_terminal(console)
         finally:
-            console.close()
+            await executors.records(console.close)
 
     async def _receive_terminal(self, console: terminals.ConsoleSocket) -> None:
         received = asyncio.create_task(console.receive())
@@ -159,12 +158,13 @@ async def start(
     copies = await copies_output(runtime)
     session = ExecSession(ExecProcess(runtime, container_id, process["args"][0], scratch, copies))
     try:
+        await session.prepare(process)
         if not process.get("terminal"):
-            await session.open_pipes(root, process, stdin=stdin, stdout=stdout, stderr=stderr)
+            await session.open_pipes(root, stdin=stdin, stdout=stdout, stderr=stderr)
         elif copies:
-            await session.open_copied_terminal(root, process)
+            await session.open_copied_terminal(root)
         else:
-            await session.open_terminal(root, process)
+            await session.open_terminal(root)
     except BaseException:
         await session.close()
         raise

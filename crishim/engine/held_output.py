@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import pidfds, process_trees
+from crishim.wire.linux import executors, pidfds, process_trees
 
 HELD = 0.5  # seconds of silence after which a background process does not count as output any more
 UNKNOWN = 10.0  # the same where the exit code will not be known: on older kernels, or if the command was too short
@@ -67,11 +67,20 @@ class _Children:
 
 async def _find(children: _Children, pid_file: Path, exited: asyncio.Task[int]) -> int | None:
     """The command's pidfd; None if the runtime has ended, or the command was gone before it was seen."""
-    for pause in _pauses():
-        begun = pid_file.exists()  # before the look: a command that still runs is then certainly among the children
+
+    def look() -> int | None:
+        """The command's pid, once it has begun; before the look, so that one that still runs is among the children."""
+        try:
+            begun = int(pid_file.read_text() or 0)
+        except FileNotFoundError:
+            begun = None
         children.look()
-        if begun or exited.done():
-            return children.get(int(pid_file.read_text() or 0)) if begun else None
+        return begun
+
+    for pause in _pauses():
+        pid = await executors.processes(look)
+        if pid is not None or exited.done():
+            return children.get(pid) if pid is not None else None
         await asyncio.wait([exited], timeout=pause)
     return None
 

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
@@ -124,10 +125,15 @@ class Skopeo:
     async def linked(self, path: Path) -> AsyncIterator[Path]:
         """A symbolic link to path whose own path is safe in a skopeo reference, where a colon would end it."""
         async with self._scratch() as (directory, _):
-            link = directory / ("layout" if path.is_dir() else "archive")
-            link.symlink_to(path.absolute())
+
+            def make() -> Path:
+                link = directory / ("layout" if path.is_dir() else "archive")
+                link.symlink_to(path.absolute())
+                return link
+
+            link = await executors.images(make)
             yield link
-            link.unlink()
+            await executors.records(link.unlink)
 
     async def _run(self, arguments: Sequence[str], what: str, timeout: float, scratch: Path) -> None:
         options = ["--tmpdir", str(scratch)]
@@ -164,14 +170,20 @@ class Skopeo:
     @contextlib.asynccontextmanager
     async def _scratch(self) -> AsyncIterator[tuple[Path, Path]]:
         """A directory for large files and one for secrets, for one run."""
-        directory = directories.make_temporary(self.place.scratch)
-        secrets = directories.make_temporary(self.place.secrets)
+        name = f"tmp{token_hex(8)}"  # known before it is made: a caller that is cancelled meanwhile removes it
+        directory, secrets = self.place.scratch / name, self.place.secrets / name
+
+        def make() -> None:
+            directories.make_new(directory)
+            directories.make_new(secrets)
+
+        def remove() -> None:
+            """The first is empty after a run that ended by itself; a killed one leaves what it downloaded."""
+            shutil.rmtree(secrets, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
+
         try:
+            await executors.records(make)
             yield directory, secrets
         finally:
-            shutil.rmtree(secrets, ignore_errors=True)
-            # Empty after a run that ended by itself; a killed one leaves what it downloaded.
-            try:
-                directory.rmdir()
-            except OSError:
-                await asyncio.shield(executors.deletion(shutil.rmtree, directory, True))
+            await asyncio.shield(executors.deletion(remove))

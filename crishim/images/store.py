@@ -71,16 +71,13 @@ class ImageStore:
         self._contents: dict[str, tuple[bytes, tuple[str, ...]]] = {}  # store id -> configuration, digests
 
     async def snapshot(self) -> Snapshot:
-        """The images now: two stat(2) calls, and a read in a thread only if a file changed.
+        """The images now: two stat(2) calls in a thread, and a read only if a file changed.
 
         INTERNAL if the records cannot be read.
         """
-        if self._identities() != self._seen:
+        if await executors.records(self._identities) != self._seen:
             async with self._reading:
-                seen = self._identities()
-                if seen != self._seen:
-                    self._snapshot = await executors.records(self._read)
-                    self._seen = seen
+                await executors.records(self._renew)
         return self._snapshot
 
     async def find(self, text: str) -> ImageRecord | None:
@@ -89,6 +86,12 @@ class ImageStore:
 
     def _identities(self) -> tuple[Identity, ...]:
         return tuple(_identity(path) for path in self._files)
+
+    def _renew(self) -> None:
+        seen = self._identities()
+        if seen != self._seen:
+            self._snapshot = self._read()
+            self._seen = seen
 
     def _read(self) -> Snapshot:
         try:

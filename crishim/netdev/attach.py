@@ -133,7 +133,7 @@ class NetDevices:
         if not attachments:
             return ()
         started = time.monotonic()
-        path = self._reachable(netns or attachments[0].pod.netns, attachments[0].netns_inode)
+        path = await executors.kernel(_reachable, netns or attachments[0].pod.netns, attachments[0].netns_inode)
 
         def work(host: End, inside: End | None = None) -> list[tuple[Attachment, str]]:
             return [bring_back(a, self._journal, host, inside) for a in attachments]
@@ -177,8 +177,9 @@ class NetDevices:
         """
         await executors.records(self._journal.load)
         alive = {pod.id: pod for pod in pods}
+        boot = await executors.records(boot_id)
         for attachment in self._journal.all():
-            if attachment.boot != boot_id():
+            if attachment.boot != boot:
                 await executors.records(self._journal.drop, attachment)
                 continue
             try:
@@ -188,7 +189,7 @@ class NetDevices:
         return tuple(self._journal.all())
 
     async def _recover(self, attachment: Attachment, pod: Pod | None) -> None:
-        path = self._reachable(pod.netns if pod else attachment.pod.netns, attachment.netns_inode)
+        path = await executors.kernel(_reachable, pod.netns if pod else attachment.pod.netns, attachment.netns_inode)
 
         def work(host: End, inside: End | None = None) -> Attachment:
             stays = pod is not None and inside is not None and attachment.state is State.READY
@@ -224,7 +225,7 @@ class NetDevices:
 
     async def observe(self, attachment: Attachment) -> Observation | None:
         """The device as it is now, read from its pod; None if it is not there. Blocks nobody: takes no lock."""
-        path = self._reachable(attachment.pod.netns, attachment.netns_inode)
+        path = await executors.kernel(_reachable, attachment.pod.netns, attachment.netns_inode)
         return await self._across(path, lambda _, inside: observe(attachment, inside)) if path else None
 
     def _lock(self, pod_id: str) -> asyncio.Lock:
@@ -241,14 +242,14 @@ class NetDevices:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
             raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error
 
-    @staticmethod
-    def _reachable(netns: str, inode: int) -> str:
-        """The handle, if it is still that of the attachment's namespace; else ""."""
-        try:
-            return netns if netns and os.stat(netns).st_ino == inode else ""  # noqa: PTH116
-        except OSError:
-            return ""
-
 
 def _outlives_its_pod(attachment: Attachment) -> bool:
     return attachment.state is State.LOST and is_hardware(attachment.identity)
+
+
+def _reachable(netns: str, inode: int) -> str:
+    """The handle, if it is still that of the attachment's namespace; else ""."""
+    try:
+        return netns if netns and os.stat(netns).st_ino == inode else ""  # noqa: PTH116
+    except OSError:
+        return ""

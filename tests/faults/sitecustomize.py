@@ -110,3 +110,5 @@ def install() -> None:
 
 if "serve" in sys.orig_argv:
     install()
+    if os.environ.get("CRISHIM_LOOP_GUARD"):
+        importlib.import_module("loop_guard").install(os.environ["CRISHIM_LOOP_GUARD"])
