@@ -6,6 +6,7 @@ from typing import Any
 
 from crishim.cri.batches import batches
 from crishim.cri.filters import selects_labels
+from crishim.cri.fitting import fit
 from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, is_visible_container
@@ -62,7 +63,7 @@ def functions(
         return response
 
     async def list_all(request: cri.ListContainersRequest) -> cri.ListContainersResponse:
-        return cri.ListContainersResponse(containers=select(containers, request.filter))
+        return cri.ListContainersResponse(containers=fit(select(containers, request.filter), "containers"))
 
     async def stream(request: cri.StreamContainersRequest) -> AsyncIterator[cri.StreamContainersResponse]:
         for batch in batches(select(containers, request.filter)):

@@ -9,6 +9,7 @@ from typing import Any
 from crishim.cri.batches import batches
 from crishim.cri.containers import container_status
 from crishim.cri.filters import selects_labels
+from crishim.cri.fitting import fit
 from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, is_visible_container, is_visible_pod
@@ -43,7 +44,7 @@ def functions(
         return cri.RemovePodSandboxResponse()
 
     async def list_all(request: cri.ListPodSandboxRequest) -> cri.ListPodSandboxResponse:
-        return cri.ListPodSandboxResponse(items=select(pods, request.filter))
+        return cri.ListPodSandboxResponse(items=fit(select(pods, request.filter), "pods"))
 
     async def stream(request: cri.StreamPodSandboxesRequest) -> AsyncIterator[cri.StreamPodSandboxesResponse]:
         for batch in batches(select(pods, request.filter)):
@@ -66,7 +67,7 @@ async def _status(
     mine = [c for c in containers if c.pod_id == pod.id and is_visible_container(c.state)]
     response = cri.PodSandboxStatusResponse(
         status=pod_status(pod),
-        containers_statuses=[container_status(c) for c in mine],
+        containers_statuses=fit([container_status(c) for c in mine], "containers of a pod"),
         timestamp=time.time_ns(),
     )
     if request.verbose:

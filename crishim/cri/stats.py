@@ -8,10 +8,12 @@ that use the host's, and all but the writable layer of a container that has ende
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from crishim.cri.batches import batches
 from crishim.cri.containers import visible as visible_container
 from crishim.cri.filters import selects_labels
+from crishim.cri.fitting import fit
 from crishim.cri.pods import visible as visible_pod
 from crishim.cri.server import Functions
 from crishim.cri.usage import container_stats, pod_stats, writable_layer
@@ -96,7 +98,9 @@ def functions(statistics: Statistics) -> Functions:
 
     async def list_containers(request: cri.ListContainerStatsRequest) -> cri.ListContainerStatsResponse:
         chosen = select_containers(containers, request.filter)
-        return cri.ListContainerStatsResponse(stats=await statistics.of_containers(chosen))
+        return cri.ListContainerStatsResponse(
+            stats=fit(await statistics.of_containers(chosen), "container stats", _described)
+        )
 
     async def stream_containers(
         request: cri.StreamContainerStatsRequest,
@@ -109,7 +113,8 @@ def functions(statistics: Statistics) -> Functions:
         return cri.PodSandboxStatsResponse(stats=(await statistics.of_pods([pod]))[0])
 
     async def list_pods(request: cri.ListPodSandboxStatsRequest) -> cri.ListPodSandboxStatsResponse:
-        return cri.ListPodSandboxStatsResponse(stats=await statistics.of_pods(select_pods(pods, request.filter)))
+        chosen = select_pods(pods, request.filter)
+        return cri.ListPodSandboxStatsResponse(stats=fit(await statistics.of_pods(chosen), "pod stats", _described))
 
     async def stream_pods(
         request: cri.StreamPodSandboxStatsRequest,
@@ -125,6 +130,11 @@ def functions(statistics: Statistics) -> Functions:
         "ListPodSandboxStats": list_pods,
         "StreamPodSandboxStats": stream_pods,
     }
+
+
+def _described(item: cri.ContainerStats | cri.PodSandboxStats) -> list[Any]:
+    inner = item.linux.containers if isinstance(item, cri.PodSandboxStats) else []
+    return [item.attributes, *(container.attributes for container in inner)]
 
 
 def measurable(containers: Iterable[ContainerRecord]) -> list[ContainerRecord]:

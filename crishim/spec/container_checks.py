@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import mount_rules
-from crishim.spec.checks import bad_id, unusable_name, user_namespace_mode
+from crishim.spec.checks import bad_id, too_large, unusable_name, user_namespace_mode
 
 
 def container_has_metadata(c: cri.ContainerConfig, _: cri.PodSandboxConfig) -> str | None:
     return None if c.HasField("metadata") else "the metadata is missing"
+
+
+def container_fits_into_a_list(c: cri.ContainerConfig, _: cri.PodSandboxConfig) -> str | None:
+    return too_large(c, c.image)
 
 
 def container_name_is_usable(c: cri.ContainerConfig, _: cri.PodSandboxConfig) -> str | None:
@@ -124,6 +128,7 @@ def container_mounts_are_sane(c: cri.ContainerConfig, _: cri.PodSandboxConfig) -
 
 CONTAINER_CHECKS: tuple[Callable[[cri.ContainerConfig, cri.PodSandboxConfig], str | None], ...] = (
     container_has_metadata,
+    container_fits_into_a_list,
     container_name_is_usable,
     container_has_image,
     container_log_path_is_inside,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from crishim.pb import cri_pb2 as cri
-from crishim.spec.checks import bad_id, unusable_name, user_namespace_mode
+from crishim.spec.checks import bad_id, too_large, unusable_name, user_namespace_mode
 from crishim.spec.limits import is_ipc_sysctl, is_net_sysctl
 
 _HOSTNAME_MAX = 64  # bytes; sethostname(2)
@@ -17,6 +17,10 @@ _WORD_MAX = 1024  # bytes of a server, a domain or an option
 
 def pod_has_metadata(c: cri.PodSandboxConfig) -> str | None:
     return None if c.HasField("metadata") else "the metadata is missing"
+
+
+def pod_fits_into_a_list(c: cri.PodSandboxConfig) -> str | None:
+    return too_large(c)
 
 
 def pod_names_are_usable(c: cri.PodSandboxConfig) -> str | None:
@@ -153,6 +157,7 @@ def pod_dns_is_made_of_words(c: cri.PodSandboxConfig) -> str | None:
 
 POD_CHECKS: tuple[Callable[[cri.PodSandboxConfig], str | None], ...] = (
     pod_has_metadata,
+    pod_fits_into_a_list,
     pod_names_are_usable,
     pod_hostname_is_usable,
     pod_log_directory_is_absolute,
