@@ -26,8 +26,6 @@ from crishim.wire.linux import (
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
 
-FORWARDING_KINDS = frozenset({"", "vxlan", "macvlan", "macvtap", "ipvlan"})  # with forwarding entries of their own
-
 
 def capture(host: End, found: Sequence[Link]) -> dict[int, Captured]:
     """Everything that a move loses or that a pod could change, by ifindex. The thread joins the host's namespace.
@@ -48,9 +46,7 @@ def _capture(
 ) -> Captured:
     netlink, index = host.netlink, link.index
     queued = queueing.read(netlink, index)
-    entries = neighbour_entries.dump(netlink, index)
-    if link.kind in FORWARDING_KINDS:
-        entries += neighbour_entries.dump_forwarding(netlink, index)
+    entries = neighbour_entries.dump(netlink, index) + neighbour_entries.dump_forwarding(netlink, index)
     return Captured(
         index=index,
         name=link.name,

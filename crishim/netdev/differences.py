@@ -32,6 +32,8 @@ def _fields(was: Captured, now: Captured) -> Iterator[str]:
 def _attributes(was: Captured, now: Captured) -> Iterator[str]:
     for kind, _ in link_attributes.changes(now.attributes, was.attributes):
         yield link_attributes.name(kind)
+    if link_attributes.condition(now.attributes)[0] != link_attributes.condition(was.attributes)[0]:
+        yield "operational state"
     own, changes = link_attributes.kind_changes(now.attributes, was.attributes)
     for kind, _ in changes:
         yield link_attributes.kind_name(own, kind)

@@ -134,24 +134,31 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
     ):
         problems.attempt(f"the {what} of {name} were not restored", step, place, link)
     down = _restore_flags(host, link.index, name, was.flags, problems)
+    if was.flags & IFF_UP and not down:
+        problems.attempt(f"the state of {name} was not restored", restore_link.restore_condition, place)
+    restore_link.restore_refused_files(place)
     problems.attempt(f"the addresses of {name} were not restored", _restore_addresses, place, problems)
     if was.flags & IFF_UP and not down:
         problems.attempt(f"the nexthops of {name} were not restored", restore_network.restore_nexthops, place)
         problems += restore_network.restore_routes(place)
+    _restore_altnames(host, link, attachment, problems)  # before neighbours: without carrier it costs proxied ones
     for what, later in (
         ("neighbours", restore_network.restore_entries),
         ("multicast filters", restore_network.restore_multicast),
         ("queueing disciplines", restore_network.restore_queueing),
     ):
         problems.attempt(f"the {what} of {name} were not restored", later, place)
-    for altname in was.altnames:
+    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
+    return Outcome(name, tuple(problems), down=down)
+
+
+def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
+    for altname in attachment.host.altnames:
         if altname not in link.altnames:
             what = f"the alternative name {altname} was not restored"
             problems.attempt(what, links.add_altname, host.netlink, link.index, altname)
     if attachment.altname in link.altnames:
         _remove_altname(host, link, attachment.altname, problems)
-    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
-    return Outcome(name, tuple(problems), down=down)
 
 
 def _restore_flags(host: End, index: int, name: str, flags: int, problems: Problems) -> str:

@@ -47,6 +47,21 @@ def _reason_first(change: tuple[int, bytes]) -> tuple[bool, int]:
     return change[0] != link_attributes.IFLA_PROTO_DOWN_REASON, change[0]
 
 
+def restore_condition(place: Restoring) -> None:
+    """Carrier and dormancy that a pod set, on a device that is up: without them it would be up in name only."""
+    link = links.get(place.host.netlink, place.index)
+    if link is None or not place.was.complete:
+        return
+    was_held, had_carrier = link_attributes.condition(place.was.attributes)
+    held, has_carrier = link_attributes.condition(link.attributes)
+    if had_carrier and not has_carrier:
+        with contextlib.suppress(OSError):  # of most kinds nobody can say it; and it comes in its own time
+            link_attributes.set_carrier(place.host.netlink, place.index)
+    if held != was_held:
+        with place.attempt("operational state"):
+            link_attributes.hold(place.host.netlink, place.index, was_held)
+
+
 def restore_tunings(place: Restoring, link: Link) -> None:
     """What ethtool sets. Channels come first: the queues' files are made anew with them."""
     if not place.was.tunings:
@@ -63,10 +78,18 @@ def restore_files(place: Restoring, link: Link) -> None:
     """The writable files below its directory in sysfs."""
     if not place.was.files:
         return
-    sysfs = place.host.sysfs
-    now = dict(device_files.read(sysfs, place.name))
-    for path, value in place.was.files:
-        if now.get(path) != value:
-            place.touched.add("files")
-            with place.attempt(path):
-                device_files.write(sysfs, place.name, path, value)
+    now = dict(device_files.read(place.host.sysfs, place.name))
+    _write_files(place, [(path, value) for path, value in place.was.files if now.get(path) != value])
+
+
+def restore_refused_files(place: Restoring) -> None:
+    """Once more, on a device that is up: some drivers have what they are about only then."""
+    _write_files(place, [(path, value) for path, value in place.was.files if path in place.refusals])
+
+
+def _write_files(place: Restoring, files: list[tuple[str, str]]) -> None:
+    for path, value in files:
+        place.touched.add("files")
+        place.refusals.pop(path, None)
+        with place.attempt(path):
+            device_files.write(place.host.sysfs, place.name, path, value)

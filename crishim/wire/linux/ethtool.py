@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from crishim.wire.linux.genetlink import Genetlink
-from crishim.wire.linux.rtnetlink import attribute, attributes, join, nested, u32
+from crishim.wire.linux.rtnetlink import NLA_F_NESTED, attribute, attributes, join, nested, u32
 
 HEADER, HEADER_DEV_INDEX, HEADER_FLAGS = 1, 1, 3
 COMPACT_BITSETS = 1
@@ -28,27 +28,28 @@ class Subject(NamedTuple):
     get: int
     set: int
     settable: frozenset[int]
+    nested: frozenset[int] = frozenset()  # of these the bitsets and the like, which a request has to mark
 
 
 # Channels first: rings, coalescing and RSS are per channel.
 SUBJECTS = {
     "channels": Subject(17, 18, frozenset(range(6, 10))),
-    "features": Subject(11, 12, frozenset({FEATURES_WANTED})),
+    "features": Subject(11, 12, frozenset({FEATURES_WANTED}), frozenset({FEATURES_WANTED})),
     "rings": Subject(15, 16, frozenset({6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17})),
-    "coalesce": Subject(19, 20, frozenset(range(2, 31))),
+    "coalesce": Subject(19, 20, frozenset(range(2, 31)), frozenset({29, 30})),
     "pause": Subject(21, 22, frozenset({2, 3, 4})),
-    "eee": Subject(23, 24, frozenset({2, 5, 6, 7})),
-    "fec": Subject(29, 30, frozenset({2, 3})),
-    "private flags": Subject(13, 14, frozenset({2})),
-    "RSS": Subject(38, 48, frozenset({3, 4, 5, 6, 8})),
-    "link modes": Subject(4, 5, frozenset({2, 3, 5, 6, 7, 9})),
+    "eee": Subject(23, 24, frozenset({2, 5, 6, 7}), frozenset({2})),
+    "fec": Subject(29, 30, frozenset({2, 3}), frozenset({2})),
+    "private flags": Subject(13, 14, frozenset({2}), frozenset({2})),
+    "RSS": Subject(38, 48, frozenset({3, 4, 5, 6, 8}), frozenset({8})),
+    "link modes": Subject(4, 5, frozenset({2, 3, 5, 6, 7, 9}), frozenset({3})),
     "link info": Subject(2, 3, frozenset({2, 3, 5})),
-    "wake-on-LAN": Subject(9, 10, frozenset({2, 3})),
-    "message level": Subject(7, 8, frozenset({2})),
+    "wake-on-LAN": Subject(9, 10, frozenset({2, 3}), frozenset({2})),
+    "message level": Subject(7, 8, frozenset({2}), frozenset({2})),
     "module power": Subject(34, 35, frozenset({2})),
     "PLCA": Subject(39, 40, frozenset({3, 5, 6, 7, 8, 9})),
     "MAC merge": Subject(42, 43, frozenset({2, 3, 5, 7, 9})),
-    "timestamping": Subject(46, 47, frozenset({2, 3, 4, 5})),
+    "timestamping": Subject(46, 47, frozenset({2, 3, 4, 5}), frozenset({2, 3, 4, 5})),
 }
 
 
@@ -112,7 +113,8 @@ def write(netlink: Genetlink, index: int, wanted: Tuning, now: Tuning | None) ->
     elif wanted.subject == "link modes":  # speed and duplex are refused without the mode they go with
         changes = list(attributes(wanted.attributes)) if changes else []
     if changes:
-        netlink.call("ethtool", subject.set, _header(index) + b"".join(attribute(k, v) for k, v in changes))
+        body = b"".join(attribute(k | (NLA_F_NESTED if k in subject.nested else 0), v) for k, v in changes)
+        netlink.call("ethtool", subject.set, _header(index) + body)
 
 
 def _masked(bitset: bytes, mask: bytes) -> bytes:

@@ -3,8 +3,6 @@
 Names, MAC, MTU and the like have their own way back (links.py), as have the families' settings (devconf.py) and XDP.
 """
 
-import struct
-
 from crishim.wire.linux.links import (
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
@@ -28,12 +26,14 @@ from crishim.wire.linux.rtnetlink import Attribute, Rtnetlink, attribute, attrib
 IFLA_QDISC, IFLA_STATS, IFLA_OPERSTATE, IFLA_LINKMODE, IFLA_STATS64, IFLA_VFINFO_LIST = 6, 7, 16, 17, 23, 22
 IFLA_CARRIER, IFLA_PROTO_DOWN, IFLA_PROTO_DOWN_REASON = 33, 39, 55
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
+IF_OPER_TESTING, IF_OPER_DORMANT, IF_OPER_UP = 4, 5, 6
 IFLA_PROTO_DOWN_REASON_MASK, IFLA_PROTO_DOWN_REASON_VALUE = 1, 2
 
 # Other files' business, or a state and no setting: promiscuity, allmulti and carrier counters, operational state.
 _ELSEWHERE = {IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN, IFLA_IFALIAS, IFLA_GROUP, IFLA_AF_SPEC, IFLA_PROP_LIST}
 _ELSEWHERE |= {IFLA_LINK, IFLA_LINK_NETNSID, IFLA_MASTER, IFLA_XDP}
-_STATE = {IFLA_QDISC, IFLA_STATS, IFLA_STATS64, IFLA_OPERSTATE, IFLA_CARRIER, 30, 35, 44, 47, 48, 61}
+_STATE = {IFLA_QDISC, IFLA_STATS, IFLA_STATS64, 30, 35, 44, 47, 48, 61}
+_CONDITION = {IFLA_OPERSTATE, IFLA_CARRIER}  # kept, and looked at by condition()
 _KIND_STATE = {("tun", 8), ("tun", 9), ("macvlan", 6), ("macvlan", 8), ("macvtap", 6), ("macvtap", 8)}  # counters
 SKIPPED = frozenset(_ELSEWHERE | _STATE)
 
@@ -61,8 +61,8 @@ def changes(now: bytes, wanted: bytes) -> list[Attribute]:
 
     An attribute that is there now and was not before has an empty value.
     """
-    have = {k: v for k, v in attributes(now) if k != IFLA_LINKINFO}
-    want = {k: v for k, v in attributes(wanted) if k != IFLA_LINKINFO}
+    have = {k: v for k, v in attributes(now) if k != IFLA_LINKINFO and k not in _CONDITION}
+    want = {k: v for k, v in attributes(wanted) if k != IFLA_LINKINFO and k not in _CONDITION}
     return [(k, want.get(k, b"")) for k in sorted(have.keys() | want.keys()) if have.get(k) != want.get(k)]
 
 
@@ -106,7 +106,18 @@ def write_kind(netlink: Rtnetlink, index: int, kind: str, change: Attribute) -> 
     netlink.request(RTM_NEWLINK, header(index) + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), data))
 
 
-def carrier(link_attributes: bytes) -> int | None:
-    """Whether the link says it has carrier, 1 or 0; None where it does not say."""
-    value = dict(attributes(link_attributes)).get(IFLA_CARRIER)
-    return None if value is None else struct.unpack("=B", value)[0]
+def condition(kept: bytes) -> tuple[int, bool]:
+    """How a user holds the link back (IF_OPER_DORMANT, IF_OPER_TESTING, or 0), and whether it has carrier."""
+    fields = dict(attributes(kept))
+    state = fields.get(IFLA_OPERSTATE, b"\0")[0]
+    return state if state in (IF_OPER_TESTING, IF_OPER_DORMANT) else 0, fields.get(IFLA_CARRIER) == b"\1"
+
+
+def hold(netlink: Rtnetlink, index: int, state: int) -> None:
+    """Hold a link back, or let go of it (state 0), which the kernel never does where no carrier changes. OSError."""
+    netlink.request(RTM_SETLINK, header(index) + attribute(IFLA_OPERSTATE, bytes([state or IF_OPER_UP])))
+
+
+def set_carrier(netlink: Rtnetlink, index: int) -> None:
+    """Raises OSError, EOPNOTSUPP for most kinds: theirs is the cable's, or their parent's."""
+    netlink.request(RTM_SETLINK, header(index) + attribute(IFLA_CARRIER, b"\1"))

@@ -8,7 +8,15 @@ import struct
 
 import msgspec
 
-from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Rtnetlink, attributes, join
+from crishim.wire.linux.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_ECHO,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Rtnetlink,
+    attributes,
+    join,
+)
 
 RTM_NEWQDISC, RTM_GETQDISC = 36, 38
 RTM_NEWTCLASS, RTM_GETTCLASS = 40, 42
@@ -39,7 +47,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         what = {RTM_NEWQDISC: "queueing discipline", RTM_NEWTCLASS: "class"}.get(self.message, "filter")
-        return f"{what} {self.kind} {self.handle >> 16:x}:{self.handle & 0xFFFF or '':x}"
+        minor = f"{self.handle & 0xFFFF:x}" if self.handle & 0xFFFF else ""
+        return f"{what} {self.kind} {self.handle >> 16:x}:{minor}"
 
 
 def _parse(message: int, body: bytes) -> Node:
@@ -52,7 +61,7 @@ def _parse(message: int, body: bytes) -> Node:
 
 def _one(netlink: Rtnetlink, index: int, parent: int) -> Node | None:
     try:
-        answers = netlink.request(RTM_GETQDISC, _HEAD.pack(0, index, 0, parent, 0))
+        answers = netlink.request(RTM_GETQDISC, _HEAD.pack(0, index, 0, parent, 0), NLM_F_ECHO)  # else nobody is told
     except OSError as error:
         if error.errno in (2, 22, 95):  # ENOENT, EINVAL, EOPNOTSUPP: nothing there, or no such place on this kernel
             return None
