@@ -13,6 +13,7 @@ from crishim.wire.linux.rtnetlink import (
     NLM_F_ECHO,
     NLM_F_EXCL,
     NLM_F_REPLACE,
+    Attribute,
     Rtnetlink,
     attributes,
     join,
@@ -25,6 +26,9 @@ RTM_NEWCHAIN, RTM_GETCHAIN = 100, 102
 TCA_KIND, TCA_OPTIONS, TCA_STATS, TCA_XSTATS, TCA_FCNT, TCA_STATS2 = 1, 2, 3, 4, 6, 7
 TCA_CHAIN, TCA_HW_OFFLOAD, TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK = 11, 12, 13, 14
 TCA_HTB_INIT, TCA_U32_PCNT = 2, 9
+TCA_FLAGS = {"u32": 11, "bpf": 9, "flower": 22, "matchall": 3}  # TCA_U32_FLAGS, ...
+TCA_ACT = {"u32": 7, "bpf": 1, "flower": 3, "matchall": 2}  # TCA_U32_ACT, ...
+TCA_CLS_FLAGS_USER = 1 | 2 | 16  # SKIP_HW, SKIP_SW, VERBOSE
 TC_H_ROOT, TC_H_INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 CLSACT_HOOKS = (0xFFFFFFF2, 0xFFFFFFF3)  # ingress, egress
 WRITTEN = frozenset({TCA_KIND, TCA_OPTIONS, TCA_CHAIN, TCA_INGRESS_BLOCK, TCA_EGRESS_BLOCK, 8})  # 8: TCA_STAB
@@ -116,10 +120,17 @@ def essence(node: Node | None) -> object:
     options: object = fields.get(TCA_OPTIONS, b"")
     if node.kind == "htb" and node.message == RTM_NEWQDISC:
         options = {k: v[:16] if k == TCA_HTB_INIT else v for k, v in attributes(fields.get(TCA_OPTIONS, b""))}
-    elif node.kind == "u32":
-        options = {k: v for k, v in attributes(fields.get(TCA_OPTIONS, b"")) if k != TCA_U32_PCNT}
+    elif node.kind in TCA_ACT:
+        inner = dict(attributes(fields.get(TCA_OPTIONS, b"")))
+        counters = {TCA_U32_PCNT} if node.kind == "u32" else set()
+        options = {k: _kinds(v) if k == TCA_ACT[node.kind] else v for k, v in inner.items() if k not in counters}
     rest = tuple((k, v) for k, v in fields.items() if k != TCA_OPTIONS)
     return (node.message, node.handle, node.parent, node.info, rest, options)
+
+
+def _kinds(actions: bytes) -> tuple[bytes | None, ...]:
+    """Of a filter's actions their kinds; the rest has indexes, ages and counters in it."""
+    return tuple(dict(attributes(action)).get(TCA_KIND) for _, action in attributes(actions))
 
 
 def missing(now: tuple[Node, ...], wanted: tuple[Node, ...]) -> list[Node]:
@@ -132,7 +143,7 @@ def add(netlink: Rtnetlink, index: int, node: Node) -> None:
     """Make one as it was read; a root discipline takes the place of the kernel's own. Raises OSError."""
     how = NLM_F_CREATE | (NLM_F_REPLACE if node.message == RTM_NEWQDISC else NLM_F_EXCL)
     body = _HEAD.pack(0, index, node.handle, node.parent, node.info)
-    netlink.request(node.message, body + node.attributes, how)
+    netlink.request(node.message, body + _writable(node).attributes, how)
 
 
 def program_of(node: Node) -> int:
@@ -147,5 +158,30 @@ def with_program(node: Node, fd: int) -> Node:
     """The filter with the descriptor of its program, which is what the kernel takes."""
     inner = dict(attributes(dict(attributes(node.attributes))[TCA_OPTIONS]))
     options = [(6, struct.pack("=I", fd)), *((k, v) for k, v in inner.items() if k not in (10, 11))]  # FD; TAG, ID
+    return _with_options(node, options)
+
+
+def _with_options(node: Node, options: list[Attribute]) -> Node:
     items = [(k, join(options) if k == TCA_OPTIONS else v) for k, v in attributes(node.attributes)]
     return msgspec.structs.replace(node, attributes=join(items))
+
+
+def _writable(node: Node) -> Node:
+    """With those options that the kernel reads otherwise than it writes them."""
+    options = list(attributes(dict(attributes(node.attributes)).get(TCA_OPTIONS, b"")))
+    if node.kind == "htb" and node.message == RTM_NEWQDISC:  # a version of two parts, of which it takes the first
+        return _with_options(node, [(k, _shifted(v) if k == TCA_HTB_INIT else v) for k, v in options])
+    flags = TCA_FLAGS.get(node.kind)
+    if node.message == RTM_NEWTFILTER and flags is not None:
+        return _with_options(node, [(k, _user_flags(v) if k == flags else v) for k, v in options])
+    return node
+
+
+def _shifted(glob: bytes) -> bytes:
+    (version,) = struct.unpack_from("=I", glob)
+    return struct.pack("=I", version >> 16) + glob[4:]
+
+
+def _user_flags(value: bytes) -> bytes:
+    """Without what tells whether hardware has the filter."""
+    return struct.pack("=I", struct.unpack("=I", value)[0] & TCA_CLS_FLAGS_USER)

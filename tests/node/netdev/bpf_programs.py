@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import socket
 import struct
 
 from crishim.wire.linux import bpf, libc
+from crishim.wire.linux.rtnetlink import Rtnetlink, nested, text, u32
 
 PROG_LOAD, OBJ_PIN, LINK_CREATE = 5, 6, 28
 XDP, SCHED_CLS = 6, 3  # program types
@@ -44,3 +46,11 @@ def close(*descriptors: int) -> None:
 
 def mount_bpffs(path: str) -> None:
     libc.mount("bpf", path, "bpf", 0, "")
+
+
+def add_filter(netlink: Rtnetlink, index: int, program: int, name: str) -> None:
+    """`tc filter add dev ... ingress bpf direct-action`, of a clsact discipline."""
+    options = nested(2, u32(6, program), text(7, name), u32(8, 1))  # TCA_OPTIONS: FD, NAME, FLAGS
+    info = 49152 << 16 | socket.htons(3)  # priority, ETH_P_ALL
+    head = struct.pack("=BxxxiIII", 0, index, 0, 0xFFFFFFF2, info)  # clsact's ingress
+    netlink.request(44, head + text(1, "bpf") + options, 0x600)  # RTM_NEWTFILTER, CREATE | EXCL
