@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import directories
+from crishim.wire.linux import directories, record_files
 
 
 class Handlers:
@@ -51,9 +51,10 @@ def remember(links: Path, programs: Mapping[str, str], states: Path) -> dict[str
     for name, program in programs.items():
         link = links / name
         if not link.is_symlink() or str(link.readlink()) != program:
-            link.unlink(missing_ok=True)
+            record_files.remove(link)
             link.symlink_to(program)
-    retired = {link.name: link for link in links.iterdir() if link.name not in programs}
+    # What is no link is another version's, or damage: it says nothing here, and stays.
+    retired = {link.name: link for link in links.iterdir() if link.name not in programs and link.is_symlink()}
     for name, link in list(retired.items()):
         if not any(p.is_dir() for p in (states / name).glob("*")):
             link.unlink()

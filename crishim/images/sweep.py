@@ -102,7 +102,12 @@ def _by_id(text: bytes) -> dict[str, StoredLayer]:
 
 
 def _read(path: Path) -> bytes:
+    """The store's records; b"" where there are none yet. ValueError for an empty file: it is damaged, and taken for no
+    images every layer would be an orphan."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         return b""
+    if not data.strip(b"\0 \n"):
+        raise ValueError(f"{path} is empty")
+    return data

@@ -30,16 +30,14 @@ from crishim.lifecycle import ContainerState, PodState
 from crishim.model import ContainerRecord, NamespacePaths, PodRecord, ProcessRef
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
+from crishim.verbs.bundle_facts import container_config, pod_config, read_spec, record_fields
 from crishim.wire import records
-from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import addresses, cgroups, links, namespaces, processes, record_files
 from crishim.wire.linux.netns_thread import across
 from crishim.wire.linux.record_files import Unread
 from crishim.wire.records import UnreadableError
 
 NOTE = "crishim.io/unknown"  # the annotation that tells List and Status
-_OWN = "io.kubernetes.cri."  # what spec/annotations.py adds to a container's annotations
-_LABEL = "io.kubernetes."  # the kubelet's own labels, without which it knows no container again
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 
 log = logging.getLogger("crishim.adopt")
@@ -84,20 +82,20 @@ class Adoption:
         known: fields of its record, from wherever.
         """
         id, bundle = unread.id, self._run / "containers" / unread.id
-        spec = _spec(bundle)
-        told = _annotations(spec)
+        spec = read_spec(bundle)
+        told = spec.told
         monitor = conmon.find_monitor(bundle, search=True)
         process = conmon.find_process(bundle, monitor)
         config = _parsed(known.get("config", b""), cri.ContainerConfig)
         if not config.metadata.name:
-            config = _config_of(spec, told)
+            config = container_config(spec)
         is_known = bool(config.metadata.name) and ("config" in known or bool(told.get("sandbox-uid")))
         config.metadata.name = config.metadata.name or id[:13]
         _note(config.annotations, unread)
         ended = monitor is None and known.get("state") is ContainerState.EXITED
         alive = ContainerState.STARTING if is_known else ContainerState.UNKNOWN
         fields: dict[str, Any] = {"pod_id": "", "image_id": "", "image_ref": "", "created_at": 0}
-        fields |= _from_spec(spec, told, bundle) | known
+        fields |= record_fields(spec, bundle) | known
         fields |= {
             "id": id,
             "state": ContainerState.EXITED if ended else alive,
@@ -119,8 +117,8 @@ class Adoption:
         own = f"{self._cgroup_parent}/{id}"
         parent = known.get("cgroup_parent") or next((c.cgroup.rpartition("/")[0] for c in containers if c.cgroup), own)
         if not is_known:
-            told = [_annotations(_spec(self._run / "containers" / c.id)) for c in containers]
-            config = _pod_config_of(next((t for t in told if t), {}))
+            told = [read_spec(self._run / "containers" / c.id).told for c in containers]
+            config = pod_config(next((t for t in told if t), {}))
             config.metadata.name = config.metadata.name or id[:13]
             config.linux.cgroup_parent = "" if parent == own else parent
         _note(config.annotations, unread)
@@ -197,66 +195,6 @@ def _copied(directory: Path, kind: type[msgspec.Struct], id: str) -> dict[str, A
     except UnreadableError:
         return {}
     return found if found.get("id") == id else {}
-
-
-def _spec(bundle: Path) -> dict[str, Any]:
-    try:
-        spec = msgspec.json.decode(record_files.read(bundle / "config.json"))
-    except (UnreadableError, *NOT_JSON):
-        return {}
-    return spec if isinstance(spec, dict) else {}
-
-
-def _annotations(spec: dict[str, Any]) -> dict[str, str]:
-    """What spec/annotations.py wrote, its prefix taken off."""
-    found = spec.get("annotations")
-    own = found.items() if isinstance(found, dict) else ()
-    return {key.removeprefix(_OWN): str(value) for key, value in own if key.startswith(_OWN)}
-
-
-def _from_spec(spec: dict[str, Any], annotations: dict[str, str], bundle: Path) -> dict[str, Any]:
-    """Fields of a container's record that follow from its bundle."""
-    try:
-        created = (bundle / "config.json").lstat().st_mtime_ns
-    except OSError:
-        return {}
-    pod_id = annotations.get("sandbox-id", "")
-    path = (spec.get("linux") or {}).get("cgroupsPath", "")
-    cgroup = path if isinstance(path, str) and path.startswith("/") else ""
-    return {"created_at": created, "pod_id": pod_id if is_id(pod_id) else "", "cgroup": cgroup}
-
-
-def _config_of(spec: dict[str, Any], told: dict[str, str]) -> cri.ContainerConfig:
-    """A container's configuration as far as config.json leads, with the labels every kubelet gives."""
-    found = spec.get("annotations")
-    items = found.items() if isinstance(found, dict) else ()
-    annotations = {key: str(value) for key, value in items if not key.startswith(_OWN)}
-    attempt = annotations.get(f"{_LABEL}container.restartCount", "")
-    process = spec.get("process")
-    config = cri.ContainerConfig(
-        metadata=cri.ContainerMetadata(
-            name=told.get("container-name", ""), attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 9 else 0
-        ),
-        image=cri.ImageSpec(image=told.get("image-name", "")),
-        annotations=annotations,
-        tty=isinstance(process, dict) and process.get("terminal") is True,
-    )
-    named = {"container.name": "container-name"} | {f"pod.{k}": f"sandbox-{k}" for k in ("name", "namespace", "uid")}
-    for label, key in named.items():
-        if told.get(key):
-            config.labels[_LABEL + label] = told[key]
-    return config
-
-
-def _pod_config_of(told: dict[str, str]) -> cri.PodSandboxConfig:
-    """A pod's configuration as far as one of its containers' config.json leads."""
-    known = {key: told.get(f"sandbox-{key}", "") for key in ("name", "namespace", "uid")}
-    metadata = cri.PodSandboxMetadata(name=known["name"], namespace=known["namespace"], uid=known["uid"])
-    config = cri.PodSandboxConfig(metadata=metadata)
-    for key, value in known.items():
-        if value:
-            config.labels[f"{_LABEL}pod.{key}"] = value
-    return config
 
 
 def _parsed(data: bytes, kind: Any) -> Any:

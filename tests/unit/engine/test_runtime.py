@@ -146,6 +146,19 @@ def test_retired_programs(tmp_path: Path) -> None:
     assert [p.name for p in links.iterdir()] == ["d"]
 
 
+def test_what_is_no_note_of_a_program(tmp_path: Path) -> None:
+    """A file or directory among the links is another version's, or damage: passed over, and replaced where it stands
+    in the way."""
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "kata").mkdir()
+    (links / "format").write_text("2")
+    (links / "a").mkdir()
+    assert remember(links, {"a": "/bin/a"}, tmp_path / "states") == {}
+    assert (links / "a").readlink() == Path("/bin/a")
+    assert sorted(p.name for p in links.iterdir()) == ["a", "format", "kata"]
+
+
 RUNC = b'time="2026-11-21T15:07:31Z" level='
 
 

@@ -71,3 +71,14 @@ def test_empty_root(tmp_path: Path) -> None:
     """A store that was never used has nothing to sweep."""
     assert remove_orphans(tmp_path) == []
     assert half_images(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["overlay-images/images.json", "overlay-layers/layers.json"])
+def test_empty_records_stop_the_sweep(root: Path, name: str) -> None:
+    """As a power cut leaves a file: it does not say that there are no images, and every layer an orphan."""
+    layers = sorted((root / "overlay").iterdir())
+    for content in (b"", b"\0" * 100):
+        (root / name).write_bytes(content)
+        with pytest.raises(ValueError, match="is empty"):
+            remove_orphans(root)
+    assert sorted((root / "overlay").iterdir()) == layers

@@ -1,0 +1,87 @@
+"""What a container's config.json tells of it and of its pod, where no record does (adopt.py)."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crishim.ids import is_id
+from crishim.pb import cri_pb2 as cri
+from crishim.wire import records
+from crishim.wire.linux import record_files
+from crishim.wire.records import UnreadableError
+
+_OWN = "io.kubernetes.cri."  # what spec/annotations.py adds to a container's annotations
+_LABEL = "io.kubernetes."  # the kubelet's own labels, without which it knows no container again
+
+
+class _Linux(msgspec.Struct, frozen=True):
+    cgroups_path: str = msgspec.field(default="", name="cgroupsPath")
+
+
+class _Process(msgspec.Struct, frozen=True):
+    terminal: bool = False
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """What is looked at of a config.json."""
+
+    annotations: dict[str, str] = {}
+    linux: _Linux = _Linux()
+    process: _Process = _Process()
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What spec/annotations.py wrote, its prefix taken off."""
+        return {key.removeprefix(_OWN): value for key, value in self.annotations.items() if key.startswith(_OWN)}
+
+
+def read_spec(bundle: Path) -> Spec:
+    """What can be had of a bundle's config.json, which may be damaged or gone."""
+    try:
+        return Spec(**records.salvage(record_files.read(bundle / "config.json"), Spec))
+    except UnreadableError:
+        return Spec()
+
+
+def record_fields(spec: Spec, bundle: Path) -> dict[str, Any]:
+    """Fields of a container's record that follow from its bundle."""
+    try:
+        created = (bundle / "config.json").lstat().st_mtime_ns
+    except OSError:
+        return {}
+    pod_id, path = spec.told.get("sandbox-id", ""), spec.linux.cgroups_path
+    cgroup = path if path.startswith("/") else ""  # for systemd it is none
+    return {"created_at": created, "pod_id": pod_id if is_id(pod_id) else "", "cgroup": cgroup}
+
+
+def container_config(spec: Spec) -> cri.ContainerConfig:
+    """A container's configuration as far as config.json leads, with the labels every kubelet gives."""
+    annotations = {key: value for key, value in spec.annotations.items() if not key.startswith(_OWN)}
+    told, attempt = spec.told, annotations.get(f"{_LABEL}container.restartCount", "")
+    config = cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(
+            name=told.get("container-name", ""),
+            attempt=int(attempt) if re.fullmatch(r"[0-9]{1,8}", attempt) else 0,
+        ),
+        image=cri.ImageSpec(image=told.get("image-name", "")),
+        annotations=annotations,
+        tty=spec.process.terminal,
+    )
+    named = {"container.name": "container-name"} | {f"pod.{k}": f"sandbox-{k}" for k in ("name", "namespace", "uid")}
+    for label, key in named.items():
+        if told.get(key):
+            config.labels[_LABEL + label] = told[key]
+    return config
+
+
+def pod_config(told: dict[str, str]) -> cri.PodSandboxConfig:
+    """A pod's configuration as far as one of its containers' config.json leads."""
+    known = {key: told.get(f"sandbox-{key}", "") for key in ("name", "namespace", "uid")}
+    metadata = cri.PodSandboxMetadata(name=known["name"], namespace=known["namespace"], uid=known["uid"])
+    config = cri.PodSandboxConfig(metadata=metadata)
+    for key, value in known.items():
+        if value:
+            config.labels[f"{_LABEL}pod.{key}"] = value
+    return config
