@@ -76,12 +76,18 @@ def ask(url: str, *headers: str, method: str = "POST") -> tuple[socket.socket, s
     return sock, head.decode()
 
 
+class Refused(Exception):
+    """The head of an answer that is no 101."""
+
+
 class Spdy:
     """A SPDY client that sends what it is told and reads in a thread, unless it is one that never reads."""
 
     def __init__(self, url: str, version: str = PROTOCOL, reads: bool = True) -> None:
         self.sock, head = ask(url, "Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {version}")
-        assert " 101 " in head, head
+        if " 101 " not in head:
+            self.sock.close()
+            raise Refused(head)
         self.received: list[Frame] = []
         self.writer = FrameWriter()
         self._changed = threading.Condition()
