@@ -7,6 +7,9 @@ from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.remotecommand import Wanted
 
+MAX_COMMAND = 2 << 20  # no kernel executes a longer one by default: a quarter of 8 MiB of stack, execve(2)
+MAX_PORTS = 127  # two channels each, numbered by a byte
+
 
 class Exec(NamedTuple):
     container_id: str
@@ -45,6 +48,8 @@ def from_exec(request: cri.ExecRequest) -> Exec:
     wanted = _wanted(request)
     if not request.cmd:
         raise CrishimError(Kind.INVALID, f"exec in container {request.container_id} names no command")
+    if sum(len(word) for word in request.cmd) > MAX_COMMAND:
+        raise CrishimError(Kind.INVALID, f"the command is longer than {MAX_COMMAND} characters")
     spec = ExecSpec(argv=tuple(request.cmd), **wanted._asdict())
     return Exec(request.container_id, spec, wanted)
 
@@ -58,6 +63,8 @@ def from_port_forward(request: cri.PortForwardRequest) -> PortForward:
     """INVALID without a pod, or for a number that is no port."""
     if not request.pod_sandbox_id:
         raise CrishimError(Kind.INVALID, "port-forward names no pod")
+    if len(request.port) > MAX_PORTS:
+        raise CrishimError(Kind.INVALID, f"{len(request.port)} ports are more than {MAX_PORTS}")
     for port in request.port:
         if not 0 < port <= 0xFFFF:
             raise CrishimError(Kind.INVALID, f"{port} is no port", pod=request.pod_sandbox_id)

@@ -92,20 +92,20 @@ class StreamServer:
 
     def exec_url(self, request: cri.ExecRequest) -> str:
         """A URL for one exec. INVALID without a stream or a command; EXHAUSTED when 1000 URLs wait for clients."""
-        return self._issue("exec", from_exec(request))
+        return self._issue("exec", from_exec(request), request.ByteSize())
 
     def attach_url(self, request: cri.AttachRequest) -> str:
         """A URL for one attach. INVALID if no stream is asked for, or tty and stderr together."""
-        return self._issue("attach", from_attach(request))
+        return self._issue("attach", from_attach(request), request.ByteSize())
 
     def port_forward_url(self, request: cri.PortForwardRequest) -> str:
         """A URL for port forwarding into one pod, for any number of connections."""
-        return self._issue("portforward", from_port_forward(request))
+        return self._issue("portforward", from_port_forward(request), request.ByteSize())
 
-    def _issue(self, kind: str, waiting: Waiting) -> str:
+    def _issue(self, kind: str, waiting: Waiting, size: int) -> str:
         if not self.url:
             raise CrishimError(Kind.UNAVAILABLE, "the streaming server is not running")
-        return f"{self.url}/{kind}/{self._tokens.issue(waiting)}"
+        return f"{self.url}/{kind}/{self._tokens.issue(waiting, size)}"
 
     async def _serve(self, stream: ByteStream, stranger: Stranger) -> None:
         """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""

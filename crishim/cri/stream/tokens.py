@@ -13,6 +13,7 @@ from crishim.errors import CrishimError, Kind
 
 LIFETIME = 60.0  # seconds
 MOST = 1000  # that may wait at once
+MOST_BYTES = 32 << 20  # of their requests together: a command may have megabytes
 RANDOM_BYTES = 6  # 8 characters of base64url
 
 T = TypeVar("T")
@@ -23,29 +24,36 @@ class Tokens(Generic[T]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._waiting: dict[str, tuple[float, T]] = {}  # in the order they were made, so the oldest come first
+        self._waiting: dict[str, tuple[float, T, int]] = {}  # in the order they were made: the oldest come first
+        self._size = 0
 
-    def issue(self, request: T) -> str:
-        """A new token for the request. EXHAUSTED while MOST wait."""
+    def issue(self, request: T, size: int = 0) -> str:
+        """A new token for the request of so many bytes. EXHAUSTED while MOST wait, or MOST_BYTES."""
         self._drop_expired()
-        if len(self._waiting) >= MOST:
-            raise CrishimError(Kind.EXHAUSTED, f"{MOST} streaming requests wait for their clients already")
+        if len(self._waiting) >= MOST or self._size + size > MOST_BYTES:
+            count = len(self._waiting)
+            raise CrishimError(Kind.EXHAUSTED, f"{count} streaming requests wait for their clients already")
         token = secrets.token_urlsafe(RANDOM_BYTES)
         while token in self._waiting:
             token = secrets.token_urlsafe(RANDOM_BYTES)
-        self._waiting[token] = self._clock() + LIFETIME, request
+        self._waiting[token] = self._clock() + LIFETIME, request, size
+        self._size += size
         return token
 
     def redeem(self, token: str) -> T | None:
         """The token's request, the first time within LIFETIME; None otherwise."""
         self._drop_expired()
-        found = self._waiting.pop(token, None)
-        return None if found is None else found[1]
+        return self._drop(token) if token in self._waiting else None
+
+    def _drop(self, token: str) -> T:
+        _, request, size = self._waiting.pop(token)
+        self._size -= size
+        return request
 
     def _drop_expired(self) -> None:
         now = self._clock()
         while self._waiting:
-            token, (expires, _) = next(iter(self._waiting.items()))
+            token, (expires, _, _) = next(iter(self._waiting.items()))
             if expires > now:
                 return
-            del self._waiting[token]
+            self._drop(token)

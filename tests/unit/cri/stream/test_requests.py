@@ -23,6 +23,7 @@ def test_an_exec_keeps_what_was_asked() -> None:
         cri.ExecRequest(container_id="c", stdout=True),  # no command
         cri.ExecRequest(container_id="c", cmd=["sh"]),  # no stream
         cri.ExecRequest(container_id="c", cmd=["sh"], stdout=True, stderr=True, tty=True),
+        cri.ExecRequest(container_id="c", cmd=["x" * (1 << 20)] * 3, stdout=True),  # longer than any command
     ],
 )
 def test_an_exec_that_cannot_work(request_: cri.ExecRequest) -> None:
@@ -52,6 +53,7 @@ def test_ports_are_ports() -> None:
         cri.PortForwardRequest(port=[80]),
         cri.PortForwardRequest(pod_sandbox_id="p", port=[0]),
         cri.PortForwardRequest(pod_sandbox_id="p", port=[65536]),
+        cri.PortForwardRequest(pod_sandbox_id="p", port=[80] * 128),
     ):
         with pytest.raises(CrishimError):
             from_port_forward(request)

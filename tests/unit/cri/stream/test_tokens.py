@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from crishim.cri.stream.tokens import LIFETIME, MOST, Tokens
+from crishim.cri.stream.tokens import LIFETIME, MOST, MOST_BYTES, Tokens
 from crishim.errors import CrishimError, Kind
 
 
@@ -50,3 +50,17 @@ def test_only_so_many_wait() -> None:
     tokens.issue(0)
     clock.now += LIFETIME + 1
     tokens.issue(1)
+
+
+def test_only_so_many_bytes_wait() -> None:
+    """Long commands are bounded together; room comes back with each token that is used or expires."""
+    clock = Clock()
+    tokens: Tokens[int] = Tokens(clock)
+    first, *_ = (tokens.issue(n, MOST_BYTES // 4) for n in range(4))
+    with pytest.raises(CrishimError) as caught:
+        tokens.issue(0, 1)
+    assert caught.value.kind is Kind.EXHAUSTED
+    assert tokens.redeem(first) == 0
+    tokens.issue(0, MOST_BYTES // 4)
+    clock.now += LIFETIME + 1
+    tokens.issue(0, MOST_BYTES)
