@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev import move
+from crishim.netdev import move, stranger
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import STRAY, Attachment, Mover, Pod, State
@@ -55,6 +55,7 @@ class Plan:
         self._started = time.monotonic()
         self._verified: dict[str, move.Verified] = {}
         self._settled = False
+        self._on_host: frozenset[int] = frozenset()  # devices, as stranger.entries() tells them
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -92,6 +93,8 @@ class Plan:
                     device=attachment.device,
                 ) from error
         mine = [a for a in self._known(self._new) if a.mover is Mover.BUILTIN]
+        if len(mine) < len(self._new):
+            self._on_host = frozenset(stranger.entries(host).values())
         for attachment in mine:  # back to back: the kernel waits in whole ticks, a pause costs one
             move.move(attachment, host, pod)
         self._repair(self._known(self._kept), pod, first=False)
@@ -151,6 +154,7 @@ class Plan:
         if attachment.state is not State.INTENT:
             return attachment
         if find_in_pod(attachment, pod) is None and find_on_host(attachment, host) is not None:
+            stranger.send_back(attachment, self._on_host, host, pod)
             text = f"the OCI runtime left device {attachment.device} on the host: moving it"
             log.warning(text, extra={"device": attachment.device, "pod": self.pod.id})
             move.move(attachment, host, pod)

@@ -1,0 +1,60 @@
+"""A host device that the OCI runtime took by mistake: it moves by name, and a name can change hands before it does.
+
+The right device is known by its identity and left on the host; what stands in its place in the pod goes back, if it is
+one that was on the host when the move was planned: a pod may put a link of its own under that name.
+"""
+
+import logging
+import os
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev import carry, names
+from crishim.netdev.identity import is_device
+from crishim.netdev.records import Attachment
+from crishim.wire.linux import addresses, links
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
+
+log = logging.getLogger("crishim.netdev")
+
+
+def entries(end: End) -> dict[str, int]:
+    """By name, the inode of each device's entry in sysfs, which stays its own through renames and moves. 1 us each."""
+    directory = os.open("class/net", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.sysfs)
+    try:
+        with os.scandir(directory) as found:
+            return {entry.name: entry.inode() for entry in found}
+    finally:
+        os.close(directory)
+
+
+def send_back(attachment: Attachment, was_on_host: frozenset[int], host: End, pod: End) -> None:
+    """Return the host's device that is in the pod under the attachment's name and is not the attachment's.
+
+    Raises ABORTED if there was one, so that the caller gives up and may try again; nothing happens if there was none.
+    """
+    link = links.get(pod.netlink, attachment.name)
+    if link is None or is_device(attachment, link, pod) or entries(pod).get(link.name) not in was_on_host:
+        return
+    name = _move_home(link, attachment, host, pod)
+    text = f"device {attachment.device} was renamed while it was given to pod {attachment.pod}"
+    log.error(
+        f"{text}: the OCI runtime took another one of that name; it is back as {name}, with what that left of it",
+        extra={"device": attachment.device, "returned": name, "pod": attachment.pod.id},
+    )
+    raise CrishimError(Kind.ABORTED, text, device=attachment.device, pod=attachment.pod.id)
+
+
+def _move_home(link: Link, attachment: Attachment, host: End, pod: End) -> str:
+    """Back under the name the runtime found it by, with the addresses it was given in the pod. Raises OSError."""
+    carried = [a for a in addresses.dump(pod.netlink, link.index) if not a.is_automatic]
+    name = attachment.device
+    if links.get(host.netlink, name) is not None:
+        name = names.fallback(name, attachment.id, lambda x: links.get(host.netlink, x) is not None)
+    links.move(pod.netlink, link.index, host.fd, name, up=link.is_up)
+    found = links.get(host.netlink, name)
+    if found is not None:
+        wanted = [addresses.relabel(a, lambda label: names.relabel(label, name)) for a in carried]
+        for problem in carry.make_equal(host.netlink, found.index, wanted, settle=True):
+            log.warning(problem, extra={"device": name})
+    return name
