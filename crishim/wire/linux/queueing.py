@@ -88,7 +88,7 @@ def read(netlink: Rtnetlink, index: int) -> tuple[Node, ...]:
     if any(d.kind == "clsact" for d in disciplines):
         parents = [p for p in parents if p != 0xFFFF0000] + list(CLSACT_HOOKS)
     filters = [f for parent in parents for f in _dump(netlink, RTM_GETTFILTER, RTM_NEWTFILTER, index, parent)]
-    return (*_parents_first([*disciplines, *classes]), *(f for f in filters if f.handle))
+    return (*parents_first([*disciplines, *classes]), *(f for f in filters if f.handle))
 
 
 def _dump(netlink: Rtnetlink, get: int, new: int, index: int, parent: int) -> list[Node]:
@@ -96,12 +96,16 @@ def _dump(netlink: Rtnetlink, get: int, new: int, index: int, parent: int) -> li
     return [_parse(new, b) for b in bodies if _HEAD.unpack_from(b)[1] == index]
 
 
-def _parents_first(nodes: list[Node]) -> list[Node]:
-    """A discipline after the class it hangs from, a class after its discipline and its parent class."""
+def parents_first(nodes: list[Node]) -> list[Node]:
+    """A discipline after the class it hangs from, a class after its discipline and its parent class.
+
+    One whose parent is not there comes after all that have theirs, before what hangs from it.
+    """
     left, ordered, known = list(nodes), [], {TC_H_ROOT, TC_H_INGRESS}
     while left:
         ready = [n for n in left if n.parent in known and (n.message == RTM_NEWQDISC or _discipline(n) in known)]
-        ready = ready or left
+        waiting = {n.handle for n in left}
+        ready = ready or [n for n in left if n.parent not in waiting] or left
         ordered += ready
         known |= {n.handle for n in ready}
         left = [n for n in left if n not in ready]

@@ -144,12 +144,12 @@ async def test_traffic_passes_after_the_return(builtin_lab: Lab, held: list[int]
     lab = builtin_lab
     far = lab.namespace("far")
     lab.demo()
-    lab.ip(f"link set demo0-peer netns {far}")
     subnet = lab.addresses("demo0")[0]["local"].rsplit(".", 1)[0]
-    lab.ip(f"addr add {subnet}.8/24 dev demo0-peer", far)
-    lab.ip("link set demo0-peer up", far)
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
+    lab.ip(f"link set demo0-peer netns {far}")
+    lab.ip(f"addr add {subnet}.8/24 dev demo0-peer", far)
+    lab.ip("link set demo0-peer up", far)
 
     def drop(end: netns_thread.End, index: int) -> None:
         program = bpf_programs.load(SCHED_CLS, 2)  # TC_ACT_SHOT
