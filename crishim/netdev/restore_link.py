@@ -10,8 +10,15 @@ from crishim.wire.linux.netns_thread import End
 
 
 def restore_fields(place: Restoring, end: End, link: Link) -> None:
-    """MAC, MTU, queue length, group, alias, where they differ; at either end."""
+    """Flags but UP, MAC, MTU, queue length, group, alias, where they differ; at either end.
+
+    A link that comes to the host without MULTICAST joins no groups there, and later not all.
+    """
     was = place.was
+    kept = links.IFF_KEPT & ~links.IFF_UP
+    if (link.flags ^ was.flags) & kept:
+        with place.attempt("flags"):
+            links.set_flags(end.netlink, link.index, was.flags, kept)
     if link.mac != was.mac:
         with contextlib.suppress(OSError):  # the change itself will say what is wrong
             links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up

@@ -2,22 +2,14 @@
 
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from crishim.netdev.records import Pod, State
-from crishim.wire.linux import netns_thread
 from tests.node.netdev.lab import Lab
-from tests.node.netdev.tinkering import (
-    change_attributes,
-    change_by_tools,
-    change_files,
-    picture,
-)
+from tests.node.netdev.tinkering import Different, differing, picture, tinker
 
 pytestmark = pytest.mark.node
-Different = dict[str, tuple[str | None, str | None]]
 KINDS = {
     "veth": "link add demo0 type veth peer name demo0-peer",
     "ifb": "link add demo0 type ifb",
@@ -29,11 +21,6 @@ KINDS = {
 LEAST = {"veth": 200, "ifb": 190, "tap": 180, "macvlan": 170, "vxlan": 190}
 # What the kernel does not take back: a veth has NAPI, and with it this setting, only while GRO is on.
 REFUSED = {"veth": {"file.threaded"}}
-
-
-def differing(one: dict[str, str], other: dict[str, str]) -> Different:
-    keys = one.keys() | other.keys()
-    return {k: (one.get(k), other.get(k)) for k in sorted(keys) if one.get(k) != other.get(k)}
 
 
 def make(lab: Lab, kind: str) -> None:
@@ -53,12 +40,12 @@ async def test_every_attribute_is_as_it_was(builtin_lab: Lab, kind: str) -> None
     assert shutil.which("ethtool"), "ethtool is not installed: hack/setup test"
     lab = builtin_lab
     make(lab, kind)
-    before = picture(lab, "demo0", lab.host)
+    before = picture("demo0", lab.host)
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
-    given = picture(lab, "net1", pod.netns)
-    tinker(lab, pod.netns, "net1")
-    spoilt = picture(lab, "net1", pod.netns)
+    given = picture("net1", pod.netns)
+    tinker(pod.netns, "net1")
+    spoilt = picture("net1", pod.netns)
     changed = differing(given, spoilt)
     different, warnings = await returned(lab, pod, before)
     unnamed = {k for k in different if not any(k.rpartition(".")[2] in w for w in warnings)}
@@ -72,7 +59,7 @@ async def returned(lab: Lab, pod: Pod, before: dict[str, str]) -> tuple[Differen
     (ended,) = await lab.devices.return_devices(pod)
     assert ended.state is State.DONE
     deadline = time.monotonic() + 10
-    while (different := differing(before, picture(lab, "demo0", lab.host))) and time.monotonic() < deadline:
+    while (different := differing(before, picture("demo0", lab.host))) and time.monotonic() < deadline:
         pass  # the link-local address, and its groups, come in their own time
     return different, ended.warnings
 
@@ -83,20 +70,14 @@ async def test_every_setting_of_the_host_comes_back(builtin_lab: Lab, kind: str)
     with every value changed once more."""
     lab = builtin_lab
     make(lab, kind)
-    fresh = picture(lab, "demo0", lab.host)
-    tinker(lab, lab.host, "demo0")
+    fresh = picture("demo0", lab.host)
+    tinker(lab.host, "demo0")
     lab.ip("link set demo0 up")
-    before = picture(lab, "demo0", lab.host)
+    before = picture("demo0", lab.host)
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
-    tinker(lab, pod.netns, "net1")
+    tinker(pod.netns, "net1")
     different, warnings = await returned(lab, pod, before)
     assert different == {}, warnings
     assert warnings == ()
     assert len(differing(fresh, before)) >= LEAST[kind] - 20
-
-
-def tinker(lab: Lab, netns: Path | str, name: str) -> None:
-    netns_thread.across((netns,), lambda end: change_attributes(end, name))
-    change_by_tools(netns, name)
-    lab.inside(netns, lambda: change_files(name))

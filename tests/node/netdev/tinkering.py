@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crishim.wire.linux import links, sysfs
+from crishim.wire.linux import links, namespaces, netns_thread, sysfs
 from crishim.wire.linux.netns_thread import End
 from crishim.wire.linux.rtnetlink import attribute, attributes, nested, text
-from tests.node.netdev.lab import Lab
 
 Picture = dict[str, str]
+Different = dict[str, tuple[str | None, str | None]]
 SYSCTLS = ("ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh", "mpls/conf")
 # Not a setting: counters, states that follow from elsewhere, and time that passes. Each with where it would show.
 STATES = (
@@ -53,7 +53,7 @@ def flatten(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, str(value)
 
 
-def picture(lab: Lab, name: str, netns: Path | str) -> Picture:
+def picture(name: str, netns: Path | str) -> Picture:
     """By "source.what", the value that is shown."""
     found: Picture = {}
     for source, argv in (
@@ -80,8 +80,8 @@ def picture(lab: Lab, name: str, netns: Path | str) -> Picture:
     for source, option in SHOWN.items():
         lines = (run(netns, "ethtool", *([option] if option else []), name) or "").splitlines()
         found |= {f"ethtool.{source}.{k.strip()}": v.strip() for k, _, v in (x.partition(":") for x in lines) if v}
-    found |= lab.inside(netns, lambda: dict(sysctls(name)))
-    found |= lab.inside(netns, lambda: dict(files(name)))
+    found |= namespaces.inside({"net": netns}, lambda: dict(sysctls(name)))
+    found |= namespaces.inside({"net": netns}, lambda: dict(files(name)))
     if found["link.operstate"] == "UNKNOWN":
         found["link.operstate"] = "UP"  # nobody has asked yet; as good, and the kernel has no way back from UP
     return {k: v for k, v in found.items() if not any(re.fullmatch(state, k) for state in STATES)}
@@ -227,3 +227,15 @@ def change_by_tools(netns: Path | str, name: str) -> None:
         f"ip link property add dev {name} altname tinkered",
     ):
         run(netns, *command.split())
+
+
+def differing(one: Picture, other: Picture) -> Different:
+    keys = one.keys() | other.keys()
+    return {k: (one.get(k), other.get(k)) for k in sorted(keys) if one.get(k) != other.get(k)}
+
+
+def tinker(netns: Path | str, name: str) -> None:
+    """All of the above, to a link of the namespace."""
+    netns_thread.across((netns,), lambda end: change_attributes(end, name))
+    change_by_tools(netns, name)
+    namespaces.inside({"net": netns}, lambda: change_files(name))
