@@ -144,7 +144,8 @@ async def _drain(daemon: "Daemon", stop_metrics: Callable[[], None] | None, time
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     daemon.events.close()
-    closing = [asyncio.ensure_future(daemon.server.stop(timeout)), asyncio.ensure_future(daemon.streams.stop())]
+    closing = [asyncio.ensure_future(step) for step in (daemon.server.stop(timeout), daemon.streams.stop())]
+    closing.append(asyncio.ensure_future(daemon.unwatch()))
     if stop_metrics:
         closing.append(asyncio.ensure_future(executors.records(stop_metrics)))
     done, late = await asyncio.wait(closing, timeout=timeout + _GRACE / 2)  # calls are cancelled at the timeout

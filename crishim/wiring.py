@@ -53,6 +53,7 @@ class Daemon:
     gate: Gate
     events: Events
     recover: Callable[[], Awaitable[None]]
+    unwatch: Callable[[], Awaitable[None]]
     metrics: Collector
 
 
@@ -118,7 +119,16 @@ async def build(config: Config) -> Daemon:
     }
     server = make_server(functions, parts.owned, gate)
     collector = Collector(parts.netdevices.tally, partial(_states, parts))
-    return Daemon(server, streams, parts.owned, gate, published, partial(recover, parts, verbs), collector)
+    return Daemon(
+        server,
+        streams,
+        parts.owned,
+        gate,
+        published,
+        partial(_begin, parts, verbs),
+        parts.netdevices.close,
+        collector,
+    )
 
 
 def _states(parts: Parts) -> list[tuple[str, str]]:
@@ -231,6 +241,12 @@ async def recover(parts: Parts, verbs: Verbs) -> None:
         teardown=verbs.teardown,
         sweeps=(parts.filesystems.sweep, parts.launcher.sweep),
     )
+
+
+async def _begin(parts: Parts, verbs: Verbs) -> None:
+    """What a daemon does before it serves."""
+    await recover(parts, verbs)
+    await parts.netdevices.watch()
 
 
 def _empty(directory: Path) -> None:

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.host_list import HostLink, list_links
-from crishim.netdev.identity import find_in_pod, is_hardware
+from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
@@ -31,8 +31,10 @@ from crishim.netdev.preflight import View, resolve
 from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import STRAY, Attachment, Mover, Pod, Request, State
 from crishim.netdev.salvage import boot_id
+from crishim.netdev.strays import Strays, outlives_its_pod
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
+from crishim.netdev.watch import Watch
 from crishim.wire.linux import executors
 from crishim.wire.linux.netns_thread import End
 
@@ -63,6 +65,8 @@ class NetDevices:
         self._terms = terms
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
+        self.strays = Strays(self._journal, self._host, self._lock, self._return)
+        self._watch = Watch(self.strays, self._journal, self._host)
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
@@ -71,7 +75,7 @@ class NetDevices:
         (clash, immovable, in use, host network), ABORTED (another pod holds it: fact `holder`). The host's links are
         then exactly as they were.
         """
-        await self._fetch(requests)
+        await self.strays.fetch_requested(requests)
         run = self._between(pod.netns)
         lock = self._lock(pod.id)
         if requests:
@@ -97,13 +101,6 @@ class NetDevices:
             dad_timeout=self._dad_timeout,
         )
 
-    async def _fetch(self, requests: Sequence[Request]) -> None:
-        """A device that was LOST or DOWN comes home first, before its state of today is taken for what is to last."""
-        asked = {request.device for request in requests}
-        for attachment in self._journal.all():
-            if attachment.state in STRAY and asked & {attachment.host.name, *attachment.host.altnames}:
-                await self._retry(attachment)
-
     async def _prepare(
         self, requests: Sequence[Request], pod: Pod, mover: Mover, run: Callable[..., Awaitable[Planned]]
     ) -> Planned:
@@ -127,13 +124,14 @@ class NetDevices:
         retried, a few times at most (plan.REFUSALS).
         """
         async with self._lock(pod.id):
-            return await self._return(self._journal.all(pod.id), pod.netns)
+            attachments = self._journal.all(pod.id)
+            return await self._return(attachments, pod.netns or (attachments[0].pod.netns if attachments else ""))
 
     async def _return(self, attachments: Sequence[Attachment], netns: str) -> tuple[Attachment, ...]:
         if not attachments:
             return ()
         started = time.monotonic()
-        path = await executors.kernel(_reachable, netns or attachments[0].pod.netns, attachments[0].netns_inode)
+        path = await executors.kernel(_reachable, netns, attachments[0].netns_inode)
 
         def work(host: End, inside: End | None = None) -> list[tuple[Attachment, str]]:
             return [bring_back(a, self._journal, host, inside) for a in attachments]
@@ -156,18 +154,11 @@ class NetDevices:
         """
         for attachment in self._journal.all(pod_id):
             if attachment.state in STRAY:
-                await self._retry(attachment)
+                await self.strays.retry(attachment, attachment.pod.netns)
                 now = self._journal.find(attachment.id)
-                if now is not None and not _outlives_its_pod(now):
+                if now is not None and not outlives_its_pod(now):
                     await executors.records(self._journal.drop, now)
         self._locks.pop(pod_id, None)
-
-    async def _retry(self, attachment: Attachment) -> None:
-        """Look once more for a LOST device, try once more to bring up one that is DOWN."""
-        async with self._lock(attachment.pod.id):
-            current = self._journal.find(attachment.id)
-            if current is not None and current.state in STRAY:
-                await self._return([current], current.pod.netns)
 
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
@@ -198,8 +189,19 @@ class NetDevices:
             return bring_back(attachment, self._journal, host, inside)[0]
 
         ended = await self._across(path, work)
-        if ended.state in STRAY and pod is None and not _outlives_its_pod(ended):
+        if ended.state in STRAY and pod is None and not outlives_its_pod(ended):
             await executors.records(self._journal.drop, ended)
+
+    async def watch(self) -> None:
+        """After recover(): bring home what turns up on the host, until close()."""
+        try:
+            await self._watch.start()
+        except OSError as error:
+            log.error("the host's links cannot be watched", extra={"error": str(error)})
+
+    async def close(self) -> None:
+        """Stop watching."""
+        await self._watch.close()
 
     async def attach(self, pod: Pod, request: Request) -> Attachment:
         """Give a device to a running pod, by the built-in mover. Errors as plan()."""
@@ -241,10 +243,6 @@ class NetDevices:
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
             raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error
-
-
-def _outlives_its_pod(attachment: Attachment) -> bool:
-    return attachment.state is State.LOST and is_hardware(attachment.identity)
 
 
 def _reachable(netns: str, inode: int) -> str:

@@ -77,6 +77,12 @@ def is_device(attachment: Attachment, link: Link, end: End) -> bool:
         raise
 
 
+def looks_like(attachment: Attachment, link: Link) -> bool:
+    """Whether a link, of which only a notification was seen, carries our mark or is the hardware: worth a look."""
+    seen = Identity(bus=link.bus, bus_device=link.bus_device, port=link.port, permanent_mac=link.permanent_mac)
+    return attachment.altname in link.altnames or same_hardware(attachment.identity, seen)
+
+
 def find_in_pod(attachment: Attachment, pod: End) -> Link | None:
     """The attachment's device in the pod, whatever it is called there; None if it is not there. Raises OSError."""
     return _find(attachment, pod, (attachment.index, attachment.altname))

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Journal:
         self._attachments: dict[str, Attachment] = {}
         self._claims: dict[int, Pod] = {}
         self._lock = threading.Lock()
+        self.on_return: Callable[[Attachment, int], object] | None = None  # called, in any thread, with the ifindex
 
     def load(self) -> None:
         """Read the directory. What cannot be read is said in the log, and adopted as far as it leads. Blocks."""

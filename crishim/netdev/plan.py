@@ -216,6 +216,8 @@ def bring_back(attachment: Attachment, journal: Journal, host: End, pod: End | N
         return journal.advance(attachment, State.LOST, reason=outcome.reason, warnings=warnings), ""
     if outcome.down:
         return journal.advance(attachment, State.DOWN, reason=outcome.down, warnings=warnings), ""
+    if journal.on_return is not None:
+        journal.on_return(attachment, outcome.ifindex)
     return journal.advance(attachment, State.DONE, reason="", warnings=warnings), ""
 
 

@@ -22,10 +22,13 @@ from crishim.wire.linux.addresses import Address, aged, relabel
 from crishim.wire.linux.links import IFF_UP, Link
 from crishim.wire.linux.netns_thread import End
 
+RENAMED = 3  # times in a row that the host's udev may rename a device that comes home
+
 
 class Outcome(NamedTuple):
     """What became of a device. name: on the host; "" if it is LOST, and then reason says why.
 
+    ifindex: on the host.
     down: why it is back but cannot be brought up (a parent that is down, a MAC in use, broken hardware); "" if all is
     well.
     """
@@ -34,6 +37,7 @@ class Outcome(NamedTuple):
     problems: tuple[str, ...] = ()
     reason: str = ""
     down: str = ""
+    ifindex: int = 0
 
 
 class Problems(list[str]):
@@ -57,10 +61,18 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
     if pod is not None and link is not None:
         _mend(pod, link, attachment)
         _move_home(pod, host, link, attachment, problems)
-    link = find_on_host(attachment, host)
-    if link is None:
-        return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
-    return _restore_on_host(host, link, attachment, problems)
+    for left in reversed(range(RENAMED)):
+        link = find_on_host(attachment, host)
+        if link is None:
+            break
+        outcome = _restore_on_host(host, link, attachment, Problems(problems))
+        now = links.get(host.netlink, link.index)
+        if now is None or now.name == outcome.name:
+            return outcome
+        if not left:
+            said = f"the device that was {outcome.name} is called {now.name} now: it is renamed again and again"
+            return outcome._replace(name=now.name, problems=(*outcome.problems, said))
+    return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
 
 
 def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
@@ -149,7 +161,7 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
     ):
         problems.attempt(f"the {what} of {name} were not restored", later, place)
     problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
-    return Outcome(name, tuple(problems), down=down)
+    return Outcome(name, tuple(problems), down=down, ifindex=link.index)
 
 
 def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: Problems) -> None:

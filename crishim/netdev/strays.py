@@ -1,0 +1,91 @@
+"""Devices that are neither attached nor as they were: LOST ones that may turn up, DOWN ones, and those that came to the
+host without us. Looked for when their pod is stopped or removed, when they are asked for again, and by the watch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from crishim.netdev.identity import find_on_host, is_device, is_hardware, looks_like
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import STRAY, Attachment, Request, State
+from crishim.netdev.threads import across
+from crishim.wire.linux import links
+from crishim.wire.linux.links import Link
+from crishim.wire.linux.netns_thread import End
+
+log = logging.getLogger("crishim.netdev")
+
+Return = Callable[[Sequence[Attachment], str], Awaitable[object]]
+
+
+class Strays:
+    """Looks for them."""
+
+    def __init__(self, journal: Journal, host: Path, lock: Callable[[str], asyncio.Lock], give_back: Return) -> None:
+        """host: handle of the host's namespace. lock: of a pod's devices, by its id. give_back(attachments, netns):
+        returns them, from the namespace of that handle and from the host; "" for the host alone."""
+        self._journal = journal
+        self._host = host
+        self._lock = lock
+        self._give_back = give_back
+
+    async def retry(self, attachment: Attachment, netns: str = "", *, also: frozenset[State] = frozenset()) -> None:
+        """Look once more for a LOST device, try once more to bring up one that is DOWN; also: one in these states."""
+        async with self._lock(attachment.pod.id):
+            current = self._journal.find(attachment.id)
+            if current is not None and current.state in STRAY | also:
+                await self._give_back([current], netns)
+
+    async def fetch_requested(self, requests: Sequence[Request]) -> None:
+        """What is asked for comes home first, before its state of today is taken for what is to last."""
+        asked = {request.device for request in requests}
+        for attachment in self._journal.all():
+            if attachment.state in STRAY and asked & {attachment.host.name, *attachment.host.altnames}:
+                await self.retry(attachment)
+
+    def may_be_one(self, link: Link) -> bool:
+        """Whether a host link is worth a look. A READY one is looked for by what can be seen from here only: hosts have
+        many links of each virtual kind, and the stop of its pod will find it anyhow."""
+        return any(
+            link.kind == a.identity.kind and (a.state is State.LOST or (a.state is State.READY and looks_like(a, link)))
+            for a in self._journal.all()
+        )
+
+    async def fetch(self, candidates: Sequence[Link] | None) -> None:
+        """Bring home what is found among these host links; None: among all. Raises OSError, CrishimError."""
+        missing = [a for a in self._journal.all() if a.state in (State.LOST, State.READY)]
+        if not missing or candidates == []:
+            return
+
+        def present(host: End) -> list[Attachment]:
+            if candidates is None:
+                return [a for a in missing if find_on_host(a, host) is not None]
+            return [a for a in missing if any(is_device(a, link, host) for link in candidates)]
+
+        for attachment in await across((self._host,), present):
+            log.warning("a device has turned up", extra={"device": attachment.device, "pod": attachment.pod.id})
+            await self.retry(attachment, also=frozenset({State.READY}))
+
+    async def name_again(self, attachment: Attachment) -> bool:
+        """Give a returned device the name it had; whether somebody had renamed it since. Raises OSError."""
+
+        def rename(host: End) -> bool:
+            link = find_on_host(attachment, host)
+            was = attachment.host.name
+            if link is None or link.name == was or links.get(host.netlink, was) is not None:
+                return False
+            log.warning(
+                f"{was} was renamed to {link.name} as it came back: it is {was} again",
+                extra={"device": was, "pod": attachment.pod.id},
+            )
+            links.change(host.netlink, link.index, name=was)
+            return True
+
+        return await across((self._host,), rename)
+
+
+def outlives_its_pod(attachment: Attachment) -> bool:
+    """Whether a stray's record is kept when its pod is gone: no pod can destroy hardware, it may turn up yet."""
+    return attachment.state is State.LOST and is_hardware(attachment.identity)

@@ -1,0 +1,103 @@
+"""The host's links, watched while the daemon runs: a LOST device that turns up comes home, a returned one keeps its
+name.
+
+A device turns up by itself when the namespace it was in has ended (the kernel hands hardware back to the first
+namespace, down, under whatever name is free), when hardware is plugged in again, when somebody moves it by hand.
+
+A returned device that the host's udev calls by another name than it had when it was taken is renamed back, once: udev
+names a device when it appears, and the host's administrator may have renamed it since. Whoever renames it after that
+means it. (restore.py does the same while it is at work.)
+"""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from crishim.errors import CrishimError
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import Attachment
+from crishim.netdev.strays import Strays
+from crishim.wire.linux import executors
+from crishim.wire.linux.link_events import LinkEvents
+from crishim.wire.linux.links import Link
+
+log = logging.getLogger("crishim.netdev")
+PAUSE = 0.2  # seconds between two looks: a link that appears is renamed and changed several times at once
+NAMED_FOR = 10.0  # seconds after the return in which a rename is taken for udev's
+
+
+class Watch:
+    """Started once recovery is over."""
+
+    def __init__(self, strays: Strays, journal: Journal, netns: Path) -> None:
+        """netns: the host's network namespace."""
+        self._strays = strays
+        self._journal = journal
+        self._netns = netns
+        self._links: dict[int, Link] = {}  # that changed, by ifindex
+        self._missed = True  # events, or nobody has looked yet
+        self._returned: dict[int, tuple[Attachment, float]] = {}  # by ifindex; watched until
+        self._doubtful: list[Attachment] = []  # may have another name by now
+        self._wake = asyncio.Event()
+        self._events: LinkEvents | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Watch from now on; what turned up before is looked for first. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._events = await executors.kernel(LinkEvents, self._netns, self._changed)
+        self._events.start()
+        self._journal.on_return = lambda *returned: loop.call_soon_threadsafe(self._note, *returned)
+        self._wake.set()
+        self._task = loop.create_task(self._run(), name="network device watch")
+
+    async def close(self) -> None:
+        self._journal.on_return = None
+        if self._events is not None:
+            self._events.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _changed(self, link: Link | None) -> None:
+        if link is None:
+            self._missed = True
+        elif self._is_renamed(link):
+            self._doubtful.append(self._returned[link.index][0])
+        elif self._strays.may_be_one(link):
+            self._links[link.index] = link
+        else:
+            return
+        self._wake.set()
+
+    def _note(self, attachment: Attachment, index: int) -> None:
+        """A device is back under its name. It may have been renamed between the last look at it and now."""
+        now = time.monotonic()
+        self._returned = {i: entry for i, entry in self._returned.items() if entry[1] > now}
+        self._returned[index] = attachment, now + NAMED_FOR
+        self._doubtful.append(attachment)
+        self._wake.set()
+
+    def _is_renamed(self, link: Link) -> bool:
+        attachment, until = self._returned.get(link.index, (None, 0.0))
+        return attachment is not None and link.name != attachment.host.name and time.monotonic() < until
+
+    def _is_watched(self, attachment: Attachment) -> bool:
+        return any(known.id == attachment.id for known, _ in self._returned.values())
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(PAUSE)
+            self._wake.clear()
+            changed, self._links = list(self._links.values()), {}
+            doubtful, self._doubtful = self._doubtful, []
+            missed, self._missed = self._missed, False
+            try:
+                for attachment in doubtful:
+                    if self._is_watched(attachment) and await self._strays.name_again(attachment):
+                        self._returned = {i: e for i, e in self._returned.items() if e[0].id != attachment.id}
+                await self._strays.fetch(None if missed else changed)
+            except (CrishimError, OSError) as error:
+                log.error("a look at the host's links failed", extra={"error": str(error)})
