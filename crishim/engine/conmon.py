@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,27 +135,29 @@ def monitor_file(bundle: Path) -> Path:
     return bundle / "conmon.pid"
 
 
-def find_monitor(bundle: Path, *, search: bool = False) -> ProcessRef | None:
-    """The living conmon of a bundle.
-
-    search: look through all processes should its file be gone or wrong, which takes a while. Blocks.
-    """
+def find_monitor(bundle: Path, running: Mapping[Path, ProcessRef] | None = None) -> ProcessRef | None:
+    """The living conmon of a bundle; found among those running() should its file be gone or wrong."""
+    pid = _number(monitor_file(bundle)) or 0
+    reference = processes.reference(pid) if pid > 0 else None
     mark = os.fsencode(monitor_file(bundle))  # an argument of its own
-    noted = _number(monitor_file(bundle)) or 0
-    for pid in (noted, *(_marked(mark) if search else ())):
-        reference = processes.reference(pid) if pid > 0 else None
-        if reference and mark in process_trees.command_line(pid) and processes.is_alive(reference):
-            return reference
-    return None
+    if reference and mark in process_trees.command_line(pid) and processes.is_alive(reference):
+        return reference
+    return (running or {}).get(bundle)
 
 
-def _marked(mark: bytes) -> Iterator[int]:
-    """Processes with this argument; not those in a PID namespace of their own, which a pod gives what arguments it
-    likes."""
+def running() -> dict[Path, ProcessRef]:
+    """The conmons there are, by their bundles. Blocks: looks at all processes.
+
+    Not those in a PID namespace of their own: a pod gives its processes what arguments it likes.
+    """
+    found = {}
     for pid, command in process_trees.command_lines().items():
+        files = [Path(os.fsdecode(word)) for word in command if word.endswith(b"/conmon.pid")]
+        reference = processes.reference(pid) if files else None
         with contextlib.suppress(OSError):
-            if mark in command and os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
-                yield pid
+            if reference and os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
+                found[files[0].parent] = reference
+    return found
 
 
 def find_process(bundle: Path, monitor: ProcessRef | None) -> ProcessRef | None:

@@ -76,6 +76,8 @@ class Runtime:
 
     async def delete(self, container_id: str) -> None:
         """Kill what is left of the container and forget it, its cgroup too; fine if that is done already."""
+        if not await executors.records((self.root / container_id).exists):
+            return  # it has no state of it
         done = await self._call("delete", "--force", container_id, check=False)
         said = words(done.stderr)
         if done.returncode != 0 and not _GONE.search(said):

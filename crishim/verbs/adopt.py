@@ -51,12 +51,14 @@ class Adoption:
         self._run = run_dir
         self._cgroup_parent = cgroup_parent
         self._default_handler = default_handler
+        self._monitors: dict[Path, ProcessRef] = {}
 
     def run(self, pods: Store[PodRecord], containers: Store[ContainerRecord]) -> None:
         """Adopt what the stores could not read, and what lives and has a copy only: its record is gone.
 
         Blocks: looks at processes and namespaces.
         """
+        self._monitors = conmon.running() if containers.unread else {}
         for unread in [*containers.unread.values(), *self._without_record("containers", containers, _has_monitor)]:
             copy = _copied(self._run / "containers" / unread.id, ContainerRecord, unread.id)
             _take_in(containers, unread, copy, cri.ContainerConfig, self.container)
@@ -84,7 +86,7 @@ class Adoption:
         id, bundle = unread.id, self._run / "containers" / unread.id
         spec = read_spec(bundle)
         told = spec.told
-        monitor = conmon.find_monitor(bundle, search=True)
+        monitor = conmon.find_monitor(bundle, self._monitors)
         process = conmon.find_process(bundle, monitor)
         config = _parsed(known.get("config", b""), cri.ContainerConfig)
         if not config.metadata.name:

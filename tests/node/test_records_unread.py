@@ -255,6 +255,26 @@ def test_nobody_knows_whose(daemon: Daemon) -> None:
     assert remains(daemon) == []
 
 
+def test_records_of_nothing(daemon: Daemon) -> None:
+    """Files that are called like records and stand for nothing are shown as what has ended, and can be removed."""
+    junk = [f"{number:064x}" for number in range(40)]
+    daemon.kill()
+    for id in junk:
+        record(daemon, "pods", id).touch()
+        record(daemon, "containers", id).touch()
+    daemon.start()
+    assert {p.state for p in daemon.call("ListPodSandbox").items} == {cri.SANDBOX_NOTREADY}
+    assert {c.state for c in daemon.call("ListContainers").containers} == {cri.CONTAINER_EXITED}
+    for name in ("ListPodSandboxStats", "ListContainerStats", "ListPodSandboxMetrics", "ListNetDevices"):
+        daemon.call(name)
+    daemon.call("PodSandboxStatus", pod_sandbox_id=junk[0], verbose=True)
+    daemon.call("ContainerStatus", container_id=junk[0], verbose=True)
+    for id in junk:
+        daemon.call("RemoveContainer", container_id=id)
+        daemon.call("RemovePodSandbox", pod_sandbox_id=id)
+    assert remains(daemon) == []
+
+
 def test_the_newer_version_comes_back(daemon: Daemon) -> None:
     """It finds its records byte for byte, whatever was done with the pod meanwhile, and takes over again."""
     pod = run_pod(daemon)

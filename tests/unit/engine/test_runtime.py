@@ -58,6 +58,8 @@ def runtime(tmp_path: Path, script: str, timeout: float = 5, name: str = "fake",
 async def test_commands(tmp_path: Path) -> None:
     """Each with the handler's own root, and --systemd-cgroup where systemd makes cgroups."""
     fake = runtime(tmp_path, 'echo \'{"status": "running"}\'', systemd=True)
+    (tmp_path / "root/c1").mkdir(parents=True)
+    await fake.delete("c2")  # it has no state of that one: there is nothing to run a program for
     await fake.start("c1")
     assert await fake.state("c1") == "running"
     await fake.delete("c1")
@@ -78,6 +80,7 @@ async def test_failures(tmp_path: Path) -> None:
         await fake.start("c" * 64)
     assert caught.value.message == f"fake cannot start container {'c' * 13}: first line second"
     assert await fake.state("c1") == ""
+    (tmp_path / "root/c1").mkdir(parents=True)
     with pytest.raises(CrishimError, match="fake cannot delete container"):
         await fake.delete("c1")
     gone = runtime(tmp_path, "echo 'container does not exist' >&2; exit 1")
