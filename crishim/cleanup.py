@@ -31,7 +31,7 @@ from crishim.netdev.records import Attachment
 from crishim.parts import Parts, make_parts
 from crishim.verbs import leftovers
 from crishim.verbs.leftovers import Ground, Leftover
-from crishim.wire.linux import cgroups, executors, record_files
+from crishim.wire.linux import cgroups, executors, mounts, record_files
 from crishim.wire.linux.record_files import Found
 from crishim.wiring import Verbs, make_verbs, recover
 
@@ -176,14 +176,18 @@ async def _remove(parts: Parts, verbs: Verbs, ground: Ground, wish: Wish) -> lis
 
 def _uninstall(config: Config, ground: Ground) -> list[str]:
     """Delete the directories, the socket and the cgroup of pods; what could not be."""
-    failures = []
-    for path in (ground.run, ground.state):
+    failures = [f"{m} is mounted: unmount it first" for path in (ground.run, ground.state) for m in _inside(path)]
+    for path in (ground.run, ground.state) if not failures else ():
         shutil.rmtree(path, onerror=lambda _, name, info: failures.append(f"{name}: {info[1]}"))
     Path(config.socket).unlink(missing_ok=True)
     cgroups.remove(ground.cgroup_parent)
     if config.images.root and not Path(config.images.root).is_relative_to(ground.state):
         sys.stdout.write(f"keep    images         {config.images.root}  (images.root is not below state_dir)\n")
     return failures
+
+
+def _inside(directory: Path) -> list[str]:
+    return [target for target in mounts.below(directory) if target != str(directory)]
 
 
 def _is_locked(directory: Path) -> bool:

@@ -5,6 +5,7 @@ every path, argument and lease of theirs. A lease of an id that stands nowhere e
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -75,6 +76,8 @@ def take_away(thing: Leftover) -> None:
         with contextlib.suppress(FileNotFoundError):
             if os.path.islink(thing.name) or not os.path.isdir(thing.name):  # noqa: PTH112, PTH114
                 os.unlink(thing.name)  # noqa: PTH108
+            elif inside := mounts.below(thing.name):  # whatever it is of, it is not ours to empty
+                raise OSError(errno.EBUSY, f"{inside[0]} is mounted")
             else:
                 shutil.rmtree(thing.name)
 
@@ -110,7 +113,8 @@ def _processes(ground: Ground) -> Iterator[Leftover]:
         with contextlib.suppress(OSError):
             if os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
                 text = b" ".join(command).decode(errors="replace")
-                yield Leftover("process", f"{pid} {text}", _owner(text))
+                if owner := _owner(text):  # not a person who looks at a log there
+                    yield Leftover("process", f"{pid} {text}", owner)
 
 
 def _containers(ground: Ground) -> Iterator[Leftover]:
@@ -120,10 +124,11 @@ def _containers(ground: Ground) -> Iterator[Leftover]:
 
 
 def _mounts(ground: Ground) -> Iterator[Leftover]:
+    """Those of pods and containers: a disk for the images, say, is its owner's."""
     for top in (ground.run, ground.state):
         for target in mounts.below(top):
-            if target != str(top):
-                yield Leftover("mount", target, _owner(target))
+            if owner := _owner(target.removeprefix(str(top))):
+                yield Leftover("mount", target, owner)
 
 
 def _directories(ground: Ground) -> Iterator[Leftover]:

@@ -14,6 +14,7 @@ from tests.node.isolation import ip, remove_link
 from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start, status
 from tests.node.process_facts import info, is_gone
 from tests.node.test_records_unread import DAMAGE, record, remains
+from tests.node.test_recovery import reboot
 
 pytestmark = pytest.mark.node
 KINDS = {"process", "OCI container", "lease", "mount", "cgroup", "directory"}
@@ -120,8 +121,6 @@ def test_what_is_unknown(daemon: Daemon, bait: str) -> None:
 def test_after_a_reboot(daemon: Daemon) -> None:
     """Of a pod whose record a power cut left empty there is an address: freed with --unknown."""
     pod = run_pod(daemon)
-    from tests.node.test_recovery import reboot
-
     daemon.kill()
     reboot(daemon)
     record(daemon, "pods", pod).write_bytes(b"")
@@ -189,11 +188,20 @@ def test_uninstalling(busybox_archive: Path, bait: str) -> None:
         DAMAGE["newer"](record(daemon, "pods", unknown))
         record(daemon, "containers", lost).unlink()
         (daemon.state / "pods" / "junk").mkdir()
+        own, disk = daemon.directory / "own", daemon.state / "disk"
+        own.mkdir()
+        (own / "precious").touch()
+        disk.mkdir()
+        subprocess.run(["mount", "--bind", own, disk], check=True)
         before = daemon.left()
         assert kinds(cleanup(daemon, "--all"), "remove") >= KINDS
         assert daemon.left() == before
-        assert not kinds(cleanup(daemon, "--all", "--apply"), "left")
+        assert not kinds(cleanup(daemon, "--all", "--apply", status=1), "left")
         assert all(is_gone(pid) for pid in pids)
+        assert (disk / "precious").exists()
+        subprocess.run(["umount", disk], check=True)
+        cleanup(daemon, "--all", "--apply")
+        assert (own / "precious").exists()
         assert not daemon.state.exists()
         assert not daemon.run.exists()
         assert not daemon.socket.exists()
