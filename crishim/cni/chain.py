@@ -17,6 +17,7 @@ from crishim.wire.linux import environment, executors, processes, programs
 
 T = TypeVar("T")
 
+_DYING = 5.0  # seconds a killed plugin has to be gone
 _PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
 
@@ -83,11 +84,17 @@ class Plugins:
         """Wait until no plugin works on a container any more, delegated ones included.
 
         For a daemon that starts: plugins of the one before may still run. Those that take longer than a plugin may are
-        killed.
+        killed; DEADLINE if they are not gone even then.
         """
         mark = f"CNI_CONTAINERID={container_id}".encode()
         left = self._timeout
         while running := await executors.processes(processes.with_environment, mark):
+            if left <= -_DYING:
+                raise CrishimError(
+                    Kind.DEADLINE,
+                    f"CNI plugins of pod {container_id[:13]} were killed and are not gone",
+                    pod=container_id,
+                )
             if left <= 0:
                 for process in running:
                     processes.send_signal(process, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """A pod's network, from the pod's point of view: made, checked and torn down through the configuration in force."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from crishim.wire import cni
 from crishim.wire.linux import executors
 from crishim.wire.linux.turns import Turns
 
+STATUS_PATIENCE = 0.5  # seconds; the kubelet asks every five
+
 
 class PodNetworks:
     """The primary network of all pods of this node."""
@@ -22,6 +25,8 @@ class PodNetworks:
         self._directory = directory
         self._plugins = plugins
         self._turns = turns
+        self._asking: asyncio.Task[None] | None = None
+        self._status = "the pod network's plugins have not told their status yet"
         self.pod_cidr = ""  # UpdateRuntimeConfig; handed to plugins with the ipRanges capability
 
     async def plan(self, config: cri.PodSandboxConfig) -> Network:
@@ -70,12 +75,25 @@ class PodNetworks:
             await self._plugins.outlast(pod.id)
 
     async def ready(self) -> str:
-        """ "" if pods can be given a network now, else the reason in one sentence."""
+        """ "" if pods can be given a network now, else the reason in one sentence.
+
+        Plugins that do not tell their status in time are asked on, and what they said before holds meanwhile.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        await asyncio.wait([self._asking], timeout=STATUS_PATIENCE)
+        return self._status
+
+    async def _ask(self) -> None:
         try:
             await self._plugins.status(await executors.records(self._directory.current))
         except CrishimError as error:
-            return error.message
-        return ""
+            self._status = error.message
+        except Exception as error:
+            self._status = f"the pod network's status cannot be told: {error!r}"
+            raise
+        else:
+            self._status = ""
 
     def _attachment(self, pod: PodRecord, network: Network) -> tuple[cni.NetworkList, Attachment]:
         arguments: dict[str, Any] = msgspec.json.decode(network.capability_args)

@@ -22,6 +22,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import executors
 
+FEATURES_PATIENCE = 0.5  # seconds a runtime has to tell what it can, the first time it is asked
 CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
 
 
@@ -93,7 +94,11 @@ async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:
 
 
 async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
-    features = await runtime.features()
+    try:
+        async with asyncio.timeout(FEATURES_PATIENCE):
+            features = await runtime.features()
+    except (TimeoutError, CrishimError):
+        return cri.RuntimeHandlerFeatures()  # it hangs, or is gone: nothing can be promised
     options = features.get("mountOptions") or []
     namespaces = (features.get("linux") or {}).get("namespaces") or []
     # A runtime that does not list namespaces, as crun before 1.9, joins user namespaces all the same.

@@ -3,6 +3,7 @@
 create is conmon's to call (conmon.py); signals go straight to the process by pidfd, without the runtime.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ class Runtime:
         self.timeout = timeout
         self.systemd = systemd
         self._features: dict[str, Any] | None = None
+        self._asking: asyncio.Task[dict[str, Any]] | None = None
 
     @property
     def global_arguments(self) -> list[str]:
@@ -59,9 +61,14 @@ class Runtime:
     async def features(self) -> dict[str, Any]:
         """What `features` prints (runtime-spec, features.md); {} for a runtime that has no such command."""
         if self._features is None:
-            done = await programs.run([self.path, "features"], timeout=self.timeout, check=False)
-            self._features = decode_features(done.stdout) if done.returncode == 0 else _unsaid(self.path)
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())
+            self._features = await asyncio.shield(self._asking)  # for all who ask: a caller that leaves ends nothing
         return self._features
+
+    async def _ask(self) -> dict[str, Any]:
+        done = await programs.run([self.path, "features"], timeout=self.timeout, check=False)
+        return decode_features(done.stdout) if done.returncode == 0 else _unsaid(self.path)
 
     async def start(self, container_id: str) -> None:
         """Let the created process execute its command. Raises with the runtime's own words."""

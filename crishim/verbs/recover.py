@@ -20,7 +20,8 @@ because its add-on is not up, hold up the start for a bounded time and are finis
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -79,7 +80,7 @@ class Recovery:
             async with some:
                 await self._guarded(self._container(container, remove_container), container.id)
 
-        await asyncio.gather(*(look_at(c) for c in self._containers))
+        await self._patiently({c.id: look_at(c) for c in self._containers}, "containers")
         alive = [device_pod(p) for p in self._pods if p.id in whole and p.namespaces.net]
         await self._guarded(self._devices.recover(alive), "network devices")
         await self._all_pods(whole, teardown, stop_pod)
@@ -89,17 +90,19 @@ class Recovery:
             await self._guarded(sweep({c.id for c in self._containers}), "containers")
 
     async def _all_pods(self, whole: set[str], teardown: Teardown, stop_pod: Verb) -> None:
-        tasks = [
-            self._owned.start(
-                self._guarded(self._pod(pod, pod.id in whole, teardown, stop_pod), pod.id),
-                name=f"recover {pod.id[:13]}",
-            )
+        work = {
+            pod.id: self._guarded(self._pod(pod, pod.id in whole, teardown, stop_pod), pod.id)
             for pod in self._pods
             if not self._pods.is_adopted(pod.id)
-        ]
+        }
+        await self._patiently(work, "pods")
+
+    async def _patiently(self, work: Mapping[str, Coroutine[Any, Any, None]], what: str) -> None:
+        """Do work side by side; what takes longer than PATIENCE goes on while the daemon serves. work: by id."""
+        tasks = [self._owned.start(step, name=f"recover {id[:13]}") for id, step in work.items()]
         _, late = await asyncio.wait(tasks, timeout=PATIENCE) if tasks else ((), ())
         if late:
-            log.warning("pods are still being taken down; serving meanwhile", extra={"pods": len(late)})
+            log.warning("recovery goes on while the daemon serves", extra={what: len(late)})
 
     async def _container(self, container: ContainerRecord, remove_container: Verb) -> None:
         if container.state in (ContainerState.CREATING, ContainerState.REMOVING):
