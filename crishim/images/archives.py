@@ -57,6 +57,8 @@ def members(path: Path, given_name: str = "") -> list[Member]:
             text = f"{path} is no OCI image layout: its index.json cannot be read: {error.strerror}"
             raise CrishimError(Kind.INVALID, text, path=path) from error
         return _oci("oci", path, _json(index, path), given_name)
+    if not path.is_file():  # a FIFO that nobody writes to would be read for ever
+        raise CrishimError(Kind.INVALID, f"{path} is no image archive: it is no regular file", path=path)
     found = _tar_headers(path)
     if "index.json" in found:
         return _oci("oci-archive", path, _json(found["index.json"], path), given_name)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hack.kubelet.node import Node, container_status, restarts, scratch_node
-from tests.kubelet.hanging import Hanging
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import eventually
+from tests.node.hanging import Hanging
 
 pytestmark = [
     pytest.mark.node,

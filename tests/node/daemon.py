@@ -123,6 +123,22 @@ class Daemon:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         return offset
 
+    def launch_into(self, output: int) -> None:
+        """Start with a descriptor as output, and wait until it serves; the log stays as it is."""
+        command = [sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        self._channel = self._open_channel()
+
+        def serving() -> bool:
+            try:
+                self.call("Status")
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.UNAVAILABLE  # noqa: PT017
+                return False
+            return True
+
+        eventually(serving, "the daemon serves")
+
     def wait_serving(self, offset: int, timeout: float = 20.0) -> None:
         """Wait until the daemon that was launched serves."""
 
@@ -133,9 +149,10 @@ class Daemon:
             return b'"message": "serving"' in text
 
         eventually(serving, "the daemon serves", timeout)
-        self._channel = grpc.insecure_channel(
-            f"unix:{self.socket}", options=[("grpc.max_receive_message_length", 1 << 24)]
-        )
+        self._channel = self._open_channel()
+
+    def _open_channel(self) -> grpc.Channel:
+        return grpc.insecure_channel(f"unix:{self.socket}", options=[("grpc.max_receive_message_length", 1 << 24)])
 
     def end(self, number: int) -> None:
         """Send a signal and wait for the end; containers keep running."""

@@ -66,10 +66,19 @@ class PodPaths:
         context = contextvars.copy_context()
         context.run(_current.set, place)
 
-        def body() -> None:
-            carry_out(loop, future, partial(context.run, work))
+        def done() -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._done, pod_id, place)
+
+        def counted() -> T:
+            try:
+                return work()
+            finally:
+                done()  # before its caller hears of it, who may have the next look-up ready
+
+        def body() -> None:
+            carry_out(loop, future, partial(context.run, counted))
+            done()
 
         threading.Thread(target=body, name=f"paths-{pod_id[:13]}", daemon=True).start()
         seconds = self._limit if limit is None else limit
