@@ -96,7 +96,11 @@ async def build(config: Config) -> Daemon:
             exec_sync=executor.run_sync,
             urls=streams,
             reopen_log=partial(
-                reopen_log, containers=parts.containers, bundle=parts.launcher.bundle, paths=parts.paths
+                reopen_log,
+                containers=parts.containers,
+                bundle=parts.launcher.bundle,
+                paths=parts.paths,
+                attach_log=lambda c: parts.filesystems.attach_log(parts.pods.find(c.pod_id), c),
             ),
             pods=parts.pods,
             containers=parts.containers,

@@ -76,7 +76,7 @@ async def create_container(
                         cgroup=launcher.cgroup(pod, container.id),
                     )
                     with span("runtime create"):
-                        launched = await launcher.create(container)
+                        launched = await launcher.create(container, filesystems.log(container))
                     with span("network devices verified"):
                         await plan.verify_and_repair()
                 state = ContainerState.CREATED

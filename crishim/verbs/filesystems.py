@@ -3,6 +3,7 @@
 STATE_DIR/writable/ID         upper and work directory
 RUN_DIR/roots/ID/rootfs       the mounted root
 RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
+RUN_DIR/roots/ID/log          the directory of the container's log, as conmon may see it (engine/logs.py)
 
 Nobody else on the host may reach them: there are setuid files in there. Both IDs are 0700; roots/ID lets the root of
 the pod's user namespace pass, as the OCI runtime has become it when it mounts the root.
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from crishim.engine import logs
 from crishim.engine.handlers import Handlers
 from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
@@ -44,6 +46,10 @@ class Places:
 
     def root(self, container_id: str) -> Path:
         return self.roots / container_id / "rootfs"
+
+    def log(self, container: ContainerRecord) -> Path:
+        """Where conmon finds the container's log."""
+        return self.roots / container.id / "log" / Path(container.log_path).name
 
 
 class Filesystems:
@@ -101,6 +107,7 @@ class Filesystems:
         await executors.records(self._make_directories, pod, container.id)
         rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
         volumes = await self._volumes(container.id, config, idmap)
+        await self.attach_log(pod, container, make=True)
         features = await self._handlers.get(container.handler).features()
         wanted = list(config.mounts)
         mounts = await self._paths.run(
@@ -108,6 +115,21 @@ class Filesystems:
             lambda: resolve(wanted, volumes, create_missing=self._create_missing, features=features or None),
         )
         return PreparedRoot(str(rootfs), mounts)
+
+    def log(self, container: ContainerRecord) -> str:
+        """Where conmon finds the container's log; "" if it keeps none."""
+        return str(self._places.log(container)) if container.log_path else ""
+
+    async def attach_log(self, pod: PodRecord, container: ContainerRecord, *, make: bool = False) -> None:
+        """Mount the directory of the container's log for conmon, if it has one; errors as of logs.open_directory()."""
+        if not container.log_path:
+            return
+        top = pod.parse_config().log_directory
+        directory = await self._paths.run(pod.id, lambda: logs.open_directory(top, container.log_path, make=make))
+        try:
+            await executors.kernel(logs.attach, directory, self._places.log(container).parent)
+        finally:
+            directory.close()
 
     def _make_directories(self, pod: PodRecord, container_id: str) -> None:
         directories.own(self._places.writable / container_id)

@@ -24,7 +24,7 @@ from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import image_config, signals
 from crishim.wire.linux import directories, executors, record_files
-from crishim.wire.linux.pod_paths import PodPaths, looking_at
+from crishim.wire.linux.pod_paths import PodPaths
 from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim.launch")
@@ -86,7 +86,7 @@ class Launcher:
     ) -> Built:
         """Build the spec and write it to the bundle directory; errors as the spec's editors raise them.
 
-        target: of target_namespace(). DEADLINE names a path (device, profile, volume, log) that does not answer.
+        target: of target_namespace(). DEADLINE names a path (device, profile, volume) that does not answer.
         """
         runtime = self.runtime(container)
         inputs = self._inputs(pod, container, image, prepared, await runtime.features(), target)
@@ -95,10 +95,6 @@ class Launcher:
             built = build(inputs)
             if edits != Edits():
                 apply(built.spec, edits)
-            if container.log_path:
-                directory = Path(container.log_path).parent
-                looking_at(str(directory))
-                directories.make_missing(directory, directories.PUBLIC)
             return built
 
         def write() -> None:
@@ -157,8 +153,8 @@ class Launcher:
             launcher=self._settings.launcher,
         )
 
-    async def create(self, container: ContainerRecord) -> conmon.Launched:
-        """Have conmon create the container of a written bundle.
+    async def create(self, container: ContainerRecord, log: str) -> conmon.Launched:
+        """Have conmon create the container of a written bundle. log: where conmon is to write it, "" for nowhere.
 
         A copy of the record, complete but for the processes, is left in the bundle: verbs/adopt.py.
         """
@@ -166,7 +162,7 @@ class Launcher:
         launch = conmon.Launch(
             container_id=container.id,
             bundle=self.bundle(container.id),
-            log_path=container.log_path,
+            log_path=log,
             tty=config.tty,
             stdin=config.stdin,
             stdin_once=config.stdin_once,

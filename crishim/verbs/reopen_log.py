@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from crishim.engine import conmon
@@ -17,9 +17,17 @@ PATIENCE, PAUSE = 10.0, 0.005  # seconds until the new file must be there, and b
 
 
 async def reopen_log(
-    id: str, *, containers: Store[ContainerRecord], bundle: Callable[[str], Path], paths: PodPaths
+    id: str,
+    *,
+    containers: Store[ContainerRecord],
+    bundle: Callable[[str], Path],
+    paths: PodPaths,
+    attach_log: Callable[[ContainerRecord], Awaitable[None]],
 ) -> None:
-    """Return when the new file exists. PRECONDITION, and no file made, if the container is not running."""
+    """Return when the new file exists. PRECONDITION, and no file made, if the container is not running.
+
+    attach_log: sees to it that conmon finds the log's directory as it is now; its INVALID is a link in the way.
+    """
     container = containers.find(id)
     if container.state is not ContainerState.RUNNING:
         raise CrishimError(
@@ -34,6 +42,7 @@ async def reopen_log(
         looking_at(container.log_path)
         return Path(container.log_path).exists()
 
+    await attach_log(container)
     await executors.records(conmon.reopen_log, bundle(container.id))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):

@@ -8,6 +8,7 @@ holds that no other module makes directories.
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PRIVATE = 0o700
@@ -59,6 +60,39 @@ def make_missing(path: Path, mode: int) -> None:
         except FileExistsError:
             if not directory.is_dir():
                 raise
+
+
+def open_below(top: Path, parts: Sequence[str], *, make: bool) -> int:
+    """Open a directory below top, a name at a time, without following a symbolic link from top's own name on.
+
+    make: what is missing below top, mode 0755. The caller closes the descriptor. OSError names the path it failed at.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(top, flags)
+    path = top
+    for name in parts:
+        path /= name
+        try:
+            made = make and _make_at(fd, name)
+            below = os.open(name, flags, dir_fd=fd)
+            if made:
+                os.chmod(f"/proc/self/fd/{below}", PUBLIC)  # noqa: PTH101
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _make_at(directory: int, name: str) -> bool:
+    """Whether it was not there."""
+    try:
+        os.mkdir(name, PRIVATE, dir_fd=directory)
+    except FileExistsError:
+        return False
+    return True
 
 
 def make_temporary(parent: Path, prefix: str = "") -> Path:

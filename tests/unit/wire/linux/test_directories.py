@@ -74,6 +74,24 @@ def test_make_missing(tmp_path: Path) -> None:
         directories.make_missing(tmp_path / "dangling/x", 0o755)
 
 
+def test_open_below(tmp_path: Path) -> None:
+    """What is missing is made 0755 if it is to be; a symlink at any name, the top's too, is refused and named."""
+    with pytest.raises(FileNotFoundError) as missing:
+        directories.open_below(tmp_path, ("a", "b"), make=False)
+    assert missing.value.filename == str(tmp_path / "a")
+    os.close(directories.open_below(tmp_path, ("a", "b"), make=True))
+    assert [mode(tmp_path / n) for n in ("a", "a/b")] == [0o755] * 2
+    (tmp_path / "a").chmod(0o750)
+    os.close(directories.open_below(tmp_path, ("a", "b"), make=True))
+    assert mode(tmp_path / "a") == 0o750
+    (tmp_path / "link").symlink_to("a")
+    before = len(os.listdir("/proc/self/fd"))
+    for top, parts in ((tmp_path, ("link", "b")), (tmp_path / "link", ("b",)), (tmp_path, ("a", "b", "..", "x"))):
+        with pytest.raises(OSError):
+            directories.open_below(top, parts, make=False)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_make_temporary(tmp_path: Path) -> None:
     made = {directories.make_temporary(tmp_path, "x") for _ in range(3)}
     assert [mode(p) for p in made] == [0o700] * 3

@@ -1,0 +1,122 @@
+"""A pod that may write to the node's logs puts links where conmon, which is root, opens another one's log."""
+
+import os
+from pathlib import Path
+
+import grpc
+import pytest
+
+from crishim.pb import cri_pb2 as cri
+from tests.node.daemon import Daemon, eventually
+from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod
+from tests.node.process_facts import info, is_gone
+from tests.node.refusals import refused
+
+pytestmark = pytest.mark.node
+TALKER = ["sh", "-c", "while :; do echo line; sleep 0.05; done"]
+
+
+class Logged:
+    """A pod with a log directory, and a file outside of it that nobody should write to."""
+
+    def __init__(self, daemon: Daemon, base: Path) -> None:
+        self.daemon = daemon
+        self.directory = base / "logs"
+        self.directory.mkdir()
+        self.victim = base / "victim"
+        self.config = pod_config(log_directory=str(self.directory))
+        self.pod = run_pod(daemon, self.config)
+
+    def create(self, log_path: str = "c.log") -> str:
+        return create(self.daemon, self.pod, container_config(log_path=log_path, command=TALKER), self.config)
+
+    def start(self) -> str:
+        container = self.create()
+        self.daemon.call("StartContainer", container_id=container)
+        eventually(lambda: (self.directory / "c.log").read_text(), "the log has a line")
+        return container
+
+    def rotate(self) -> None:
+        (self.directory / "c.log").rename(self.directory / "c.log.1")
+
+
+@pytest.fixture
+def logged(daemon: Daemon, tmp_path: Path) -> Logged:
+    return Logged(daemon, tmp_path)
+
+
+def link_to_a_file(logged: Logged) -> str:
+    (logged.directory / "c.log").symlink_to(logged.victim)
+    return "c.log"
+
+
+def link_to_a_directory(logged: Logged) -> str:
+    (logged.directory.parent / "elsewhere").mkdir()
+    (logged.directory / "sub").symlink_to("../elsewhere")
+    return "sub/c.log"
+
+
+def linked_log_directory(logged: Logged) -> str:
+    logged.directory.rename(logged.victim)
+    logged.directory.symlink_to(logged.victim)
+    return "c.log"
+
+
+def fifo(logged: Logged) -> str:
+    os.mkfifo(logged.directory / "c.log")
+    return "c.log"
+
+
+@pytest.mark.parametrize("trap", [link_to_a_file, link_to_a_directory, linked_log_directory, fifo])
+def test_links_at_the_start(logged: Logged, trap: object) -> None:
+    """INVALID names the path; nothing is written beyond it."""
+    log_path = trap(logged)  # type: ignore[operator]
+    code, text = refused(logged.create, log_path)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert str(logged.directory) in text
+    assert not logged.victim.is_file()
+    assert not list(logged.directory.parent.glob("elsewhere/*")) + list(logged.victim.glob("*"))
+    remove_pod(logged.daemon, logged.pod)
+
+
+def test_links_at_a_reopening(logged: Logged) -> None:
+    """Refused while a link is in the way, where conmon writes the new file too; the container goes on."""
+    container = logged.start()
+    logged.rotate()
+    for name in ("c.log", "c.log.tmp"):
+        (logged.directory / name).symlink_to(logged.victim)
+        code, _ = refused(logged.daemon.call, "ReopenContainerLog", container_id=container)
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        (logged.directory / name).unlink()
+    assert not logged.victim.exists()
+    logged.daemon.call("ReopenContainerLog", container_id=container)
+    eventually(lambda: (logged.directory / "c.log").read_text(), "the new log has a line")
+    remove_pod(logged.daemon, logged.pod)
+
+
+def test_a_link_that_comes_after_the_look(logged: Logged) -> None:
+    """The kernel stops conmon: it is told to reopen with the link there, as if the daemon had looked before."""
+    container = logged.start()
+    monitor = logged.daemon.run / "containers" / container / "conmon.pid"
+    pid = int(monitor.read_text())
+    logged.rotate()
+    (logged.directory / "c.log.tmp").symlink_to(logged.victim)
+    (monitor.parent / "ctl").write_text("2 0 0\n")
+    eventually(lambda: is_gone(pid), "conmon has given up")
+    assert not logged.victim.exists()
+    remove_pod(logged.daemon, logged.pod)
+
+
+def test_a_log_directory_that_was_made_anew(logged: Logged) -> None:
+    """The new file is in the directory that has the name now; it works across a restart of the daemon, too."""
+    container = logged.start()
+    logged.directory.rename(logged.directory.with_name("old"))
+    logged.directory.mkdir()
+    logged.daemon.kill()
+    logged.daemon.start()
+    logged.daemon.call("ReopenContainerLog", container_id=container)
+    eventually(lambda: (logged.directory / "c.log").read_text(), "the new log has a line")
+    assert info(logged.daemon, container)["pid"] > 0
+    state = logged.daemon.call("ContainerStatus", container_id=container).status.state
+    assert state == cri.CONTAINER_RUNNING
+    remove_pod(logged.daemon, logged.pod)
