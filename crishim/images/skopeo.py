@@ -52,7 +52,8 @@ class Place:
                     path=path,
                 )
             directories.make_missing(path.parent, directories.PUBLIC)
-            directories.own(path)
+            if not path.is_dir():  # one that is there may be an administrator's, and shared with podman
+                directories.make_new(path)
         for path in (self.scratch, self.secrets):
             shutil.rmtree(path, ignore_errors=True)
             directories.make_missing(path.parent, directories.PUBLIC)
