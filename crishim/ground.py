@@ -13,7 +13,7 @@ from crishim.engine.sandbox import root_group
 from crishim.model import ContainerRecord, PodRecord
 from crishim.wire.linux import directories
 
-_IN_STATE = ("pods", "containers", "netdev", "writable", "init")
+_IN_STATE = ("pods", "containers", "netdev", "writable")
 _IN_RUN = ("containers", "runtime")
 _PASSAGES = ("pods", "roots")  # in run_dir
 

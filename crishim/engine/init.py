@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from crishim.engine.runtime import Runtime
-from crishim.engine.sandbox import root_group
+from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
-from crishim.model import PodRecord, ProcessRef
+from crishim.model import OwnerRange, PodRecord, ProcessRef
 from crishim.wire.linux import directories, executors, mounts, namespaces, processes, programs
+
+Mappings = tuple[tuple[OwnerRange, ...], tuple[OwnerRange, ...]]  # of uids and gids
 
 
 class Inits:
@@ -38,7 +40,10 @@ class Inits:
         """
         if not pod.namespaces.pid:
             return None
-        await executors.records(self._write_bundle, pod, directory / "init")
+        told = (await runtime.features()).get("linux") or {}
+        # As for containers (spec/namespaces.py): runc before 1.2 wants the mappings again.
+        mappings = user_mappings(pod.parse_config()) if "mountExtensions" not in told else ((), ())
+        await executors.records(self._write_bundle, pod, directory / "init", mappings)
         bundle = directory / "init"
         argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
         argv += ["--pid-file", str(bundle / "pidfile"), init_id(pod.id)]
@@ -49,7 +54,7 @@ class Inits:
         """End it, and with it every process of its PID namespace; fine if it is gone."""
         await runtime.delete(init_id(pod.id))
 
-    def _write_bundle(self, pod: PodRecord, bundle: Path) -> None:
+    def _write_bundle(self, pod: PodRecord, bundle: Path, mappings: Mappings) -> None:
         for name in ("", "proc", "dev", "sys"):
             directories.own(self._rootfs / name, directories.PUBLIC)
         program = self._rootfs / "catatonit"
@@ -63,6 +68,9 @@ class Inits:
         spec["linux"]["cgroupsPath"] = f"{pod.cgroup_parent}/{init_id(pod.id)}"
         if pod.namespaces.user:
             spec["linux"]["namespaces"].append({"type": "user", "path": pod.namespaces.user})
+        for key, ranges in zip(("uidMappings", "gidMappings"), mappings, strict=True):
+            if ranges:
+                spec["linux"][key] = [{"containerID": r.container, "hostID": r.host, "size": r.length} for r in ranges]
         directories.own(bundle, group=root_group(pod.parse_config()))
         directories.make_new(bundle / "rootfs")
         mounts.bind(self._rootfs, bundle / "rootfs")

@@ -73,11 +73,13 @@ def entry(mount: Prepared) -> dict[str, Any]:
         access = "rro"
     elif request.readonly or is_image(request):
         access = "ro"
+    # An image is mounted nodev, which nobody may take away in a user namespace; runc before 1.2 does unless it is told.
+    fences = ["nodev", *request.mount_options] if is_image(request) else request.mount_options
     result: dict[str, Any] = {
         "destination": posixpath.normpath(request.container_path),
         "type": "bind",
         "source": mount.source,
-        "options": ["rbind", PROPAGATION[request.propagation], access, *request.mount_options],
+        "options": list(dict.fromkeys(["rbind", PROPAGATION[request.propagation], access, *fences])),
     }
     if request.uidMappings or request.gidMappings:
         result["uidMappings"] = _id_mappings(request.uidMappings)

@@ -1,5 +1,6 @@
 """Other users of the node, and the roots of other pods' user namespaces, get at nothing of a pod."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import IMAGE, Daemon
+from tests.node.daemon import IMAGE, Daemon, scratch_daemon
 from tests.node.pods import container_config, execute, pod_config, remove_pod, run_pod, start
 from tests.node.stranger import NOBODY, everything, reach, root_of
 
@@ -129,3 +130,17 @@ def test_what_an_older_version_left_open(daemon: Daemon, pods: dict[str, tuple[s
         config = container_config("second")
         config.linux.security_context.namespace_options.CopyFrom(options)
         assert execute(daemon, start(daemon, pod, config), "echo", "up") == (0, "up\n")
+
+
+def test_the_distributions_runc(busybox_archive: Path) -> None:
+    """User namespaces with an image volume and a shared init under an older runc, which has to reach all of it."""
+    runc = shutil.which("runc", path="/usr/sbin:/usr/bin")
+    with scratch_daemon(runtimes={"default": "runc", "handlers": {"runc": {"path": runc}}}) as daemon:
+        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
+        for pid in (cri.CONTAINER, cri.POD):
+            wish = mapped(1 << 20, pid)
+            pod = run_pod(daemon, wish)
+            config = busy_container()
+            config.linux.security_context.namespace_options.CopyFrom(wish.linux.security_context.namespace_options)
+            assert execute(daemon, start(daemon, pod, config), "test", "-x", "/volume/bin/busybox") == (0, "")
+            remove_pod(daemon, pod)

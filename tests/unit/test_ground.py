@@ -24,7 +24,7 @@ def modes(top: Path) -> dict[str, int]:
 
 WHOLE = {"run": 0o711, "run/containers": 0o700, "run/runtime": 0o700, "run/pods": 0o711, "run/roots": 0o711}
 WHOLE |= {"var": 0o755, "var/state": 0o700}
-WHOLE |= {f"var/state/{name}": 0o700 for name in ("pods", "containers", "netdev", "writable", "init")}
+WHOLE |= {f"var/state/{name}": 0o700 for name in ("pods", "containers", "netdev", "writable")}
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0])

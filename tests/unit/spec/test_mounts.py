@@ -127,7 +127,7 @@ def test_propagation_needs_a_source_that_takes_part(source: str, host_to_contain
         ({"propagation": 1, "readonly": True}, ["rbind", "rslave", "ro"]),
         ({"propagation": 2}, ["rbind", "rshared", "rw"]),
         ({"mount_options": ["noexec", "nosuid"]}, ["rbind", "rprivate", "rw", "noexec", "nosuid"]),
-        ({"image": {"image": "i"}, "readonly": True}, ["rbind", "rprivate", "ro"]),
+        ({"image": {"image": "i"}, "readonly": True}, ["rbind", "rprivate", "ro", "nodev"]),
     ],
 )
 def test_entry_options(fields: dict[str, object], options: list[str]) -> None:
