@@ -10,6 +10,7 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Source
+from crishim.wire.linux import net_namespaces
 from tests.node.netdev.lab import ANYTHING, Lab, request
 
 pytestmark = pytest.mark.node
@@ -227,6 +228,19 @@ async def test_also_when_it_was_made_there(builtin_lab: Lab, process_netns: subp
     lab.ip(f"link add link demo0 name top0 netns {process_netns.pid} type macvlan")
     text = await refusal(lab, "demo0")
     assert f"top0 in the network namespace of process {process_netns.pid} depends on it" in text
+
+
+async def test_a_pod_with_many_links_costs_little(builtin_lab: Lab) -> None:
+    """Of each namespace a bounded part is read, the oldest links first: what a CNI plugin made there is among them."""
+    lab = builtin_lab
+    lab.demo()
+    crowd = lab.namespace("crowd")
+    lab.ip(f"link add link demo0 name top0 netns {crowd} type macvlan")
+    lab.batch([f"link add x{i} netns {crowd} type ifb" for i in range(300)])
+    place = net_namespaces.Place(crowd.stat().st_ino, str(crowd))
+    read = lab.inside(lab.host, lambda: net_namespaces.links_of(place, bytearray(1 << 18)))
+    assert 10 < len(read) < 250
+    assert f"top0 in the network namespace of {crowd} depends on it" in await refusal(lab, "demo0")
 
 
 async def test_a_namesake_elsewhere_holds_nothing(builtin_lab: Lab) -> None:
