@@ -17,6 +17,7 @@ from crishim.wire.websocket_channels import BadMessage, ChannelClosed, ChannelCo
 
 PONG_INTERVAL = 5.0  # seconds between the pongs of a stalled WebSocket
 PIECE = 32 * 1024  # bytes of a message we send
+TAKEN = 64 * 1024  # bytes taken from a socket at once: a segment on the loopback
 MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
 
 
@@ -73,7 +74,7 @@ class Channels:
         """Send what a socket gives, to its end; read from it only when the client takes it."""
         while not source.ended:
             async with self._writing:
-                if data := source.take(PIECE):
+                if data := source.take(TAKEN):
                     await self._write(channel, data)
             if not data and not source.ended:
                 await source.readable()

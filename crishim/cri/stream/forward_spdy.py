@@ -97,16 +97,15 @@ class SpdyForwarder:
             latest.accept()
             self._forwards += 1
             task = self._group.create_task(self._forward(pair, data, error))
-            task.add_done_callback(partial(self._ended, data, error, held.pop_all()))
-            data.when_reset, error.when_reset = partial(_cancel, task), None
+            task.add_done_callback(partial(self._ended, data, held.pop_all()))
+            data.when_reset, error.when_reset = partial(_reset, task, error), None
             error.inlet.discard()  # nobody reads it
 
-    def _ended(self, data: Stream, error: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
-        """Also of a forward that was reset before it began."""
+    def _ended(self, data: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
+        """Give back what a forward held, also one that was reset before it began."""
         held.close()
         self._forwards -= 1
         data.inlet.discard()
-        error.finish()  # if the client has reset the data, nobody else does
 
     async def _forward(self, pair: Pair, data: Stream, error: Stream) -> None:
         try:
@@ -127,5 +126,7 @@ class SpdyForwarder:
         await data.reset()
 
 
-def _cancel(task: asyncio.Task[None]) -> None:
+def _reset(task: asyncio.Task[None], error: Stream) -> None:
+    """The client has reset the data. It waits for the end of the error stream, which goes out with the next flush."""
     task.cancel()
+    error.finish()

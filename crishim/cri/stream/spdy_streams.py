@@ -35,6 +35,7 @@ from crishim.wire.spdy_headers import Headers
 from crishim.wire.spdy_state import FlowControl, Role
 
 PIECE = 32 * 1024  # bytes of a data frame we send
+TAKEN = 64 * 1024  # bytes taken from a socket at once: a segment on the loopback
 MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
 KEEP_ALIVE = 5.0  # seconds between signs of life while a session is stalled
 OPENING = 8  # units of work (pace.py) that a new stream costs
@@ -70,7 +71,7 @@ class Stream:
         """Send bytes. Those for a stream that the client has reset are dropped."""
         rest = memoryview(data)
         while rest:
-            sent = await self._owner.send(self, partial(_front, rest))
+            sent = await self._owner.send(self, partial(_front, rest[:PIECE]))
             if sent is None:
                 return
             rest = rest[sent:]
@@ -177,7 +178,7 @@ class SpdyStreams:
                     self._session_window.clear()
                     await self._session_window.wait()
                 async with self._writing:
-                    room = min(session.sendable(number), PIECE)
+                    room = min(session.sendable(number), TAKEN)
                     if not room:
                         continue
                     if data := take(room):

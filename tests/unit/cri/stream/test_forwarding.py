@@ -95,14 +95,18 @@ async def test_a_refused_connection_is_explained(server: StreamServer, openers: 
 
 
 async def test_a_client_that_resets_ends_its_connection(server: StreamServer, echo: Echo) -> None:
-    """kubectl resets the data stream when its own side is done: the pod's side ends too."""
+    """kubectl resets the data stream when its own side is done: the pod's side ends too, and the error stream, for
+    whose end kubectl waits.
+    """
     async with spdy(url(server), PROTOCOL) as client:
-        _, data = await open_pair(client, 1)
+        error, data = await open_pair(client, 1)
         client.send(data, b"x")
         await client.until(lambda: client.received.get(data) == b"X")
         assert echo.open == 1
         client.session.reset(data)
         client.flush()
+        assert await client.text(error) == b""
+        assert error in client.ended
         await eventually(lambda: not echo.open)
         assert not client.hung_up
 
