@@ -23,6 +23,7 @@ from crishim.verbs import subject
 from crishim.verbs.owned import Owned
 
 MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
+MAX_MESSAGE = 2048  # characters of an error, which may name what the client sent; gRPC has 8 KiB for all headers
 Unary = Callable[[Any], Awaitable[Any]]
 Streaming = Callable[[Any], AsyncIterator[Any]]
 Functions = Mapping[str, Unary | Streaming]
@@ -129,9 +130,9 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
         log.log(
             level, error.message, extra={"kind": str(error.kind)} | {f"fact_{k}": v for k, v in error.facts.items()}
         )
-        await context.abort(CODES[error.kind], error.message)
+        await context.abort(CODES[error.kind], error.message[:MAX_MESSAGE])
     log.error("an error nobody expected", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+    await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:MAX_MESSAGE])
 
 
 def _ids(method: str, request: Any) -> dict[str, str]:

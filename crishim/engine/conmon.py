@@ -23,6 +23,7 @@ from crishim.wire.linux import environment, executors, process_trees, processes,
 from crishim.wire.records import UnreadableError
 
 _LOG = "k8s-file:"  # the log's driver
+_LONGEST_REPORT = 1 << 20  # bytes; it holds what the runtime said
 _REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
 
 
@@ -93,7 +94,7 @@ def _short_directory(bundle: Path) -> str:
 
 async def _first_line(receive: int, launch: Launch, timeout: float) -> bytes:
     """What conmon reports when create has ended: one line of JSON. At the timeout it is killed, create with it."""
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=_LONGEST_REPORT)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(receive, "rb", 0)
@@ -101,6 +102,12 @@ async def _first_line(receive: int, launch: Launch, timeout: float) -> bytes:
     try:
         async with asyncio.timeout(timeout):
             return await reader.readline()
+    except ValueError:
+        await executors.processes(kill_monitor, launch.bundle)
+        raise CrishimError(
+            Kind.INTERNAL,
+            f"conmon's report of container {launch.container_id[:13]} is larger than {_LONGEST_REPORT} bytes",
+        ) from None
     except TimeoutError:
         await executors.processes(kill_monitor, launch.bundle)
         raise CrishimError(

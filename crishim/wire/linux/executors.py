@@ -98,7 +98,7 @@ def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
 
 records = Executor("records", 4)
 kernel = Executor("kernel", 8)
-processes = Executor("processes", 8)
+processes = Executor("processes", 32)  # most of it is waiting for killed ones to be gone
 images = Executor("images", 2)
 statistics = Executor("statistics", 2)
 deletion = Executor("deletion", 2)

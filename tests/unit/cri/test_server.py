@@ -172,3 +172,35 @@ async def test_large_answers(bench: Bench) -> None:
     options = [("grpc.max_receive_message_length", 16 << 20)]
     bench.channel = grpc.aio.insecure_channel(bench.address, options=options)
     assert len((await bench.version()).version) == 15 << 20
+
+
+async def test_an_error_that_names_megabytes_is_cut(bench: Bench) -> None:
+    """What the client sent may be in it: headers have 8 KiB in all, and a call whose error is larger has no error."""
+
+    async def version(request: cri.VersionRequest) -> cri.VersionResponse:
+        raise CrishimError(Kind.INVALID, "the path " + "ü" * (4 << 20) + " is none")
+
+    await bench.serve(Version=version)
+    with pytest.raises(grpc.aio.AioRpcError, match="the path ü") as caught:
+        await bench.version()
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_is_for_its_caller_only_ends_with_it(bench: Bench) -> None:
+    """An ExecSync that its client gives up is cancelled, once; other calls go on to their end."""
+    ended: list[str] = []
+
+    async def execute(request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # what it does about that is not cut short
+            ended.append("exec")
+            raise
+        raise AssertionError("unreachable")
+
+    await bench.serve(ExecSync=execute)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await bench.call("ExecSync", cri.ExecSyncRequest(), cri.ExecSyncResponse, timeout=0.2)
+    assert await bench.owned.drain(30) == []
+    assert ended == ["exec"]

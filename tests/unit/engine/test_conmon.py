@@ -165,3 +165,13 @@ def test_reopening_logs(tmp_path: Path) -> None:
         assert os.read(reader, 100) == b"2 0 0\n"
     finally:
         os.close(reader)
+
+
+async def test_a_report_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """conmon's one line is bounded; what is larger is an error and not a broken reader."""
+    monkeypatch.setattr(conmon, "_LONGEST_REPORT", 1000)
+    receive, send = os.pipe()
+    os.write(send, b"x" * 3000)
+    os.close(send)
+    with pytest.raises(CrishimError, match="larger than 1000 bytes"):
+        await conmon._first_line(receive, conmon.Launch("c" * 64, tmp_path, ""), 30)
