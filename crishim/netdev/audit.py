@@ -61,7 +61,7 @@ def _again(place: Restoring) -> Captured:
         tunings=ethtool.read(place.host.genetlink, index, was.kind) if "tunings" in place.touched else was.tunings,
         files=device_files.read(place.host.sysfs, place.name) if "files" in place.touched else was.files,
         sysctls=devconf.read_files(place.name) if was.sysctls else (),
-        programs=programs.read(link, was.queueing),
+        programs=programs.read(link, was.queueing) if was.programs or "programs" in place.touched else (),
         entries=_entries(place) if was.entries or was.kind == "vxlan" else (),
         multicast=multicast.filters([index])[index] if was.multicast else (),
         groups=multicast.groups([place.name])[place.name] if was.groups else frozenset(),

@@ -30,13 +30,8 @@ def _fields(was: Captured, now: Captured) -> Iterator[str]:
 
 
 def _attributes(was: Captured, now: Captured) -> Iterator[str]:
-    for kind, _ in link_attributes.changes(now.attributes, was.attributes):
-        yield link_attributes.name(kind)
-    if link_attributes.condition(now.attributes)[0] != link_attributes.condition(was.attributes)[0]:
-        yield "operational state"
-    own, changes = link_attributes.kind_changes(now.attributes, was.attributes)
-    for kind, _ in changes:
-        yield link_attributes.kind_name(own, kind)
+    if now.attributes != was.attributes:
+        yield from _link_attributes(was.attributes, now.attributes)
     tunings = {t.subject: t for t in now.tunings}
     for tuning in was.tunings:
         if tunings.get(tuning.subject) != tuning:
@@ -45,6 +40,16 @@ def _attributes(was: Captured, now: Captured) -> Iterator[str]:
     for path, value in was.files:
         if files.get(path, value) != value:  # one that has no value now is no difference
             yield path
+
+
+def _link_attributes(was: bytes, now: bytes) -> Iterator[str]:
+    for kind, _ in link_attributes.changes(now, was):
+        yield link_attributes.name(kind)
+    if link_attributes.condition(now)[0] != link_attributes.condition(was)[0]:
+        yield "operational state"
+    own, changes = link_attributes.kind_changes(now, was)
+    for kind, _ in changes:
+        yield link_attributes.kind_name(own, kind)
 
 
 def _settings(was: Captured, now: Captured) -> Iterator[str]:
@@ -56,13 +61,18 @@ def _settings(was: Captured, now: Captured) -> Iterator[str]:
         yield "addrgenmode"
     if was.settings.token != now.settings.token:
         yield "IPv6 token"
-    ageing = {a.table: dict(attributes(a.attributes)) for a in now.ageing}
-    if any(ageing.get(a.table) != dict(attributes(a.attributes)) for a in was.ageing):
-        yield "neighbour settings"
+    if now.ageing != was.ageing:
+        yield from _ageing(was, now)
     sysctls = dict(now.sysctls)
     for pattern, value in was.sysctls:
         if sysctls.get(pattern) != value:
             yield devconf.file_name(pattern)
+
+
+def _ageing(was: Captured, now: Captured) -> Iterator[str]:
+    ageing = {a.table: dict(attributes(a.attributes)) for a in now.ageing}
+    if any(ageing.get(a.table) != dict(attributes(a.attributes)) for a in was.ageing):
+        yield "neighbour settings"
 
 
 def _tables(was: Captured, now: Captured) -> Iterator[str]:

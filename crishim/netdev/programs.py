@@ -48,11 +48,13 @@ def take_off(place: Restoring, link: Link) -> None:
     was = {(p.hook, p.id) for p in place.was.programs}
     for mode, id in xdp.parse(link.xdp).items():
         if (mode, id) not in was and not place.was.xdp:
+            place.touched.add("programs")
             with place.attempt(f"{mode} program {id}"):
                 _detach_xdp(place, mode, id)
     for hook in hooks(link.kind):
         for id, held in bpf.query(link.index, hook):
             if (hook, id) not in was:
+                place.touched.add("programs")
                 with place.attempt(f"{hook} program {id}"):
                     bpf.detach(link.index, hook, id, held)
 

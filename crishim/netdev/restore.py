@@ -145,7 +145,7 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
         ("settings", restore_settings),
     ):
         problems.attempt(f"the {what} of {name} were not restored", step, place, link)
-    down = _restore_flags(host, link.index, name, was.flags, problems)
+    down = _restore_flags(host, link, name, was.flags, problems)
     if was.flags & IFF_UP and not down:
         problems.attempt(f"the state of {name} was not restored", restore_link.restore_condition, place)
     restore_link.restore_refused_files(place)
@@ -173,12 +173,15 @@ def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: P
         _remove_altname(host, link, attachment.altname, problems)
 
 
-def _restore_flags(host: End, index: int, name: str, flags: int, problems: Problems) -> str:
+def _restore_flags(host: End, link: Link, name: str, flags: int, problems: Problems) -> str:
     """Returns why the device cannot be brought up; "" if it is up, or is to be down."""
     rest = links.IFF_KEPT & ~IFF_UP
-    problems.attempt(f"the flags of {name} were not restored", links.set_flags, host.netlink, index, flags, rest)
+    if (link.flags ^ flags) & rest:
+        problems.attempt(
+            f"the flags of {name} were not restored", links.set_flags, host.netlink, link.index, flags, rest
+        )
     what = f"{name} is back but cannot be brought {'up' if flags & IFF_UP else 'down'}"
-    error = problems.attempt(what, links.set_flags, host.netlink, index, flags, IFF_UP)
+    error = problems.attempt(what, links.set_flags, host.netlink, link.index, flags, IFF_UP)
     return str(error.strerror) if error and flags & IFF_UP else ""
 
 

@@ -39,7 +39,7 @@ def restore_attributes(place: Restoring, link: Link) -> None:
     """Everything else of the link message, what this code does not know included: the kernel says what can be set."""
     netlink = place.host.netlink
     now = link_attributes.keep(link.attributes)
-    if now == place.was.attributes or not place.was.complete:
+    if not place.was.complete or link_attributes.same_settings(now, place.was.attributes):
         return
     for change in sorted(link_attributes.changes(now, place.was.attributes), key=_reason_first):
         with place.attempt(link_attributes.name(change[0])):

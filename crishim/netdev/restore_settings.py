@@ -28,7 +28,8 @@ def restore_settings(place: Restoring, link: Link) -> None:
     for setting, value in devconf.ipv6_changes(now, wanted):
         with place.attempt(f"net.ipv6.conf.{setting}"):
             devconf.write_ipv6(place.name, setting, value)
-    if wanted.gen_mode is not None and wanted.gen_mode != _again(place, now).gen_mode:
+    may_differ = wanted.gen_mode != now.gen_mode or bool(place.was.sysctls)  # a secret brings its mode with it
+    if wanted.gen_mode is not None and may_differ and wanted.gen_mode != _again(place, now).gen_mode:
         with place.attempt("addrgenmode"):
             mode = bytes([wanted.gen_mode])
             links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_ADDR_GEN_MODE, mode)

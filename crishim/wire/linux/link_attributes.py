@@ -33,7 +33,7 @@ IFLA_PROTO_DOWN_REASON_MASK, IFLA_PROTO_DOWN_REASON_VALUE = 1, 2
 _ELSEWHERE = {IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN, IFLA_IFALIAS, IFLA_GROUP, IFLA_AF_SPEC, IFLA_PROP_LIST}
 _ELSEWHERE |= {IFLA_LINK, IFLA_LINK_NETNSID, IFLA_MASTER, IFLA_XDP}
 _STATE = {IFLA_QDISC, IFLA_STATS, IFLA_STATS64, 30, 35, 44, 47, 48, 61}
-_CONDITION = {IFLA_OPERSTATE, IFLA_CARRIER}  # kept, and looked at by condition()
+_CONDITION = frozenset({IFLA_OPERSTATE, IFLA_CARRIER})  # kept, and looked at by condition()
 _KIND_STATE = {("tun", 8), ("tun", 9), ("macvlan", 6), ("macvlan", 8), ("macvtap", 6), ("macvtap", 8)}  # counters
 SKIPPED = frozenset(_ELSEWHERE | _STATE)
 
@@ -54,6 +54,11 @@ NAMES = {
 def keep(link_attributes: bytes) -> bytes:
     """Of Link.attributes, those that are compared and put back."""
     return without(link_attributes, SKIPPED)
+
+
+def same_settings(now: bytes, wanted: bytes) -> bool:
+    """Whether changes() and kind_changes() have nothing to say: quickly, as nearly always."""
+    return now == wanted or without(now, _CONDITION) == without(wanted, _CONDITION)
 
 
 def changes(now: bytes, wanted: bytes) -> list[Attribute]:

@@ -63,15 +63,17 @@ def number(value: bytes) -> int:
     return int.from_bytes(value[:4], sys.byteorder)
 
 
-def attributes(data: bytes) -> Iterator[Attribute]:
+def attributes(data: bytes) -> list[Attribute]:
     """Attributes of a message or of a nested attribute, flags taken off their types. Stops at a malformed length."""
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < 4 or offset + length > len(data):
-            return
-        yield kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]
+    found: list[Attribute] = []
+    offset, size, unpack = 0, len(data), _ATTRIBUTE.unpack_from
+    while offset + 4 <= size:
+        length, kind = unpack(data, offset)
+        if length < 4 or offset + length > size:
+            break
+        found.append((kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]))
         offset += length + 3 & ~3
+    return found
 
 
 def without(data: bytes, kinds: frozenset[int]) -> bytes:
