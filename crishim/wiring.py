@@ -22,6 +22,7 @@ from crishim.cri.stream.server import StreamServer
 from crishim.engine import exec_process
 from crishim.errors import CrishimError
 from crishim.images.usage import StoreMeter
+from crishim.lifecycle import has_process
 from crishim.parts import Parts, make_parts
 from crishim.verbs.admission import Admission
 from crishim.verbs.create_container import create_container
@@ -233,7 +234,13 @@ def _describer(config: Config, parts: Parts) -> Describer:
 async def recover(parts: Parts, verbs: Verbs) -> None:
     """Bring records and node together, once, before anything else is done."""
     try:
-        await parts.transport.recover()
+        known = {image.id for image in (await parts.images.snapshot()).images}
+        lost = {c.image_id for c in parts.containers if has_process(c.state) and c.image_id} - known
+        if lost:
+            log.error(
+                "images of running containers are not in the store: no layer is removed", extra={"images": sorted(lost)}
+            )
+        await parts.transport.recover(sweep_store=not lost)
     except (CrishimError, OSError, ValueError) as error:
         log.error("the image store cannot be put in order", extra={"error": str(error)})
     recovery = Recovery(

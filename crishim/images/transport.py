@@ -43,10 +43,15 @@ class Transport:
         self._copies = 0
         self._sweeping = asyncio.Lock()
 
-    async def recover(self) -> None:
-        """Make the directories and clear what killed copies left. Call it once, before anything else."""
+    async def recover(self, *, sweep_store: bool = True) -> None:
+        """Make the directories and clear what killed copies left. Call it once, before anything else.
+
+        sweep_store: not where the store's records cannot be trusted.
+        """
         place = self._skopeo.place
         await executors.deletion(place.prepare)
+        if not sweep_store:
+            return
         for stored_id in await executors.records(sweep.half_images, place.root):
             log.info("removing an image whose pull was killed", extra={"image": stored_id})
             await self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT)

@@ -275,6 +275,28 @@ def test_records_of_nothing(daemon: Daemon) -> None:
     assert remains(daemon) == []
 
 
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_text("[{")]
+)
+def test_records_of_images(daemon: Daemon, damage: Callable[[Path], object]) -> None:
+    """Gone or damaged, they make no orphan of the layers that a container runs on."""
+    pod = run_pod(daemon)
+    container = start(daemon, pod)
+    path = daemon.state / "images/overlay-images/images.json"
+    good, mode = path.read_bytes(), path.stat().st_mode
+    layers = {p.name for p in (daemon.state / "images/overlay").iterdir()}
+    restart(daemon, {path: damage})
+    try:
+        assert status(daemon, container).state == cri.CONTAINER_RUNNING
+        assert {p.name for p in (daemon.state / "images/overlay").iterdir()} == layers
+        assert execute(daemon, container, "cat", "/proc/self/comm") == (0, "cat\n")
+    finally:
+        path.write_bytes(good)
+        path.chmod(mode & 0o777)
+    restart(daemon, {})
+    remove_pod(daemon, pod)
+
+
 def test_the_newer_version_comes_back(daemon: Daemon) -> None:
     """It finds its records byte for byte, whatever was done with the pod meanwhile, and takes over again."""
     pod = run_pod(daemon)
