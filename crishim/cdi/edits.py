@@ -136,5 +136,6 @@ def _load_yaml(data: bytes) -> object:
 
     try:
         return yaml.load(data, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        # the last five: values that are not what their tag says (!!bool maybe, 2026-02-30)
         raise cdi.InvalidSpec(f"is not YAML: {' '.join(str(error).split())}") from None

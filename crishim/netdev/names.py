@@ -4,6 +4,7 @@ The kernel and the runtimes disagree about templates: the kernel expands them (t
 target), runtimes then look for the literal text and strand the device. So nobody below this file sees a template.
 """
 
+import os
 from collections.abc import Callable, Collection
 
 from crishim.errors import CrishimError, Kind
@@ -19,7 +20,10 @@ def check_name(name: str, device: str) -> None:
     Rules: dev_valid_name() of the kernel (1 to 15 bytes, no '/', ':' or white space, not '.' or '..').
     """
     problem = ""
-    length = len(name.replace(TEMPLATE, "0", 1).encode(errors="surrogateescape"))
+    try:
+        length = len(os.fsencode(name.replace(TEMPLATE, "0", 1)))
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+        raise CrishimError(Kind.INVALID, f"the name {name!r} for device {device} is no text", device=device) from None
     if not name:
         problem = "is empty"
     elif length > NAME_LIMIT:

@@ -25,6 +25,8 @@ async def start_container(
     asked = containers.find(id)
     async with locks.holding(asked.id):
         container = containers.find(asked.id)
+        if container.state is ContainerState.STARTING:
+            container = await _broken_off(container, containers, handlers)
         if not can_start(container.state):
             if _is_repetition(asked, container, began):
                 return
@@ -46,6 +48,17 @@ async def start_container(
             return
     await stop_container(container.id, 0, containers=containers)
     raise failure
+
+
+async def _broken_off(
+    container: ContainerRecord, containers: Store[ContainerRecord], handlers: Handlers
+) -> ContainerRecord:
+    """What became of a start that was given up in its middle: only the runtime knows. CREATED again, or RUNNING."""
+    created = await handlers.get(container.handler).state(container.id) == "created"
+    after = ContainerState.CREATED if created else ContainerState.RUNNING
+    return await containers.update(
+        container.id, lambda c: replace(c, state=after) if c.state is ContainerState.STARTING else c
+    )
 
 
 def _is_repetition(asked: ContainerRecord, container: ContainerRecord, began: int) -> bool:

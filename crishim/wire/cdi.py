@@ -174,7 +174,7 @@ def parse(raw: object) -> Spec:
     """A Spec from decoded JSON or YAML. Raises InvalidSpec."""
     try:
         spec = msgspec.convert(_without_nulls(raw, [MAX_NODES]), Spec)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidSpec(f"is not as CDI describes it: {error}") from None
     for check in CHECKS:
         problem = check(spec)

@@ -11,10 +11,12 @@ from tests.node.isolation import isolate
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
-    from hack.campaigns import awaits_run, fuzz, kills
+    from hack.campaigns import awaits_run, crowds, fuzz, hung, kills
 
     return {
         "awaits": lambda: awaits_run.campaign(short=options.short, only=options.only),
+        "hung": lambda: hung.campaign(0 if options.short else 15, options.only),
+        "crowds": lambda: crowds.campaign(0.05 if options.short else 1.0, options.only),
         "fuzz": lambda: fuzz.campaign(options.inputs, options.seed, options.only),
         "kills": lambda: kills.campaign(options.kills, options.seed),
     }
@@ -26,7 +28,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="two minutes instead of hours")
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="inputs for each parser")
-    parser.add_argument("--only", default="", help="awaits, fuzz: only what begins so")
+    parser.add_argument("--only", default="", help="awaits, hung, fuzz: only what begins so")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options = parser.parse_args()
     if options.short:

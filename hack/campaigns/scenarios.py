@@ -114,7 +114,10 @@ class Start(PodScenario):
     wants_start = False
 
     def call(self) -> None:
-        if self.status().state == cri.CONTAINER_EXITED:
+        state = self.status().state
+        if state == cri.CONTAINER_RUNNING:  # the answer got lost; once more is no start
+            return
+        if state == cri.CONTAINER_EXITED:
             self.wish.metadata.attempt += 1
             self.create()
         self.daemon.call("StartContainer", container_id=self.container)

@@ -65,7 +65,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_automatic(self) -> bool:
         """Made by the kernel by itself: it will make it again."""
-        proto = self.fields.get(IFA_PROTO, b"\0")[0]
+        proto = number(self.fields.get(IFA_PROTO, b""))
         made = proto in (IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL) or bool(self.flags & IFA_F_STABLE_PRIVACY)
         return self.family == AF_INET6 and (made or bool(self.flags & IFA_F_TEMPORARY))
 

@@ -26,6 +26,7 @@ NLMSGERR_ATTR_MSG = 1
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 RECEIVE_BUFFER = 1 << 20  # bytes: a dump's datagrams must fit while we are decoding
 DATAGRAM = 1 << 18  # a link may carry 64 KiB of altnames, which a hostile pod can put on it, and the rest
+MAX_ERRNO = 4095  # the kernel's own, linux/err.h
 MAX_INTERRUPTED = 10  # dumps in a row that changed under us
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
@@ -115,6 +116,8 @@ def failure(flags: int, body: bytes) -> OSError | None:
     number = -int.from_bytes(body[:4], "little" if struct.pack("=H", 1) == b"\1\0" else "big", signed=True)
     if number == 0:
         return None
+    if not 0 < number <= MAX_ERRNO:
+        number = errno.EPROTO
     said = ""
     if flags & NLM_F_ACK_TLVS and len(body) >= 20:
         (length,) = struct.unpack_from("=I", body, 4)
