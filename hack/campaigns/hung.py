@@ -16,8 +16,8 @@ from hack.campaigns.client import Client
 from hack.campaigns.ground import a_node, scratch
 from hack.campaigns.load import Pod
 from hack.campaigns.table import Row
+from hack.campaigns.watch import Watch
 from tests.node.daemon import Daemon
-from tests.node.stream_attacks import Watch
 
 STATUS = 1.0  # seconds
 PATIENCE = 90.0  # seconds until a call that hung must have ended after its cause is gone
@@ -58,7 +58,7 @@ def _try(daemon: Daemon, cause: Cause, row: Row, hold: float) -> None:
         hung.join(PATIENCE)
         if hung.is_alive():
             row.lost.append(f"the call that hung has not ended {PATIENCE:g} s after its cause was gone")
-    if watch.slowest > STATUS:
+    if not watch.answers or watch.slowest > STATUS:
         row.lost.append(f"Status took {watch.slowest:.1f} s")
     row.lost += _held(lambda: cause.remove(daemon), "it cannot be taken away")
     row.left += _new(daemon, before)
