@@ -5,8 +5,9 @@ A process that left both (a daemon that forked twice and called setsid) counts a
 """
 
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,20 +24,43 @@ class Entry(NamedTuple):
     session: int
 
 
-def _entries() -> Iterator[Entry]:
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (directory / "stat").read_bytes().rpartition(b") ")[2].split()
-        except OSError:
-            continue
-        if stat[0] not in (b"Z", b"X"):
-            yield Entry(ProcessRef(pid=int(directory.name), start_time=int(stat[19])), int(stat[1]), int(stat[3]))
+def _entry(pid: int | str) -> Entry | None:
+    """A process as /proc tells of it; None for one that is gone, or waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123  a Path costs more than the read
+            stat = file.read(4096).rpartition(b") ")[2].split()
+    except OSError:
+        return None
+    if len(stat) < 20 or stat[0] in (b"Z", b"X"):
+        return None
+    return Entry(ProcessRef(pid=int(pid), start_time=int(stat[19])), int(stat[1]), int(stat[3]))
+
+
+class _Table:
+    """All processes, read once for everybody who asks meanwhile: a thousand sessions may end at once."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._begun = 0
+        self._entries: list[Entry] = []
+
+    def read(self) -> list[Entry]:
+        """The processes of a moment after the call."""
+        wanted = self._begun + 1
+        with self._turn:
+            if self._begun < wanted:
+                self._begun += 1
+                found = (_entry(d.name) for d in Path("/proc").iterdir() if d.name.isdigit())
+                self._entries = [entry for entry in found if entry is not None]
+            return self._entries
+
+
+_table = _Table()
 
 
 def members(root: int, sessions: Iterable[int]) -> set[ProcessRef]:
     """The living processes that descend from the process `root`, itself included, or belong to one of the sessions."""
-    entries = list(_entries())
-    wanted = set(sessions)
+    entries, wanted = _table.read(), set(sessions)
     inside = {root}
     grown = True
     while grown:
@@ -44,6 +68,18 @@ def members(root: int, sessions: Iterable[int]) -> set[ProcessRef]:
         inside |= new
         grown = bool(new)
     return {e.process for e in entries if e.process.pid in inside}
+
+
+def _descendants(root: int) -> set[ProcessRef]:
+    """The living processes that descend from `root`, itself included; looks at these only."""
+    found, left = set(), [root]
+    while left:
+        pid = left.pop()
+        entry = _entry(pid)
+        if entry is not None and entry.process not in found:
+            found.add(entry.process)
+            left += children(pid)
+    return found
 
 
 def kill_below(root: ProcessRef, sessions: Iterable[int] = ()) -> None:
@@ -55,10 +91,15 @@ def kill_below(root: ProcessRef, sessions: Iterable[int] = ()) -> None:
     processes it means, for instance by not having reaped them.
     """
     found: set[ProcessRef] = set()
-    while new := members(root.pid, sessions) - found:
-        for process in new:
-            send_signal(process, signal.SIGSTOP)
-        found |= new
+    looks: tuple[Callable[[], set[ProcessRef]], ...] = (
+        lambda: _descendants(root.pid),  # cheap, and nearly always all
+        lambda: members(root.pid, sessions),
+    )
+    for look in looks:
+        while new := look() - found:
+            for process in new:
+                send_signal(process, signal.SIGSTOP)
+            found |= new
     found.discard(root)
     for process in found:
         send_signal(process, signal.SIGKILL)

@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -118,3 +120,28 @@ def test_stopped_is_alive_and_killed_is_not(shell: Shell) -> None:
     root.kill()
     root.wait()
     assert not is_alive(process)
+
+
+def test_many_ends_at_once_share_a_look_at_all_processes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees a moment after it asked; a thousand sessions that end together do not read /proc a thousand times."""
+    read, looks = process_trees._entry, []
+    first, go = threading.Event(), threading.Event()
+
+    def entry(pid: int | str) -> process_trees.Entry | None:
+        if str(pid) == "1":
+            looks.append(pid)
+            first.set()
+            go.wait(10)
+        return read(pid)
+
+    monkeypatch.setattr(process_trees, "_entry", entry)
+    with ThreadPoolExecutor(8) as pool:
+        early = pool.submit(process_trees.members, os.getpid(), ())
+        first.wait(10)
+        late = shell("sleep 614.1")
+        asked = [pool.submit(process_trees.members, late.pid, ()) for _ in range(7)]
+        wait_for(lambda: pool._work_queue.empty())
+        go.set()
+        assert all(late.pid in {p.pid for p in each.result()} for each in asked)
+        assert early.result()
+    assert len(looks) <= 3
