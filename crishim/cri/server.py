@@ -130,9 +130,14 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
         log.log(
             level, error.message, extra={"kind": str(error.kind)} | {f"fact_{k}": v for k, v in error.facts.items()}
         )
-        await context.abort(CODES[error.kind], error.message[:MAX_MESSAGE])
+        await context.abort(CODES[error.kind], _sayable(error.message))
     log.error("an error nobody expected", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:MAX_MESSAGE])
+    await context.abort(grpc.StatusCode.INTERNAL, _sayable(f"{type(error).__name__}: {error}"))
+
+
+def _sayable(text: str) -> str:
+    """An error's text as headers take it: what is not ASCII needs up to twelve bytes a character there."""
+    return text[: MAX_MESSAGE if text.isascii() else MAX_MESSAGE // 4]
 
 
 def _ids(method: str, request: Any) -> dict[str, str]:
