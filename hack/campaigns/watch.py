@@ -47,7 +47,7 @@ def ask(socket: Path) -> None:
     slowest, answers = 0.0, 0
     invoke(channel, "Status", None, 60, {})
     print("asking", flush=True)
-    while not over.wait(EVERY):
+    while not answers or not over.wait(EVERY):
         started = time.monotonic()
         invoke(channel, "Status", None, 60, {})
         slowest, answers = max(slowest, time.monotonic() - started), answers + 1
