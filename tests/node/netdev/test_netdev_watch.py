@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import Mover, Pod, State
 from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
@@ -186,6 +186,24 @@ async def test_a_udev_while_the_device_is_taken(watched: Lab, udev: Callable[[st
         await plan.begin()
         (attached,) = await plan.verify_and_repair()
     assert (attached.state, attached.name) == (State.READY, "net1")
+    await lab.devices.return_devices(pod)
+    assert lab.picture("demo0") == before
+
+
+async def test_a_udev_while_an_oci_runtime_takes_it(lab: Lab) -> None:
+    """Renamed between the check and the move: a runtime goes by the name and fails; the device is as it was."""
+    if lab.kit.mover is not Mover.RUNTIME:
+        pytest.skip("the built-in mover goes by ifindex")
+    before = furnish(lab)
+    pod = lab.pod()
+    async with await lab.plan(pod, ("demo0", "net1")) as plan:
+        await plan.begin()
+        container = lab.container(pod, plan.entries)
+        lab.ip("link set demo0 name lan0")
+        with pytest.raises(RuntimeError):
+            container.create()
+    assert lab.picture("demo0") == before
+    await lab.attach(pod, ("demo0", "net1"))
     await lab.devices.return_devices(pod)
     assert lab.picture("demo0") == before
 
