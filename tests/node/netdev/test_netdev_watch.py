@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crishim.netdev import restore
 from crishim.netdev.records import Mover, Pod, State
 from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.furniture import furnish
@@ -146,16 +148,34 @@ def udev(watched: Lab) -> Iterator[Callable[[str, str, int], None]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("times", [1, 2])
-async def test_a_udev_that_names_it_otherwise(watched: Lab, udev: Callable[[str, str, int], None], times: int) -> None:
+async def test_a_udev_that_names_it_otherwise(watched: Lab, udev: Callable[[str, str, int], None]) -> None:
     """Renamed when it appears, in the middle of the return or just after: it has its old name, and all else it had."""
     lab = watched
     before = furnish(lab)
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
-    udev(before["address"], "lan0", times)
+    udev(before["address"], "lan0", 1)
     await lab.devices.return_devices(pod)
     await eventually(lambda: "demo0" in lab.names() and "lan0" not in lab.names(), "it is called demo0 again")
+    assert lab.picture("demo0") == before
+
+
+async def test_a_rename_in_the_middle_of_the_return(builtin_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice, before the last look at the name: no watch is needed, everything is as it was."""
+    lab = builtin_lab
+    before = furnish(lab)
+    pod = lab.pod()
+    await lab.attach(pod, ("demo0", "net1"), run=False)
+    restore_flags, names = restore._restore_flags, ["lan0", "lan1"]
+
+    def renamed(*arguments: Any) -> str:
+        if names:
+            lab.ip(f"link set demo0 name {names.pop()}")
+        return restore_flags(*arguments)
+
+    monkeypatch.setattr(restore, "_restore_flags", renamed)
+    (returned,) = await lab.devices.return_devices(pod)
+    assert (returned.state, returned.warnings, names) == (State.DONE, (), [])
     assert lab.picture("demo0") == before
 
 
