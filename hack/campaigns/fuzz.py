@@ -67,6 +67,8 @@ def campaign(inputs: int, seed: int, only: str = "") -> list[Row]:
                     print(f"fuzz: {found.name}: {row.lost[-1]}", flush=True)
             if done % 200 == 0:
                 print(f"fuzz: {sum(r.runs for r in rows.values()):,} inputs", flush=True)
+        pool.close()  # and not terminated: the processes remove what they made at their end
+        pool.join()
     for name, row in rows.items():
         each = seconds[name] / max(row.runs, 1) * 1e6
         row.says = f"{each:.0f} µs an input, the slowest {slowest[name] * 1000:.0f} ms"

@@ -117,12 +117,12 @@ def questions(daemon: BreakableDaemon, pod: str, container: str) -> None:
         daemon.call(name)
 
 
-def pods() -> dict[str, cri.PodSandboxConfig]:
-    """One pod of each kind of namespaces."""
+def pods(logs: Path) -> dict[str, cri.PodSandboxConfig]:
+    """One pod of each kind of namespaces, one with its logs below the directory."""
     found = {name: pod_config(name) for name in ("plain", "node", "shared", "users")}
     found["plain"].port_mappings.add(host_port=8097, container_port=80)
     found["plain"].dns_config.servers.append("192.0.2.1")
-    found["plain"].log_directory = "/dev/shm/crishim-loop-logs"
+    found["plain"].log_directory = str(logs / "plain")
     found["node"].linux.security_context.namespace_options.network = cri.NODE
     found["shared"].linux.security_context.namespace_options.pid = cri.POD
     mapping = cri.IDMapping(host_id=200000, container_id=0, length=65536)
@@ -137,7 +137,7 @@ def pods() -> dict[str, cri.PodSandboxConfig]:
 def test_a_life(daemon: BreakableDaemon, busybox_archive: Path, device: str, kind: str, handler: str) -> None:
     """RunPodSandbox to RemovePodSandbox with all there is between, and a restart of the daemon in its middle."""
     images(daemon, busybox_archive)
-    config = pods()[kind]
+    config = pods(daemon.directory / "logs")[kind]
     if kind in ("plain", "users"):
         config.annotations.update(annotated(**{device: "net1"}))
     pod = run_pod(daemon, config, handler)
