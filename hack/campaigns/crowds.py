@@ -134,24 +134,25 @@ def _held(row: Row, daemon: Daemon) -> Iterator[None]:
 
 
 def _gather(daemon: Daemon, row: Row, many: int, make: Callable[[], list[Spdy] | list[socket.socket]]) -> None:
-    memory, files = resident(daemon), descriptors(daemon)
     started = time.monotonic()
     with Watch(daemon) as watch:
+        memory, files = resident(daemon), descriptors(daemon)  # the watch's own connection among them
         clients = make()
         row.runs = many
         most = resident(daemon)
         _part(clients)
         _settle(daemon, memory, files)
+        grown, kept = resident(daemon) - memory, descriptors(daemon) - files
     row.says = (
         f"Status {watch.slowest * 1000:.0f} ms at most; {most - memory >> 20} MB while they are there, "
-        f"{(resident(daemon) - memory) / (1 << 20):.1f} MB afterwards; {time.monotonic() - started:.0f} s"
+        f"{grown / (1 << 20):.1f} MB afterwards; {time.monotonic() - started:.0f} s"
     )
     if not watch.answers or watch.slowest > STATUS:
         row.lost.append(f"Status took {watch.slowest:.1f} s")
-    if resident(daemon) > memory + MEMORY:
-        row.left.append(f"{resident(daemon) - memory >> 20} MB")
-    if descriptors(daemon) > files:
-        row.left.append(f"{descriptors(daemon) - files} descriptors")
+    if grown > MEMORY:
+        row.left.append(f"{grown >> 20} MB")
+    if kept > 0:
+        row.left.append(f"{kept} descriptors")
 
 
 def _part(clients: list[Spdy] | list[socket.socket]) -> None:
