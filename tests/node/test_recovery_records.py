@@ -29,13 +29,16 @@ pytestmark = pytest.mark.node
 
 def test_records_survive_byte_for_byte(daemon: Daemon) -> None:
     """Labels, annotations, odd unicode, environment that is no UTF-8 and fields nobody knows come back as they were."""
-    odd = {"e": "\u00e9", "nul\x01": '\U0001f980 \u202e \\ " \n\t', "": "empty key", "big": "x" * 200_000}
+    odd = {"e": "\u00e9", "nul\x01": '\U0001f980 \u202e \\ " \n\t', "": "empty key", "big": "x" * 20_000}
+    odder = odd | {"bigger": "x" * 200_000}
     unknown = bytes([0xFA, 0x7F, 3]) + b"abc"  # field 2047, length-delimited
     wish = cri.PodSandboxConfig.FromString(
-        pod_config(labels=odd, annotations=odd, hostname="odd").SerializeToString() + unknown
+        pod_config(labels=odd, annotations=odder, hostname="odd").SerializeToString() + unknown
     )
     pod = run_pod(daemon, wish)
-    config = cri.ContainerConfig.FromString(container_config(labels=odd, annotations=odd).SerializeToString() + unknown)
+    config = cri.ContainerConfig.FromString(
+        container_config(labels=odd, annotations=odder).SerializeToString() + unknown
+    )
     config.envs.add(key="RAW", value=b"\xff\xfe")
     container = create(daemon, pod, config, wish)
 
@@ -56,7 +59,7 @@ def test_records_survive_byte_for_byte(daemon: Daemon) -> None:
     daemon.start()
     assert answers() == before
     assert files() == stored
-    assert dict(status(daemon, container).annotations) == odd
+    assert dict(status(daemon, container).annotations) == odder
     kept = json.loads((daemon.state / "containers" / f"{container}.json").read_text())
     assert base64.b64decode(kept["config"]) == config.SerializeToString(deterministic=True)
     assert unknown in base64.b64decode(kept["config"])

@@ -110,13 +110,14 @@ async def test_a_record_of_an_earlier_boot_is_dropped(builtin_lab: Lab) -> None:
     assert lab.picture("demo0") == before | {"mtu": 1399} | {"settings": lab.settings("demo0")}
 
 
-async def test_a_torn_file_is_set_aside(builtin_lab: Lab) -> None:
-    """A file that cannot be read is kept beside, with an error in the log, and hinders nothing."""
+async def test_a_torn_file_stays_as_it_is(builtin_lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that cannot be read stays for a version that can, with an error in the log, and hinders nothing."""
     lab = builtin_lab
     (lab.journal / "0123456789abcdef.json").write_text("{")
     (lab.journal / "fedcba9876543210.tmp").write_text("{")
     assert await lab.driver().recover([]) == ()
-    assert [p.name for p in lab.journal.iterdir()] == ["0123456789abcdef.json.broken"]
+    assert [(p.name, p.read_text()) for p in lab.journal.iterdir()] == [("0123456789abcdef.json", "{")]
+    assert "nothing is known of the device of an unreadable record" in caplog.messages
 
 
 async def test_a_lost_device_of_a_living_pod_stays_listed(builtin_lab: Lab) -> None:
