@@ -27,11 +27,13 @@ from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
 from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import directories, environment, executors, process_trees, processes, programs
+from crishim.wire.linux.scratch import Discarded
 
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
 REPEATS = 3
 
 _known: dict[Path, bool] = {}
+_discarded = Discarded(executors.records)
 
 
 async def copies_output(runtime: Path) -> bool:
@@ -101,9 +103,11 @@ class ExecProcess:
     async def close(self) -> None:
         """Kill the runtime and the command with its descendants, if it still runs; remove the files."""
         child = self._child
-        if child is not None and child.returncode is None:
-            await self._kill(child)
-        await executors.records(shutil.rmtree, self.directory, ignore_errors=True)
+        try:
+            if child is not None and child.returncode is None:
+                await self._kill(child)
+        finally:
+            await _discarded.discard(self.directory)
 
     async def _kill(self, child: asyncio.subprocess.Process) -> None:
         """Kill what the runtime started; it then reaps its child and ends by itself, unless it was half-way."""

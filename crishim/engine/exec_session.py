@@ -68,13 +68,15 @@ class ExecSession:
                 end.drain(TERMINAL_QUIET if self._terminal >= 0 else 0)
 
     async def close(self) -> None:
-        await self._process.close()
-        for end in (self._stdin, self._stdout, self._stderr):
-            if end is not None:
-                end.close()
-        if self._terminal >= 0:
-            os.close(self._terminal)
-            self._terminal = -1
+        try:
+            await self._process.close()
+        finally:
+            for end in (self._stdin, self._stdout, self._stderr):
+                if end is not None:
+                    end.close()
+            if self._terminal >= 0:
+                os.close(self._terminal)
+                self._terminal = -1
 
     # how start() furnishes it; each owns what it makes from the moment it is made
 

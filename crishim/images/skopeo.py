@@ -8,7 +8,6 @@ for podman: registries.conf, policy.json, registries.d, certs.d, proxies from th
 A run dies with the daemon, so that at the next start nothing writes to the store.
 """
 
-import asyncio
 import contextlib
 import json
 import re
@@ -23,6 +22,7 @@ from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
 from crishim.wire.linux import directories, environment, executors, programs
+from crishim.wire.linux.scratch import Discarded
 from crishim.wire.reference import Reference
 
 # Characters that end a part of [overlay@ROOT+RUN:options]REF in containers-storage references.
@@ -93,6 +93,7 @@ class Skopeo:
         self._policy = policy
         self._node_auth = node_auth
         self._progress = Progress(stall_timeout)
+        self._discarded = Discarded(executors.deletion)
 
     async def copy(
         self,
@@ -178,13 +179,8 @@ class Skopeo:
             directories.make_new(directory)
             directories.make_new(secrets)
 
-        def remove() -> None:
-            """The first is empty after a run that ended by itself; a killed one leaves what it downloaded."""
-            shutil.rmtree(secrets, ignore_errors=True)
-            shutil.rmtree(directory, ignore_errors=True)
-
         try:
             await executors.records(make)
             yield directory, secrets
         finally:
-            await asyncio.shield(executors.deletion(remove))
+            await self._discarded.discard(secrets, directory)  # a killed run leaves what it downloaded

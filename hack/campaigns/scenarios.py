@@ -255,7 +255,10 @@ class Pull(Scenario):
 
     def clean(self) -> None:
         self.daemon.call("RemoveImage", image=self.image)
-        scratch = [*(self.daemon.state / "downloads").iterdir(), *(self.daemon.run / "secrets").iterdir()]
+        places = (self.daemon.state / "downloads", self.daemon.run / "secrets")
+        with contextlib.suppress(AssertionError):  # what could not be removed at once goes half a second later
+            eventually(lambda: not any(list(p.iterdir()) for p in places), "the scratch files are gone", 5)
+        scratch = [path for place in places for path in place.iterdir()]
         layers = list((self.daemon.state / "images/overlay").glob("[0-9a-f]" * 64))
         assert (scratch, len(layers)) == ([], 1), f"left of a pull: {scratch} {layers}"
 
