@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 from hack.campaigns.awaits import FaultyDaemon, Scenario
 from hack.campaigns.ground import Device
@@ -286,11 +287,16 @@ class NetDevice(PodScenario):
         super().prepare()
         self.device = device
 
+    def attach(self) -> None:
+        assert self.device is not None
+        wish = admin.AttachNetDeviceRequest(pod_sandbox_id=self.pod, device=self.device.name, name="net1")
+        self.daemon.call("AttachNetDevice", wish)
+
     def call(self) -> None:
         assert self.device is not None
         with contextlib.suppress(grpc.RpcError):  # attached already, it says so
             self.daemon.call("DetachNetDevice", pod_sandbox_id=self.pod, device=self.device.name)
-        self.daemon.call("AttachNetDevice", pod_sandbox_id=self.pod, device=self.device.name, name="net1")
+        self.attach()
 
     def check(self) -> None:
         self.check_device()
@@ -301,8 +307,7 @@ class Detach(NetDevice):
 
     def prepare(self) -> None:
         super().prepare()
-        assert self.device is not None
-        self.daemon.call("AttachNetDevice", pod_sandbox_id=self.pod, device=self.device.name, name="net1")
+        self.attach()
 
     def call(self) -> None:
         assert self.device is not None
@@ -321,7 +326,8 @@ def scenarios(daemon: FaultyDaemon, device: Device, image: str) -> list[Scenario
     for handler in ("crun", "runc"):
         made += [Create(daemon, device, handler), Start(daemon, device, handler), Exit(daemon, None, handler)]
         made += [ExecSync(daemon, None, handler), Update(daemon, None, handler)]
-    made += [Stop(daemon), Remove(daemon), StopPod(daemon, device), RemovePod(daemon, device), ReopenLog(daemon)]
+        made += [StopPod(daemon, device, handler), RemovePod(daemon, device, handler)]
+    made += [Stop(daemon), Remove(daemon), ReopenLog(daemon)]
     made += [NetDevice(daemon, device), Detach(daemon, device)]
     made += [Pull(daemon, image), RemoveImage(daemon, image)]
     return made + [Question(daemon, name) for name in QUESTIONS.split()]
