@@ -4,6 +4,10 @@ one with a hostPath of the node's logs can put a link there at any time, and con
 So conmon is given the log's directory through a mount of ours on which no symbolic link is followed and no device
 opened (MS_NOSYMFOLLOW, mount(2)); the kernel holds to that at each open, reopenings included. The way down to it from
 the pod's log directory is gone without following links either.
+
+Not on a tmpfs: a kubelet (cAdvisor) takes each mount of one for a file system of its own, looks for the node's state in
+any of those that share its device number, and its statistics fail when ours is gone. There only the look beforehand
+keeps links out.
 """
 
 import os
@@ -65,6 +69,11 @@ def attach(directory: Directory, target: Path) -> None:
     if _is_same(directory.fd, target):
         return
     mounts.unmount(target)  # another directory: somebody made the pod's anew
+    if target.is_symlink():
+        target.unlink()
+    if mounts.is_tmpfs(directory.fd):
+        target.symlink_to(Path(f"/proc/self/fd/{directory.fd}").readlink())
+        return
     directories.own(target)
     mounts.bind(f"/proc/self/fd/{directory.fd}", target)
     fences = mounts.MS_NOSYMFOLLOW | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC

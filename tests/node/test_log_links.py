@@ -1,12 +1,14 @@
 """A pod that may write to the node's logs puts links where conmon, which is root, opens another one's log."""
 
 import os
+import shutil
 from pathlib import Path
 
 import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import mounts
 from tests.node.daemon import Daemon, eventually
 from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod
 from tests.node.process_facts import info, is_gone
@@ -120,3 +122,18 @@ def test_a_log_directory_that_was_made_anew(logged: Logged) -> None:
     state = logged.daemon.call("ContainerStatus", container_id=container).status.state
     assert state == cri.CONTAINER_RUNNING
     remove_pod(logged.daemon, logged.pod)
+
+
+def test_a_log_on_a_tmpfs_adds_no_mount(daemon: Daemon) -> None:
+    """A kubelet takes each mount of a tmpfs for a file system, and fails when one is gone: a link instead."""
+    logged = Logged(daemon, daemon.directory)
+    container = logged.start()
+    place = daemon.run / "roots" / container / "log"
+    assert place.resolve() == logged.directory.resolve()
+    assert not [p for p in mounts.table() if p.target == str(place)]
+    logged.rotate()
+    daemon.call("ReopenContainerLog", container_id=container)
+    eventually(lambda: (logged.directory / "c.log").exists(), "the log is there anew")
+    remove_pod(daemon, logged.pod)
+    assert not os.path.lexists(place)
+    shutil.rmtree(logged.directory)

@@ -63,6 +63,13 @@ def umount2(target: str, flags: int) -> None:
     _checked(_libc.umount2(os.fsencode(target), ctypes.c_int(flags)), target)
 
 
+def fstatfs_type(fd: int) -> int:
+    """f_type of fstatfs(2): the magic number of the file system, its structure's first word."""
+    found = (ctypes.c_ulong * 64)()  # struct statfs has 120 bytes
+    _checked(_libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)), "fstatfs")
+    return int(found[0])
+
+
 def trim() -> None:
     """malloc_trim(3): give memory that is free back to the kernel, also from the middle. Nothing without glibc."""
     with contextlib.suppress(AttributeError):

@@ -16,6 +16,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOSYMFOLLOW = 1, 2, 4,
 MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 4096, 16384, 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
+TMPFS_MAGIC = 0x01021994
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 4
@@ -68,6 +69,11 @@ def unmount(target: str | Path, *, lazy: bool = True) -> bool:
             if error.errno in (errno.EINVAL, errno.ENOENT):
                 return done
             raise
+
+
+def is_tmpfs(fd: int) -> bool:
+    """Whether a descriptor is of a file on a tmpfs."""
+    return libc.fstatfs_type(fd) == TMPFS_MAGIC
 
 
 def clone_tree(source: str | Path, *, recursive: bool = False) -> int:
