@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import crishim
-from crishim.config import DEFAULT_PATH, Config, ConfigError, load, render_default
+from crishim.config import DEFAULT_PATH, Config, ConfigError, load
+from crishim.config_text import render_default
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
-"""Typed settings, parsed once at start. Each setting's default and description have their home here: the comments that
-`crishim config default` prints are the descriptions below.
+"""Typed settings, parsed once at start. Each setting's default and description have their home here; config_text.py
+prints them.
 """
 
 import os
@@ -7,7 +7,7 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -23,7 +23,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the text is one line that names the key."""
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
@@ -34,7 +34,7 @@ def _says(description: str) -> Meta:
 Seconds = Annotated[float, Meta(gt=0)]
 
 
-class Handler(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Handler(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One OCI runtime that a pod's runtime_handler may name."""
 
     path: Annotated[str, _says("program, looked up in PATH unless absolute")]
@@ -44,7 +44,7 @@ class Handler(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "auto"
 
 
-class Runtimes(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     default: Annotated[str, _says("handler of pods that name none")] = "crun"
     handlers: Annotated[dict[str, Handler], _says("OCI runtimes by handler name (RuntimeClass.handler)")] = (
         msgspec.field(default_factory=lambda: {"crun": Handler(path="crun"), "runc": Handler(path="runc")})
@@ -64,7 +64,7 @@ class Runtimes(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pids_limit: Annotated[int, _says("most processes in one container; 0 is no limit")] = 0
 
 
-class Pods(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Pods(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     init: Annotated[str, _says("init of pods with a shared PID namespace (catatonit -P)")] = "catatonit"
     cgroup_parent: Annotated[str, _says("cgroup of pods for which the client names none, one below it for each")] = (
         "/crishim"
@@ -81,7 +81,7 @@ class Pods(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
 
 
-class Network(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Network(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     config_dir: Annotated[str, _says("CNI configurations; changes are seen without a restart")] = "/etc/cni/net.d"
     choose: Annotated[
         Literal["newest", "first"], _says("of several valid files: the newest, or the first by name as the kubelet did")
@@ -92,7 +92,7 @@ class Network(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timeout: Annotated[Seconds, _says("longest time, in seconds, one CNI plugin may take")] = 60.0
 
 
-class NetDevices(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NetDevices(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cdi_dirs: Annotated[list[str], _says("CDI specification directories; a later one overrides an earlier one")] = (
         msgspec.field(default_factory=lambda: ["/etc/cdi", "/var/run/cdi"])
     )
@@ -112,7 +112,7 @@ class NetDevices(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = False
 
 
-class Images(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Images(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     root: Annotated[str, _says("containers-storage graph root; empty: images/ below state_dir")] = ""
     skopeo: Annotated[str, _says("image transport")] = "skopeo"
     policy: Annotated[str, _says("signature policy; empty: where containers/image looks for it")] = ""
@@ -123,7 +123,7 @@ class Images(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
 
 
-class Stream(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Stream(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[str, _says("address of the exec, attach and port-forward server")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535), _says("its port; 0 takes a free one")] = 0
     tls_cert: Annotated[str, _says("certificate chain (PEM); empty: no TLS")] = ""
@@ -142,18 +142,18 @@ class Stream(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 0
 
 
-class Metrics(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[
         str, _says("HOST:PORT of the Prometheus endpoint with the daemon's own metrics; empty: none")
     ] = ""
 
 
-class Log(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Log(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], _says("least severity that is logged")] = "info"
     format: Annotated[Literal["auto", "console", "json"], _says("auto: console at a terminal, else JSON")] = "auto"
 
 
-class Config(_Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     socket: Annotated[str, _says("unix socket of the CRI server, mode 0660")] = "/run/crishim/crishim.sock"
     state_dir: Annotated[str, _says("what survives a reboot: records, images, writable layers")] = "/var/lib/crishim"
     run_dir: Annotated[str, _says("what does not: namespaces, mounts, sockets; on tmpfs")] = "/run/crishim"
@@ -270,50 +270,3 @@ def _name_key(message: str) -> str:
         field = text.split("`")[1]
         return f"{f'{key}.' if key else ''}{field}: unknown key"
     return f"{key or 'top level'}: {text[0].lower()}{text[1:]}"
-
-
-def render_default() -> str:
-    """The default configuration as TOML, each key below its description."""
-    lines = ["# crishim's settings, with their defaults. Keys that are left out keep them.", ""]
-    _render(Config(), "", lines)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _render(section: _Section, prefix: str, lines: list[str]) -> None:
-    hints = get_type_hints(type(section), include_extras=True)
-    tables: list[tuple[str, Any]] = []
-    for name in section.__struct_fields__:
-        value = getattr(section, name)
-        is_table = isinstance(value, _Section) or (isinstance(value, dict) and value)
-        if is_table:
-            tables.append((name, value))
-            continue
-        lines += [f"# {text}" for text in _descriptions(hints[name])]
-        lines += [f"{name} = {_toml(value)}", ""]
-    for name, value in tables:
-        if isinstance(value, dict):
-            lines += [f"# {text}" for text in _descriptions(hints[name])]
-        for key, table in value.items() if isinstance(value, dict) else [("", value)]:
-            path = ".".join(filter(None, (prefix, name, key)))
-            lines += [f"[{path}]"]
-            _render(table, path, lines)
-
-
-def _descriptions(hint: Any) -> list[str]:
-    if get_origin(hint) is not Annotated:
-        return []
-    base, *metas = get_args(hint)
-    choices = [" | ".join(f'"{a}"' for a in get_args(base))] if get_origin(base) is Literal else []
-    return [m.description for m in metas if isinstance(m, Meta) and m.description] + choices
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, dict):
-        return "{}"
-    return str(value)

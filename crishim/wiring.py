@@ -78,15 +78,7 @@ async def build(config: Config) -> Daemon:
     await executors.deletion(_empty, scratch)
     await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
     executor = Executor(parts.containers, parts.handlers, parts.launcher.bundle, scratch)
-    streams = StreamServer(
-        executor.open_exec,
-        executor.open_attach,
-        partial(open_port, pods=parts.pods),
-        tls_cert=config.stream.tls_cert,
-        tls_key=config.stream.tls_key,
-        idle_timeout=config.stream.idle_timeout,
-        limits=Limits(config.stream.sessions, config.stream.session_streams, config.stream.descriptors),
-    )
+    streams = _streams(config, parts, executor)
     gate = Gate()
     published = Events(parts.pods, parts.containers)
     functions = {
@@ -133,6 +125,19 @@ async def build(config: Config) -> Daemon:
         partial(_begin, parts, verbs),
         parts.netdevices.close,
         collector,
+    )
+
+
+def _streams(config: Config, parts: Parts, executor: Executor) -> StreamServer:
+    settings = config.stream
+    return StreamServer(
+        executor.open_exec,
+        executor.open_attach,
+        partial(open_port, pods=parts.pods),
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
+        idle_timeout=settings.idle_timeout,
+        limits=Limits(settings.sessions, settings.session_streams, settings.descriptors),
     )
 
 

@@ -4,7 +4,7 @@ from typing import cast
 
 from hack.campaigns import awaits
 from hack.campaigns.ground import Device, a_node, a_registry
-from hack.campaigns.scenarios import scenarios
+from hack.campaigns.scenario_list import scenarios
 from hack.campaigns.table import Row
 from tests.node.image_node import random_layer
 

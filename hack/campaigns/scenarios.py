@@ -4,9 +4,6 @@ import contextlib
 import itertools
 from typing import Any
 
-import grpc
-
-from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 from hack.campaigns.awaits import FaultyDaemon, Scenario
 from hack.campaigns.ground import Device
@@ -275,59 +272,3 @@ class RemoveImage(Pull):
 
     def check(self) -> None:
         assert not self.daemon.call("ImageStatus", image=self.image).image.id
-
-
-class NetDevice(PodScenario):
-    """The daemon's own RPCs that attach a device to a running pod and detach it."""
-
-    operation = "AttachNetDevice"
-
-    def prepare(self) -> None:
-        device, self.device = self.device, None
-        super().prepare()
-        self.device = device
-
-    def attach(self) -> None:
-        assert self.device is not None
-        wish = admin.AttachNetDeviceRequest(pod_sandbox_id=self.pod, device=self.device.name, name="net1")
-        self.daemon.call("AttachNetDevice", wish)
-
-    def call(self) -> None:
-        assert self.device is not None
-        with contextlib.suppress(grpc.RpcError):  # attached already, it says so
-            self.daemon.call("DetachNetDevice", pod_sandbox_id=self.pod, device=self.device.name)
-        self.attach()
-
-    def check(self) -> None:
-        self.check_device()
-
-
-class Detach(NetDevice):
-    operation = "DetachNetDevice"
-
-    def prepare(self) -> None:
-        super().prepare()
-        self.attach()
-
-    def call(self) -> None:
-        assert self.device is not None
-        held = [d.host_name for d in self.daemon.call("ListNetDevices", pod_sandbox_id=self.pod).devices]
-        if self.device.name in held:
-            self.daemon.call("DetachNetDevice", pod_sandbox_id=self.pod, device=self.device.name)
-
-    def check(self) -> None:
-        assert self.device is not None
-        assert not (what := self.device.differs()), what
-
-
-def scenarios(daemon: FaultyDaemon, device: Device, image: str) -> list[Scenario]:
-    """All of them."""
-    made: list[Scenario] = [RunPod(daemon)]
-    for handler in ("crun", "runc"):
-        made += [Create(daemon, device, handler), Start(daemon, device, handler), Exit(daemon, None, handler)]
-        made += [ExecSync(daemon, None, handler), Update(daemon, None, handler)]
-        made += [StopPod(daemon, device, handler), RemovePod(daemon, device, handler)]
-    made += [Stop(daemon), Remove(daemon), ReopenLog(daemon)]
-    made += [NetDevice(daemon, device), Detach(daemon, device)]
-    made += [Pull(daemon, image), RemoveImage(daemon, image)]
-    return made + [Question(daemon, name) for name in QUESTIONS.split()]

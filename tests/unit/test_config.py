@@ -19,8 +19,8 @@ from crishim.config import (
     find_program,
     load,
     parse,
-    render_default,
 )
+from crishim.config_text import render_default
 
 
 def test_nothing_is_the_defaults() -> None:

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY = {"errors", "lifecycle", "model", "config", "device_rules", "ids", "pb", "__init__"}
+VOCABULARY = {"errors", "lifecycle", "model", "config", "config_text", "device_rules", "ids", "pb", "__init__"}
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
 LAYER = dict.fromkeys(VOCABULARY, 0) | {"wire": 1} | dict.fromkeys(DRIVERS, 2) | {"verbs": 3, "cri": 4, "bundles": 0}
 TOP = 5  # wiring.py, __main__.py and what they are split into

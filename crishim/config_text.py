@@ -1,0 +1,54 @@
+"""The default configuration as TOML: what `crishim config default` prints, from the descriptions in config.py."""
+
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
+
+from crishim.config import Config, Section
+
+
+def render_default() -> str:
+    """The default configuration as TOML, each key below its description."""
+    lines = ["# crishim's settings, with their defaults. Keys that are left out keep them.", ""]
+    _render(Config(), "", lines)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _render(section: Section, prefix: str, lines: list[str]) -> None:
+    hints = get_type_hints(type(section), include_extras=True)
+    tables: list[tuple[str, Any]] = []
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        is_table = isinstance(value, Section) or (isinstance(value, dict) and value)
+        if is_table:
+            tables.append((name, value))
+            continue
+        lines += [f"# {text}" for text in _descriptions(hints[name])]
+        lines += [f"{name} = {_toml(value)}", ""]
+    for name, value in tables:
+        if isinstance(value, dict):
+            lines += [f"# {text}" for text in _descriptions(hints[name])]
+        for key, table in value.items() if isinstance(value, dict) else [("", value)]:
+            path = ".".join(filter(None, (prefix, name, key)))
+            lines += [f"[{path}]"]
+            _render(table, path, lines)
+
+
+def _descriptions(hint: Any) -> list[str]:
+    if get_origin(hint) is not Annotated:
+        return []
+    base, *metas = get_args(hint)
+    choices = [" | ".join(f'"{a}"' for a in get_args(base))] if get_origin(base) is Literal else []
+    return [m.description for m in metas if isinstance(m, Meta) and m.description] + choices
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{}"
+    return str(value)
