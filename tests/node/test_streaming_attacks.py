@@ -145,37 +145,35 @@ def test_a_session_that_sends_what_nobody_takes(node: Daemon, pod: str, harmless
 
 def test_close_signals_in_fragments(node: Daemon, container: str, harmless: Watch) -> None:
     """A close signal in a hundred thousand fragments of a byte each is refused at the second."""
-    sock = websocket(exec_url(node, container, "cat"), V5)
-    fragments = frame(0, b"x", fin=False)
-    try:
-        sock.sendall(frame(2, b"\xff", fin=False) + fragments * 100_000)
-    except OSError:
-        pass  # refused before all was sent
-    else:
-        assert b"a close signal is for one channel" in until_closed(sock)
-    sock.close()
+    with contextlib.closing(websocket(exec_url(node, container, "cat"), V5)) as sock:
+        fragments = frame(0, b"x", fin=False)
+        try:
+            sock.sendall(frame(2, b"\xff", fin=False) + fragments * 100_000)
+        except OSError:
+            pass  # refused before all was sent
+        else:
+            assert b"a close signal is for one channel" in until_closed(sock)
 
 
 @pytest.mark.parametrize("flood", ["continuations", "pings", "resizes"])
 def test_websocket_floods(node: Daemon, container: str, harmless: Watch, flood: str) -> None:
     """Empty continuations, pings and sizes without end: all are worked through, and the terminal still answers."""
-    sock = websocket(exec_url(node, container, "sh", tty=True), V5)
-    if flood == "continuations":
-        sock.sendall(frame(2, b"\x00", fin=False) + frame(0, b"", fin=False) * 100_000 + frame(0, b""))
-    elif flood == "pings":
-        for _ in range(100):  # their pongs have to be read
-            sock.sendall(frame(9, b"") * 500)
-            read_pongs(sock, 500)
-    else:
-        sizes = b"".join(frame(2, b'\x04{"Width":%d,"Height":5}' % (n % 200 + 1)) for n in range(20_000))
-        sock.sendall(sizes)
-    sock.sendall(frame(2, b"\x00echo do''ne\n"))
-    said = b""
-    while b"done" not in said:
-        received = sock.recv(1 << 16)
-        assert received
-        said += received
-    sock.close()
+    with contextlib.closing(websocket(exec_url(node, container, "sh", tty=True), V5)) as sock:
+        if flood == "continuations":
+            sock.sendall(frame(2, b"\x00", fin=False) + frame(0, b"", fin=False) * 100_000 + frame(0, b""))
+        elif flood == "pings":
+            for _ in range(100):  # their pongs have to be read
+                sock.sendall(frame(9, b"") * 500)
+                read_pongs(sock, 500)
+        else:
+            sizes = b"".join(frame(2, b'\x04{"Width":%d,"Height":5}' % (n % 200 + 1)) for n in range(20_000))
+            sock.sendall(sizes)
+        sock.sendall(frame(2, b"\x00echo do''ne\n"))
+        said = b""
+        while b"done" not in said:
+            received = sock.recv(1 << 16)
+            assert received
+            said += received
 
 
 def read_pongs(sock: object, count: int) -> None:

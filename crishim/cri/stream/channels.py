@@ -91,13 +91,17 @@ class Channels:
     async def _write(self, channel: int, data: bytes) -> None:
         """One message, by the one who has `_writing`: so no more than one waits for the client."""
         self._socket.send(self._codec.encode(channel, data), text=self._codec.text)
-        await self._connection.write(self._socket.data_to_send())
+        await self._write_out()
 
     async def _flush(self) -> None:
         """Write what there is, waiting while the client is slow."""
         async with self._writing:
-            while data := self._socket.data_to_send():
-                await self._connection.write(data)
+            await self._write_out()
+
+    async def _write_out(self) -> None:
+        """With `_writing`: also the answers that came up while it wrote, since nobody else writes them (_answer)."""
+        while data := self._socket.data_to_send():
+            await self._connection.write(data)
 
     async def _answer(self) -> None:
         """Write pongs and the like, but do not wait behind data for a slow client: whoever writes takes them along."""
