@@ -21,7 +21,7 @@ from tests.fuzz.table import HERE, Target, corpus, targets
 SECONDS = 2.0  # of processor time for one input; inputs are 64 KiB at most
 MEMORY = 512 << 20  # bytes
 SHARE = 5000  # inputs a process does before it asks for more work
-CHEAP = 0.02  # seconds
+CHEAP = 0.003  # seconds
 MOST = 5  # findings of one parser after which it is left
 
 

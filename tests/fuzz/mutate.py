@@ -67,7 +67,7 @@ def _end(data: bytes, seeds: Sequence[bytes], chance: random.Random) -> bytes:
 def _repeat(data: bytes, seeds: Sequence[bytes], chance: random.Random) -> bytes:
     at = chance.randrange(len(data) + 1)
     part = data[at : at + chance.randrange(1, 200)]
-    return data[:at] + part * chance.choice((2, 3, 50)) + data[at:]
+    return data[:at] + part * chance.choice((2, 2, 2, 3, 3, 3, 50)) + data[at:]
 
 
 def _splice(data: bytes, seeds: Sequence[bytes], chance: random.Random) -> bytes:

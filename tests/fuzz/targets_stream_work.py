@@ -56,19 +56,26 @@ def frames(program: bytes) -> list[Frame]:
 
 def _frame(kind: int, a: int, b: int, c: int) -> Frame:
     stream, number = 2 * a + 1, b << 8 | c
-    made: list[Frame] = [
-        SynStream(stream, {"streamtype": ("data", "error")[b % 2], "port": "80", "requestid": str(c)}),
-        SynStream(stream, {"x": "y" * number}, fin=bool(b & 1), unidirectional=bool(b & 2)),
-        RstStream(stream, ResetStatus.CANCEL),
-        Data(stream, bytes(number), bool(c & 1)),
-        WindowUpdate(stream if b else 0, number << 8),
-        Settings({SETTING_INITIAL_WINDOW: number << (a % 16)}),
-        Ping(number),
-        HeadersFrame(stream, {"a": "b" * c}, fin=bool(b & 1)),
-        SynReply(stream, {}),
-        GoAway(stream, 0),
-    ]
-    return made[kind % len(made)]
+    match kind % 10:
+        case 0:
+            return SynStream(stream, {"streamtype": ("data", "error")[b % 2], "port": "80", "requestid": str(c)})
+        case 1:
+            return SynStream(stream, {"x": "y" * number}, fin=bool(b & 1), unidirectional=bool(b & 2))
+        case 2:
+            return RstStream(stream, ResetStatus.CANCEL)
+        case 3:
+            return Data(stream, bytes(number), bool(c & 1))
+        case 4:
+            return WindowUpdate(stream if b else 0, number << 8)
+        case 5:
+            return Settings({SETTING_INITIAL_WINDOW: number << (a % 16)})
+        case 6:
+            return Ping(number)
+        case 7:
+            return HeadersFrame(stream, {"a": "b" * c}, fin=bool(b & 1))
+        case 8:
+            return SynReply(stream, {})
+    return GoAway(stream, 0)
 
 
 def _receive(session: Session, pairing: Pairing, sent: bytes) -> None:
