@@ -21,7 +21,7 @@ from crishim.engine import attach, conmon, exec_session, exec_sync
 from crishim.engine.runtime import Runtime
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import dialing
+from crishim.wire.linux import dialing, terminals
 from crishim.wire.linux.byte_sockets import ByteSocket
 from crishim.wire.linux.programs import Finished
 from tests.fakes.stream_sessions import eventually
@@ -194,8 +194,9 @@ class Rig:
 
     @contextlib.asynccontextmanager
     async def terminal(self, *argv: str) -> AsyncIterator[tuple[Screen, asyncio.subprocess.Process]]:
-        """crictl on a terminal of its own."""
+        """crictl on a terminal of its own of 80 columns and 24 rows."""
         master, slave = pty.openpty()
+        terminals.resize(master, 80, 24)
         try:
             process = await self.start_crictl(*argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
         finally:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.node
 
 IDLE = ("sh", "-c", "while :; do sleep 1000; done")
 INIT = {"sleep 1000"}
+FIRST_SIZE = "24 80"
 
 transports = pytest.mark.parametrize("transport", ["spdy", "websocket"])
 
@@ -59,6 +60,7 @@ async def test_terminal(stream_rig: Rig, transport: str) -> None:
     container = await stream_rig.run(*IDLE)
     async with stream_rig.terminal("exec", "-r", transport, "-it", container.id, "sh") as (screen, process):
         await screen.expect("#")
+        await until_size(screen, FIRST_SIZE)  # now crictl hears SIGWINCH
         screen.resize(121, 37)
         await until_size(screen, "37 121")
         screen.resize(66, 22)
@@ -76,7 +78,7 @@ async def test_terminal(stream_rig: Rig, transport: str) -> None:
 
 async def until_size(screen: Screen, size: str) -> None:
     """Ask for the size until it is right: it arrives beside the bytes, not among them."""
-    for _ in range(50):
+    for _ in range(200):
         screen.type("stty size; echo en''d\n")
         if size in await screen.expect("end\r\n"):
             return
@@ -191,6 +193,7 @@ async def test_attach_to_a_terminal(stream_rig: Rig, transport: str) -> None:
     container = await stream_rig.run("sh", tty=True, stdin=True)
     async with stream_rig.terminal("attach", "-r", transport, "-it", container.id) as (screen, _):
         await eventually(lambda: len(stream_rig.sessions) == 1)
+        await until_size(screen, FIRST_SIZE)
         screen.resize(131, 41)
         await until_size(screen, "41 131")
         screen.type("sleep 905\n")

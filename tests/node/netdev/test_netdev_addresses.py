@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
+from tests.fakes.stream_sessions import eventually
 from tests.node.netdev.lab import Lab, can_bind, getifaddrs_names, siocgifaddr
 
 pytestmark = pytest.mark.node
@@ -43,9 +44,7 @@ async def test_nodad_is_taken_off_again_on_the_host(lab: Lab) -> None:
     lab.inside(lab.host, lambda: _write("demo0", "accept_dad", "0"))  # a quick way to a verified address
     lab.ip("addr add 2001:db8:ff::1/64 dev demo0")
     lab.inside(lab.host, lambda: _write("demo0", "accept_dad", "1"))
-    for _ in range(200):
-        if not any(flags(a) & {"tentative"} for a in lab.addresses("demo0")):
-            break
+    await eventually(lambda: not any(flags(a) & {"tentative"} for a in lab.addresses("demo0")))
     before = lab.picture("demo0")
     address = next(a for a in lab.addresses("demo0") if a["local"] == "2001:db8:ff::1")
     assert not flags(address)
