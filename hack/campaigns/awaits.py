@@ -22,6 +22,7 @@ from tests.node.daemon import Daemon, eventually
 
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "ENOMEM")
 FAULTS_OF = {"await": ("cancel", "EIO"), "kernel": ERRORS}
+NO_POINTS = "it waits for nothing"
 MOST = 400  # points of one operation; more is an operation that never ends
 
 
@@ -70,6 +71,10 @@ class FaultyDaemon(Daemon):
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
 
+class Broken(Exception):
+    """A call that is no RPC did not do what it should."""
+
+
 class Scenario:
     """One operation: what has to be there, the call, what holds afterwards, and how all of it goes away."""
 
@@ -96,7 +101,7 @@ class Scenario:
 def campaign(scenario: Scenario, *, every: int = 1, most: int = MOST) -> Row:
     """Go through the points of a scenario; every: only each n-th of them, for a short run."""
     daemon = scenario.daemon
-    row = Row("awaits", scenario.part or scenario.operation)
+    row = Row("awaits", scenario.part or scenario.operation, says=NO_POINTS)
     warm = _try(scenario, "await", 0, "cancel", row, None)  # first of all without a fault: what is made once is made
     before = daemon.left()
     base = daemon.descriptors()
@@ -120,7 +125,8 @@ def campaign(scenario: Scenario, *, every: int = 1, most: int = MOST) -> Row:
     _settled(lambda: daemon.descriptors() <= base + 4)
     if daemon.descriptors() > base + 4:
         row.left.append(f"{daemon.descriptors() - base} descriptors of the daemon")
-    row.says = f"{counted['await']} await points, {counted['kernel']} of the kernel, at {len(done)} places"
+    if any(counted.values()) or row.lost or row.left:
+        row.says = f"{counted['await']} await points, {counted['kernel']} of the kernel, at {len(done)} places"
     return row
 
 
@@ -151,7 +157,7 @@ def _try(
     try:
         scenario.prepare()
         scenario.daemon.arm(scenario.operation, kind, point, fault)
-        with contextlib.suppress(grpc.RpcError) if point else contextlib.nullcontext():
+        with contextlib.suppress(grpc.RpcError, Broken) if point else contextlib.nullcontext():
             scenario.call()
         seen = scenario.daemon.seen()
         what += f" at {seen['hit']}"
@@ -161,7 +167,7 @@ def _try(
         scenario.check()
     except grpc.RpcError as error:
         row.lost.append(f"{what}: {error.code().name}: {error.details()}")
-    except AssertionError as error:
+    except (AssertionError, Broken) as error:
         row.lost.append(f"{what}: {str(error)[:300]}")
     finally:
         scenario.daemon.disarm()

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from crishim.pb import cri_pb2 as cri
@@ -20,6 +21,7 @@ class PodScenario(Scenario):
     handler = "crun"
     wants_container = True  # one that was created
     wants_start = True
+    wish_of: Mapping[str, Any] = {"command": SLEEP, "log_path": "log"}  # the container's fields
 
     def __init__(self, daemon: FaultyDaemon, device: Device | None = None, handler: str = "crun") -> None:
         super().__init__(daemon)
@@ -32,7 +34,7 @@ class PodScenario(Scenario):
         logs = self.daemon.directory / "logs"
         logs.mkdir(exist_ok=True)
         self.config = pod_config(f"await-{next(_numbers)}", annotations=devices, log_directory=str(logs))
-        self.wish = container_config(command=SLEEP, log_path="log")
+        self.wish = container_config(**self.wish_of)
         self.pod = self.container = ""
         self.run_pod()
         if self.wants_container:
@@ -209,33 +211,6 @@ class ReopenLog(PodScenario):
 
     def call(self) -> None:
         self.daemon.call("ReopenContainerLog", container_id=self.container)
-
-
-class Question(PodScenario):
-    """An RPC that asks: it must answer again after it failed."""
-
-    def __init__(self, daemon: FaultyDaemon, operation: str) -> None:
-        self.operation = operation
-        super().__init__(daemon)
-        self.part = operation
-
-    def call(self) -> None:
-        fields: dict[str, Any] = {}
-        if self.operation.startswith("Container"):
-            fields = {"container_id": self.container}
-        elif self.operation.startswith("PodSandbox"):
-            fields = {"pod_sandbox_id": self.pod}
-        elif self.operation == "ImageStatus":
-            fields = {"image": cri.ImageSpec(image="localhost/crishim/busybox:latest")}
-        if self.operation in ("ContainerStatus", "PodSandboxStatus", "Status", "ImageStatus"):
-            fields["verbose"] = True
-        self.daemon.call(self.operation, **fields)
-
-
-QUESTIONS = """
-Status ContainerStatus PodSandboxStatus ContainerStats ListContainerStats PodSandboxStats ListPodSandboxStats
-ImageFsInfo ListImages ImageStatus ListPodSandboxMetrics
-"""
 
 
 class Pull(Scenario):

@@ -13,7 +13,7 @@ from typing import Protocol
 from crishim.wire.spdy import Session
 from crishim.wire.spdy_events import DataReceived, SessionFailed, StreamEnded, StreamReplied, StreamReset
 from crishim.wire.spdy_state import FlowControl, Role
-from hack.kubelet.streams import WebSocket, exit_code, path_of, upgraded
+from hack.kubelet.streams import Upgrade, WebSocket, exit_code, path_of, upgraded
 
 FORWARD = "portforward.k8s.io"
 
@@ -31,9 +31,9 @@ class Carrier(Protocol):
 class Direct:
     """The connection itself, after the upgrade."""
 
-    def __init__(self, path: str, version: str) -> None:
+    def __init__(self, path: str, version: str, upgrade: Upgrade = upgraded) -> None:
         headers = ["Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {version}"]
-        self._socket, self._surplus = upgraded("POST", path, headers)
+        self._socket, self._surplus = upgrade("POST", path, headers)
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -49,8 +49,8 @@ class Direct:
 class Tunnel(WebSocket):
     """Binary messages of a WebSocket."""
 
-    def __init__(self, path: str, version: str) -> None:
-        super().__init__(path, f"SPDY/3.1+{version}")
+    def __init__(self, path: str, version: str, upgrade: Upgrade = upgraded) -> None:
+        super().__init__(path, f"SPDY/3.1+{version}", upgrade)
 
 
 class Streams:

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
 from websockets.client import ClientProtocol
@@ -39,14 +40,17 @@ def upgraded(method: str, path: str, headers: list[str]) -> tuple[ssl.SSLSocket,
     return connection, surplus
 
 
+Upgrade = Callable[[str, str, list[str]], tuple[socket.socket, bytes]]
+
+
 class WebSocket:
     """A WebSocket of one thread, its head our own: the library's client reads TLS in a thread beside the one that
     writes, which Python's ssl does not bear before 3.13, and refuses the tunnel's name."""
 
-    def __init__(self, path: str, subprotocol: str) -> None:
+    def __init__(self, path: str, subprotocol: str, upgrade: Upgrade = upgraded) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         headers = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
-        self._socket, surplus = upgraded("GET", path, [*headers, f"Sec-WebSocket-Protocol: {subprotocol}"])
+        self._socket, surplus = upgrade("GET", path, [*headers, f"Sec-WebSocket-Protocol: {subprotocol}"])
         self._protocol = ClientProtocol(parse_uri("wss://kubelet"), state=State.OPEN, max_size=None)
         self._protocol.receive_data(surplus)
         self._frames: list[Frame] = []

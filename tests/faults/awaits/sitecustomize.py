@@ -1,21 +1,24 @@
 """Counts the await points of every operation of a daemon, and makes one of them fail, without a line of test code in
 the product. Python imports this module at start when its directory is on PYTHONPATH (site, "sitecustomize").
 
-An operation is a coroutine that the daemon owns (verbs/owned.py), with every task it starts. Its points are of two
-kinds:
+An operation is a coroutine that the daemon owns (verbs/owned.py), the recovery at its start ("recovery"), a connection
+of the streaming server ("session") or an answer in parts (its RPC's name), with every task it starts. Its points are of
+two kinds:
 
     await   it was suspended; what it waited for has come, and is lost: it gets an error in its place, or is cancelled
     kernel  it is about to have a thread or a program touch the kernel: that fails, and nothing was done
 
 $CRISHIM_AWAITS is a directory. A file `arm` in it, {"operation", "kind", "point", "fault"}, is taken by the next
 operation of that name. When the operation ends the file `done` says {"await": [places], "kernel": [places], "hit":
-place or ""}. A fault is "cancel" or the name of an errno; point 0 is never reached: it counts.
+place or ""}. A place is the innermost lines of crishim it stands at, at most DEPTH of them: one line that many callers
+wait in is many places. A fault is "cancel" or the name of an errno; point 0 is never reached: it counts.
 """
 
 import asyncio
 import contextvars
 import errno
 import functools
+import gc
 import importlib
 import json
 import os
@@ -27,6 +30,8 @@ from pathlib import Path
 from typing import Any
 
 DIRECTORY = Path(os.environ.get("CRISHIM_AWAITS", "/nonexistent"))
+DEPTH = 4
+AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
 # Coroutine functions that hand work to a thread or a program.
 TOUCHING = """
 asyncio to_thread create_subprocess_exec
@@ -78,17 +83,29 @@ def error_of(fault: str) -> OSError:
 
 
 def place_of(work: Any) -> tuple[str, bool]:
-    """Where a suspended coroutine stands (its innermost line in crishim), and whether that can fail: a lock cannot."""
-    found, innermost = "?", ""
+    """Where a suspended coroutine stands, and whether that can fail: a lock cannot."""
+    lines, innermost = [], ""
     while work is not None:
         frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None) or getattr(work, "ag_frame", None)
         if frame is not None:
             innermost = frame.f_code.co_filename
-            if "/crishim/" in innermost:
-                found = f"{innermost.rpartition('/crishim/')[2]}:{frame.f_lineno} {frame.f_code.co_name}"
-        following = getattr(work, "cr_await", None)
-        work = following if following is not None else getattr(work, "gi_yieldfrom", None)
-    return found, not innermost.endswith("asyncio/locks.py")
+            lines += line_of(frame)
+        work = next(filter(None, (getattr(work, name, None) for name in AWAITED)), None) or _generator(work)
+    return " < ".join(lines[: -DEPTH - 1 : -1]) or "?", not innermost.endswith("asyncio/locks.py")
+
+
+def _generator(step: Any) -> Any:
+    """The asynchronous generator whose next part is awaited; it is no attribute of its step."""
+    found = gc.get_referents(step) if type(step).__name__ == "async_generator_asend" else ()
+    return next((each for each in found if isinstance(each, types.AsyncGeneratorType)), None)
+
+
+def line_of(frame: types.FrameType) -> list[str]:
+    """The line as a list of one; none if it is not crishim's."""
+    code = frame.f_code
+    if "/crishim/" not in code.co_filename:
+        return []
+    return [f"{code.co_filename.rpartition('/crishim/')[2]}:{frame.f_lineno} {code.co_name}"]
 
 
 @types.coroutine
@@ -147,12 +164,11 @@ def touching(function: Callable[..., Any]) -> Callable[..., Any]:
     async def around(*args: Any, **kwargs: Any) -> Any:
         operation = CURRENT.get()
         if operation is not None and not _nested():
-            frame, place = sys._getframe(1), "?"
-            while frame is not None and place == "?":
-                if "/crishim/" in frame.f_code.co_filename:
-                    file = frame.f_code.co_filename.rpartition("/crishim/")[2]
-                    place = f"{file}:{frame.f_lineno} {frame.f_code.co_name}"
-                frame = frame.f_back
+            frame, lines = sys._getframe(1), list[str]()
+            while frame is not None:
+                lines += line_of(frame)
+                frame = frame.f_back  # type: ignore[assignment]
+            place = " < ".join(lines[:DEPTH]) or "?"
             if fault := operation.reached("kernel", place):
                 raise error_of(fault)
         return await function(*args, **kwargs)
@@ -181,22 +197,71 @@ def install() -> None:
             *owner, attribute = name.split(".")
             holder = getattr(module, owner[0]) if owner else module
             setattr(holder, attribute, touching(getattr(holder, attribute)))
+    importlib.import_module("crishim.serve")  # before grpc: it tells that how to be
+    from crishim.cri import server
+    from crishim.cri.stream.server import StreamServer
     from crishim.verbs.owned import Owned
+    from crishim.verbs.recover import Recovery
 
-    start = Owned._start
+    start, streaming = Owned._start, server._streaming
 
     def _start(self: Owned, work: Any, name: str) -> Any:
-        loop = asyncio.get_running_loop()
-        loop.set_task_factory(make_task)
-        loop.add_signal_handler(signal.SIGUSR1, tell_tasks)
         before = CURRENT.set(None)  # an operation that another one starts is its own
         try:
-            operation = armed(name)
-            return start(self, begun(work, operation) if operation is not None else work, name)
+            return start(self, operated(work, name), name)
         finally:
             CURRENT.reset(before)
 
+    def _streaming(name: str, *others: Any) -> Any:
+        answer = streaming(name, *others)
+
+        async def call(request: Any, context: Any) -> Any:
+            if (operation := started(name)) is None:
+                async for part in answer(request, context):
+                    yield part
+                return
+            operation.task = asyncio.current_task()
+            CURRENT.set(operation)
+            parts = answer(request, context)
+            try:
+                while True:
+                    yield await _driven(_next(parts), operation)
+            except StopAsyncIteration:
+                pass
+            finally:
+                operation.report()
+
+        return call
+
     Owned._start = _start  # type: ignore[method-assign,assignment]
+    server._streaming = _streaming
+    for holder, method, name in ((StreamServer, "_serve", "session"), (Recovery, "run", "recovery")):
+        setattr(holder, method, operating(getattr(holder, method), name))
+
+
+async def _next(parts: Any) -> Any:
+    return await anext(parts)
+
+
+def started(name: str) -> Operation | None:
+    """The operation that begins now, if it is the armed one."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(make_task)
+    loop.add_signal_handler(signal.SIGUSR1, tell_tasks)
+    return armed(name)
+
+
+def operated(work: Any, name: str) -> Any:
+    operation = started(name)
+    return begun(work, operation) if operation is not None else work
+
+
+def operating(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run_operation(*args: Any, **kwargs: Any) -> Any:
+        return await operated(function(*args, **kwargs), name)
+
+    return run_operation
 
 
 def tell_tasks() -> None:
