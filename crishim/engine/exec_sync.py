@@ -20,16 +20,19 @@ class SyncResult(NamedTuple):
 class _Budget:
     """What may still be kept, of both outputs together."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, keep: Callable[[int], int]) -> None:
         self._left = limit
+        self._keep = keep
 
     async def collect(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """Everything one output gives, as far as the budget goes; the rest is read and dropped."""
         kept = bytearray()
         while data := await read():
-            part = data[: self._left]
-            kept += part
-            self._left -= len(part)
+            size = self._keep(min(len(data), self._left))
+            if size < len(data):
+                self._left = size  # nothing after a gap
+            kept += data[:size]
+            self._left -= size
         return bytes(kept)
 
 
@@ -42,20 +45,22 @@ async def run_sync(
     *,
     timeout: float = 0,
     limit: int = OUTPUT_LIMIT,
+    keep: Callable[[int], int] = int,
 ) -> SyncResult:
     """Run `process` in a running container and wait for it. A terminal in it is ignored.
 
     timeout: seconds, 0 for none; then the command and its descendants are killed and DEADLINE is raised.
-    limit: bytes of stdout and stderr together; what goes beyond is read and dropped. A non-zero exit is no error. A
-    background process the command leaves behind may hold its output open: it is not waited for (see exec_process.py).
-    A command that cannot be executed is INVALID, PRECONDITION or INTERNAL, with the runtime's words.
+    limit: bytes of stdout and stderr together; keep: how many of so many bytes may be kept now. What goes beyond either
+    is read and dropped. A non-zero exit is no error. A background process the command leaves behind may hold its output
+    open: it is not waited for (see exec_process.py). A command that cannot be executed is INVALID, PRECONDITION or
+    INTERNAL, with the runtime's words.
     """
     process = {**process, "terminal": False}
     session: ExecSession | None = None
     try:
         async with asyncio.timeout(timeout or None):
             session = await start(runtime, root, container_id, process, scratch, stdin=False)
-            return await _collect(session, limit)
+            return await _collect(session, _Budget(limit, keep))
     except TimeoutError:
         raise CrishimError(
             Kind.DEADLINE,
@@ -76,8 +81,7 @@ async def _close(session: ExecSession) -> None:
         await asyncio.wait([closing])
 
 
-async def _collect(session: ExecSession, limit: int) -> SyncResult:
-    budget = _Budget(limit)
+async def _collect(session: ExecSession, budget: _Budget) -> SyncResult:
     outputs = [asyncio.create_task(budget.collect(read)) for read in (session.read_stdout, session.read_stderr)]
     try:
         code = await session.wait()

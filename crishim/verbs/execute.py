@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from crishim.engine import attach, exec_session, exec_sync
+from crishim.engine.exec_shares import Shares
 from crishim.engine.handlers import Handlers
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
@@ -27,14 +28,23 @@ class Executor:
         self._handlers = handlers
         self._bundle = bundle
         self._scratch = scratch
+        self._shares = Shares()
 
     async def run_sync(self, container: ContainerRecord, spec: ExecSpec, timeout: float) -> exec_sync.SyncResult:
-        """Run a command to its end; see exec_sync.run_sync."""
-        runtime = self._handlers.get(container.handler)
-        process = await self._process(container, spec)
-        return await exec_sync.run_sync(
-            Path(runtime.path), runtime.root, container.id, process, self._scratch, timeout=timeout
-        )
+        """Run a command to its end; see exec_sync.run_sync. It waits for its turn first: see exec_shares."""
+        async with self._shares.place(container.id, timeout) as share:
+            container = self._running(container.id)
+            runtime = self._handlers.get(container.handler)
+            process = await self._process(container, spec)
+            return await exec_sync.run_sync(
+                Path(runtime.path),
+                runtime.root,
+                container.id,
+                process,
+                self._scratch,
+                timeout=timeout,
+                keep=share.keep,
+            )
 
     async def open_exec(self, container_id: str, spec: ExecSpec) -> exec_session.ExecSession:
         """Start an interactive command. PRECONDITION if the container does not run."""

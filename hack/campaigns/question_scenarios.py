@@ -63,7 +63,7 @@ class Import(PodScenario):
 
 
 class Restart(PodScenario):
-    """The daemon's start beside a pod that runs: "recovery" is the whole, "recover" what is done for a pod or container.
+    """The daemon's start beside a pod that runs: recovery is the whole, recover what is done for a pod or container.
 
     A start that fails is tried again, as systemd does.
     """
