@@ -3,7 +3,8 @@
 import ast
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -29,11 +30,14 @@ SAID = {"log", "problems", "said"}  # `log.error(...)`, `problems.append(...)`: 
 
 
 class Mutant(NamedTuple):
-    """key: stable while the function does not change. line: where. tree: the mutated module."""
+    """key: stable while the function does not change. line: where; offset: from the function's first line.
+    make(): the mutated module, a copy."""
 
     key: str
     line: int
-    tree: ast.Module
+    function: str  # qualified name
+    offset: int
+    make: Callable[[], ast.Module]
 
 
 def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -64,13 +68,17 @@ def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
             if not isinstance(test, ast.Compare | ast.UnaryOp | ast.BoolOp):
                 negated = copy.copy(node)
-                negated.test = ast.UnaryOp(ast.Not(), test)  # type: ignore[union-attr]
+                negated.test = ast.UnaryOp(ast.Not(), test)
                 yield "the condition negated", negated
         case ast.Expr(value=ast.Call() | ast.Await()) | ast.AugAssign() | ast.Continue() | ast.Break():
             if not _says_only(node):
                 yield "left out", ast.Pass()
         case ast.Raise():
             yield "no error", ast.Pass()
+        case ast.Return(value=ast.Constant(value=bool())):
+            pass  # the other truth is enough
+        case ast.Return(value=ast.Constant(value="")):
+            yield "returns text", ast.Return(ast.Constant("text"))
         case ast.Return(value=ast.expr()):
             if not (isinstance(node.value, ast.Constant) and node.value.value is None):
                 yield "returns None", ast.Return(ast.Constant(None))
@@ -86,25 +94,25 @@ def mutants(source: str, module: str) -> list[Mutant]:
     tree = ast.parse(source)
     found: list[Mutant] = []
     seen: Counter[str] = Counter()
-    for owner, name in _functions(tree, ""):
+    for owner, name in functions(tree):
         for parent, field, position, node in _inside(owner):
             for what, instead in _replacements(node):
                 text = " ".join(ast.unparse(node).split())[:70]
                 label = f"{module}:{name}: {what}: {text}"
                 seen[label] += 1
                 number = f" #{seen[label]}" if seen[label] > 1 else ""
-                found.append(
-                    Mutant(label + number, node.lineno, _mutated(tree, parent, field, position, instead, node))
-                )
+                make = partial(_mutated, tree, parent, field, position, instead, node)
+                found.append(Mutant(label + number, node.lineno, name, node.lineno - owner.lineno, make))
     return found
 
 
-def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[ast.AST, str]]:
+def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:
+    """Functions and methods of a module with their qualified names; not those inside of others."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield child, f"{prefix}{child.name}"
         elif isinstance(child, ast.ClassDef):
-            yield from _functions(child, f"{prefix}{child.name}.")
+            yield from functions(child, f"{prefix}{child.name}.")
 
 
 def _inside(owner: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.stmt | ast.expr]]:

@@ -1,0 +1,151 @@
+"""Tests against mutants: which tests reach which line, and which test notices a mutant.
+
+One pytest session imports and collects everything once; each mutant costs a fork and the tests that reach it.
+"""
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from hack.mutation.child import adopt_orphans, in_child
+from hack.mutation.operators import Mutant
+from hack.mutation.swap import live_functions, swap
+
+PROFILE = "mutants"
+QUIET = ["-s", "-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--strict-markers --import-mode=importlib"]
+OPTIONS = [*QUIET, "-x", f"--hypothesis-profile={PROFILE}"]
+
+
+class Trace:
+    """seconds: of the run. lines: (file, line) below the root that it ran, in whatever thread."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.lines: set[tuple[str, int]] = set()
+
+
+class Tests:
+    """The tests of a session, by name."""
+
+    def __init__(self, session: pytest.Session, root: Path) -> None:
+        self._session = session
+        self._root = f"{root}/"
+        self._items = {item.nodeid: item for item in session.items}
+        self._live = live_functions(self._root)
+        self._failed: list[str] = []
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._items)
+
+    def file(self, name: str) -> Path:
+        return self._items[name].path
+
+    def notices(self, path: Path, mutant: Mutant, names: Sequence[str], seconds: float) -> str:
+        """The test that fails with the mutant, or what ended it; "" if all pass."""
+
+        def child() -> str:
+            swap(self._live, str(path), mutant.function, mutant.make())
+            return self._run(names)
+
+        try:
+            return str(in_child(child, seconds))
+        except TimeoutError:
+            return f"(not done within {seconds:.0f} s)"
+        except EOFError:
+            return "(the process died)"
+
+    def trace(self, names: Sequence[str]) -> dict[str, Trace]:
+        """Run these as they are; raises RuntimeError if one fails, since then no mutant means anything."""
+
+        def child() -> tuple[str, dict[str, Trace]]:
+            found: dict[str, Trace] = defaultdict(Trace)
+            return self._run(names, lambda name: Tracer(self._root, found[name])), dict(found)
+
+        failed, traces = in_child(child, 3600)
+        if failed:
+            raise RuntimeError(f"{failed} fails without any mutant")
+        return dict(traces)
+
+    def _run(self, names: Sequence[str], around: Callable[[str], Any] | None = None) -> str:
+        """Run tests until one fails; which."""
+        items = [self._items[name] for name in names]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            with around(item.nodeid) if around else Untraced():
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self._failed:
+                return self._failed[0]
+        return ""
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.append(report.nodeid)
+
+
+class Untraced:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Tracer:
+    """Fills a trace for as long as it is entered."""
+
+    def __init__(self, root: str, into: Trace) -> None:
+        self._root, self._into = root, into
+        self._started = 0.0
+
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(self._root):
+            return None
+        self._into.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._trace
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(None)
+        threading.settrace(None)
+        self._into.seconds = time.monotonic() - self._started
+
+
+class _Plugin:
+    def __init__(self, root: Path, work: Callable[[Tests], int]) -> None:
+        self._root, self._work = root, work
+        self.status = 1
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self) -> None:
+        import hypothesis  # only now: pytest rewrites its asserts before
+
+        hypothesis.settings.register_profile(
+            PROFILE, deadline=None, database=None, derandomize=True, phases=(hypothesis.Phase.generate,)
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        tests = Tests(session, self._root)
+        session.config.pluginmanager.register(tests)
+        self.status = self._work(tests)
+        return True
+
+
+def with_tests(arguments: Sequence[str], root: Path, work: Callable[[Tests], int]) -> int:
+    """work(the collected tests), in a session of pytest with these arguments; its result, 1 if it did not come to it.
+
+    root: of the modules that are mutated. Examples that hypothesis finds are neither shrunk nor kept.
+    """
+    adopt_orphans()
+    plugin = _Plugin(root, work)
+    pytest.main([*OPTIONS, *arguments], plugins=[plugin])
+    return plugin.status
