@@ -52,7 +52,8 @@ class Campaign:
         tests = self._reached.get((where, mutant.offset), [])
         counts = self._noticed[str(path)]
         last = (self._memory.get("mutant", mutant.key) or ["", ""])[1]
-        tests = sorted(tests, key=lambda t: (t != last, -counts[t]))[:MOST_TESTS]  # of those alike, the quickest
+        # Of those alike, the quickest: they are in that order.
+        tests = sorted(tests, key=lambda t: (t != last, -counts[t], path.stem not in t))[:MOST_TESTS]
         killer = self._ask(path, where, mutant, tests) if tests else ""
         counts[killer] += 1
         if not killer and mutant.key in justified:
