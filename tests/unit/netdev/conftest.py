@@ -1,5 +1,6 @@
 """Fixtures of these tests."""
 
+from tests.unit.netdev.fake_addresses import fake_addresses
 from tests.unit.netdev.fake_links import fake_links
 
-__all__ = ["fake_links"]
+__all__ = ["fake_addresses", "fake_links"]

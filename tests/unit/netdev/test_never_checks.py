@@ -1,5 +1,7 @@
 """The checks of never.py one by one: what is said, in which order, and when nothing is."""
 
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
@@ -15,9 +17,21 @@ from crishim.wire.linux.rtnetlink import attribute
 from tests.unit.netdev.fake_links import attachment, veth
 
 LOW, HIGH = bytes([192, 0, 2, 7]), bytes([192, 0, 2, 9])
+
+
+class Backwards(frozenset[bytes]):
+    """Addresses in an order that is not the one to be told."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(sorted(super().__iter__(), reverse=True))
+
+    def __and__(self, other: AbstractSet[object]) -> "Backwards":
+        return Backwards(super().__and__(other))
+
+
 DEMO = Link(index=5, name="demo0", kind="ifb")
 OWNED: dict[str, Any] = {
-    "owned": {5: frozenset({HIGH, LOW})},
+    "owned": {5: Backwards({HIGH, LOW})},
     "owners": {LOW: frozenset({5}), HIGH: frozenset({5})},
 }
 
