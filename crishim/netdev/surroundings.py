@@ -2,7 +2,6 @@
 in other namespaces, virtual functions. Only reads; never.py decides.
 """
 
-import ipaddress
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -86,7 +85,3 @@ def _from_host(near: Sequence[bytes], host: End) -> list[Link]:
         number = net_namespaces.number(netlink, host.fd)
     found = map(links.parse, near)
     return [link for link in found if link.parent_netns is not None and link.parent_netns == number >= 0]
-
-
-def ip(address: bytes) -> str:
-    return str(ipaddress.ip_address(address))
