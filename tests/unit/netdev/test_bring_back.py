@@ -1,0 +1,86 @@
+"""How the return of a device ends, and what is journalled of it."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev import plan
+from crishim.netdev.journal import Journal
+from crishim.netdev.plan import bring_back
+from crishim.netdev.records import State
+from crishim.netdev.restore import Outcome
+from tests.unit.netdev.fake_links import attachment
+
+ENDS: Any = None
+KNOWN = attachment(warnings=("w",), reason="before")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "journal")
+    made.load()
+    return made
+
+
+def outcome(monkeypatch: pytest.MonkeyPatch, ended: Outcome | Exception) -> None:
+    def restore(*_: object) -> Outcome:
+        if isinstance(ended, Exception):
+            raise ended
+        return ended
+
+    monkeypatch.setattr(plan, "restore", restore)
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "reason", "warnings"),
+    [
+        (Outcome("demo0", ("a",), ifindex=5), State.DONE, "", ("w", "a")),
+        (Outcome("demo0", ("w",), down="Busy", ifindex=5), State.DOWN, "Busy", ("w",)),
+        (Outcome("", ("a",), "nowhere"), State.LOST, "nowhere", ("w", "a")),
+    ],
+)
+def test_how_a_return_ends(
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: Outcome,
+    state: State,
+    reason: str,
+    warnings: tuple[str, ...],
+) -> None:
+    """A warning is kept once; who watches is told of what is back and well."""
+    told: list[tuple[str, int]] = []
+    journal.on_return = lambda known, index: told.append((known.device, index))
+    journal.open([KNOWN])
+    outcome(monkeypatch, ended)
+    after, text = bring_back(KNOWN, journal, ENDS, ENDS)
+    assert (after.state, after.reason, after.warnings, text) == (state, reason, warnings, "")
+    assert told == ([("demo0", 5)] if state is State.DONE else [])
+    if state is State.LOST:
+        assert bring_back(after, journal, ENDS, None) == (after, "")
+    if state is State.DOWN:
+        outcome(monkeypatch, Outcome("", (), "gone"))
+        assert bring_back(after, journal, ENDS, None)[0].state is State.LOST
+    journal.on_return = None
+    outcome(monkeypatch, Outcome("demo0"))
+    if state is not State.DONE:
+        assert bring_back(after, journal, ENDS, None)[0].state is State.DONE
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EPERM, "no name"), CrishimError(Kind.EXHAUSTED, "no name")])
+def test_a_kernel_that_refuses_the_return(journal: Journal, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Told twice, so that the stop is tried again; LOST at the third time, so that the pod can end."""
+    known = KNOWN
+    journal.open([known])
+    outcome(monkeypatch, error)
+    for times in (1, 2):
+        known, text = bring_back(known, journal, ENDS, ENDS)
+        assert text == "device demo0 of pod default/a could not be returned: no name"
+        assert (known.state, known.refusals, known.reason) == (State.RETURNING, times, "no name")
+    known, text = bring_back(known, journal, ENDS, ENDS)
+    assert (known.state, text) == (State.LOST, "")
+    assert known.reason == "the kernel refuses to move it back: no name (3 times)"
+    known, text = bring_back(known, journal, ENDS, ENDS)
+    assert (known.state, known.refusals, text) == (State.LOST, 4, "")
