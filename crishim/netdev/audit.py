@@ -17,14 +17,15 @@ from crishim.wire.linux import (
     nexthops,
     queueing,
 )
+from crishim.wire.linux.links import Link
 
 
-def audit(place: Restoring, *, down: bool = False) -> list[str]:
+def audit(place: Restoring, link: Link, *, down: bool = False) -> list[str]:
     """One sentence for each difference, with the kernel's reason if it gave one. Raises OSError.
 
-    down: it cannot be brought up, which is said elsewhere and has its consequences.
+    link: as it is now. down: it cannot be brought up, which is said elsewhere and has its consequences.
     """
-    now = _again(place)
+    now = _again(place, link)
     if down:
         now = msgspec.structs.replace(now, nexthops=place.was.nexthops, groups=place.was.groups)
     return [_sentence(place, what) for what in differences(place.was, now)]
@@ -42,12 +43,9 @@ def _sentence(place: Restoring, what: str) -> str:
     return f"{what} of {place.name} was not restored: {why or 'the kernel took it, and it differs'}"
 
 
-def _again(place: Restoring) -> Captured:
+def _again(place: Restoring, link: Link) -> Captured:
     """The device now. What was nothing before, and dies with a stay in a namespace, is not read."""
     was, netlink, index = place.was, place.host.netlink, place.index
-    link = links.get(netlink, index)
-    if link is None:
-        return was  # it has been taken away again: nothing to say about this return
     return msgspec.structs.replace(
         was,
         mtu=link.mtu,
@@ -59,7 +57,7 @@ def _again(place: Restoring) -> Captured:
         settings=devconf.parse(link.settings),
         attributes=link_attributes.keep(link.attributes),
         tunings=ethtool.read(place.host.genetlink, index, was.kind) if "tunings" in place.touched else was.tunings,
-        files=device_files.read(place.host.sysfs, place.name) if "files" in place.touched else was.files,
+        files=_files(place) if "files" in place.touched else was.files,
         sysctls=devconf.read_files(place.name) if was.sysctls else (),
         programs=programs.read(link, was.queueing) if was.programs or "programs" in place.touched else (),
         entries=_entries(place) if was.entries or was.kind == "vxlan" else (),
@@ -68,6 +66,10 @@ def _again(place: Restoring) -> Captured:
         queueing=queueing.read(netlink, index) if was.queueing else (),
         nexthops=nexthops.dump(netlink, index) if was.nexthops else (),
     )
+
+
+def _files(place: Restoring) -> tuple[tuple[str, str], ...]:
+    return tuple(device_files.read_again(place.host.sysfs, place.name, dict(place.was.files)).items())
 
 
 def _entries(place: Restoring) -> tuple[neighbour_entries.Entry, ...]:

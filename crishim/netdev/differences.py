@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from crishim.netdev.records import Captured
 from crishim.wire.linux import devconf, link_attributes, queueing
 from crishim.wire.linux.links import IFF_UP
-from crishim.wire.linux.rtnetlink import attributes
+from crishim.wire.linux.rtnetlink import table
 
 FIELDS = ("mac", "mtu", "queue_length", "group", "alias")
 
@@ -70,8 +70,8 @@ def _settings(was: Captured, now: Captured) -> Iterator[str]:
 
 
 def _ageing(was: Captured, now: Captured) -> Iterator[str]:
-    ageing = {a.table: dict(attributes(a.attributes)) for a in now.ageing}
-    if any(ageing.get(a.table) != dict(attributes(a.attributes)) for a in was.ageing):
+    ageing = {a.table: table(a.attributes) for a in now.ageing}
+    if any(ageing.get(a.table) != table(a.attributes) for a in was.ageing):
         yield "neighbour settings"
 
 

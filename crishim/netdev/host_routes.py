@@ -13,7 +13,7 @@ from crishim.wire.linux import route_table
 from crishim.wire.linux.links import AF_INET, AF_INET6
 from crishim.wire.linux.route_table import PREFIX, RTN_ANYCAST, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST, TYPE
 from crishim.wire.linux.routes import RT_TABLE_MAIN, Route
-from crishim.wire.linux.rtnetlink import Rtnetlink, attributes
+from crishim.wire.linux.rtnetlink import Rtnetlink, table
 
 RTA_DST, RTA_PREFSRC = 1, 7
 # The longest prefixes as wide as a default route: 0/1 and 128/1 stand in its place, or what a VPN makes of it to spare
@@ -48,7 +48,7 @@ def survey(
             if body[PREFIX] > WIDE[family] and not tunnels and not _may_borrow(body, owners):
                 continue
             route = route_table.read(body)
-            source, links = dict(attributes(route.attributes)).get(RTA_PREFSRC, b""), route.links
+            source, links = table(route.attributes).get(RTA_PREFSRC, b""), route.links
             if route.uses_nexthop_object and not links:
                 hidden.append((source, route))
             if is_wide(route):
@@ -101,6 +101,6 @@ def words(route: Route) -> str:
 
 
 def _destination(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    value = dict(attributes(route.attributes)).get(RTA_DST, b"")
+    value = table(route.attributes).get(RTA_DST, b"")
     size = 4 if route.family == AF_INET else 16
     return ipaddress.ip_network((value.ljust(size, b"\0"), route.header[PREFIX]), strict=False)

@@ -63,13 +63,12 @@ def locate(attachment: Attachment, pod: End) -> Link:
     return link
 
 
-def verify(attachment: Attachment, pod: End, *, first: bool) -> Verified:
-    """Check and repair a device in the pod: name, UP, MTU, MAC, addresses, accept_ra.
+def verify(attachment: Attachment, link: Link, pod: End, *, first: bool) -> Verified:
+    """Check and repair a device in the pod, as it was located there: name, UP, MTU, MAC, addresses, accept_ra.
 
     first: its first container, when nobody but the mover has touched it; later only what is missing is put back.
-    Raises PRECONDITION if it is not there or cannot be given its name.
+    Raises PRECONDITION if it cannot be given its name, OSError if it is gone.
     """
-    link = locate(attachment, pod)
     _repair_link(attachment, link, pod, first)
     wanted = carry.for_pod(attachment.host, attachment.name)
     problems = carry.make_equal(pod.netlink, link.index, wanted, prune=first)

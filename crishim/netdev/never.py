@@ -5,13 +5,14 @@ Each check takes a link and what there is to see, and says why the link stays, "
 
 import ipaddress
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from functools import cached_property
 
 from crishim.netdev.records import Attachment
-from crishim.netdev.surroundings import Surroundings
+from crishim.netdev.surroundings import NOTHING_SEEN, Surroundings
 from crishim.wire.linux.links import IFF_LOOPBACK, Link
-from crishim.wire.linux.stacking import PAIRED, below, is_external, is_tunnel
+from crishim.wire.linux.stacking import NOTHING, PAIRED, Below, below, is_external, is_tunnel
 
 # Links that network plugins make under names of their own, also where their kind does not give them away.
 PLUGINS = {
@@ -31,14 +32,21 @@ PLUGINS = {
 }
 
 
-class Scene(NamedTuple):
+@dataclass(frozen=True)
+class Scene:
     """What the checks look at."""
 
     host_links: Sequence[Link]
     attachments: Sequence[Attachment]  # that hold a device, of every pod
-    around: Surroundings = Surroundings()
+    around: Surroundings = NOTHING_SEEN
     node_addresses: frozenset[bytes] = frozenset()
     network_links: Collection[str] = ()  # names of links that the pods' CNI network is built on
+
+    @cached_property
+    def stacked(self) -> list[tuple[Link, Below]]:
+        """The links that are in another or stand on something here."""
+        here = [(x, below(x)) for x in self.host_links if x.parent_netns is None]
+        return [(x, stands) for x, stands in here if x.master or stands != NOTHING]
 
     def name(self, index: int) -> str:
         return next((x.name for x in self.host_links if x.index == index), f"link {index}")
@@ -63,10 +71,9 @@ def _port(link: Link, scene: Scene) -> str:
 def _lower(link: Link, scene: Scene) -> str:
     """Ports and links on top, here and in the pods; by device or by address."""
     addresses = scene.around.owned.get(link.index, frozenset())
-    for other in scene.host_links:
-        if other.index == link.index or other.parent_netns is not None:
+    for other, stands in scene.stacked:
+        if other.index == link.index:
             continue
-        stands = below(other)
         if other.master == link.index or link.index in stands.links:
             return f"{other.name} depends on it"
         for address in stands.addresses & addresses:

@@ -16,6 +16,7 @@ from crishim.netdev.journal import Journal
 from crishim.netdev.records import STRAY, Attachment, Mover, Pod, State
 from crishim.netdev.restore import restore
 from crishim.netdev.tally import Tally
+from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
@@ -97,10 +98,10 @@ class Plan:
             self._on_host = frozenset(stranger.entries(host).values())
         for attachment in mine:  # back to back: the kernel waits in whole ticks, a pause costs one
             move.move(attachment, host, pod)
-        self._repair(self._known(self._kept), pod, first=False)
+        self._repair([(a, move.locate(a, pod)) for a in self._known(self._kept)], pod, first=False)
         self._repair([self._moved(attachment, pod) for attachment in mine], pod, first=True)
 
-    def _moved(self, attachment: Attachment, pod: End) -> Attachment:
+    def _moved(self, attachment: Attachment, pod: End) -> tuple[Attachment, Link]:
         link = find_in_pod(attachment, pod)
         if link is None:
             raise CrishimError(
@@ -108,7 +109,7 @@ class Plan:
                 f"device {attachment.device} was moved but is not in pod {self.pod}",
                 device=attachment.device,
             )
-        return self._journal.advance(attachment, State.MOVED, index=link.index)
+        return self._journal.advance(attachment, State.MOVED, index=link.index), link
 
     async def verify_and_repair(self) -> tuple[Attachment, ...]:
         """After the container was created and before it starts: check and repair what the OCI runtime moved; READY.
@@ -125,34 +126,34 @@ class Plan:
         return self.attachments
 
     def _verify(self, host: End, pod: End) -> None:
-        for attachment in self.attachments:
-            if attachment.id in self._verified:
-                move.locate(attachment, pod)
+        for attachment in self._known(self._kept):
+            move.locate(attachment, pod)
         moved = [self._arrived(a, host, pod) for a in self._known(self._new)]
-        self._repair([a for a in moved if a.id not in self._verified], pod, first=True)
-        for attachment in moved:
+        self._repair([(a, link) for a, link in moved if a.id not in self._verified], pod, first=True)
+        for attachment, _ in moved:
             found = self._verified[attachment.id]
             self._journal.advance(
                 attachment, State.READY, addresses=found.addresses, warnings=found.problems, since=time.time_ns()
             )
 
-    def _repair(self, attachments: list[Attachment], pod: End, *, first: bool) -> None:
-        """Check and repair devices in the pod, and wait for duplicate address detection."""
-        verified = {a.id: move.verify(a, pod, first=first) for a in attachments}
+    def _repair(self, found: list[tuple[Attachment, Link]], pod: End, *, first: bool) -> None:
+        """Check and repair devices that were found in the pod, and wait for duplicate address detection."""
+        verified = {a.id: move.verify(a, link, pod, first=first) for a, link in found}
+        attachments = [a for a, _ in found]
         undecided = [a for a in attachments if first and verified[a.id].undecided]
         doubts = move.await_detection(undecided, pod, self._dad_timeout) if undecided else {}
         for attachment in attachments:
-            found = verified[attachment.id]
-            found = found._replace(problems=(*found.problems, *doubts.get(attachment.id, ())))
-            self._verified[attachment.id] = found
-            for problem in found.problems:
+            outcome = verified[attachment.id]
+            outcome = outcome._replace(problems=(*outcome.problems, *doubts.get(attachment.id, ())))
+            self._verified[attachment.id] = outcome
+            for problem in outcome.problems:
                 about = {"device": attachment.device, "pod": self.pod.id, "interface": attachment.name}
                 log.warning(problem, extra=about)
 
-    def _arrived(self, attachment: Attachment, host: End, pod: End) -> Attachment:
+    def _arrived(self, attachment: Attachment, host: End, pod: End) -> tuple[Attachment, Link]:
         """The attachment as MOVED, whoever moved it; a runtime that ignored its config.json is made up for."""
         if attachment.state is not State.INTENT:
-            return attachment
+            return attachment, move.locate(attachment, pod)
         if find_in_pod(attachment, pod) is None and find_on_host(attachment, host) is not None:
             stranger.send_back(attachment, self._on_host, host, pod)
             text = f"the OCI runtime left device {attachment.device} on the host: moving it"

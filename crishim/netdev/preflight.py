@@ -71,8 +71,9 @@ def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
             device=requests[0].device,
         )
     wishes: dict[str, Wish] = {}
+    on_host = {name: link for link in view.host_links for name in link.names}
     for request in requests:
-        wish = _find(request, view, wishes)
+        wish = _find(request, view, on_host.get(request.device), wishes)
         known = wishes.get(wish.device)
         if known is not None:
             if known.wanted != wish.wanted:
@@ -83,7 +84,7 @@ def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
     return list(wishes.values())
 
 
-def _find(request: Request, view: View, earlier: Collection[str]) -> Wish:
+def _find(request: Request, view: View, link: Link | None, earlier: Collection[str]) -> Wish:
     source = f"{request.source}: {request.origin}" if request.origin else request.source.value
     if request.name:
         check_name(request.name, request.device)
@@ -93,7 +94,6 @@ def _find(request: Request, view: View, earlier: Collection[str]) -> Wish:
         if wanted not in (holder.name, holder.wanted):
             raise _two_names(holder.host.name, (holder.name, holder.sources), (wanted, (source,)))
         return Wish(holder.host.name, holder.wanted, (source,), attachment=holder)
-    link = next((x for x in view.host_links if request.device in x.names), None)
     if request.source is Source.ANNOTATION and (link is None or link.name not in earlier):
         _check_policy(request.device, link, holder, view)
     if link is not None:

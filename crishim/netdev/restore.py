@@ -28,7 +28,7 @@ RENAMED = 3  # times in a row that the host's udev may rename a device that come
 class Outcome(NamedTuple):
     """What became of a device. name: on the host; "" if it is LOST, and then reason says why.
 
-    ifindex: on the host.
+    ifindex: on the host. called: its name at the last look, "" if it was gone: another than name, if udev was faster.
     down: why it is back but cannot be brought up (a parent that is down, a MAC in use, broken hardware); "" if all is
     well.
     """
@@ -38,6 +38,7 @@ class Outcome(NamedTuple):
     reason: str = ""
     down: str = ""
     ifindex: int = 0
+    called: str = ""
 
 
 class Problems(list[str]):
@@ -66,12 +67,11 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
         if link is None:
             break
         outcome = _restore_on_host(host, link, attachment, Problems(problems))
-        now = links.get(host.netlink, link.index)
-        if now is None or now.name == outcome.name:
+        if outcome.called in ("", outcome.name):
             return outcome
         if not left:
-            said = f"the device that was {outcome.name} is called {now.name} now: it is renamed again and again"
-            return outcome._replace(name=now.name, problems=(*outcome.problems, said))
+            said = f"the device that was {outcome.name} is called {outcome.called} now: it is renamed again and again"
+            return outcome._replace(name=outcome.called, problems=(*outcome.problems, said))
     return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
 
 
@@ -95,11 +95,11 @@ def _mend(pod: End, link: Link, attachment: Attachment) -> None:
 def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
     was = attachment.host
     for altname in link.altnames:
-        if altname == attachment.altname or (altname in was.altnames and links.get(host.netlink, altname) is None):
+        if altname == attachment.altname or (altname in was.altnames and not links.index_of(host.netlink, altname)):
             continue
         _remove_altname(pod, link, altname, problems)
     name = _free_name(attachment, host, 0, problems)
-    index = was.index if links.get(host.netlink, was.index) is None else None
+    index = None if links.index_of(host.netlink, was.index) else was.index
     for with_index in (index, None):
         try:
             links.move(pod.netlink, link.index, host.fd, name, up=False, new_index=with_index)
@@ -120,8 +120,7 @@ def _free_name(attachment: Attachment, host: End, own: int, problems: Problems) 
     """Its old name, or the fallback if another link than `own` (an ifindex, 0: not there yet) has that by now."""
 
     def is_taken(name: str) -> bool:
-        holder = links.get(host.netlink, name)
-        return holder is not None and holder.index != own
+        return links.index_of(host.netlink, name) not in (0, own)
 
     was = attachment.host.name
     if not is_taken(was):
@@ -160,8 +159,10 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
         ("queueing disciplines", restore_network.restore_queueing),
     ):
         problems.attempt(f"the {what} of {name} were not restored", later, place)
-    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
-    return Outcome(name, tuple(problems), down=down, ifindex=link.index)
+    now = links.get(host.netlink, link.index)
+    if now is not None:  # else it was taken away again: nothing to say about this return
+        problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, now, down=bool(down))))
+    return Outcome(name, tuple(problems), down=down, ifindex=link.index, called=now.name if now else "")
 
 
 def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: Problems) -> None:

@@ -85,7 +85,7 @@ def restore_files(place: Restoring, link: Link) -> None:
     """The writable files below its directory in sysfs."""
     if not place.was.files:
         return
-    now = dict(device_files.read(place.host.sysfs, place.name))
+    now = device_files.read_again(place.host.sysfs, place.name, dict(place.was.files))
     _write_files(place, [(path, value) for path, value in place.was.files if now.get(path) != value])
 
 

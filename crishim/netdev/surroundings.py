@@ -12,7 +12,7 @@ from crishim.wire.linux.addresses import IFA_ADDRESS, IFA_LOCAL, RTM_GETADDR, RT
 from crishim.wire.linux.device_tree import Function
 from crishim.wire.linux.links import Link
 from crishim.wire.linux.netns_thread import End
-from crishim.wire.linux.rtnetlink import DATAGRAM, Rtnetlink, attributes, text
+from crishim.wire.linux.rtnetlink import DATAGRAM, Rtnetlink, table, text
 from crishim.wire.linux.stacking import PAIRED, below, is_tunnel
 
 _IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg
@@ -31,10 +31,13 @@ class Surroundings(NamedTuple):
     functions: Mapping[int, Sequence[Function]] = {}
 
 
+NOTHING_SEEN = Surroundings()
+
+
 def look(host: End, candidates: Sequence[Link]) -> Surroundings:
     """Read what hangs on the candidates. Raises OSError."""
     if not candidates:
-        return Surroundings()
+        return NOTHING_SEEN
     indexes = {link.index for link in candidates}
     owners: dict[bytes, set[int]] = {}
     for index, address in _addresses(host.netlink):
@@ -51,7 +54,7 @@ def look(host: End, candidates: Sequence[Link]) -> Surroundings:
 def _addresses(netlink: Rtnetlink) -> Iterator[tuple[int, bytes]]:
     for message in netlink.dump(RTM_GETADDR, bytes(_IFADDR.size)):
         if message.type == RTM_NEWADDR:
-            fields = dict(attributes(message.body[_IFADDR.size :]))
+            fields = table(message.body[_IFADDR.size :])
             yield _IFADDR.unpack_from(message.body)[4], fields.get(IFA_LOCAL) or fields[IFA_ADDRESS]
 
 
@@ -66,8 +69,8 @@ def _elsewhere(host: End, indexes: set[int], theirs: Mapping[bytes, set[int]]) -
     buffer = bytearray(DATAGRAM)
     try:
         for place in net_namespaces.places(frozenset({host.inode})):
-            bodies = net_namespaces.links_of(place, buffer)
-            for link in _from_host([b for b in bodies if ELSEWHERE in b and not any(p in b for p in PAIR)], host):
+            bodies = net_namespaces.links_of(place, buffer, ELSEWHERE)
+            for link in _from_host([b for b in bodies if not any(p in b for p in PAIR)], host):
                 stands = below(link)
                 held = [theirs[address] & indexes for address in stands.addresses & theirs.keys()]
                 for index in (stands.links & indexes).union(*held):

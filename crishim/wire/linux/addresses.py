@@ -12,7 +12,16 @@ from collections.abc import Callable
 import msgspec
 
 from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Rtnetlink, attributes, join, number
+from crishim.wire.linux.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Rtnetlink,
+    attributes,
+    join,
+    number,
+    table,
+)
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO = 1, 2, 3, 4, 6
@@ -46,7 +55,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fields(self) -> dict[int, bytes]:
-        return dict(attributes(self.attributes))
+        return table(self.attributes)
 
     @property
     def ip(self) -> str:
@@ -82,7 +91,7 @@ def parse(body: bytes) -> Address:
     """An Address from the body of an RTM_NEWADDR message."""
     family, prefix, flags, scope, _ = _INFO.unpack_from(body)
     behind = body[_INFO.size :]
-    wide = dict(attributes(behind)).get(IFA_FLAGS)
+    wide = table(behind).get(IFA_FLAGS)
     return Address(
         family=family,
         prefix=prefix,

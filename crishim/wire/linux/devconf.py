@@ -6,6 +6,7 @@ The ids are the kernel's: linux/ip.h (IPV4_DEVCONF_*), linux/ipv6.h (DEVCONF_*);
 """
 
 import errno
+import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from crishim.wire.linux.links import (
     IFLA_INET6_TOKEN,
     IFLA_INET_CONF,
 )
-from crishim.wire.linux.rtnetlink import attributes
+from crishim.wire.linux.rtnetlink import table
 
 MC_FORWARDING = 2  # of IPv4: read-only
 ACCEPT_RA, FORWARDING, DISABLE_IPV6 = "accept_ra", "forwarding", "disable_ipv6"
@@ -141,9 +142,9 @@ class Settings(NamedTuple):
 
 def parse(settings: bytes) -> Settings:
     """Settings of Link.settings (IFLA_AF_SPEC)."""
-    families = dict(attributes(settings))
-    inet = dict(attributes(families.get(AF_INET, b"")))
-    inet6 = dict(attributes(families.get(AF_INET6, b"")))
+    families = table(settings)
+    inet = table(families.get(AF_INET, b""))
+    inet6 = table(families.get(AF_INET6, b""))
     mode = inet6.get(IFLA_INET6_ADDR_GEN_MODE)
     return Settings(
         _numbers(inet.get(IFLA_INET_CONF, b"")),
@@ -200,7 +201,11 @@ def read_files(link: str) -> tuple[tuple[str, str], ...]:
     found = []
     for pattern in FILES:
         try:
-            found.append((pattern, Path("/proc/sys/net", pattern.format(link)).read_text().strip()))
+            file = os.open("/proc/sys/net/" + pattern.format(link), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found.append((pattern, os.read(file, 4096).decode().strip()))
+            finally:
+                os.close(file)
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise

@@ -4,10 +4,11 @@ Found by looking, not by a list of names; which files are writable is asked once
 (MTU, flags, alias, ...) is left to it.
 """
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 _LEFT = frozenset({"uevent", "flags", "mtu", "ifalias", "netdev_group", "proto_down", "tx_queue_len", "carrier"})
 _LEFT |= {"statistics", "brport", "bonding_slave"}
@@ -15,6 +16,8 @@ _STATE = frozenset({"queues/tx-#/byte_queue_limits/limit", "queues/tx-#/byte_que
 _LIMIT = 4096  # bytes: a page is what an attribute has at most
 _MOST = 20000  # paths remembered
 _FILE, _DIRECTORY, _NEITHER = 1, 2, 0
+_OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC
+_OPEN_DIRECTORY = _OPEN_FILE | os.O_DIRECTORY
 _known: dict[str, int] = {}  # by path: the same for every device that has it
 
 
@@ -23,28 +26,47 @@ def read(sysfs: int, name: str) -> tuple[tuple[str, str], ...]:
 
     sysfs: of the device's namespace (sysfs.mount).
     """
-    top = os.open(f"class/net/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
+    found: list[tuple[str, str]] = []
+    top = os.open(f"class/net/{name}", _OPEN_DIRECTORY, dir_fd=sysfs)
     try:
-        return tuple(_walk(top, ""))
+        _walk(top, "", found)
     finally:
         os.close(top)
+    return tuple(found)
 
 
-def _walk(directory: int, path: str) -> Iterator[tuple[str, str]]:
-    for name in sorted(os.listdir(directory)):
+def read_again(sysfs: int, name: str, paths: Iterable[str]) -> dict[str, str]:
+    """The values of these paths of read(); without those that have none now. Raises OSError, ENOENT."""
+    found: dict[str, str] = {}
+    top = os.open(f"class/net/{name}", _OPEN_DIRECTORY, dir_fd=sysfs)
+    try:
+        for path in paths:
+            with contextlib.suppress(OSError):  # as in read()
+                found[path] = _content(top, path)
+    finally:
+        os.close(top)
+    return found
+
+
+def _walk(directory: int, path: str, found: list[tuple[str, str]]) -> None:
+    names = os.listdir(directory)
+    names.sort()
+    for name in names:
         below = path + name
         what = _known.get(below)
         if what is None:
             what = _look(directory, name, below)
+        if not what:
+            continue
         try:
             if what == _FILE:
-                yield below, _content(directory, name)
-            elif what == _DIRECTORY:
-                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-                try:
-                    yield from _walk(inner, below + "/")
-                finally:
-                    os.close(inner)
+                found.append((below, _content(directory, name)))
+                continue
+            inner = os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
+            try:
+                _walk(inner, below + "/", found)
+            finally:
+                os.close(inner)
         except OSError:
             continue  # no value now (EINVAL while the link is down, EIO, EOPNOTSUPP), or a queue that went away
 
@@ -67,9 +89,9 @@ def _look(directory: int, name: str, path: str) -> int:
 
 
 def _content(directory: int, name: str) -> str:
-    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    file = os.open(name, _OPEN_FILE, dir_fd=directory)
     try:
-        return os.read(file, _LIMIT).decode(errors="surrogateescape").strip()
+        return os.read(file, _LIMIT).decode("utf-8", "surrogateescape").strip()
     finally:
         os.close(file)
 

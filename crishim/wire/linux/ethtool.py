@@ -5,12 +5,13 @@ what is written. A device without a subject answers EOPNOTSUPP.
 """
 
 import errno
+import functools
 from typing import NamedTuple
 
 import msgspec
 
 from crishim.wire.linux.genetlink import Genetlink
-from crishim.wire.linux.rtnetlink import NLA_F_NESTED, attribute, attributes, join, nested, u32
+from crishim.wire.linux.rtnetlink import NLA_F_NESTED, attribute, attributes, join, nested, table, u32
 
 HEADER, HEADER_DEV_INDEX, HEADER_FLAGS = 1, 1, 3
 COMPACT_BITSETS = 1
@@ -88,8 +89,9 @@ def read(netlink: Genetlink, index: int, kind: str = "") -> tuple[Tuning, ...]:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=256)  # the answers of devices of a kind are the same
 def _tuning(name: str, answer: bytes) -> Tuning | None:
-    found = dict(attributes(answer))
+    found = table(answer)
     kept = {kind: value for kind, value in found.items() if kind in SUBJECTS[name].settable}
     if name == "link modes" and kept.get(LINKMODES_AUTONEG) == b"\1":
         kept = {k: v for k, v in kept.items() if k not in (LINKMODES_SPEED, LINKMODES_DUPLEX, LINKMODES_LANES)}
@@ -98,15 +100,15 @@ def _tuning(name: str, answer: bytes) -> Tuning | None:
 
 
 def _changeable(found: dict[int, bytes]) -> bytes:
-    hard = dict(attributes(found.get(FEATURES_HW, b""))).get(BITSET_VALUE, b"")
-    fixed = dict(attributes(found.get(FEATURES_NOCHANGE, b""))).get(BITSET_VALUE, b"")
+    hard = table(found.get(FEATURES_HW, b"")).get(BITSET_VALUE, b"")
+    fixed = table(found.get(FEATURES_NOCHANGE, b"")).get(BITSET_VALUE, b"")
     return bytes(a & ~b & 0xFF for a, b in zip(hard, fixed, strict=False))
 
 
 def write(netlink: Genetlink, index: int, wanted: Tuning, now: Tuning | None) -> None:
     """Set what differs of one subject. Raises OSError."""
     subject = SUBJECTS[wanted.subject]
-    present = dict(attributes(now.attributes)) if now is not None else {}
+    present = table(now.attributes) if now is not None else {}
     changes = [(k, v) for k, v in attributes(wanted.attributes) if present.get(k) != v]
     if wanted.subject == "features":
         changes = [(k, _masked(v, wanted.features)) for k, v in changes]

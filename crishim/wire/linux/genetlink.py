@@ -2,13 +2,14 @@
 
 import struct
 
-from crishim.wire.linux.rtnetlink import Rtnetlink, attributes, text
+from crishim.wire.linux.rtnetlink import Rtnetlink, table, text
 
 NETLINK_GENERIC = 16
 GENL_ID_CTRL, CTRL_CMD_GETFAMILY = 16, 3
 CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
 
 _HEAD = struct.Struct("=BBH")  # struct genlmsghdr: command, version, reserved
+_families: dict[str, int] = {}  # of every namespace the same
 
 
 class Genetlink(Rtnetlink):
@@ -16,16 +17,15 @@ class Genetlink(Rtnetlink):
 
     def __init__(self) -> None:
         super().__init__(NETLINK_GENERIC)
-        self._families: dict[str, int] = {}
 
     def family(self, name: str) -> int:
-        """The message type of a subject ("ethtool"). Raises OSError, ENOENT if this kernel does not have it."""
-        if name not in self._families:
+        """The message type of a subject that is built into the kernel ("ethtool"). Raises OSError, ENOENT if this one
+        does not have it."""
+        if name not in _families:
             body = _HEAD.pack(CTRL_CMD_GETFAMILY, 1, 0) + text(CTRL_ATTR_FAMILY_NAME, name)
-            (answer,) = self.request(GENL_ID_CTRL, body)
-            found = dict(attributes(answer.body[_HEAD.size :]))
-            self._families[name] = int(struct.unpack("=H", found[CTRL_ATTR_FAMILY_ID])[0])
-        return self._families[name]
+            found = table(self.ask(GENL_ID_CTRL, body).body[_HEAD.size :])
+            _families[name] = int(struct.unpack("=H", found[CTRL_ATTR_FAMILY_ID])[0])
+        return _families[name]
 
     def call(self, family: str, command: int, body: bytes) -> list[bytes]:
         """Send one command; the attributes of each answer. Raises OSError."""

@@ -3,6 +3,7 @@
 Names, MAC, MTU and the like have their own way back (links.py), as have the families' settings (devconf.py) and XDP.
 """
 
+from crishim.wire.linux.attribute_shapes import Attribute
 from crishim.wire.linux.links import (
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
@@ -21,7 +22,7 @@ from crishim.wire.linux.links import (
     RTM_SETLINK,
     header,
 )
-from crishim.wire.linux.rtnetlink import Attribute, Rtnetlink, attribute, attributes, nested, text, u32, without
+from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, table, text, u32, without
 
 IFLA_QDISC, IFLA_STATS, IFLA_OPERSTATE, IFLA_LINKMODE, IFLA_STATS64, IFLA_VFINFO_LIST = 6, 7, 16, 17, 23, 22
 IFLA_CARRIER, IFLA_PROTO_DOWN, IFLA_PROTO_DOWN_REASON = 33, 39, 55
@@ -75,7 +76,7 @@ def write(netlink: Rtnetlink, index: int, change: Attribute) -> None:
     """Set one attribute. Raises OSError, also for those nobody can set."""
     kind, value = change
     if kind == IFLA_PROTO_DOWN_REASON:
-        reasons = dict(attributes(value)).get(IFLA_PROTO_DOWN_REASON_VALUE, bytes(4))
+        reasons = table(value).get(IFLA_PROTO_DOWN_REASON_VALUE, bytes(4))
         mask = u32(IFLA_PROTO_DOWN_REASON_MASK, 0xFFFFFFFF)
         body = nested(kind, mask, attribute(IFLA_PROTO_DOWN_REASON_VALUE, reasons))
     else:
@@ -92,9 +93,9 @@ def kind_name(kind: str, attribute: int) -> str:
 
 
 def _kind(kept: bytes) -> tuple[str, dict[int, bytes]]:
-    info = dict(attributes(dict(attributes(kept)).get(IFLA_LINKINFO, b"")))
+    info = table(table(kept).get(IFLA_LINKINFO, b""))
     kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(errors="replace")
-    return kind, dict(attributes(info.get(IFLA_INFO_DATA, b"")))
+    return kind, table(info.get(IFLA_INFO_DATA, b""))
 
 
 def kind_changes(now: bytes, wanted: bytes) -> tuple[str, list[Attribute]]:
@@ -113,7 +114,7 @@ def write_kind(netlink: Rtnetlink, index: int, kind: str, change: Attribute) -> 
 
 def condition(kept: bytes) -> tuple[int, bool]:
     """How a user holds the link back (IF_OPER_DORMANT, IF_OPER_TESTING, or 0), and whether it has carrier."""
-    fields = dict(attributes(kept))
+    fields = table(kept)
     state = fields.get(IFLA_OPERSTATE, b"\0")[0]
     return state if state in (IF_OPER_TESTING, IF_OPER_DORMANT) else 0, fields.get(IFLA_CARRIER) == b"\1"
 

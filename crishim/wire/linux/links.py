@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, number, text, u32
+from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, number, table, text, u32
 
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
 RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
@@ -37,6 +37,8 @@ IFF_LOWER_UP = 0x10000
 IFF_KEPT = 0x1 | 0x4 | 0x20 | 0x80 | 0x100 | 0x200 | 0x1000 | 0x2000 | 0x4000 | 0x8000
 
 _INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
+_NO_STATISTICS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+ENCODING = sys.getfilesystemencoding()  # of names: os.fsdecode() takes four times as long
 NAME_LIMIT = 15  # bytes: IFNAMSIZ without the final NUL
 
 
@@ -80,39 +82,42 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         return (self.name, *self.altnames)
 
 
+def _string(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(ENCODING, "surrogateescape")
+
+
 def parse(body: bytes) -> Link:
     """A Link from the body of an RTM_NEWLINK message."""
     _, _, index, flags, _ = _INFO.unpack_from(body)
-    found = dict(attributes(body[_INFO.size :]))
-
-    def string(value: bytes) -> str:
-        return os.fsdecode(value.rstrip(b"\0"))
-
-    netns = found.get(IFLA_LINK_NETNSID)
-    info = dict(attributes(found.get(IFLA_LINKINFO, b"")))
+    behind = body[_INFO.size :]
+    found = table(behind)
+    get = found.get
+    netns = get(IFLA_LINK_NETNSID)
+    info = table(get(IFLA_LINKINFO, b""))
+    properties = get(IFLA_PROP_LIST)
     return Link(
         index=index,
-        name=string(found.get(IFLA_IFNAME, b"")),
-        altnames=tuple(string(v) for k, v in attributes(found.get(IFLA_PROP_LIST, b"")) if k == IFLA_ALT_IFNAME),
-        kind=string(info.get(IFLA_INFO_KIND, b"")),
+        name=_string(get(IFLA_IFNAME, b"")),
+        altnames=tuple([_string(v) for k, v in attributes(properties) if k == IFLA_ALT_IFNAME]) if properties else (),
+        kind=_string(info.get(IFLA_INFO_KIND, b"")),
         flags=flags,
-        mtu=number(found.get(IFLA_MTU, b"")),
-        mac=found.get(IFLA_ADDRESS, b""),
-        queue_length=number(found.get(IFLA_TXQLEN, b"")),
-        group=number(found.get(IFLA_GROUP, b"")),
-        alias=string(found.get(IFLA_IFALIAS, b"")),
-        master=number(found.get(IFLA_MASTER, b"")),
-        parent=number(found.get(IFLA_LINK, b"")),
+        mtu=number(get(IFLA_MTU, b"")),
+        mac=get(IFLA_ADDRESS, b""),
+        queue_length=number(get(IFLA_TXQLEN, b"")),
+        group=number(get(IFLA_GROUP, b"")),
+        alias=_string(get(IFLA_IFALIAS, b"")),
+        master=number(get(IFLA_MASTER, b"")),
+        parent=number(get(IFLA_LINK, b"")),
         parent_netns=None if netns is None else int.from_bytes(netns[:4], sys.byteorder, signed=True),
-        immovable=found.get(IFLA_NETNS_IMMUTABLE, b"\0")[:1] == b"\1",
-        xdp=found.get(IFLA_XDP, b""),
-        settings=found.get(IFLA_AF_SPEC, b""),
+        immovable=get(IFLA_NETNS_IMMUTABLE, b"")[:1] == b"\1",
+        xdp=get(IFLA_XDP, b""),
+        settings=get(IFLA_AF_SPEC, b""),
         info=info.get(IFLA_INFO_DATA, b""),
-        attributes=body[_INFO.size :],
-        permanent_mac=found.get(IFLA_PERM_ADDRESS, b""),
-        bus=string(found.get(IFLA_PARENT_DEV_BUS_NAME, b"")),
-        bus_device=string(found.get(IFLA_PARENT_DEV_NAME, b"")),
-        port=string(found.get(IFLA_PHYS_PORT_NAME, b"")),
+        attributes=behind,
+        permanent_mac=get(IFLA_PERM_ADDRESS, b""),
+        bus=_string(get(IFLA_PARENT_DEV_BUS_NAME, b"")),
+        bus_device=_string(get(IFLA_PARENT_DEV_NAME, b"")),
+        port=_string(get(IFLA_PHYS_PORT_NAME, b"")),
     )
 
 
@@ -121,22 +126,34 @@ def header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return _INFO.pack(0, 0, index, flags, change)
 
 
+EVERY = header() + _NO_STATISTICS  # of RTM_GETLINK, for a dump
+
+
 def dump(netlink: Rtnetlink) -> list[Link]:
     """Every link of the namespace."""
-    body = header() + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    return [parse(m.body) for m in netlink.dump(RTM_GETLINK, body) if m.type == RTM_NEWLINK]
+    return [parse(m.body) for m in netlink.dump(RTM_GETLINK, EVERY) if m.type == RTM_NEWLINK]
 
 
 def get(netlink: Rtnetlink, key: int | str) -> Link | None:
     """The link of an ifindex, name or altname; None if there is none."""
+    body = _get(netlink, key)
+    return None if body is None else parse(body)
+
+
+def index_of(netlink: Rtnetlink, key: int | str) -> int:
+    """The ifindex of the link that has an ifindex, name or altname; 0 if there is none."""
+    body = _get(netlink, key)
+    return 0 if body is None else int(_INFO.unpack_from(body)[2])
+
+
+def _get(netlink: Rtnetlink, key: int | str) -> bytes | None:
     body = header(key) if isinstance(key, int) else header() + text(IFLA_ALT_IFNAME, key)
     try:
-        answers = netlink.request(RTM_GETLINK, body + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+        return netlink.ask(RTM_GETLINK, body + _NO_STATISTICS).body
     except OSError as error:
         if error.errno == 19:  # ENODEV
             return None
         raise
-    return parse(answers[0].body)
 
 
 def set_flags(netlink: Rtnetlink, index: int, flags: int, mask: int = IFF_UP) -> None:

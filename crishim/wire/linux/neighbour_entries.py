@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, u32
+from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, table, u32
 
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 AF_UNSPEC, AF_BRIDGE = 0, 7
@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     attributes: bytes
 
     def __str__(self) -> str:
-        fields = dict(attributes(self.attributes))
+        fields = table(self.attributes)
         if self.family == AF_BRIDGE:
             return f"forwarding entry {fields.get(NDA_LLADDR, b'').hex(':')}"
         address = ipaddress.ip_address(fields[NDA_DST]) if NDA_DST in fields else "?"
@@ -40,7 +40,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_static(self) -> bool:
-        extended = dict(attributes(self.attributes)).get(NDA_FLAGS_EXT, bytes(4))
+        extended = table(self.attributes).get(NDA_FLAGS_EXT, bytes(4))
         managed = bool(struct.unpack("=I", extended)[0] & NTF_EXT_MANAGED)
         return bool(self.flags & NTF_PROXY or self.state & NUD_PERMANENT or managed)
 
@@ -74,7 +74,7 @@ def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
 
 
 def _is_multicast(entry: Entry) -> bool:
-    return bool(dict(attributes(entry.attributes)).get(NDA_LLADDR, b"\0")[0] & 1)
+    return bool(table(entry.attributes).get(NDA_LLADDR, b"\0")[0] & 1)
 
 
 def missing(now: Iterable[Entry], wanted: Iterable[Entry]) -> list[Entry]:

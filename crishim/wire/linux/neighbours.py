@@ -4,12 +4,11 @@ One dump tells of all links, so it is read once for all that matter. linux/neigh
 """
 
 import errno
-import struct
 from collections.abc import Collection
 
 import msgspec
 
-from crishim.wire.linux.rtnetlink import Rtnetlink, attributes, join, nested, text, u32
+from crishim.wire.linux.rtnetlink import Rtnetlink, join, nested, number, table, text, u32
 
 RTM_NEWNEIGHTBL, RTM_GETNEIGHTBL, RTM_SETNEIGHTBL = 64, 66, 67
 NDTA_NAME, NDTA_PARMS = 1, 6
@@ -31,14 +30,14 @@ def dump(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Ageing
     """Parameters of these links, by ifindex; a link without any (no IPv6, no IPv4) has fewer."""
     found: dict[int, tuple[Ageing, ...]] = dict.fromkeys(indexes, ())
     for message in netlink.dump(RTM_GETNEIGHTBL, _HEAD):
-        fields = dict(attributes(message.body[len(_HEAD) :]))
-        parameters = dict(attributes(fields.get(NDTA_PARMS, b"")))
-        index = int(struct.unpack("=I", parameters[NDTPA_IFINDEX])[0]) if NDTPA_IFINDEX in parameters else 0
+        fields = table(message.body[len(_HEAD) :])
+        parameters = table(fields.get(NDTA_PARMS, b""))
+        index = number(parameters.get(NDTPA_IFINDEX, b""))
         if message.type != RTM_NEWNEIGHTBL or index not in found or not index:
             continue
         kept = join((kind, value) for kind, value in parameters.items() if kind in SETTABLE)
-        table = fields.get(NDTA_NAME, b"").rstrip(b"\0").decode()
-        found[index] += (Ageing(table=table, attributes=kept),)
+        name = fields.get(NDTA_NAME, b"").rstrip(b"\0").decode()
+        found[index] += (Ageing(table=name, attributes=kept),)
     return found
 
 

@@ -4,7 +4,7 @@ import struct
 
 import msgspec
 
-from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, u32
+from crishim.wire.linux.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, table, u32
 
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 NHA_ID, NHA_GROUP, NHA_OIF, NHA_GROUPS = 1, 2, 5, 9
@@ -22,12 +22,12 @@ class Nexthop(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> int:
-        return int(struct.unpack("=I", dict(attributes(self.attributes))[NHA_ID])[0])
+        return int(struct.unpack("=I", table(self.attributes)[NHA_ID])[0])
 
     @property
     def members(self) -> dict[int, bytes]:
         """Of a group: its entries (struct nexthop_grp) by the id of the nexthop."""
-        value = dict(attributes(self.attributes)).get(NHA_GROUP, b"")
+        value = table(self.attributes).get(NHA_GROUP, b"")
         entries = [value[i : i + _MEMBER.size] for i in range(0, len(value), _MEMBER.size)]
         return {_MEMBER.unpack(e)[0]: e for e in entries}
 

@@ -8,15 +8,16 @@ import struct
 
 import msgspec
 
+from crishim.wire.linux.attribute_shapes import Attribute
 from crishim.wire.linux.rtnetlink import (
     NLM_F_CREATE,
     NLM_F_ECHO,
     NLM_F_EXCL,
     NLM_F_REPLACE,
-    Attribute,
     Rtnetlink,
     attributes,
     join,
+    table,
 )
 
 RTM_NEWQDISC, RTM_GETQDISC = 36, 38
@@ -47,7 +48,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> str:
-        return dict(attributes(self.attributes)).get(TCA_KIND, b"").rstrip(b"\0").decode(errors="replace")
+        return table(self.attributes).get(TCA_KIND, b"").rstrip(b"\0").decode(errors="replace")
 
     def __str__(self) -> str:
         what = {RTM_NEWQDISC: "queueing discipline", RTM_NEWTCLASS: "class"}.get(self.message, "filter")
@@ -120,12 +121,12 @@ def essence(node: Node | None) -> object:
     """What must be equal for two to be the same: counters among the options are left out."""
     if node is None:
         return None
-    fields = dict(attributes(node.attributes))
+    fields = table(node.attributes)
     options: object = fields.get(TCA_OPTIONS, b"")
     if node.kind == "htb" and node.message == RTM_NEWQDISC:
         options = {k: v[:16] if k == TCA_HTB_INIT else v for k, v in attributes(fields.get(TCA_OPTIONS, b""))}
     elif node.kind in TCA_ACT:
-        inner = dict(attributes(fields.get(TCA_OPTIONS, b"")))
+        inner = table(fields.get(TCA_OPTIONS, b""))
         counters = {TCA_U32_PCNT} if node.kind == "u32" else set()
         options = {k: _kinds(v) if k == TCA_ACT[node.kind] else v for k, v in inner.items() if k not in counters}
     rest = tuple((k, v) for k, v in fields.items() if k != TCA_OPTIONS)
@@ -134,7 +135,7 @@ def essence(node: Node | None) -> object:
 
 def _kinds(actions: bytes) -> tuple[bytes | None, ...]:
     """Of a filter's actions their kinds; the rest has indexes, ages and counters in it."""
-    return tuple(dict(attributes(action)).get(TCA_KIND) for _, action in attributes(actions))
+    return tuple(table(action).get(TCA_KIND) for _, action in attributes(actions))
 
 
 def missing(now: tuple[Node, ...], wanted: tuple[Node, ...]) -> list[Node]:
@@ -154,13 +155,13 @@ def program_of(node: Node) -> int:
     """The id of the BPF program that a filter runs, 0 if it runs none."""
     if node.message != RTM_NEWTFILTER or node.kind != "bpf":
         return 0
-    options = dict(attributes(dict(attributes(node.attributes)).get(TCA_OPTIONS, b"")))
+    options = table(table(node.attributes).get(TCA_OPTIONS, b""))
     return int(struct.unpack("=I", options[11])[0]) if 11 in options else 0  # TCA_BPF_ID
 
 
 def with_program(node: Node, fd: int) -> Node:
     """The filter with the descriptor of its program, which is what the kernel takes."""
-    inner = dict(attributes(dict(attributes(node.attributes))[TCA_OPTIONS]))
+    inner = table(table(node.attributes)[TCA_OPTIONS])
     options = [(6, struct.pack("=I", fd)), *((k, v) for k, v in inner.items() if k not in (10, 11))]  # FD; TAG, ID
     return _with_options(node, options)
 
@@ -172,7 +173,7 @@ def _with_options(node: Node, options: list[Attribute]) -> Node:
 
 def _writable(node: Node) -> Node:
     """With those options that the kernel reads otherwise than it writes them."""
-    options = list(attributes(dict(attributes(node.attributes)).get(TCA_OPTIONS, b"")))
+    options = list(attributes(table(node.attributes).get(TCA_OPTIONS, b"")))
     if node.kind == "htb" and node.message == RTM_NEWQDISC:  # a version of two parts, of which it takes the first
         return _with_options(node, [(k, _shifted(v) if k == TCA_HTB_INIT else v) for k, v in options])
     flags = TCA_FLAGS.get(node.kind)

@@ -13,6 +13,7 @@ from crishim.wire.linux.rtnetlink import (
     attributes,
     join,
     number,
+    table,
     u32,
 )
 
@@ -46,7 +47,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def table(self) -> int:
-        value = dict(attributes(self.attributes)).get(RTA_TABLE)
+        value = table(self.attributes).get(RTA_TABLE)
         return self.header[4] if value is None else number(value)
 
     @property
@@ -77,7 +78,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 def aged(route: Route, seconds: float) -> Route | None:
     """The route with its lifetime, if it has one, as it is that much later; None if it has expired."""
-    value = dict(attributes(route.attributes)).get(RTA_CACHEINFO, b"")
+    value = table(route.attributes).get(RTA_CACHEINFO, b"")
     ticks = struct.unpack_from("=i", value, 8)[0] if route.family == AF_INET6 and len(value) >= 12 else 0
     if not ticks:
         return route

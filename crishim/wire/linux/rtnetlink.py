@@ -16,23 +16,26 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from crishim.wire.linux import attribute_shapes as shapes
+from crishim.wire.linux.attribute_shapes import NLA_TYPE_MASK, Attribute
+
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_ECHO = 0x1, 0x2, 0x4, 0x8
 NLM_F_DUMP_INTR = 0x10
 NLM_F_DUMP, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x300, 0x100, 0x200, 0x400, 0x800
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
-NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
+NLA_F_NESTED = 0x8000
 NLMSGERR_ATTR_MSG = 1
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 RECEIVE_BUFFER = 1 << 20  # bytes: a dump's datagrams must fit while we are decoding
 DATAGRAM = 1 << 18  # a link may carry 64 KiB of altnames, which a hostile pod can put on it, and the rest
 MAX_ERRNO = 4095  # the kernel's own, linux/err.h
+MOST_BUFFERS = 4  # kept for the next sockets: a new one costs 50 us in page faults
 MAX_INTERRUPTED = 10  # dumps in a row that changed under us
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+message_head = struct.Struct("=IH").unpack_from  # its length and type
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
-
-Attribute = tuple[int, bytes]
 
 
 class Message(NamedTuple):
@@ -66,19 +69,25 @@ def number(value: bytes) -> int:
 
 def attributes(data: bytes) -> list[Attribute]:
     """Attributes of a message or of a nested attribute, flags taken off their types. Stops at a malformed length."""
-    found: list[Attribute] = []
-    offset, size, unpack = 0, len(data), _ATTRIBUTE.unpack_from
-    while offset + 4 <= size:
-        length, kind = unpack(data, offset)
-        if length < 4 or offset + length > size:
-            break
-        found.append((kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]))
-        offset += length + 3 & ~3
-    return found
+    found = shapes.match(data)
+    if found is not None:
+        return list(zip(found[0].types, found[1], strict=True))
+    if len(data) >= shapes.LEAST:
+        shapes.learn(data)
+    return shapes.walk(data)
+
+
+def table(data: bytes) -> dict[int, bytes]:
+    """The same by type; of several of one type the last."""
+    found = shapes.match(data)
+    return dict(attributes(data)) if found is None else dict(zip(found[0].types, found[1], strict=True))
 
 
 def without(data: bytes, kinds: frozenset[int]) -> bytes:
     """The attributes as they stand, but for some types."""
+    found = shapes.match(data)
+    if found is not None:
+        return b"".join([data[part] for part in shapes.remainder(found[0], kinds)])
     kept, offset = [], 0
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
@@ -127,6 +136,9 @@ def failure(flags: int, body: bytes) -> OSError | None:
     return OSError(number, said or os.strerror(number))
 
 
+_buffers: list[bytearray] = []
+
+
 class Rtnetlink:
     """A socket to the network stack of the namespace this thread is in. A context manager; not for two threads.
 
@@ -144,17 +156,27 @@ class Rtnetlink:
             self._socket.close()
             raise
         self._sequence = 0
-        self._buffer = bytearray(DATAGRAM)
+        self._buffer = _buffers.pop() if _buffers else bytearray(DATAGRAM)
 
     def __enter__(self) -> "Rtnetlink":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+        buffer, self._buffer = self._buffer, bytearray()
+        if buffer and len(_buffers) < MOST_BUFFERS:
+            _buffers.append(buffer)
 
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[Message]:
         """Send one request and wait until it is done. Raises OSError with the kernel's errno and, if it said, why."""
         return self._exchange(kind, body, NLM_F_REQUEST | NLM_F_ACK | flags)
+
+    def ask(self, kind: int, body: bytes) -> Message:
+        """Send a request that has one answer. Raises OSError."""
+        (answer,) = self.batch([(kind, body)])
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """Everything of a kind; repeated while it changed under the dump. Raises OSError, EINTR if it never settles."""

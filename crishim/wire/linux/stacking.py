@@ -8,7 +8,7 @@ import struct
 from typing import NamedTuple
 
 from crishim.wire.linux.links import Link
-from crishim.wire.linux.rtnetlink import attributes
+from crishim.wire.linux.rtnetlink import table
 
 PAIRED = frozenset({"veth", "netkit", "vxcan"})  # their IFLA_LINK is their other half, not a device they are on
 TUN_TYPE, TUN_LAYER3 = 3, 1  # IFLA_TUN_TYPE: IFF_TUN, of packets; a tap is one of frames, like any other device
@@ -64,7 +64,7 @@ def below(link: Link) -> Below:
     if link.kind in PAIRED:
         return NOTHING
     form = TUNNELS.get(link.kind) or _OTHERS.get(link.kind) or Form()
-    data = dict(attributes(link.info))
+    data = table(link.info)
     indexes = {struct.unpack("=I", data[k])[0] for k in form.links if len(data.get(k, b"")) == 4}
     if link.parent and (link.parent != link.index or link.parent_netns is not None):
         indexes.add(link.parent)
@@ -75,12 +75,12 @@ def below(link: Link) -> Below:
 def is_tunnel(link: Link) -> bool:
     """Whether packets that are routed to it leave the node in others: an overlay's device, a VPN's."""
     if link.kind == "tun":
-        return dict(attributes(link.info)).get(TUN_TYPE, b"")[:1] == bytes([TUN_LAYER3])
+        return table(link.info).get(TUN_TYPE, b"")[:1] == bytes([TUN_LAYER3])
     return link.kind in TUNNELS
 
 
 def is_external(link: Link) -> bool:
     """Whether a tunnel is flow-based: who uses it is in the routes and programs of other links."""
     form = TUNNELS.get(link.kind)
-    value = dict(attributes(link.info)).get(form.metadata) if form is not None and form.metadata else None
+    value = table(link.info).get(form.metadata) if form is not None and form.metadata else None
     return value is not None and (not value or any(value))  # a flag, or vxlan's u8

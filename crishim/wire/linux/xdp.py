@@ -3,7 +3,7 @@
 import struct
 
 from crishim.wire.linux.links import RTM_SETLINK, header
-from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, attributes, nested, u32
+from crishim.wire.linux.rtnetlink import Rtnetlink, attribute, nested, table, u32
 
 IFLA_XDP, IFLA_XDP_FD, IFLA_XDP_FLAGS = 43, 1, 3
 IFLA_XDP_PROG_ID = {"XDP driver": 5, "XDP generic": 6, "XDP hardware": 7}
@@ -12,7 +12,7 @@ XDP_FLAGS = {"XDP driver": 1 << 2, "XDP generic": 1 << 1, "XDP hardware": 1 << 3
 
 def parse(value: bytes) -> dict[str, int]:
     """Program ids by mode, of Link.xdp."""
-    found = dict(attributes(value))
+    found = table(value)
     ids = {mode: int(struct.unpack("=I", found[kind])[0]) for mode, kind in IFLA_XDP_PROG_ID.items() if kind in found}
     return {mode: id for mode, id in ids.items() if id}
 

@@ -1,6 +1,7 @@
 """Reasons a host link stays that need hardware or kinds of links not every kernel has; the others are node tests."""
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def test_tunnels_bound_to_an_address(kind: str, number: int) -> None:
     assert reason(DEMO, scene(over)) == "over0 depends on its address 192.0.2.7"
     twice = scene(over)
     around = twice.around._replace(owners={ADDRESS: frozenset({5, 8})})
-    assert reason(DEMO, twice._replace(around=around)) == ""
+    assert reason(DEMO, replace(twice, around=around)) == ""
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from crishim.wire.linux import addresses, links, rtnetlink
+from crishim.wire.linux import addresses, attribute_shapes, links, rtnetlink
 
-kinds = st.integers(1, rtnetlink.NLA_TYPE_MASK)
+kinds = st.integers(1, attribute_shapes.NLA_TYPE_MASK)
 items = st.lists(st.tuples(kinds, st.binary(max_size=40)))
 
 
@@ -116,3 +116,30 @@ def test_essence_masks_what_the_kernel_sets() -> None:
     for flag, same in ((0x40, True), (0x08, True), (0x01, True), (0x20, True), (0x02, True), (0x200, False)):
         changed = addresses.Address(family=10, prefix=64, scope=0, flags=0x80 | flag, attributes=plain.attributes)
         assert (changed.essence == plain.essence) is same
+
+
+@given(st.lists(items, min_size=1, max_size=4), st.binary(max_size=3), st.sets(kinds, max_size=3))
+def test_a_shape_that_was_seen_says_what_walking_says(
+    several: list[list[tuple[int, bytes]]], rest: bytes, left: set[int]
+) -> None:
+    """Once learned, and beside others of its size, a message gives what its attributes one by one are."""
+    messages = [rtnetlink.join(one) + rest for one in several]
+    messages += [m[:2] + bytes([m[2] ^ 1]) + m[3:] for m in messages if len(m) > 4]  # the same size, another type
+    for message in messages * 2:
+        attribute_shapes.learn(message)
+    for message in messages:
+        walked = attribute_shapes.walk(message)
+        assert rtnetlink.attributes(message) == walked
+        assert rtnetlink.table(message) == dict(walked)
+        kept = [(k, v) for k, v in walked if k not in left]
+        assert rtnetlink.attributes(rtnetlink.without(message, frozenset(left))) == kept
+
+
+def test_only_so_many_shapes_are_kept() -> None:
+    """Whoever makes messages of ever new shapes fills no memory."""
+    for size in range(2000):
+        attribute_shapes.learn(rtnetlink.join([(1, bytes(4 * size % 4096)), (size % 7 + 1, b"")]))
+    assert len(attribute_shapes._shapes) <= attribute_shapes.MOST_SHAPES
+    assert all(len(alike) <= attribute_shapes.MOST_ALIKE for alike in attribute_shapes._shapes.values())
+    attribute_shapes.learn(rtnetlink.join([(1, b"")] * (attribute_shapes.MOST_ATTRIBUTES + 1)))
+    assert (4 * (attribute_shapes.MOST_ATTRIBUTES + 1), b"\x04\x00\x01\x00") not in attribute_shapes._shapes
