@@ -5,7 +5,8 @@ a dump tells of all links is read once for all.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from crishim.netdev import programs
 from crishim.netdev.records import Captured
@@ -35,18 +36,38 @@ def capture(host: End, found: Sequence[Link]) -> dict[int, Captured]:
     if not found:
         return {}
     host.enter()
-    ageing = neighbours.dump(host.netlink, [link.index for link in found])
-    filters = multicast.filters([link.index for link in found])
-    groups = multicast.groups([link.name for link in found])
-    return {x.index: _capture(host, x, ageing[x.index], filters[x.index], groups[x.name]) for x in found}
+    indexes = [link.index for link in found]
+    tables = _Tables(
+        neighbours.dump(host.netlink, indexes),
+        addresses.dump_each(host.netlink, indexes),
+        routes.dump_each(host.netlink, indexes),
+        neighbour_entries.dump_each(host.netlink, indexes),
+        neighbour_entries.dump_each_forwarding(host.netlink, indexes),
+        multicast.filters(indexes),
+        multicast.groups([link.name for link in found]),
+        queueing.read_each(host.netlink, indexes),
+        nexthops.dump_each(host.netlink, indexes),
+    )
+    return {link.index: _capture(host, link, tables) for link in found}
 
 
-def _capture(
-    host: End, link: Link, ageing: tuple[neighbours.Ageing, ...], filters: tuple[bytes, ...], groups: frozenset[str]
-) -> Captured:
-    netlink, index = host.netlink, link.index
-    queued = queueing.read(netlink, index)
-    entries = neighbour_entries.dump(netlink, index) + neighbour_entries.dump_forwarding(netlink, index)
+class _Tables(NamedTuple):
+    """What dumps tell of all the links, by ifindex; groups by name."""
+
+    ageing: Mapping[int, tuple[neighbours.Ageing, ...]]
+    addresses: Mapping[int, list[addresses.Address]]
+    routes: Mapping[int, list[routes.Route]]
+    entries: Mapping[int, tuple[neighbour_entries.Entry, ...]]
+    forwarding: Mapping[int, tuple[neighbour_entries.Entry, ...]]
+    filters: Mapping[int, tuple[bytes, ...]]
+    groups: Mapping[str, frozenset[str]]
+    queueing: Mapping[int, tuple[queueing.Node, ...]]
+    nexthops: Mapping[int, tuple[nexthops.Nexthop, ...]]
+
+
+def _capture(host: End, link: Link, tables: _Tables) -> Captured:
+    index = link.index
+    queued = tables.queueing[index]
     return Captured(
         index=index,
         name=link.name,
@@ -61,9 +82,9 @@ def _capture(
         parent=link.parent,
         parent_netns=link.parent_netns,
         settings=devconf.parse(link.settings),
-        ageing=ageing,
-        addresses=tuple(a for a in addresses.dump(netlink, index) if not a.is_automatic),
-        routes=tuple(r for r in routes.dump(netlink, index) if not r.is_automatic),
+        ageing=tables.ageing[index],
+        addresses=tuple(a for a in tables.addresses[index] if not a.is_automatic),
+        routes=tuple(r for r in tables.routes[index] if not r.is_automatic),
         complete=True,
         taken=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         attributes=link_attributes.keep(link.attributes),
@@ -71,9 +92,9 @@ def _capture(
         files=device_files.read(host.sysfs, link.name),
         sysctls=devconf.read_files(link.name),
         programs=programs.read(link, queued),
-        entries=entries,
-        multicast=filters,
-        groups=groups,
+        entries=tables.entries[index] + tables.forwarding[index],
+        multicast=tables.filters[index],
+        groups=tables.groups[link.name],
         queueing=queued,
-        nexthops=nexthops.dump(netlink, index),
+        nexthops=tables.nexthops[index],
     )

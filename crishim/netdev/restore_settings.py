@@ -42,6 +42,8 @@ def _again(place: Restoring, before: Settings) -> Settings:
 
 def _restore_files(place: Restoring) -> None:
     """A secret first: the mode that uses it is refused without one."""
+    if not place.was.sysctls:
+        return
     now = dict(devconf.read_files(place.name))
     for pattern, value in place.was.sysctls:
         if now.get(pattern) != value:

@@ -7,7 +7,7 @@ runs duplicate address detection (DAD) on each new address, and lists the newest
 import ipaddress
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -103,10 +103,19 @@ def parse(body: bytes) -> Address:
 
 def dump(netlink: Rtnetlink, index: int) -> list[Address]:
     """Addresses of one link, in the order that makes the same list when they are added one by one."""
-    messages = netlink.dump(RTM_GETADDR, _INFO.pack(0, 0, 0, 0, index))
-    found = [parse(m.body) for m in messages if m.type == RTM_NEWADDR]
-    newest_first = [a for a in found if a.family == AF_INET6]
-    return [a for a in found if a.family != AF_INET6] + newest_first[::-1]
+    return dump_each(netlink, [index])[index]
+
+
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Address]]:
+    """The same of several links, read at once."""
+    only = next(iter(indexes)) if len(indexes) == 1 else 0
+    found: dict[int, list[Address]] = {index: [] for index in indexes}
+    newest_first: dict[int, list[Address]] = {index: [] for index in indexes}
+    for message in netlink.dump(RTM_GETADDR, _INFO.pack(0, 0, 0, 0, only)):
+        family, _, _, _, index = _INFO.unpack_from(message.body)
+        if message.type == RTM_NEWADDR and index in found:
+            (newest_first if family == AF_INET6 else found)[index].append(parse(message.body))
+    return {index: found[index] + newest_first[index][::-1] for index in found}
 
 
 def aged(address: Address, seconds: float) -> Address | None:

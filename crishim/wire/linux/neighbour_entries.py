@@ -5,7 +5,7 @@ What the kernel learned is not among them: it learns it again. Kept as the kerne
 
 import ipaddress
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable, Iterator
 
 import msgspec
 
@@ -54,12 +54,19 @@ def _parse(body: bytes) -> Entry:
 
 def dump(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
     """What a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
-    found = []
+    return dump_each(netlink, [index])[index]
+
+
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+    """The same of several links, read at once."""
+    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    only = u32(NDA_IFINDEX, next(iter(indexes))) if len(indexes) == 1 else b""
     for flags in (0, NTF_PROXY):
-        body = _HEAD.pack(AF_UNSPEC, 0, 0, flags, 0) + u32(NDA_IFINDEX, index)
-        found += [m.body for m in netlink.dump(RTM_GETNEIGH, body) if m.type == RTM_NEWNEIGH]
-    mine = [b for b in found if _HEAD.unpack_from(b)[1] == index]
-    return tuple(e for e in map(_parse, mine) if e.is_static)
+        for index, body in _mine(netlink, _HEAD.pack(AF_UNSPEC, 0, 0, flags, 0) + only, found):
+            entry = _parse(body)
+            if entry.is_static:
+                found[index] += (entry,)
+    return found
 
 
 def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
@@ -67,10 +74,25 @@ def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
 
     Multicast filters are the kernel's for the most part, and multicast.py's.
     """
-    body = _HEAD.pack(AF_BRIDGE, index, 0, 0, 0)
-    bodies = [m.body for m in netlink.dump(RTM_GETNEIGH, body) if m.type == RTM_NEWNEIGH]
-    entries = [_parse(b) for b in bodies if _HEAD.unpack_from(b)[1] == index]
-    return tuple(e for e in entries if e.state & NUD_PERMANENT and not _is_multicast(e))
+    return dump_each_forwarding(netlink, [index])[index]
+
+
+def dump_each_forwarding(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+    """The same of several links, read at once."""
+    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    only = next(iter(indexes)) if len(indexes) == 1 else 0
+    for index, body in _mine(netlink, _HEAD.pack(AF_BRIDGE, only, 0, 0, 0), found):
+        entry = _parse(body)
+        if entry.state & NUD_PERMANENT and not _is_multicast(entry):
+            found[index] += (entry,)
+    return found
+
+
+def _mine(netlink: Rtnetlink, request: bytes, indexes: Container[int]) -> Iterator[tuple[int, bytes]]:
+    for message in netlink.dump(RTM_GETNEIGH, request):
+        index = int(_HEAD.unpack_from(message.body)[1])
+        if message.type == RTM_NEWNEIGH and index in indexes:
+            yield index, message.body
 
 
 def _is_multicast(entry: Entry) -> bool:

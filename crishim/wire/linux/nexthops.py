@@ -1,6 +1,7 @@
 """Nexthop objects over a link and the groups they are in, which the kernel removes with it. linux/nexthop.h."""
 
 import struct
+from collections.abc import Collection
 
 import msgspec
 
@@ -54,6 +55,13 @@ def dump(netlink: Rtnetlink, index: int) -> tuple[Nexthop, ...]:
         return ()
     ids = {n.id for n in mine}
     return (*mine, *(g for g in groups(netlink) if ids & set(g.members)))
+
+
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Nexthop, ...]]:
+    """The same for several links, read at once if there are none at all."""
+    if len(indexes) > 1 and not _dump(netlink, b""):
+        return dict.fromkeys(indexes, ())
+    return {index: dump(netlink, index) for index in indexes}
 
 
 def groups(netlink: Rtnetlink) -> list[Nexthop]:

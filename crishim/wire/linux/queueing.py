@@ -5,6 +5,7 @@ dies when its link leaves the namespace.
 """
 
 import struct
+from collections.abc import Collection
 
 import msgspec
 
@@ -90,6 +91,15 @@ def read(netlink: Rtnetlink, index: int) -> tuple[Node, ...]:
         parents = [p for p in parents if p != 0xFFFF0000] + list(CLSACT_HOOKS)
     filters = [f for parent in parents for f in _dump(netlink, RTM_GETTFILTER, RTM_NEWTFILTER, index, parent)]
     return (*parents_first([*disciplines, *classes]), *(f for f in filters if f.handle))
+
+
+def read_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Node, ...]]:
+    """The same of several links: one look at all disciplines, and a closer one at links with some that a user made."""
+    if len(indexes) == 1:
+        return {index: read(netlink, index) for index in indexes}
+    heads = [_HEAD.unpack_from(m.body) for m in netlink.dump(RTM_GETQDISC, bytes(_HEAD.size)) if m.type == RTM_NEWQDISC]
+    made = {index for _, index, handle, _, _ in heads if handle}
+    return {index: read(netlink, index) if index in made else () for index in indexes}
 
 
 def _dump(netlink: Rtnetlink, get: int, new: int, index: int, parent: int) -> list[Node]:

@@ -1,6 +1,7 @@
 """Routes over a link, in every table, kept as the kernel wrote them. rtnetlink(7)."""
 
 import struct
+from collections.abc import Collection
 
 import msgspec
 
@@ -112,6 +113,19 @@ def dump(netlink: Rtnetlink, index: int = 0) -> list[Route]:
             if not index or index in route.links or route.uses_nexthop_object:
                 found.append(route)
     return found
+
+
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Route]]:
+    """Routes over each of several links, read at once where routes tell their links."""
+    if len(indexes) > 1:
+        found: dict[int, list[Route]] = {index: [] for index in indexes}
+        every = dump(netlink)
+        for route in every:
+            for index in route.links & found.keys():
+                found[index].append(route)
+        if all(route.links for route in every if route.uses_nexthop_object):
+            return found
+    return {index: dump(netlink, index) for index in indexes}  # net.ipv4.nexthop_compat_mode = 0 hides them
 
 
 def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
