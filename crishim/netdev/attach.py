@@ -37,6 +37,7 @@ from crishim.netdev.threads import across
 from crishim.netdev.watch import Watch
 from crishim.wire.linux import executors
 from crishim.wire.linux.netns_thread import End
+from crishim.wire.linux.sysfs import Kept
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class NetDevices:
         self.tally = Tally()
         self._journal = Journal(journal, copies)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
+        self._sysfs = Kept()  # of the host
         self._preparation = Preparation(self._journal, terms)
         self._terms = terms
         self._dad_timeout = dad_timeout
@@ -202,6 +204,7 @@ class NetDevices:
     async def close(self) -> None:
         """Stop watching."""
         await self._watch.close()
+        self._sysfs.close()
 
     async def attach(self, pod: Pod, request: Request) -> Attachment:
         """Give a device to a running pod, by the built-in mover. Errors as plan()."""
@@ -239,7 +242,7 @@ class NetDevices:
     async def _across(self, netns: str, work: Callable[..., T]) -> T:
         """Work with an end on the host and, unless netns is empty, one in the pod; the kernel's refusals as errors."""
         try:
-            return await across((self._host, netns) if netns else (self._host,), work)
+            return await across((self._host, netns) if netns else (self._host,), work, self._sysfs)
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
             raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error

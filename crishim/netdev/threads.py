@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from crishim.wire.linux import executors
 from crishim.wire.linux.netns_thread import in_namespaces
+from crishim.wire.linux.sysfs import Kept
 
 T = TypeVar("T")
 
 
-async def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
+async def across(paths: tuple[str | Path, ...], work: Callable[..., T], kept: Kept | None = None) -> T:
     """Await work(End, ...), one end in each namespace, run in a thread of its own (netns_thread.py).
 
     A cancelled caller waits for the thread nevertheless: half a move must not go on behind a rollback's back.
@@ -21,7 +22,7 @@ async def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    body = partial(executors.carry_out, loop, done, partial(in_namespaces, paths, work))
+    body = partial(executors.carry_out, loop, done, partial(in_namespaces, paths, work, kept))
     threading.Thread(target=body, name="netdev", daemon=True).start()
     cancelled: asyncio.CancelledError | None = None
     while not done.done():

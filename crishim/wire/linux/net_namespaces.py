@@ -70,7 +70,7 @@ def _kernel_threads() -> set[str]:
         return set()
 
 
-def links_of(place: Place, buffer: bytearray, having: bytes) -> list[bytes]:
+def links_of(place: Place, buffer: bytearray, having: bytes = b"") -> list[bytes]:
     """The bodies of a namespace's RTM_NEWLINK messages with these bytes in them; none if it is gone.
 
     The calling thread stays in there. 50 us for a pod's few links.

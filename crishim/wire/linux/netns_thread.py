@@ -13,6 +13,7 @@ from typing import TypeVar
 from crishim.wire.linux import libc, namespaces, sysfs
 from crishim.wire.linux.genetlink import Genetlink
 from crishim.wire.linux.rtnetlink import Rtnetlink
+from crishim.wire.linux.sysfs import Kept
 
 T = TypeVar("T")
 
@@ -20,8 +21,9 @@ T = TypeVar("T")
 class End:
     """One namespace: its handle and a socket in it."""
 
-    def __init__(self, path: str | Path) -> None:
-        """path: a handle of the namespace (a bind mount or /proc/.../ns/net). The calling thread joins it."""
+    def __init__(self, path: str | Path, kept: Kept | None = None) -> None:
+        """path: a handle of the namespace (a bind mount or /proc/.../ns/net). The calling thread joins it.
+        kept: where its sysfs comes from, and stays."""
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.inode = os.fstat(self.fd).st_ino
@@ -30,6 +32,7 @@ class End:
         except BaseException:
             os.close(self.fd)
             raise
+        self._kept = kept
         self._sysfs = -1
         self._genetlink: Genetlink | None = None
 
@@ -38,7 +41,7 @@ class End:
         """A sysfs of the namespace (sysfs.py), mounted when first asked for. The thread stays where it is."""
         if self._sysfs < 0:
             with self._inside():
-                self._sysfs = sysfs.mount()
+                self._sysfs = sysfs.mount() if self._kept is None else self._kept.get()
         return self._sysfs
 
     @property
@@ -67,20 +70,20 @@ class End:
         self.netlink.__exit__()
         if self._genetlink is not None:
             self._genetlink.__exit__()
-        if self._sysfs >= 0:
+        if self._sysfs >= 0 and self._kept is None:
             os.close(self._sysfs)
         os.close(self.fd)
 
 
-def in_namespaces(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
+def in_namespaces(paths: tuple[str | Path, ...], work: Callable[..., T], kept: Kept | None = None) -> T:
     """Run work(End, ...) with an end in each namespace, in the calling thread, which must end afterwards.
 
-    Raises OSError if a handle cannot be opened or is not a network namespace (EINVAL).
+    kept: the sysfs of the first. Raises OSError if a handle cannot be opened or is not a network namespace (EINVAL).
     """
     with contextlib.ExitStack() as stack:
-        ends = []
+        ends: list[End] = []
         for path in paths:
-            ends.append(End(path))
+            ends.append(End(path, None if ends else kept))
             stack.callback(ends[-1].close)
         return work(*ends)
 

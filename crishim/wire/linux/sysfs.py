@@ -7,6 +7,7 @@ sysfs shows the devices of the namespace it was made in, so one is made for each
 
 import errno
 import os
+import threading
 
 from crishim.wire.linux import libc
 
@@ -25,6 +26,28 @@ def mount() -> int:
         return libc.syscall(libc.FSMOUNT, context, FSMOUNT_CLOEXEC, 0, what="sysfs")
     finally:
         os.close(context)
+
+
+class Kept:
+    """A sysfs of one namespace that is used again and again, the node's own: closing one may take milliseconds, as the
+    kernel waits for a grace period. Safe from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fd = -1
+
+    def get(self) -> int:
+        """Mounted when first asked for, by a thread that is in the namespace. Raises OSError."""
+        with self._lock:
+            if self._fd < 0:
+                self._fd = mount()
+            return self._fd
+
+    def close(self) -> None:
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = -1
 
 
 def device_inode(sysfs: int, name: str, ifindex: int) -> int:
