@@ -17,15 +17,14 @@ from crishim.wire.linux import (
     nexthops,
     queueing,
 )
-from crishim.wire.linux.links import Link
 
 
-def audit(place: Restoring, link: Link, *, down: bool = False) -> list[str]:
+def audit(place: Restoring, *, down: bool = False) -> list[str]:
     """One sentence for each difference, with the kernel's reason if it gave one. Raises OSError.
 
-    link: as it is now. down: it cannot be brought up, which is said elsewhere and has its consequences.
+    down: it cannot be brought up, which is said elsewhere and has its consequences.
     """
-    now = _again(place, link)
+    now = _again(place)
     if down:
         now = msgspec.structs.replace(now, nexthops=place.was.nexthops, groups=place.was.groups)
     return [_sentence(place, what) for what in differences(place.was, now)]
@@ -43,9 +42,12 @@ def _sentence(place: Restoring, what: str) -> str:
     return f"{what} of {place.name} was not restored: {why or 'the kernel took it, and it differs'}"
 
 
-def _again(place: Restoring, link: Link) -> Captured:
+def _again(place: Restoring) -> Captured:
     """The device now. What was nothing before, and dies with a stay in a namespace, is not read."""
     was, netlink, index = place.was, place.host.netlink, place.index
+    link = links.get(netlink, index)
+    if link is None:
+        return was  # it has been taken away again: nothing to say about this return
     return msgspec.structs.replace(
         was,
         mtu=link.mtu,

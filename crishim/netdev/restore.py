@@ -28,7 +28,7 @@ RENAMED = 3  # times in a row that the host's udev may rename a device that come
 class Outcome(NamedTuple):
     """What became of a device. name: on the host; "" if it is LOST, and then reason says why.
 
-    ifindex: on the host. called: its name at the last look, "" if it was gone: another than name, if udev was faster.
+    ifindex: on the host.
     down: why it is back but cannot be brought up (a parent that is down, a MAC in use, broken hardware); "" if all is
     well.
     """
@@ -38,7 +38,6 @@ class Outcome(NamedTuple):
     reason: str = ""
     down: str = ""
     ifindex: int = 0
-    called: str = ""
 
 
 class Problems(list[str]):
@@ -67,11 +66,12 @@ def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
         if link is None:
             break
         outcome = _restore_on_host(host, link, attachment, Problems(problems))
-        if outcome.called in ("", outcome.name):
+        now = links.get(host.netlink, link.index)
+        if now is None or now.name == outcome.name:
             return outcome
         if not left:
-            said = f"the device that was {outcome.name} is called {outcome.called} now: it is renamed again and again"
-            return outcome._replace(name=outcome.called, problems=(*outcome.problems, said))
+            said = f"the device that was {outcome.name} is called {now.name} now: it is renamed again and again"
+            return outcome._replace(name=now.name, problems=(*outcome.problems, said))
     return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
 
 
@@ -159,10 +159,8 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
         ("queueing disciplines", restore_network.restore_queueing),
     ):
         problems.attempt(f"the {what} of {name} were not restored", later, place)
-    now = links.get(host.netlink, link.index)
-    if now is not None:  # else it was taken away again: nothing to say about this return
-        problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, now, down=bool(down))))
-    return Outcome(name, tuple(problems), down=down, ifindex=link.index, called=now.name if now else "")
+    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
+    return Outcome(name, tuple(problems), down=down, ifindex=link.index)
 
 
 def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: Problems) -> None:

@@ -89,6 +89,7 @@ def fake_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """links.py and sysfs.py work on FakeEnds."""
     for name, instead in (
         ("get", lambda end, key: end.find(key)),
+        ("index_of", lambda end, key: found.index if (found := end.find(key)) else 0),
         ("dump", lambda end: list(end.links.values())),
         ("move", _move),
         ("change", _change),

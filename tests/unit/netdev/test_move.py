@@ -72,7 +72,7 @@ def test_a_device_that_is_not_there(fake_links: None) -> None:
 
 def test_what_arrived_as_it_should_is_left_alone(fake_links: None, fake_addresses: FakeAddresses) -> None:
     pod = arrived()
-    found = move.verify(KNOWN, pod, first=True)
+    found = move.verify(KNOWN, pod.links[5], pod, first=True)
     assert pod.done == []
     assert found == (5, (), (), False)
 
@@ -82,7 +82,7 @@ def test_what_the_mover_got_wrong(fake_links: None, fake_addresses: FakeAddresse
     pod = arrived(name="demo0", mtu=1500, mac=bytes(6), flags=0, altnames=())
     pod.links[6] = veth(6, "impostor", altnames=(KNOWN.altname,))
     pod.devices[6] = 1006
-    move.verify(KNOWN, pod, first=True)
+    move.verify(KNOWN, pod.links[5], pod, first=True)
     link = pod.links[5]
     assert (link.name, link.mtu, link.mac, link.is_up, link.altnames) == ("net1", 1400, WAS.mac, True, (KNOWN.altname,))
     assert pod.links[6].altnames == ()
@@ -92,7 +92,7 @@ def test_what_the_mover_got_wrong(fake_links: None, fake_addresses: FakeAddresse
 def test_what_the_pod_changed_is_its_business(fake_links: None, fake_addresses: FakeAddresses) -> None:
     """A later container finds it under its name and UP; MTU and MAC are as the pod has made them."""
     pod = arrived(name="mine", mtu=1300, mac=bytes(6), flags=0)
-    move.verify(KNOWN, pod, first=False)
+    move.verify(KNOWN, pod.links[5], pod, first=False)
     link = pod.links[5]
     assert (link.name, link.mtu, link.mac, link.is_up) == ("net1", 1300, bytes(6), True)
 
@@ -101,7 +101,7 @@ def test_a_name_that_cannot_be_given_back(fake_links: None, fake_addresses: Fake
     pod = arrived(name="mine")
     pod.refuse = {"change": errno.EEXIST}
     with pytest.raises(CrishimError, match="is called mine and cannot be called net1 again: File exists") as caught:
-        move.verify(KNOWN, pod, first=False)
+        move.verify(KNOWN, pod.links[5], pod, first=False)
     assert caught.value.kind is Kind.PRECONDITION
 
 
@@ -115,9 +115,9 @@ def test_what_is_told_of_addresses(fake_links: None, fake_addresses: FakeAddress
     pod = arrived(known)
     local = replace(address("fe80::1/64", IFA_F_PERMANENT), scope=RT_SCOPE_LINK)
     fake_addresses.found[5] = [address("203.0.113.1/24", IFA_F_PERMANENT), local]
-    found = move.verify(known, pod, first=False)
+    found = move.verify(known, pod.links[5], pod, first=False)
     assert found.addresses == ("203.0.113.1/24", "192.0.2.7/24", "2001:db8::1/64")
-    found = move.verify(known, pod, first=True)
+    found = move.verify(known, pod.links[5], pod, first=True)
     assert found == (5, ("192.0.2.7/24", "2001:db8::1/64"), (), False)
 
 
@@ -125,7 +125,7 @@ def test_what_is_told_of_addresses(fake_links: None, fake_addresses: FakeAddress
 def test_an_address_whose_detection_had_failed(fake_links: None, fake_addresses: FakeAddresses, first: bool) -> None:
     """Said once, to the first container."""
     known = attachment(host=replace(WAS, addresses=(replace(GLOBAL, flags=GLOBAL.flags | IFA_F_DADFAILED),)))
-    found = move.verify(known, arrived(known), first=first)
+    found = move.verify(known, (pod := arrived(known)).links[5], pod, first=first)
     said = ("2001:db8::1/64 had failed duplicate address detection on the host",)
     assert found.problems == (said if first else ())
     assert found.undecided
@@ -156,7 +156,7 @@ def test_router_advertisements(
     monkeypatch.setattr(devconf, "write_ipv6", lambda *what: writes.append((pod.entered, *what)))
     known = attachment(host=replace(WAS, settings=devconf.parse(settings(on_host))))
     pod = arrived(known, settings=settings(in_pod))
-    move.verify(known, pod, first=first)
+    move.verify(known, pod.links[5], pod, first=first)
     assert writes == ([(1, "net1", ACCEPT_RA, 0)] if written else [])
 
 
@@ -164,7 +164,7 @@ def test_settings_of_an_older_record(fake_links: None, fake_addresses: FakeAddre
     """Unknown is not refused."""
     assert devconf.ipv6_value(Settings(), ACCEPT_RA) is None
     pod = arrived(settings=settings(1))
-    move.verify(KNOWN, pod, first=True)
+    move.verify(KNOWN, pod.links[5], pod, first=True)
     assert pod.entered == 0
 
 

@@ -254,7 +254,7 @@ async def test_detection_and_what_is_said(scene: Scene, monkeypatch: pytest.Monk
     kept = device(8, State.READY)
     scene.carry_over(8)
 
-    def verify(known: Attachment, pod: Any, *, first: bool) -> Verified:
+    def verify(known: Attachment, link: Any, pod: Any, *, first: bool) -> Verified:
         return Verified(int(known.id, 16), ("192.0.2.7/24",), (f"{known.device} {first}",), known.device != "demo6")
 
     def wait(found: list[Attachment], pod: Any, timeout: float) -> dict[str, list[str]]:
