@@ -166,7 +166,7 @@ class Forward(SessionScenario):
         with contextlib.closing(streams):
             error = streams.open(streamtype="error", port="80", requestid="0")
             data = streams.open(streamtype="data", port="80", requestid="0")
-            streams.send(data, b"GET /hosts HTTP/1.0\r\n\r\n")
+            streams.send(data, b"GET /hosts HTTP/1.0\r\n\r\n", fin=True)
             streams.until(lambda: streams.ended >= {error, data}, PATIENCE)
         assert not streams.received[error], streams.received
         assert b"localhost" in streams.received[data], streams.received

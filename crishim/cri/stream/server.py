@@ -12,7 +12,6 @@ into streams; pace says when they may work.
 """
 
 import asyncio
-import gc
 import ipaddress
 import logging
 import ssl
@@ -25,16 +24,13 @@ from crishim.cri.stream.listener import Listener, Stranger
 from crishim.cri.stream.pace import Pace, Share
 from crishim.cri.stream.requests import Waiting, from_attach, from_exec, from_port_forward
 from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort
+from crishim.cri.stream.tidying import Tidying
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import executors, libc
 from crishim.wire.linux.hangups import HangupWatch
 
 log = logging.getLogger(__name__)
-
-
-TIDY_AFTER = 3.0  # seconds
 
 
 class StreamServer:
@@ -65,7 +61,7 @@ class StreamServer:
         self._pace = Pace()
         self._listener: Listener | None = None
         self._hangups: HangupWatch | None = None
-        self._tidying: asyncio.Task[None] | None = None
+        self._tidying = Tidying()
 
     async def start(self, address: str, port: int) -> None:
         """Listen; port 0 takes a free one. UNAVAILABLE if the address is taken, INVALID for unusable TLS files."""
@@ -86,9 +82,7 @@ class StreamServer:
             return
         await self._listener.stop()
         self._hangups.close()
-        if self._tidying is not None:
-            self._tidying.cancel()
-            await asyncio.wait([self._tidying])
+        await self._tidying.stop()
         self._listener = self._hangups = None
 
     def exec_url(self, request: cri.ExecRequest) -> str:
@@ -125,18 +119,7 @@ class StreamServer:
             log.exception("a streaming connection failed")
         finally:
             connection.abort()
-            self._tidy()
-
-    def _tidy(self) -> None:
-        """Soon after connections have ended, give their memory back: among what is still in use it would stay ours."""
-        if self._tidying is None or self._tidying.done():
-            self._tidying = asyncio.create_task(_trim_later())
-
-
-async def _trim_later() -> None:
-    await asyncio.sleep(TIDY_AFTER)
-    gc.collect()  # ended sessions refer to themselves: 0.5 ms each, which the next ones would pay for otherwise
-    await executors.kernel(libc.trim)
+            self._tidying.soon()
 
 
 def _url(scheme: str, host: str, port: int) -> str:

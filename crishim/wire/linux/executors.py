@@ -64,14 +64,20 @@ class Executor:
 
     def _serve(self) -> None:
         while True:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
+            job = self._next()
+            if job is None:
                 self._idle.release()
                 job = self._jobs.get()
             if job[0].acquire(blocking=False):
                 carry_out(*job[1:])
             del job  # an idle thread keeps no result alive
+
+    def _next(self) -> "_Job | None":
+        """A job that waits already. (In the handler of Empty an idle thread would keep that error and its frames.)"""
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            return None
 
 
 def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work: Callable[[], T]) -> None:

@@ -37,22 +37,33 @@ def _entry(pid: int | str) -> Entry | None:
 
 
 class _Table:
-    """All processes, read once for everybody who asks meanwhile: a thousand sessions may end at once."""
+    """All processes, read once for everybody who asks meanwhile: a thousand sessions may end at once.
+
+    Nothing is kept when nobody asks: what was made among a crowd's own things would hold on to their memory.
+    """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
-        self._begun = 0
+        self._turn, self._counting = threading.Lock(), threading.Lock()
+        self._begun = self._askers = 0
         self._entries: list[Entry] = []
 
     def read(self) -> list[Entry]:
         """The processes of a moment after the call."""
-        wanted = self._begun + 1
-        with self._turn:
-            if self._begun < wanted:
-                self._begun += 1
-                found = (_entry(d.name) for d in Path("/proc").iterdir() if d.name.isdigit())
-                self._entries = [entry for entry in found if entry is not None]
-            return self._entries
+        with self._counting:
+            wanted = self._begun + 1
+            self._askers += 1
+        try:
+            with self._turn:
+                if self._begun < wanted:
+                    self._begun += 1
+                    found = (_entry(d.name) for d in Path("/proc").iterdir() if d.name.isdigit())
+                    self._entries = [entry for entry in found if entry is not None]
+                return self._entries
+        finally:
+            with self._counting:
+                self._askers -= 1
+                if not self._askers:
+                    self._entries = []
 
 
 _table = _Table()

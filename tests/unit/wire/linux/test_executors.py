@@ -3,15 +3,19 @@
 import ast
 import asyncio
 import contextvars
+import gc
+import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from crishim.wire.linux import executors
 from crishim.wire.linux.executors import Executor
+from tests.fakes.stream_sessions import eventually
 
 PRODUCT = Path(__file__).parents[4] / "crishim"
 FORBIDDEN = {"to_thread", "run_in_executor", "ThreadPoolExecutor", "set_default_executor"}
@@ -134,3 +138,15 @@ def test_the_end_of_the_process_does_not_wait_for_a_thread() -> None:
 def test_pools_are_told_apart_by_name() -> None:
     pools = [value for value in vars(executors).values() if isinstance(value, Executor)]
     assert len({p.name for p in pools}) == len(pools) >= 6
+
+
+async def test_an_idle_thread_keeps_nothing() -> None:
+    """Neither the last result nor the error that told it there was nothing to do, with the frames in it."""
+    pool = Executor("idle", 2)
+    await asyncio.gather(*(pool(time.sleep, 0.01) for _ in range(4)))
+
+    def kept() -> list[object]:
+        gc.collect()
+        return [each for each in gc.get_objects() if isinstance(each, queue.Empty)]
+
+    await eventually(lambda: not kept())

@@ -145,3 +145,11 @@ def test_many_ends_at_once_share_a_look_at_all_processes(shell: Shell, monkeypat
         assert all(late.pid in {p.pid for p in each.result()} for each in asked)
         assert early.result()
     assert len(looks) <= 3
+
+
+def test_no_look_is_kept_when_nobody_asks(shell: Shell) -> None:
+    """Of many that ask at once each gets the processes, and afterwards there is no list of them any more."""
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: process_trees.members(os.getpid(), ()), range(32)))
+    assert all(reference(os.getpid()) in each for each in found)
+    assert process_trees._table._entries == []
