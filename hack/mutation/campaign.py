@@ -9,7 +9,7 @@ from hack.mutation.operators import Mutant
 from hack.mutation.session import Tests
 
 MOST_TESTS = 60  # the quickest that reach the line: what these do not notice, a hundred more seldom do
-SECONDS = 20.0  # and five times what the tests take without a mutant: one that takes longer is noticed
+SECONDS = 10.0  # and ten times what a test takes without a mutant: one that takes longer has noticed it
 
 
 class Campaign:
@@ -75,8 +75,7 @@ class Campaign:
                 return str(known[1])
             if not known[1] and known[2] == all_of_them:
                 return ""
-        limit = SECONDS + 5 * sum(self._seconds[t] for t in tests)
-        killer = self._tests.notices(path, mutant, tests, limit)
+        killer = self._tests.notices(path, mutant, {t: SECONDS + 10 * self._seconds[t] for t in tests})
         self._memory.put("mutant", mutant.key, [code, killer, self._digests.get(killer, all_of_them)])
         return killer
 

@@ -3,11 +3,12 @@
 One pytest session imports and collects everything once; each mutant costs a fork and the tests that reach it.
 """
 
+import os
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,18 +49,19 @@ class Tests:
     def file(self, name: str) -> Path:
         return self._items[name].path
 
-    def notices(self, path: Path, mutant: Mutant, names: Sequence[str], seconds: float) -> str:
-        """The test that fails with the mutant, or what ended it; "" if all pass."""
+    def notices(self, path: Path, mutant: Mutant, tests: Mapping[str, float]) -> str:
+        """The test that fails with the mutant, or what ended it; "" if all pass.
+
+        tests: with the seconds each may take; one that takes longer has failed.
+        """
 
         def child() -> str:
             swap(self._live, str(path), mutant.function, mutant.make())
-            return self._run(names)
+            return self._run(list(tests), lambda name: Deadline(tests[name]))
 
         try:
-            return str(in_child(child, seconds))
-        except TimeoutError:
-            return f"(not done within {seconds:.0f} s)"
-        except EOFError:
+            return str(in_child(child, sum(tests.values())))
+        except (TimeoutError, EOFError):
             return "(the process died)"
 
     def trace(self, names: Sequence[str]) -> dict[str, Trace]:
@@ -74,11 +76,11 @@ class Tests:
             raise RuntimeError(f"{failed} fails without any mutant")
         return dict(traces)
 
-    def _run(self, names: Sequence[str], around: Callable[[str], Any] | None = None) -> str:
+    def _run(self, names: Sequence[str], around: Callable[[str], Any]) -> str:
         """Run tests until one fails; which."""
         items = [self._items[name] for name in names]
         for item, following in zip(items, [*items[1:], None], strict=True):
-            with around(item.nodeid) if around else Untraced():
+            with around(item.nodeid):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed:
                 return self._failed[0]
@@ -90,9 +92,17 @@ class Tests:
             self._failed.append(report.nodeid)
 
 
-class Untraced:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *error: object) -> None: ...
+class Deadline:
+    """Ends the process unless it is left within the seconds: a test that hangs may do so in any thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, os._exit, (1,))
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._timer.cancel()
 
 
 class Tracer:
