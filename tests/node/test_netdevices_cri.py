@@ -1,17 +1,19 @@
-"""Network devices through the CRI, from annotation and CDI name to the return, with the OCI runtime as mover (runc) and
-with the built-in one (crun). The driver's own cases are in tests/node/netdev/.
+"""Network devices through the CRI, from annotation and CDI name to the return, with the OCI runtime as mover (runc,
+youki) and with the built-in one (crun). The driver's own cases are in tests/node/netdev/.
 """
 
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon
+from tests.node.daemon import Daemon, scratch_daemon
 from tests.node.isolation import ip, remove_link
+from tests.node.movers import WITH_YOUKI, handlers
 from tests.node.pods import (
     annotated,
     container_config,
@@ -50,7 +52,16 @@ def device() -> Iterator[str]:
     remove_link(name)
 
 
-@pytest.fixture(params=["runc", "crun"])
+@pytest.fixture(scope="module")
+def node(busybox_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with a handler for each mover."""
+    with scratch_daemon(runtimes={"handlers": handlers(tmp_path_factory.mktemp("movers"))}) as daemon:
+        done = daemon.command("images", "import", str(busybox_archive))
+        assert done.returncode == 0, done.stderr
+        yield daemon
+
+
+@pytest.fixture(params=["runc", "crun", WITH_YOUKI])
 def handler(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -121,7 +132,7 @@ def test_status_shows_the_device_and_never_its_address_as_a_pod_ip(daemon: Daemo
     assert not any(a.startswith(("192.0.2.", "2001:db8:")) for a in ips)
     (shown,) = json.loads(answer.info["info"])["netDevices"]
     assert (shown["name"], shown["hostName"], shown["state"]) == ("net1", device, "ready")
-    assert shown["mover"] == ("runtime" if handler == "runc" else "builtin")
+    assert shown["mover"] == ("builtin" if handler == "crun" else "runtime")
     listed = daemon.command("netdev", "list").stdout
     assert device in listed
     assert "test/shown" in listed

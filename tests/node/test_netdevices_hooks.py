@@ -4,19 +4,18 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from crishim.pb import cri_pb2 as cri
 from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.daemon import test_program as program
 from tests.node.isolation import ip, remove_link
+from tests.node.movers import WITH_YOUKI, handlers
 from tests.node.pods import container_config, remove_pod, run_pod, start, wait_exited
 
 pytestmark = pytest.mark.node
 
-HANDLERS = ("crun", "runc", "runc-moves", "runc-built-in", "youki")
+HANDLERS = ("crun", "runc", "runc-built-in", WITH_YOUKI)
 HOOKS = ("prestart", "createRuntime", "createContainer", "poststop")
 RECORDER = """
 import json, subprocess, sys
@@ -29,17 +28,9 @@ with open(sys.argv[1], "ab") as file:
 
 
 @pytest.fixture(scope="module")
-def node(busybox_archive: Path) -> Iterator[Daemon]:
-    """A daemon with a handler for each mover; youki 0.7.0 does not say that it can, so it is not told to."""
-    runc = {"path": program("runc")}
-    handlers: dict[str, Any] = {
-        "crun": {"path": "crun"},
-        "runc": runc,
-        "runc-moves": {**runc, "netdevices": "runtime"},
-        "runc-built-in": {**runc, "netdevices": "builtin"},
-        "youki": {"path": program("youki")},
-    }
-    with scratch_daemon(runtimes={"handlers": handlers}) as daemon:
+def node(busybox_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with a handler for each mover."""
+    with scratch_daemon(runtimes={"handlers": handlers(tmp_path_factory.mktemp("movers"))}) as daemon:
         done = daemon.command("images", "import", str(busybox_archive))
         assert done.returncode == 0, done.stderr
         yield daemon

@@ -71,23 +71,21 @@ async def test_an_unverified_address_is_waited_for(lab: Lab) -> None:
     await lab.devices.return_devices(pod)
 
 
-async def test_a_tentative_address_without_carrier_is_said(builtin_lab: Lab) -> None:
+async def test_a_tentative_address_without_carrier_is_said(lab: Lab) -> None:
     """Detection never ends without carrier: a warning names the address, and nothing waits for it (10)."""
-    lab = builtin_lab
     lab.demo()
     lab.ip("link set demo0-peer down")
     lab.ip("addr add 2001:db8:ff::1/64 dev demo0")
     pod = lab.pod()
-    (attached,) = await lab.attach(pod, ("demo0", "net1"), run=False)
+    (attached,) = await lab.attach(pod, ("demo0", "net1"))
     assert len(attached.warnings) == 1
     assert "2001:db8:ff::1/64" in attached.warnings[0]
     assert "carrier" in attached.warnings[0]
     await lab.devices.return_devices(pod)
 
 
-async def test_a_failed_detection_is_said(builtin_lab: Lab) -> None:
+async def test_a_failed_detection_is_said(lab: Lab) -> None:
     """An address that was dadfailed on the host is tried again, and both is said (10)."""
-    lab = builtin_lab
     lab.demo()
     lab.ip("addr add 2001:db8:ff::1/64 dev demo0-peer nodad")
     lab.ip("addr add 2001:db8:ff::1/64 dev demo0")
@@ -95,7 +93,7 @@ async def test_a_failed_detection_is_said(builtin_lab: Lab) -> None:
         if any("dadfailed" in flags(a) for a in lab.addresses("demo0")):
             break
     pod = lab.pod()
-    (attached,) = await lab.attach(pod, ("demo0", "net1"), run=False)
+    (attached,) = await lab.attach(pod, ("demo0", "net1"))
     assert any("2001:db8:ff::1/64" in w and "failed" in w for w in attached.warnings)
     await lab.devices.return_devices(pod)
 

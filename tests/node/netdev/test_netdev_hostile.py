@@ -47,12 +47,11 @@ def carry_off(lab: Lab, pod: Pod, target: Path) -> None:
     netns_thread.across((pod.netns, target), work)
 
 
-async def test_a_device_in_a_nested_namespace_is_lost(builtin_lab: Lab) -> None:
+async def test_a_device_in_a_nested_namespace_is_lost(lab: Lab) -> None:
     """LOST with a reason, the stop succeeds, twice; when it turns up again it is returned; else forgotten (16)."""
-    lab = builtin_lab
     before = furnish(lab)
     pod = lab.pod()
-    await lab.attach(pod, ("demo0", "net1"), run=False)
+    await lab.attach(pod, ("demo0", "net1"))
     nested = lab.namespace("nested")
     carry_off(lab, pod, nested)
     (lost,) = await lab.devices.return_devices(pod)

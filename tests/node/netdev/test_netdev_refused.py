@@ -124,9 +124,8 @@ def _default_route_ipv6(lab: Lab) -> str:
 @pytest.mark.parametrize(
     "prepare", [lambda _: "lo", _bridge, _in_bridge, _with_macvlan, _default_route, _default_route_ipv6]
 )
-async def test_what_must_not_move_is_refused(builtin_lab: Lab, prepare: Callable[[Lab], str]) -> None:
+async def test_what_must_not_move_is_refused(lab: Lab, prepare: Callable[[Lab], str]) -> None:
     """lo, a bridge, its ports, a parent of others, the default route's NIC: refused and untouched (13)."""
-    lab = builtin_lab
     lab.demo()
     name = prepare(lab)
     before = lab.picture(name)
@@ -137,22 +136,20 @@ async def test_what_must_not_move_is_refused(builtin_lab: Lab, prepare: Callable
     assert lab.picture(name) == before
 
 
-async def test_a_parent_stays_while_a_pod_has_its_macvlan(builtin_lab: Lab) -> None:
+async def test_a_parent_stays_while_a_pod_has_its_macvlan(lab: Lab) -> None:
     """The host no longer shows who depends on the device; the journal knows (13)."""
-    lab = builtin_lab
     before = lab.demo()
     lab.ip("link add mv0 link demo0 type macvlan")
     pod = lab.pod()
-    await lab.attach(pod, ("mv0", "net1"), run=False)
+    await lab.attach(pod, ("mv0", "net1"))
     with pytest.raises(CrishimError, match=r"demo0.*mv0"):
-        await lab.attach(pod, ("demo0", "net2"), run=False)
+        await lab.attach(pod, ("demo0", "net2"))
     await lab.devices.return_devices(pod)
     assert lab.picture("demo0") == before
 
 
-async def test_the_node_device_can_be_allowed_but_not_by_annotation(builtin_lab: Lab) -> None:
+async def test_the_node_device_can_be_allowed_but_not_by_annotation(lab: Lab) -> None:
     """The node's address keeps its device on the host, unless the configuration lets root's sources have it (13)."""
-    lab = builtin_lab
     before = lab.demo()
     pod = lab.pod()
     address = frozenset({socket.inet_aton(before["addresses"][0]["local"])})
@@ -170,9 +167,8 @@ async def test_the_node_device_can_be_allowed_but_not_by_annotation(builtin_lab:
     assert lab.picture("demo0") == before
 
 
-async def test_a_pod_on_the_host_network_gets_none(builtin_lab: Lab) -> None:
+async def test_a_pod_on_the_host_network_gets_none(lab: Lab) -> None:
     """No namespace, or the host's own: refused, the link keeps its name (13)."""
-    lab = builtin_lab
     before = lab.demo()
     for netns in ("", str(lab.host)):
         pod = Pod(id="p" * 16, netns=netns, title="default/host")
