@@ -161,6 +161,7 @@ def make_verbs(parts: Parts) -> Verbs:
         handlers=parts.handlers,
         bundle=parts.launcher.bundle,
         delete_rootfs=parts.filesystems.delete,
+        hold_devices=parts.netdevices.hold,
     )
     remove_a_pod = partial(
         remove_pod,
@@ -221,11 +222,12 @@ def _container_functions(config: Config, parts: Parts, verbs: Verbs) -> Function
         handlers=parts.handlers,
         locks=parts.locks,
         began=time.time_ns(),
+        hold_devices=parts.netdevices.hold,
     )
     return containers.functions(
         create_container=create,
         start_container=start,
-        stop_container=partial(stop_container, containers=parts.containers),
+        stop_container=partial(stop_container, containers=parts.containers, hold_devices=parts.netdevices.hold),
         remove_container=verbs.remove_container,
         containers=parts.containers,
         describe=_describer(config, parts).container,

@@ -17,6 +17,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
+from crishim.netdev.nests import SOUGHT, Nests, end_with, search
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.policy import Terms
@@ -62,6 +64,7 @@ class NetDevices:
         self.tally = Tally()
         self._journal = Journal(journal, copies)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
+        self._nests = Nests()
         self._sysfs = Kept()  # of the host
         self._preparation = Preparation(self._journal, terms)
         self._terms = terms
@@ -78,12 +81,11 @@ class NetDevices:
         then exactly as they were.
         """
         await self.strays.fetch_requested(requests)
-        run = self._between(pod.netns)
         lock = self._lock(pod.id)
         if requests:
             await lock.acquire()
         try:
-            new, kept = await self._prepare(requests, pod, mover, run)
+            new, kept = await self._prepare(requests, pod, mover)
         except BaseException as error:
             if requests:
                 try:
@@ -98,19 +100,18 @@ class NetDevices:
             kept,
             journal=self._journal,
             tally=self.tally,
-            run=run,
+            run=self._between(pod.netns),
             release=lock.release if requests else lambda: None,
             dad_timeout=self._dad_timeout,
         )
 
-    async def _prepare(
-        self, requests: Sequence[Request], pod: Pod, mover: Mover, run: Callable[..., Awaitable[Planned]]
-    ) -> Planned:
+    async def _prepare(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Planned:
         if not requests:
             return [], []
         if not pod.netns:
             resolve(requests, View(pod, (), (), ()))  # raises: the pod is on the host's network
-        return await run(lambda host, inside: self._preparation.run(requests, pod, mover, host, inside))
+        nests = self._nests.handles(pod.id)
+        return await self._across(pod.netns, partial(self._preparation.run, requests, pod, mover), nests)
 
     async def _forget_intents(self, pod: Pod) -> None:
         """Drop what a plan that nobody got has journalled: nothing was touched. The pod's device lock is held."""
@@ -135,19 +136,37 @@ class NetDevices:
         started = time.monotonic()
         path = await executors.kernel(_reachable, netns, attachments[0].netns_inode)
 
-        def work(host: End, inside: End | None = None) -> list[tuple[Attachment, str]]:
-            return [bring_back(a, self._journal, host, inside) for a in attachments]
+        def work(host: End, *ends: End) -> list[tuple[Attachment, str]]:
+            return [bring_back(a, self._journal, host, end_with(a, ends)) for a in attachments]
 
-        ended = await self._across(path, work)
+        pod_id = attachments[0].pod.id
+        ended = await self._across(path, work, self._nests.handles(pod_id))
         returned = [a for a, _ in ended if a.state is State.DONE]
         self.tally.observe("return", time.monotonic() - started, len(returned))
         failures = [text for _, text in ended if text]
+        if not failures and not any(a.state in SOUGHT for a in self._journal.all(pod_id)):
+            self._nests.drop(pod_id)
         for attachment, text in ended:
             if attachment.state is not State.DONE:
                 self.tally.fail("return", "internal" if text else str(attachment.state))
         if failures:
             raise CrishimError(Kind.INTERNAL, failures[0], pod=attachments[0].pod.id)
         return tuple(a for a, _ in ended)
+
+    async def hold(self, pod_id: str) -> None:
+        """Before processes of a pod are ended: keep the namespaces into which it has moved devices, so that these come
+        home from there. Not for what ends by itself: a virtual device in there is LOST. Never raises."""
+        attachments = self._journal.all(pod_id)
+        if not any(a.state in SOUGHT for a in attachments):
+            return
+        path = await executors.kernel(_reachable, attachments[0].pod.netns, attachments[0].netns_inode)
+        try:
+            found = await self._across(path, lambda host, pod=None: search(attachments, host, pod))
+        except CrishimError as error:
+            log.error(f"a pod's devices were not looked for before its end: {error.message}", extra={"pod": pod_id})
+            return
+        for inode in self._nests.keep(pod_id, found):
+            log.warning("a pod has moved a device into a namespace of its own", extra={"pod": pod_id, "netns": inode})
 
     async def forget(self, pod_id: str) -> None:
         """Drop what is left of a removed pod: LOST and DOWN records, after a last try.
@@ -161,6 +180,7 @@ class NetDevices:
                 if now is not None and not outlives_its_pod(now):
                     await executors.records(self._journal.drop, now)
         self._locks.pop(pod_id, None)
+        self._nests.drop(pod_id)
 
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
@@ -239,10 +259,10 @@ class NetDevices:
     def _between(self, netns: str) -> Callable[[Callable[[End, End], T]], Awaitable[T]]:
         return lambda work: self._across(netns, work)
 
-    async def _across(self, netns: str, work: Callable[..., T]) -> T:
+    async def _across(self, netns: str, work: Callable[..., T], others: tuple[str, ...] = ()) -> T:
         """Work with an end on the host and, unless netns is empty, one in the pod; the kernel's refusals as errors."""
         try:
-            return await across((self._host, netns) if netns else (self._host,), work, self._sysfs)
+            return await across((self._host, *filter(None, (netns,)), *others), work, self._sysfs)
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
             raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error

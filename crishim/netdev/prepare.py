@@ -15,6 +15,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.netdev.capture import capture
 from crishim.netdev.identity import find_in_pod, identify, same
 from crishim.netdev.journal import Journal
+from crishim.netdev.nests import end_with
 from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
@@ -40,9 +41,12 @@ class Preparation:
         self._journal = journal
         self._terms = terms
 
-    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
-        """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan()."""
-        self._drop_strays(pod, host, inside)
+    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End, *nests: End) -> Planned:
+        """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan().
+
+        nests: where else devices of the pod may be (nests.py).
+        """
+        self._drop_strays(pod, host, inside, *nests)
         for _ in range(ATTEMPTS):
             try:
                 return self._attempt(requests, pod, mover, host, inside)
@@ -103,11 +107,11 @@ class Preparation:
             return attachment
         return self._journal.advance(attachment, attachment.state, sources=merged)
 
-    def _drop_strays(self, pod: Pod, host: End, inside: End) -> None:
+    def _drop_strays(self, pod: Pod, host: End, inside: End, *nests: End) -> None:
         """A device that left the pod without us is no longer attached: it may be asked for again."""
         for attachment in self._journal.all(pod.id):
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
-                bring_back(attachment, self._journal, host, inside)
+                bring_back(attachment, self._journal, host, end_with(attachment, (inside, *nests)))
 
 
 def _again(link: Link, now: Sequence[Link]) -> Link:

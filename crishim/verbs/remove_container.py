@@ -25,10 +25,12 @@ async def remove_container(
     handlers: Handlers,
     bundle: Callable[[str], Path],
     delete_rootfs: Callable[[str], Awaitable[None]],
+    hold_devices: Callable[[str], Awaitable[None]],
 ) -> None:
     """Remove a container in whatever state; OK if it is not there.
 
     delete_rootfs: unmounts the container's root file system and image volumes and deletes its writable layer.
+    hold_devices: as in stop_container().
     """
     try:
         container = containers.find(id)
@@ -36,7 +38,7 @@ async def remove_container(
         if error.kind is Kind.NOT_FOUND:
             return
         raise
-    await stop_container(container.id, 0, containers=containers)
+    await stop_container(container.id, 0, containers=containers, hold_devices=hold_devices)
     async with locks.holding(container.id):
         current = containers.get(container.id)
         if current is None:

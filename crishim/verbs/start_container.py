@@ -1,6 +1,7 @@
 """StartContainer: let the created process execute its command."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -15,12 +16,18 @@ from crishim.verbs.stop_container import stop_container
 
 
 async def start_container(
-    id: str, *, containers: Store[ContainerRecord], handlers: Handlers, locks: Locks, began: int
+    id: str,
+    *,
+    containers: Store[ContainerRecord],
+    handlers: Handlers,
+    locks: Locks,
+    began: int,
+    hold_devices: Callable[[str], Awaitable[None]],
 ) -> None:
     """Start a CREATED container. PRECONDITION in any other state, unless the call repeats one whose answer got lost.
 
     began: when this daemon began, in nanoseconds since the epoch. A start that fails leaves the container EXITED with
-    reason StartError and the runtime's words as its message.
+    reason StartError and the runtime's words as its message. hold_devices: as in stop_container().
     """
     asked = containers.find(id)
     async with locks.holding(asked.id):
@@ -46,7 +53,7 @@ async def start_container(
         else:
             await containers.update(container.id, lambda c: _running(c, started))
             return
-    await stop_container(container.id, 0, containers=containers)
+    await stop_container(container.id, 0, containers=containers, hold_devices=hold_devices)
     raise failure
 
 

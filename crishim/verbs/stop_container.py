@@ -6,6 +6,7 @@ No lock is held while waiting: a second call with a shorter timeout runs beside 
 import asyncio
 import contextlib
 import signal
+from collections.abc import Awaitable, Callable
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, has_process
@@ -16,11 +17,18 @@ from crishim.wire.linux import executors, processes
 KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
 
 
-async def stop_container(id: str, timeout: float, *, containers: Store[ContainerRecord]) -> None:
+async def stop_container(
+    id: str,
+    timeout: float,
+    *,
+    containers: Store[ContainerRecord],
+    hold_devices: Callable[[str], Awaitable[None]],
+) -> None:
     """Stop a container; OK if it has ended or is not there.
 
-    timeout: seconds between the stop signal and SIGKILL; 0 or less kills at once. Raises DEADLINE if the process
-    survives SIGKILL for a minute.
+    timeout: seconds between the stop signal and SIGKILL; 0 or less kills at once. hold_devices: called with the pod's
+    id before each signal: what the container has hidden would end with it. Raises DEADLINE if the process survives
+    SIGKILL for a minute.
     """
     try:
         container = containers.find(id)
@@ -32,8 +40,11 @@ async def stop_container(id: str, timeout: float, *, containers: Store[Container
         return
     # A created container's process is still the runtime's own init: it knows no signal but SIGKILL.
     created = container.state is ContainerState.CREATED
-    if timeout > 0 and not created and await _signalled(container, container.stop_signal, timeout, containers):
-        return
+    await hold_devices(container.pod_id)
+    if timeout > 0 and not created:
+        if await _signalled(container, container.stop_signal, timeout, containers):
+            return
+        await hold_devices(container.pod_id)
     if not await _signalled(container, signal.SIGKILL, KILL_PATIENCE, containers):
         raise CrishimError(
             Kind.DEADLINE,

@@ -5,6 +5,7 @@ comes after the last container, since one that still runs would lose its network
 """
 
 import asyncio
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -37,6 +38,10 @@ class Teardown:
         self._inits = inits
         self._sandboxes = sandboxes
         self._handlers = handlers
+
+    async def hold_devices(self, pod_id: str) -> None:
+        """Before processes of the pod end."""
+        await self._devices.hold(pod_id)
 
     async def run(self, pod: PodRecord) -> None:
         """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails.
@@ -114,7 +119,8 @@ async def stop_pod(
             return
         await pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
     own = [c for c in containers if c.pod_id == pod.id]
-    await asyncio.gather(*(stop_container(c.id, 0, containers=containers) for c in own if has_process(c.state)))
+    kill = partial(stop_container, containers=containers, hold_devices=teardown.hold_devices)
+    await asyncio.gather(*(kill(c.id, 0) for c in own if has_process(c.state)))
     async with locks.holding(pod.id):
         current = pods.get(pod.id)
         if current is None or current.state is not PodState.STOPPING:

@@ -6,7 +6,7 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Pod, State
-from crishim.wire.linux import links, netns_thread
+from crishim.wire.linux import links, namespaces, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
@@ -151,3 +151,49 @@ async def test_a_device_in_a_bridge_of_the_pod(lab: Lab) -> None:
         lab.ip(words, pod.netns)
     await lab.devices.return_devices(pod)
     assert [lab.picture("demo0"), lab.picture("demo1")] == before
+
+
+async def test_a_device_in_a_nested_namespace_comes_home_if_it_was_held(builtin_lab: Lab) -> None:
+    """Looked for before the pod's processes end, it is back as it was when only we keep that namespace."""
+    lab = builtin_lab
+    before = lab.demo()
+    pod = lab.pod()
+    await lab.attach(pod, ("demo0", "net1"))
+    nested = lab.namespace("nested")
+    carry_off(lab, pod, nested)
+    lab.ip("link set hidden name mine mtu 1300", nested)
+    await lab.devices.hold(pod.id)
+    await lab.devices.hold(pod.id)
+    namespaces.unpin(nested)
+    (returned,) = await lab.devices.return_devices(pod)
+    assert (returned.state, returned.warnings) == (State.DONE, ())
+    assert lab.picture("demo0") == before
+    assert not lab.devices._nests.handles(pod.id)
+
+
+async def test_a_container_made_anew_has_the_device_that_its_predecessor_hid(builtin_lab: Lab) -> None:
+    """Held when that was stopped, it goes home and into the pod again."""
+    lab = builtin_lab
+    lab.demo()
+    pod = lab.pod()
+    (first,) = await lab.attach(pod, ("demo0", "net1"))
+    nested = lab.namespace("nested")
+    carry_off(lab, pod, nested)
+    await lab.devices.hold(pod.id)
+    namespaces.unpin(nested)
+    (again,) = await lab.attach(pod, ("demo0", "net1"))
+    assert (again.state, again.name, again.addresses) == (State.READY, "net1", first.addresses)
+    await lab.devices.return_devices(pod)
+    assert not lab.devices._nests.handles(pod.id)
+
+
+async def test_nothing_is_held_of_a_pod_whose_devices_are_in_place(builtin_lab: Lab) -> None:
+    lab = builtin_lab
+    lab.demo()
+    pod = lab.pod()
+    await lab.devices.hold(pod.id)
+    await lab.attach(pod, ("demo0", "net1"))
+    lab.ip("link set net1 name mine", pod.netns)
+    await lab.devices.hold(pod.id)
+    assert not lab.devices._nests.handles(pod.id)
+    await lab.devices.return_devices(pod)

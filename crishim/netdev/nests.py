@@ -1,0 +1,85 @@
+"""Network namespaces that a pod made for itself and moved its devices into: held open from before its processes end
+until the devices are home.
+
+Such a namespace ends with the last process in it, and a virtual device with the namespace. A descriptor keeps both.
+What is looked at are the namespaces of processes and of mounts (net_namespaces.places): a device is known by its
+identity wherever it is, so nothing in there has to be believed.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from crishim.netdev.identity import find_in_pod, find_on_host
+from crishim.netdev.records import Attachment, State
+from crishim.wire.linux import net_namespaces
+from crishim.wire.linux.netns_thread import End
+
+MOST = 64  # namespaces held for a pod: it may spread its devices over as many as it likes
+SOUGHT = frozenset({State.MOVED, State.READY, State.RETURNING, State.LOST})
+
+
+class Nests:
+    """By pod. Not for several threads, but for search()."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[int, int]] = {}  # pod id -> inode -> descriptor
+
+    def handles(self, pod_id: str) -> tuple[str, ...]:
+        """Paths of the held namespaces, good until drop()."""
+        return tuple(f"/proc/self/fd/{fd}" for fd in self._held.get(pod_id, {}).values())
+
+    def keep(self, pod_id: str, found: dict[int, int]) -> list[int]:
+        """Hold what search() found; inodes of those that were not held before."""
+        held = self._held.setdefault(pod_id, {})
+        new = [inode for inode in found if inode not in held][: MOST - len(held)]
+        for inode, fd in found.items():
+            if inode in new:
+                held[inode] = fd
+            else:
+                os.close(fd)
+        return new
+
+    def drop(self, pod_id: str) -> None:
+        for fd in self._held.pop(pod_id, {}).values():
+            os.close(fd)
+
+
+def search(attachments: Sequence[Attachment], host: End, pod: End | None) -> dict[int, int]:
+    """Descriptors, by inode, of namespaces with devices that are neither in their pod nor on the host. Raises OSError.
+
+    The thread may be in any namespace afterwards.
+    """
+    left = [a for a in attachments if a.state in SOUGHT and not _is_near(a, host, pod)]
+    found: dict[int, int] = {}
+    if not left:
+        return found
+    known = {host.inode, *([pod.inode] if pod is not None else ())}
+    with contextlib.ExitStack() as undo:
+        for place in net_namespaces.places(frozenset(known)):
+            try:
+                end = End(place.path)
+            except OSError:
+                continue  # it ended with its process
+            with contextlib.closing(end):
+                there = [a for a in left if find_in_pod(a, end) is not None] if end.inode == place.inode else []
+                if there:
+                    found[end.inode] = os.dup(end.fd)
+                    undo.callback(os.close, found[end.inode])
+                    left = [a for a in left if a not in there]
+            if not left:
+                break
+        undo.pop_all()
+    return found
+
+
+def _is_near(attachment: Attachment, host: End, pod: End | None) -> bool:
+    in_pod = pod is not None and find_in_pod(attachment, pod) is not None
+    return in_pod or find_on_host(attachment, host) is not None
+
+
+def end_with(attachment: Attachment, ends: Sequence[End]) -> End | None:
+    """Where a device is: in the pod's namespace or one that was held. The first if it is in none of them."""
+    if len(ends) > 1:
+        return next((end for end in ends if find_in_pod(attachment, end) is not None), ends[0])
+    return ends[0] if ends else None
