@@ -3,10 +3,15 @@
 The OCI runtime sets labels and limits through /proc when the container's mounts are made already. A file or volume
 mounted over a part of it, directly or through a symlink of the image or of another volume, takes those writes
 (CVE-2019-16884, CVE-2023-28642). runc refuses that, crun does not: the rule here is runc's, for both.
+
+nothing_over_proc() looks before, and its errors name the mount. A symlink in a volume that a running container shares
+can become another one before the runtime gets there; laid_over_proc() looks at what was mounted, while the container
+waits to be started.
 """
 
 import posixpath
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,3 +106,22 @@ def _is_procfs(source: str) -> bool:
     """Whether a path of the node is the root of a procfs."""
     newest = next((p for p in reversed(mounts.table()) if p.target == source), None)
     return newest is not None and newest.fstype == "proc" and Path(source).stat().st_ino == _PROC_ROOT_INODE
+
+
+def laid_over_proc(spec: Mapping[str, Any], table: Sequence[mounts.MountPoint]) -> str:
+    """What lies at or in /proc that config.json does not put there; "" for nothing. table: the container's mounts."""
+    linux = spec["linux"]
+    covered = _MAY_BE_COVERED | set(linux.get("maskedPaths", ()))
+    read_only = set(linux.get("readonlyPaths", ()))
+    if any(m["type"] == "bind" and posixpath.normpath(m["destination"]) == "/proc" for m in spec["mounts"]):
+        return ""  # the node's own, with all that is mounted in it
+    for point in table:
+        if point.target == "/proc":
+            fits = point.fstype == "proc" and point.root == "/"
+        elif point.target.startswith("/proc/"):
+            fits = point.target in covered or (point.target in read_only and point.fstype == "proc")
+        else:
+            continue
+        if not fits:
+            return f"{point.target} ({point.fstype})"
+    return ""

@@ -15,6 +15,7 @@ STOPPING: NOTREADY to clients, and taken down by the next stop.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from crishim.wire.linux.record_files import Unread
 from crishim.wire.records import UnreadableError
 
 NOTE = "crishim.io/unknown"  # the annotation that tells List and Status
+UNKNOWN = "unknown"  # an image of which nothing is known: a kubelet wants it named
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 
 log = logging.getLogger("crishim.adopt")
@@ -93,11 +95,12 @@ class Adoption:
             config = container_config(spec)
         is_known = bool(config.metadata.name) and ("config" in known or bool(told.get("sandbox-uid")))
         config.metadata.name = config.metadata.name or id[:13]
+        config.image.image = config.image.image or UNKNOWN
         _note(config.annotations, unread)
         ended = monitor is None and known.get("state") is ContainerState.EXITED
         alive = ContainerState.STARTING if is_known else ContainerState.UNKNOWN
-        fields: dict[str, Any] = {"pod_id": "", "image_id": "", "image_ref": "", "created_at": 0}
-        fields |= record_fields(spec, bundle) | known
+        fields: dict[str, Any] = {"pod_id": "", "image_id": "", "image_ref": config.image.image}
+        fields |= {"created_at": _made(bundle)} | record_fields(spec, bundle) | known
         fields |= {
             "id": id,
             "state": ContainerState.EXITED if ended else alive,
@@ -140,7 +143,7 @@ class Adoption:
         handler = next((c.handler for c in containers), "")
         if pins.pid:
             handler = self._handler(init_id(id), handler)
-        fields: dict[str, Any] = {"handler": handler, "created_at": 0} | known
+        fields: dict[str, Any] = {"handler": handler, "created_at": _made(directory)} | known
         fields |= {
             "id": id,
             "state": PodState.READY if as_made else PodState.STOPPING,
@@ -184,6 +187,17 @@ def _has_monitor(bundle: Path) -> bool:
 
 def _has_namespace(directory: Path) -> bool:
     return any(namespaces.is_pinned(str(pin)) for pin in directory.glob("ns/*"))
+
+
+def _made(directory: Path) -> int:
+    """When a pod or container was made, in ns since the epoch, as far as its directory tells; never 0.
+
+    A kubelet takes the status of nothing without a time, and does no more for the pod.
+    """
+    try:
+        return directory.lstat().st_mtime_ns or time.time_ns()
+    except OSError:
+        return time.time_ns()
 
 
 def _note(annotations: Any, unread: Unread) -> None:

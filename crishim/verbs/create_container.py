@@ -77,6 +77,7 @@ async def create_container(
                     )
                     with span("runtime create"):
                         launched = await launcher.create(container, filesystems.log(container))
+                        await launcher.verify(container, built, launched.process)
                     with span("network devices verified"):
                         await plan.verify_and_repair()
                 state = ContainerState.CREATED

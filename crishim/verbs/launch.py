@@ -14,16 +14,18 @@ from crishim.engine import conmon
 from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
-from crishim.model import ContainerRecord, ImageRecord, PodRecord
+from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import selinux
 from crishim.spec.build import Built, Host, Inputs, build
+from crishim.spec.proc_mounts import laid_over_proc
 from crishim.state.store import Store
 from crishim.verbs.filesystems import PreparedRoot
 from crishim.verbs.remove_container import discard
 from crishim.wire import image_config, signals
-from crishim.wire.linux import directories, executors, record_files
+from crishim.wire.linux import directories, executors, mounts, record_files
 from crishim.wire.linux.pod_paths import PodPaths
 from crishim.wire.linux.turns import Turns
 
@@ -170,6 +172,25 @@ class Launcher:
         await executors.records(record_files.write, launch.bundle / record_files.COPY, container)
         async with self._turns.turn():
             return await conmon.create(self._settings.conmon, self.runtime(container), launch)
+
+    async def verify(self, container: ContainerRecord, built: Built, process: ProcessRef) -> None:
+        """Look at what was mounted in a created container. INVALID: something over /proc, a link has changed."""
+
+        def look() -> str:
+            return laid_over_proc(built.spec, mounts.table(process.pid))
+
+        try:
+            found = await executors.processes(look)
+        except OSError as error:
+            raise CrishimError(
+                Kind.INTERNAL, f"container {container.id[:13]} ended while it was being created", container=container.id
+            ) from error
+        if found:
+            raise CrishimError(
+                Kind.INVALID,
+                f"container {container.id[:13]}: a mount came to lie at {found}: a volume's symbolic link has changed",
+                container=container.id,
+            )
 
     async def discard(self, container: ContainerRecord) -> None:
         """Undo create() and write_bundle(), however far they got."""

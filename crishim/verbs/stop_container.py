@@ -5,6 +5,7 @@ No lock is held while waiting: a second call with a shorter timeout runs beside 
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -15,6 +16,9 @@ from crishim.state.store import Store
 from crishim.wire.linux import executors, processes
 
 KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
+MONITOR_PATIENCE = 10.0  # seconds after SIGKILL until conmon must have recorded the end
+
+log = logging.getLogger("crishim.stop")
 
 
 async def stop_container(
@@ -45,12 +49,26 @@ async def stop_container(
         if await _signalled(container, container.stop_signal, timeout, containers):
             return
         await hold_devices(container.pod_id)
-    if not await _signalled(container, signal.SIGKILL, KILL_PATIENCE, containers):
+    if await _signalled(container, signal.SIGKILL, MONITOR_PATIENCE, containers):
+        return
+    await _end_monitor(container)
+    if not await _signalled(container, signal.SIGKILL, KILL_PATIENCE - MONITOR_PATIENCE, containers):
         raise CrishimError(
             Kind.DEADLINE,
-            f"container {container.id[:13]} is still alive {KILL_PATIENCE:g} s after SIGKILL",
+            f"container {container.id[:13]} or its monitor is still alive {KILL_PATIENCE:g} s after SIGKILL",
             container=container.id,
         )
+
+
+async def _end_monitor(container: ContainerRecord) -> None:
+    """Kill the conmon of a container that is dead and not recorded: it was stopped, or waits at a FIFO that a pod put
+    in the place of its log. The end is recorded without an exit code then (exits.py).
+    """
+    if container.process is None or container.monitor is None:
+        return
+    if not await executors.processes(processes.is_alive, container.process):
+        log.warning("a monitor that does not record its container's end is killed", extra={"container": container.id})
+        await executors.processes(processes.send_signal, container.monitor, signal.SIGKILL)
 
 
 async def _signalled(

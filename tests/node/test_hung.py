@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.engine import conmon
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.linux import cgroups
 from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
@@ -185,17 +186,36 @@ def test_a_runtime_that_does_not_tell_its_features(daemon: Daemon) -> None:
     assert handlers["crun"] != cri.RuntimeHandlerFeatures()
 
 
-def test_a_stopped_conmon(daemon: Daemon) -> None:
-    """Nobody sees its container end: the stop takes until somebody does, and all else goes on."""
-    pod = run_pod(daemon)
-    container = start(daemon, pod)
-    monitor = int((daemon.run / "containers" / container / "conmon.pid").read_text())
-    os.kill(monitor, signal.SIGSTOP)
-    code, _ = refused(daemon.call, "StopContainer", container_id=container, timeout=0, deadline=2)
-    assert code == Code.DEADLINE_EXCEEDED
-    assert_others_live(daemon)
-    os.kill(monitor, signal.SIGCONT)
-    remove_pod(daemon, pod)
+def test_a_conmon_that_hangs(daemon: Daemon, tmp_path: Path) -> None:
+    """Stopped, or waiting at a FIFO that a pod put in its log's place after our look: all else goes on.
+
+    A stop ends, and the container's end is recorded without its code.
+    """
+    pods, containers, monitors = [], [], []
+    for name in ("stopped", "fifo"):
+        config = pod_config(log_directory=str(tmp_path))
+        pods.append(run_pod(daemon, config))
+        containers.append(create(daemon, pods[-1], container_config(log_path=name), config))
+        daemon.call("StartContainer", container_id=containers[-1])
+        monitors.append(int((daemon.run / "containers" / containers[-1] / "conmon.pid").read_text()))
+    os.kill(monitors[0], signal.SIGSTOP)
+    os.mkfifo(tmp_path / "fifo.tmp")  # conmon opens its new log there, and renames it
+    conmon.reopen_log(daemon.run / "containers" / containers[1])
+    place = Path(f"/proc/{monitors[1]}/wchan")  # "0" where the kernel does not tell
+    eventually(lambda: place.read_text() in ("0", "wait_for_partner"), "conmon waits for a reader")
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        stops = [
+            pool.submit(daemon.call, "StopContainer", container_id=container, timeout=0, deadline=60)
+            for container in containers
+        ]
+        assert_others_live(daemon)
+        for stop in stops:
+            stop.result()
+    for pod, container in zip(pods, containers, strict=True):
+        found = status(daemon, container)
+        assert (found.state, found.exit_code, found.reason) == (cri.CONTAINER_EXITED, 255, "Unknown"), found
+        remove_pod(daemon, pod)
 
 
 @pytest.fixture

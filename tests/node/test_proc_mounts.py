@@ -1,11 +1,12 @@
 """Volumes over /proc, with both runtimes: refused by the daemon, since crun would mount them."""
 
+import shutil
 from pathlib import Path
 
 import grpc
 import pytest
 
-from tests.node.daemon import Daemon
+from tests.node.daemon import Daemon, assert_clean, scratch_daemon
 from tests.node.pods import container_config, create, execute, remove_pod, run_pod, start
 from tests.node.refusals import refused
 
@@ -31,3 +32,29 @@ def test_volumes_over_proc(daemon: Daemon, handler: str, tmp_path: Path) -> None
     config.mounts.add(container_path="/proc/cpuinfo", host_path=str(tmp_path / "cpuinfo"))
     assert execute(daemon, start(daemon, pod, config), "cat", "/proc/cpuinfo") == (0, "mine\n")
     remove_pod(daemon, pod)
+
+
+def test_a_link_that_is_changed_after_the_look(busybox_archive: Path, tmp_path: Path) -> None:
+    """A volume's link leads into /proc once crun mounts through it: what was mounted is seen, and nothing is left."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "data/link").symlink_to("real")
+    (tmp_path / "data/real").mkdir()
+    real, swapping = shutil.which("crun"), tmp_path / "swapping-crun"
+    swap = f"ln -sfn /proc/sys {tmp_path}/data/link"
+    swapping.write_text(f'#!/bin/sh\ncase " $* " in *" create "*) {swap};; esac\nexec {real} "$@"\n')
+    swapping.chmod(0o755)
+    handlers = {"crun": {"path": real}, "swapping": {"path": str(swapping)}}
+    with scratch_daemon(runtimes={"handlers": handlers}) as daemon:
+        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
+        config = container_config()
+        config.mounts.add(container_path="/v", host_path=str(tmp_path / "data"))
+        config.mounts.add(container_path="/v/link/fs", host_path=str(tmp_path / "inside"))
+        assert create(daemon, run_pod(daemon), config)  # with the link as it is
+        before = daemon.left()
+        pod = run_pod(daemon, handler="swapping")
+        code, text = refused(create, daemon, pod, config)
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert "a mount came to lie at /proc/sys/fs" in text
+        remove_pod(daemon, pod)
+        assert_clean(daemon, before)

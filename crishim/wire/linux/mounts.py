@@ -42,6 +42,7 @@ class MountPoint(NamedTuple):
     source: str
     options: frozenset[str]
     optional: tuple[str, ...]  # shared:N, master:N: the propagation
+    root: str = "/"  # what of the file system is mounted
 
 
 def bind(source: str | Path, target: str | Path, *, recursive: bool = False) -> None:
@@ -115,14 +116,16 @@ def parse_mountinfo(text: str) -> list[MountPoint]:
         fields, tail = left.split(" "), right.split(" ")
         if len(fields) < 6 or len(tail) < 2:
             continue
-        target = _OCTAL.sub(lambda m: chr(int(m[1], 8)), fields[4])
-        points.append(MountPoint(target, tail[0], tail[1], frozenset(fields[5].split(",")), tuple(fields[6:])))
+        root, target = (_OCTAL.sub(lambda m: chr(int(m[1], 8)), field) for field in fields[3:5])
+        options = frozenset(fields[5].split(","))
+        points.append(MountPoint(target, tail[0], tail[1], options, tuple(fields[6:]), root))
     return points
 
 
-def table() -> list[MountPoint]:
-    """The mounts this process sees."""
-    return parse_mountinfo(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+def table(pid: int | None = None) -> list[MountPoint]:
+    """The mounts a process sees, below its own root; this process by default. OSError if it is gone."""
+    path = Path("/proc", "self" if pid is None else str(pid), "mountinfo")
+    return parse_mountinfo(path.read_text(errors="surrogateescape"))
 
 
 def below(directory: str | Path) -> list[str]:

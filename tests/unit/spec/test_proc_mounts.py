@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from crishim.errors import CrishimError, Kind
 from crishim.spec.inputs import Draft
-from crishim.spec.proc_mounts import Tree, nothing_over_proc
+from crishim.spec.proc_mounts import Tree, laid_over_proc, nothing_over_proc
 from crishim.wire.linux import paths
+from crishim.wire.linux.mounts import MountPoint
 
 BASE = [("/proc", "proc", "proc"), ("/dev", "tmpfs", "tmpfs"), ("/sys", "sysfs", "sysfs")]
 
@@ -136,3 +137,38 @@ def test_resolution_is_the_kernels(directories: list[str], links: list[tuple[str
         found = os.readlink(f"/proc/self/fd/{fd}")
         os.close(fd)
         assert str(top) + Tree(str(top)).resolve(f"/{path}").rstrip("/") == found
+
+
+SPEC: dict[str, Any] = {
+    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+    "linux": {"maskedPaths": ["/proc/kcore", "/proc/acpi"], "readonlyPaths": ["/proc/sys"]},
+}
+USUAL = [
+    MountPoint("/", "overlay", "overlay", frozenset(), ()),
+    MountPoint("/proc", "proc", "proc", frozenset(), ()),
+    MountPoint("/proc/kcore", "devtmpfs", "udev", frozenset(), (), "/null"),
+    MountPoint("/proc/acpi", "tmpfs", "tmpfs", frozenset(), ()),
+    MountPoint("/proc/sys", "proc", "proc", frozenset(), (), "/sys"),
+    MountPoint("/proc/cpuinfo", "fuse.lxcfs", "lxcfs", frozenset(), (), "/proc/cpuinfo"),
+    MountPoint("/processes", "ext4", "/dev/vda", frozenset(), (), "/data"),
+]
+
+
+@pytest.mark.parametrize(
+    ("target", "fstype", "root"),
+    [
+        ("/proc", "ext4", "/"),
+        ("/proc", "proc", "/sys"),
+        ("/proc/sys", "tmpfs", "/"),
+        ("/proc/self/attr", "proc", "/self/fd"),
+        ("/proc/1/attr", "ext4", "/data"),
+        ("/proc/sys/kernel", "ext4", "/"),
+    ],
+)
+def test_what_was_mounted_is_looked_at(target: str, fstype: str, root: str) -> None:
+    """What config.json has in /proc and nothing else; but a /proc of the node's comes with what is mounted in it."""
+    more = [*USUAL, MountPoint(target, fstype, "x", frozenset(), (), root)]
+    assert laid_over_proc(SPEC, USUAL) == ""
+    assert laid_over_proc(SPEC, more) == f"{target} ({fstype})"
+    own = SPEC | {"mounts": [{"destination": "/proc/", "type": "bind", "source": "/proc"}]}
+    assert laid_over_proc(own, more) == ""
