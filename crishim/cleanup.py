@@ -4,7 +4,7 @@ It says what it would take away; --apply does it, with no daemon running: a daem
 and the two would be at each other's pods. Three classes, by the owner of a thing:
 
     recorded    a readable record: stays, unless --all
-    unknown     an unreadable record, or none and it lives (verbs/adopt.py): stays, unless --unknown or --all
+    unknown     an unreadable record, or none and it lives (operations/adopt.py): stays, unless --unknown or --all
     orphan      all else: goes
 
 What goes, goes as a removal by CRI would have it, as far as it is known: devices and addresses are given back. What
@@ -22,18 +22,21 @@ from typing import NamedTuple
 
 from crishim.config import Config, ConfigError, check_paths
 from crishim.cri import usable
+from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError
 from crishim.ground import make_directories
 from crishim.ids import is_id
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev import salvage
 from crishim.netdev.records import Attachment
-from crishim.parts import Parts, make_parts
-from crishim.verbs import leftovers
-from crishim.verbs.leftovers import Ground, Leftover
+from crishim.node import Node, open_node
+from crishim.operations import leftovers
+from crishim.operations.leftovers import Ground, Leftover
+from crishim.operations.recover import recover
+from crishim.operations.remove_container import remove_container
+from crishim.operations.remove_pod import remove_pod
 from crishim.wire.linux import cgroups, executors, mounts, record_files
 from crishim.wire.linux.record_files import Found
-from crishim.wiring import Verbs, make_verbs, recover
 
 DRAIN = 30.0  # seconds for what the removal of pods started
 
@@ -136,11 +139,10 @@ def _report(ground: Ground, wish: Wish) -> list[Leftover]:
 async def _apply(config: Config, ground: Ground, wish: Wish) -> list[str]:
     """Remove what goes; what went wrong, one sentence each."""
     things = await executors.kernel(leftovers.survey, ground)
-    parts = await executors.kernel(make_parts, config)
-    verbs = make_verbs(parts)
-    await recover(parts, verbs)
-    failures = await _remove(parts, verbs, ground, wish)
-    await parts.owned.drain(DRAIN)
+    node = await executors.kernel(open_node, config, usable, StreamServer())
+    await recover(node)
+    failures = await _remove(node, ground, wish)
+    await node.tasks.drain(DRAIN)
     known = await executors.kernel(owners, ground)
     # A lease is told by what else its pod has, which may be gone by now.
     things = [t for t in things if t.kind == "lease"] + await executors.kernel(leftovers.survey, ground)
@@ -149,7 +151,7 @@ async def _apply(config: Config, ground: Ground, wish: Wish) -> list[str]:
             continue
         try:
             if thing.kind == "lease":
-                await parts.networks.release(thing.owner, "")
+                await node.networks.release(thing.owner, "")
             else:
                 await executors.deletion(leftovers.take_away, thing)
         except (CrishimError, OSError) as error:
@@ -157,18 +159,18 @@ async def _apply(config: Config, ground: Ground, wish: Wish) -> list[str]:
     return failures
 
 
-async def _remove(parts: Parts, verbs: Verbs, ground: Ground, wish: Wish) -> list[str]:
+async def _remove(node: Node, ground: Ground, wish: Wish) -> list[str]:
     """Remove the pods and containers that go, as clients do."""
     failures = []
-    pods = [p.id for p in parts.pods if wish.all or (wish.unknown and parts.pods.is_adopted(p.id))]
-    containers = [c.id for c in parts.containers if wish.all or (wish.unknown and parts.containers.is_adopted(c.id))]
-    for id, verb in [(c, verbs.remove_container) for c in containers] + [(p, verbs.remove_pod) for p in pods]:
+    pods = [p.id for p in node.pods if wish.all or (wish.unknown and node.pods.is_adopted(p.id))]
+    containers = [c.id for c in node.containers if wish.all or (wish.unknown and node.containers.is_adopted(c.id))]
+    for id, remove in [(c, remove_container) for c in containers] + [(p, remove_pod) for p in pods]:
         try:
-            await verb(id)
+            await remove(node, id)
         except (CrishimError, OSError) as error:
             failures.append(f"{id[:13]}: {error}")
     if wish.unknown or wish.all:
-        held = {a.id for a in parts.netdevices.attachments()}
+        held = {a.id for a in node.netdevices.attachments()}
         for path in leftovers.unread_attachments(ground, held):
             await executors.records(record_files.remove, path)
     return failures

@@ -39,9 +39,9 @@ def import_images(config: Config, file: Path, name: str | None) -> int:
 async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str, list[str]]]:
     from crishim.config import check_paths
     from crishim.ground import make_directories
-    from crishim.parts import image_parts
+    from crishim.node import image_parts
+    from crishim.operations.import_image import import_image
     from crishim.serve import only_daemon
-    from crishim.verbs.import_image import import_image
 
     check_paths(config)
     make_directories(config)

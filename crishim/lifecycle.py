@@ -7,7 +7,7 @@ state on disk after a crash tells recover.py what was under way, and thus what t
     container  CREATING -> CREATED -> STARTING -> RUNNING -> EXITED -> REMOVING
 
 STOPPING of a container is not a state: a container that is being stopped is RUNNING until it has exited. UNKNOWN is
-never on disk: a container that lives, and of which nothing says whose it is (verbs/adopt.py).
+never on disk: a container that lives, and of which nothing says whose it is (operations/adopt.py).
 """
 
 from enum import StrEnum

@@ -24,7 +24,8 @@ from crishim.ground import make_directories
 from crishim.wire.linux import directories, executors
 
 if TYPE_CHECKING:
-    from crishim.wiring import Daemon
+    from crishim.daemon import Daemon
+    from crishim.node import Node
 
 # gRPC's fork handlers are not wanted: no child of this process ever runs Python (set before grpc is imported).
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -80,7 +81,7 @@ def _private(path: str, flags: int) -> int:
 
 async def _daemon(config: Config, abandon: Callable[[], None]) -> None:
     """abandon: ends the process, whatever its threads and tasks are at."""
-    from crishim.wiring import build
+    from crishim.daemon import build
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -89,7 +90,7 @@ async def _daemon(config: Config, abandon: Callable[[], None]) -> None:
     daemon = await build(config)
     try:
         stop_metrics = await _open(config, daemon)
-        recovered = await _recover(daemon, stop)
+        recovered = await _recover(daemon.node, stop)
     except BaseException:
         await daemon.server.stop(None)
         raise
@@ -119,9 +120,17 @@ def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], N
     threading.Thread(target=late, name="end", daemon=True).start()
 
 
-async def _recover(daemon: "Daemon", stop: asyncio.Event) -> bool:
+async def _begin(node: "Node") -> None:
+    """What a daemon does before it serves."""
+    from crishim.operations.recover import recover
+
+    await recover(node)
+    await node.netdevices.watch()
+
+
+async def _recover(node: "Node", stop: asyncio.Event) -> bool:
     """Whether recovery ended; it is not waited for when the daemon is to stop."""
-    recovery = asyncio.ensure_future(daemon.recover())
+    recovery = asyncio.ensure_future(_begin(node))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([recovery, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -143,23 +152,24 @@ async def _drain(daemon: "Daemon", stop_metrics: Callable[[], None] | None, time
     """Take no more calls and wait for those under way, timeout seconds in all; the names of those left."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
-    daemon.events.close()
+    daemon.node.subscribers.close()
     closing = [asyncio.ensure_future(step) for step in (daemon.server.stop(timeout), daemon.streams.stop())]
-    closing.append(asyncio.ensure_future(daemon.unwatch()))
+    closing.append(asyncio.ensure_future(daemon.node.netdevices.close()))
     if stop_metrics:
         closing.append(asyncio.ensure_future(executors.records(stop_metrics)))
     done, late = await asyncio.wait(closing, timeout=timeout + _GRACE / 2)  # calls are cancelled at the timeout
     for task in done:
         task.result()
-    return await daemon.owned.drain(max(deadline - loop.time(), 0)) + (["closing the servers"] if late else [])
+    return await daemon.node.tasks.drain(max(deadline - loop.time(), 0)) + (["closing the servers"] if late else [])
 
 
 async def _open(config: Config, daemon: "Daemon") -> Callable[[], None] | None:
     """Listen at every address of the settings; how to stop the metrics' server. ConfigError names the setting."""
     from crishim.cri.metrics.endpoint import serve as serve_metrics
+    from crishim.cri.node_streams import NodeStreams
 
     try:
-        await daemon.streams.start(config.stream.address, config.stream.port)
+        await daemon.streams.start(NodeStreams(daemon.node), config.stream.address, config.stream.port)
     except CrishimError as error:
         raise ConfigError(f"stream.tls_cert, stream.tls_key: {error.message}") from None
     except OSError as error:

@@ -1,65 +1,56 @@
 """The RPCs of crishim's own service: network devices of running pods, and images from archives."""
 
-from collections.abc import Iterable
-
 import msgspec
 
+from crishim.cri.netdevice_facts import facts
 from crishim.cri.pods import visible
-from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
-from crishim.images.transport import Transport
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
-from crishim.netdev.attach import NetDevices
 from crishim.netdev.host_list import HostLink
 from crishim.netdev.records import Attachment, Request, Source
+from crishim.node import Node
+from crishim.operations.import_image import import_image
+from crishim.operations.stop_pod import device_pod
 from crishim.pb import admin_pb2 as admin
-from crishim.state.locks import Locks
-from crishim.state.store import Store
-from crishim.verbs.import_image import import_image
-from crishim.verbs.stop_pod import device_pod
 
 
-def functions(*, devices: NetDevices, pods: Store[PodRecord], locks: Locks, transport: Transport) -> Functions:
-    def ready(id: str) -> PodRecord:
-        pod = visible(pods, id)
-        if pod.state is not PodState.READY:
-            raise CrishimError(Kind.PRECONDITION, f"pod sandbox {pod.id[:13]} is not ready", pod=pod.id)
-        return pod
+async def ListNetDevices(node: Node, request: admin.ListNetDevicesRequest) -> admin.ListNetDevicesResponse:
+    pod_id = visible(node.pods, request.pod_sandbox_id).id if request.pod_sandbox_id else ""
+    return admin.ListNetDevicesResponse(devices=[describe(a) for a in node.netdevices.attachments(pod_id)])
 
-    async def list_all(request: admin.ListNetDevicesRequest) -> admin.ListNetDevicesResponse:
-        pod_id = visible(pods, request.pod_sandbox_id).id if request.pod_sandbox_id else ""
-        return admin.ListNetDevicesResponse(devices=[describe(a) for a in devices.attachments(pod_id)])
 
-    async def list_host(_: admin.ListHostLinksRequest) -> admin.ListHostLinksResponse:
-        return admin.ListHostLinksResponse(links=[describe_link(x) for x in await devices.host_links()])
+async def ListHostLinks(node: Node, request: admin.ListHostLinksRequest) -> admin.ListHostLinksResponse:
+    return admin.ListHostLinksResponse(links=[describe_link(x) for x in await node.netdevices.host_links()])
 
-    async def attach(request: admin.AttachNetDeviceRequest) -> admin.AttachNetDeviceResponse:
-        pod = ready(request.pod_sandbox_id)
-        wish = Request(device=request.device, name=request.name, source=Source.COMMAND, origin="crishim netdev attach")
-        async with locks.holding(pod.id):
-            attachment = await devices.attach(device_pod(ready(pod.id)), wish)
-        return admin.AttachNetDeviceResponse(device=describe(attachment))
 
-    async def detach(request: admin.DetachNetDeviceRequest) -> admin.DetachNetDeviceResponse:
-        pod = ready(request.pod_sandbox_id)
-        async with locks.holding(pod.id):
-            attachment = await devices.detach(device_pod(ready(pod.id)), request.device)
-        return admin.DetachNetDeviceResponse(device=describe(attachment))
+async def AttachNetDevice(node: Node, request: admin.AttachNetDeviceRequest) -> admin.AttachNetDeviceResponse:
+    pod = _ready(node, request.pod_sandbox_id)
+    asked = Request(device=request.device, name=request.name, source=Source.COMMAND, origin="crishim netdev attach")
+    async with node.locks.holding(pod.id):
+        attachment = await node.netdevices.attach(device_pod(_ready(node, pod.id)), asked)
+    return admin.AttachNetDeviceResponse(device=describe(attachment))
 
-    async def import_images(request: admin.ImportImagesRequest) -> admin.ImportImagesResponse:
-        found = await import_image(request.path, request.name, transport=transport)
-        return admin.ImportImagesResponse(
-            images=[admin.ImportImagesResponse.Image(id=i.id, repo_tags=i.repo_tags) for i in found]
-        )
 
-    return {
-        "ListNetDevices": list_all,
-        "ListHostLinks": list_host,
-        "AttachNetDevice": attach,
-        "DetachNetDevice": detach,
-        "ImportImages": import_images,
-    }
+async def DetachNetDevice(node: Node, request: admin.DetachNetDeviceRequest) -> admin.DetachNetDeviceResponse:
+    pod = _ready(node, request.pod_sandbox_id)
+    async with node.locks.holding(pod.id):
+        attachment = await node.netdevices.detach(device_pod(_ready(node, pod.id)), request.device)
+    return admin.DetachNetDeviceResponse(device=describe(attachment))
+
+
+async def ImportImages(node: Node, request: admin.ImportImagesRequest) -> admin.ImportImagesResponse:
+    found = await import_image(request.path, request.name, transport=node.transport)
+    return admin.ImportImagesResponse(
+        images=[admin.ImportImagesResponse.Image(id=i.id, repo_tags=i.repo_tags) for i in found]
+    )
+
+
+def _ready(node: Node, id: str) -> PodRecord:
+    pod = visible(node.pods, id)
+    if pod.state is not PodState.READY:
+        raise CrishimError(Kind.PRECONDITION, f"pod sandbox {pod.id[:13]} is not ready", pod=pod.id)
+    return pod
 
 
 def describe(attachment: Attachment) -> admin.NetDevice:
@@ -92,28 +83,3 @@ def describe_link(link: HostLink) -> admin.HostLink:
 def _printable(name: str) -> str:
     """The kernel takes any bytes as a name; protobuf takes UTF-8."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def facts(attachment: Attachment) -> dict[str, object]:
-    """What is worth showing of an attachment, JSON-ready."""
-    return {
-        "name": attachment.name,
-        "hostName": attachment.host.name,
-        "ifindex": attachment.index,
-        "mac": attachment.host.mac.hex(":"),
-        "mtu": attachment.host.mtu,
-        "kind": attachment.host.kind,
-        "addresses": list(attachment.addresses),
-        "state": str(attachment.state),
-        "mover": str(attachment.mover),
-        "sources": list(attachment.sources),
-        "pod": attachment.pod.id,
-        "podName": str(attachment.pod),
-        "since": attachment.since,
-        "warnings": list(attachment.warnings),
-        "reason": attachment.reason,
-    }
-
-
-def all_facts(attachments: Iterable[Attachment]) -> list[dict[str, object]]:
-    return [facts(a) for a in attachments]

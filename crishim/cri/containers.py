@@ -1,19 +1,23 @@
 """The RPCs of containers."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
 
 from crishim.cri.batches import batches
+from crishim.cri.describe import describe_container
 from crishim.cri.filters import selects_labels
 from crishim.cri.fitting import fit
-from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, is_visible_container
 from crishim.model import ContainerRecord
+from crishim.node import Node
+from crishim.operations.create_container import create_container
+from crishim.operations.log_context import about
+from crishim.operations.remove_container import remove_container
+from crishim.operations.start_container import start_container
+from crishim.operations.stop_container import stop_container
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
-from crishim.verbs.subject import about
 from crishim.wire.signals import to_cri
 
 STATES = {
@@ -26,58 +30,45 @@ STATES = {
 }
 
 
-def functions(
-    *,
-    create_container: Callable[[cri.CreateContainerRequest], Awaitable[str]],
-    start_container: Callable[[str], Awaitable[None]],
-    stop_container: Callable[[str, float], Awaitable[None]],
-    remove_container: Callable[[str], Awaitable[None]],
-    containers: Store[ContainerRecord],
-    describe: Callable[[ContainerRecord], Awaitable[dict[str, Any]]],
-) -> Functions:
-    """describe: what verbose ContainerStatus tells of a container beyond its status."""
+async def CreateContainer(node: Node, request: cri.CreateContainerRequest) -> cri.CreateContainerResponse:
+    return cri.CreateContainerResponse(container_id=await create_container(node, request))
 
-    async def create(request: cri.CreateContainerRequest) -> cri.CreateContainerResponse:
-        return cri.CreateContainerResponse(container_id=await create_container(request))
 
-    async def start(request: cri.StartContainerRequest) -> cri.StartContainerResponse:
-        _note(containers, request.container_id)
-        await start_container(request.container_id)
-        return cri.StartContainerResponse()
+async def StartContainer(node: Node, request: cri.StartContainerRequest) -> cri.StartContainerResponse:
+    _note(node.containers, request.container_id)
+    await start_container(node, request.container_id)
+    return cri.StartContainerResponse()
 
-    async def stop(request: cri.StopContainerRequest) -> cri.StopContainerResponse:
-        _note(containers, request.container_id)
-        await stop_container(request.container_id, request.timeout)
-        return cri.StopContainerResponse()
 
-    async def remove(request: cri.RemoveContainerRequest) -> cri.RemoveContainerResponse:
-        _note(containers, request.container_id)
-        await remove_container(request.container_id)
-        return cri.RemoveContainerResponse()
+async def StopContainer(node: Node, request: cri.StopContainerRequest) -> cri.StopContainerResponse:
+    _note(node.containers, request.container_id)
+    await stop_container(node, request.container_id, request.timeout)
+    return cri.StopContainerResponse()
 
-    async def status(request: cri.ContainerStatusRequest) -> cri.ContainerStatusResponse:
-        container = visible(containers, request.container_id)
-        response = cri.ContainerStatusResponse(status=container_status(container))
-        if request.verbose:
-            response.info["info"] = json.dumps(await describe(container))
-        return response
 
-    async def list_all(request: cri.ListContainersRequest) -> cri.ListContainersResponse:
-        return cri.ListContainersResponse(containers=fit(select(containers, request.filter), "containers"))
+async def RemoveContainer(node: Node, request: cri.RemoveContainerRequest) -> cri.RemoveContainerResponse:
+    _note(node.containers, request.container_id)
+    await remove_container(node, request.container_id)
+    return cri.RemoveContainerResponse()
 
-    async def stream(request: cri.StreamContainersRequest) -> AsyncIterator[cri.StreamContainersResponse]:
-        for batch in batches(select(containers, request.filter)):
-            yield cri.StreamContainersResponse(containers=batch)
 
-    return {
-        "CreateContainer": create,
-        "StartContainer": start,
-        "StopContainer": stop,
-        "RemoveContainer": remove,
-        "ContainerStatus": status,
-        "ListContainers": list_all,
-        "StreamContainers": stream,
-    }
+async def ContainerStatus(node: Node, request: cri.ContainerStatusRequest) -> cri.ContainerStatusResponse:
+    container = visible(node.containers, request.container_id)
+    response = cri.ContainerStatusResponse(status=container_status(container))
+    if request.verbose:
+        response.info["info"] = json.dumps(await describe_container(node, container))
+    return response
+
+
+async def ListContainers(node: Node, request: cri.ListContainersRequest) -> cri.ListContainersResponse:
+    return cri.ListContainersResponse(containers=fit(select(node.containers, request.filter), "containers"))
+
+
+async def StreamContainers(
+    node: Node, request: cri.StreamContainersRequest
+) -> AsyncIterator[cri.StreamContainersResponse]:
+    for batch in batches(select(node.containers, request.filter)):
+        yield cri.StreamContainersResponse(containers=batch)
 
 
 def visible(containers: Store[ContainerRecord], id: str) -> ContainerRecord:

@@ -2,22 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from google.protobuf.json_format import MessageToDict
 
-from crishim.cni.network import PodNetworks
-from crishim.config import Config
-from crishim.cri.admin import all_facts
+from crishim.cri.netdevice_facts import facts
 from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev.attach import NetDevices
+from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 from crishim.wire.decoding import NOT_JSON
 from crishim.wire.linux import executors
@@ -26,65 +22,57 @@ FEATURES_PATIENCE = 0.5  # seconds a runtime has to tell what it can, the first 
 CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
 
 
-class Describer:
-    """Answers for verbose requests."""
+async def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
+    """State, namespaces, CNI result, what CNI CHECK says of it now, and the network devices beside eth0."""
+    info: dict[str, Any] = {
+        "state": str(pod.state),
+        "pid": pod.init.pid if pod.init else 0,
+        "namespaces": msgspec.to_builtins(pod.namespaces),
+        "cgroupParent": pod.cgroup_parent,
+        "netDevices": [facts(a) for a in node.netdevices.attachments(pod.id)],
+    }
+    for name, message in (("overhead", pod.overhead), ("resources", pod.resources)):
+        if message:  # of UpdatePodSandboxResources: the pod's status has no field for them
+            info[name] = MessageToDict(cri.LinuxContainerResources.FromString(message))
+    if pod.network is not None:
+        info["cniNetwork"] = pod.network.name
+        info["cniResult"] = msgspec.json.decode(pod.network.result or b"null")
+        if pod.state is PodState.READY:
+            info["cniCheck"] = await _checked(node, pod)
+    return info
 
-    def __init__(
-        self, config: Config, devices: NetDevices, networks: PodNetworks, bundle: Callable[[str], Path]
-    ) -> None:
-        self._config = config
-        self._devices = devices
-        self._networks = networks
-        self._bundle = bundle
 
-    async def pod(self, pod: PodRecord) -> dict[str, Any]:
-        """State, namespaces, CNI result, what CNI CHECK says of it now, and the network devices beside eth0."""
-        info: dict[str, Any] = {
-            "state": str(pod.state),
-            "pid": pod.init.pid if pod.init else 0,
-            "namespaces": msgspec.to_builtins(pod.namespaces),
-            "cgroupParent": pod.cgroup_parent,
-            "netDevices": all_facts(self._devices.attachments(pod.id)),
-        }
-        for name, message in (("overhead", pod.overhead), ("resources", pod.resources)):
-            if message:  # of UpdatePodSandboxResources: the pod's status has no field for them
-                info[name] = MessageToDict(cri.LinuxContainerResources.FromString(message))
-        if pod.network is not None:
-            info["cniNetwork"] = pod.network.name
-            info["cniResult"] = msgspec.json.decode(pod.network.result or b"null")
-            if pod.state is PodState.READY:
-                info["cniCheck"] = await self._checked(pod)
-        return info
+async def _checked(node: Node, pod: PodRecord) -> str:
+    """ "ok", or what the plugins find wrong with the pod's network: rules flushed, a link removed by hand."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await node.networks.check(pod)
+    except CrishimError as error:
+        return error.message
+    except TimeoutError:
+        return f"the plugins did not answer within {CHECK_TIMEOUT:g} s"
+    return "ok"
 
-    async def _checked(self, pod: PodRecord) -> str:
-        """ "ok", or what the plugins find wrong with the pod's network: rules flushed, a link removed by hand."""
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT):
-                await self._networks.check(pod)
-        except CrishimError as error:
-            return error.message
-        except TimeoutError:
-            return f"the plugins did not answer within {CHECK_TIMEOUT:g} s"
-        return "ok"
 
-    async def container(self, container: ContainerRecord) -> dict[str, Any]:
-        """State, processes, and the OCI runtime spec while there is one."""
-        info: dict[str, Any] = {
-            "state": str(container.state),
-            "sandboxID": container.pod_id,
-            "pid": container.process.pid if container.process else 0,
-            "monitorPid": container.monitor.pid if container.monitor else 0,
-            "runtimeHandler": container.handler,
-            "cgroup": container.cgroup,
-        }
-        with contextlib.suppress(FileNotFoundError, *NOT_JSON):
-            path = self._bundle(container.id) / "config.json"
-            info["runtimeSpec"] = msgspec.json.decode(await executors.records(path.read_bytes))
-        return info
+async def describe_container(node: Node, container: ContainerRecord) -> dict[str, Any]:
+    """State, processes, and the OCI runtime spec while there is one."""
+    info: dict[str, Any] = {
+        "state": str(container.state),
+        "sandboxID": container.pod_id,
+        "pid": container.process.pid if container.process else 0,
+        "monitorPid": container.monitor.pid if container.monitor else 0,
+        "runtimeHandler": container.handler,
+        "cgroup": container.cgroup,
+    }
+    with contextlib.suppress(FileNotFoundError, *NOT_JSON):
+        path = node.launcher.bundle(container.id) / "config.json"
+        info["runtimeSpec"] = msgspec.json.decode(await executors.records(path.read_bytes))
+    return info
 
-    async def node(self) -> dict[str, Any]:
-        """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
-        return {"stateDir": self._config.state_dir, "settings": msgspec.to_builtins(self._config)}
+
+def describe_node(node: Node) -> dict[str, Any]:
+    """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
+    return {"stateDir": node.config.state_dir, "settings": msgspec.to_builtins(node.config)}
 
 
 async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:

@@ -1,94 +1,49 @@
 """GetContainerEvents: every change of a container's or a pod's life, as it is published by the stores.
 
-A subscriber that reads too slowly is cut off (its stream ends) rather than let memory grow or events go missing in
-between: the kubelet then relists and subscribes anew.
+A subscriber that lags is cut off (state/subscribers.py): the kubelet then relists and subscribes anew.
 """
 
-import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 from crishim.cri.containers import container_status
 from crishim.cri.pods import pod_status
-from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, PodState, is_visible_container, is_visible_pod
 from crishim.model import ContainerRecord, PodRecord
+from crishim.node import Node
+from crishim.operations.exits import START_FAILED
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
-from crishim.verbs.exits import START_FAILED
-
-QUEUE = 1000  # events a subscriber may lag behind
+from crishim.state.subscribers import QUEUE
 
 Event: TypeAlias = "cri.ContainerEventType.ValueType"
 
 
-class Subscriber:
-    """One client's queue; None in it is the end."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[cri.ContainerEventResponse | None] = asyncio.Queue(QUEUE)
-        self.overrun = False
-
-    def put(self, event: cri.ContainerEventResponse) -> None:
-        try:
-            self.queue.put_nowait(event)
-        except asyncio.QueueFull:
-            self.overrun = True
-
-    def end(self) -> None:
-        """Let the stream end once what is queued was sent."""
-        with contextlib.suppress(asyncio.QueueFull):
-            self.queue.put_nowait(None)
-
-
-class Events:
-    """The subscribers of now."""
-
-    def __init__(self, pods: Store[PodRecord], containers: Store[ContainerRecord]) -> None:
-        self._pods = pods
-        self._containers = containers
-        self._subscribers: set[Subscriber] = set()
-        self._closed = False
-
-    def functions(self) -> Functions:
-        return {"GetContainerEvents": self.subscribe}
-
-    def close(self) -> None:
-        """End every stream, those to come too: a server that shuts down would wait for them otherwise."""
-        self._closed = True
-        for subscriber in self._subscribers:
-            subscriber.end()
-
-    async def subscribe(self, request: cri.GetEventsRequest) -> AsyncIterator[cri.ContainerEventResponse]:
-        subscriber = Subscriber()
+async def GetContainerEvents(node: Node, request: cri.GetEventsRequest) -> AsyncIterator[cri.ContainerEventResponse]:
+    with node.subscribers.subscribed() as subscriber:
 
         def on_container(before: ContainerRecord | None, after: ContainerRecord | None) -> None:
             record = after or before
             for kind in container_events(before, after):
                 assert record is not None
-                subscriber.put(_event(kind, record.id, self._pods.get(record.pod_id), self._containers))
+                subscriber.put(_event(kind, record.id, node.pods.get(record.pod_id), node.containers))
 
         def on_pod(before: PodRecord | None, after: PodRecord | None) -> None:
             record = after or before
             for kind in pod_events(before, after):
                 assert record is not None
-                subscriber.put(_event(kind, record.id, record, self._containers))
+                subscriber.put(_event(kind, record.id, record, node.containers))
 
-        self._subscribers.add(subscriber)
-        try:
-            with self._pods.listening(on_pod), self._containers.listening(on_container):
-                while not subscriber.overrun and not (self._closed and subscriber.queue.empty()):
-                    event = await subscriber.queue.get()
-                    if event is None:
-                        return
-                    yield event
-        finally:
-            self._subscribers.discard(subscriber)
-        if subscriber.overrun:
-            raise CrishimError(Kind.ABORTED, f"the client lags more than {QUEUE} events behind: subscribe again")
+        with node.pods.listening(on_pod), node.containers.listening(on_container):
+            while not subscriber.overrun and not (node.subscribers.closed and subscriber.queue.empty()):
+                event = await subscriber.queue.get()
+                if event is None:
+                    return
+                yield event
+    if subscriber.overrun:
+        raise CrishimError(Kind.ABORTED, f"the client lags more than {QUEUE} events behind: subscribe again")
 
 
 def container_events(before: ContainerRecord | None, after: ContainerRecord | None) -> list[Event]:

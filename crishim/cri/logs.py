@@ -11,7 +11,7 @@ import sys
 from typing import Any, TextIO
 
 from crishim.cri.log_output import QueuedOutput
-from crishim.verbs import subject
+from crishim.operations import log_context
 
 SECRET_WORDS = ("password", "passwd", "secret", "token", "auth", "credential")
 MAX_LINE, MAX_TEXT = 64 << 10, 16 << 10  # characters of a line; of its message and traceback where it is longer
@@ -21,7 +21,7 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
     """The facts of a line: the RPC's context, then what was passed as `extra`."""
     extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
-    facts = subject.current() | extra
+    facts = log_context.current() | extra
     return {k: "***" if any(w in k.lower() for w in SECRET_WORDS) else v for k, v in facts.items()}
 
 
@@ -41,8 +41,8 @@ class JsonFormatter(logging.Formatter):
         text = json.dumps(line, default=str)
         if len(text) <= MAX_LINE:
             return text
-        cut = {k: v[:MAX_TEXT] if isinstance(v, str) else v for k, v in (line | subject.current()).items()}
-        kept = ("time", "level", "logger", "message", "traceback", *subject.current())
+        cut = {k: v[:MAX_TEXT] if isinstance(v, str) else v for k, v in (line | log_context.current()).items()}
+        kept = ("time", "level", "logger", "message", "traceback", *log_context.current())
         return json.dumps({k: v for k, v in cut.items() if k in kept} | {"cut": len(text)}, default=str)
 
 

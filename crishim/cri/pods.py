@@ -2,77 +2,61 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from functools import partial
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
 
 from crishim.cri.batches import batches
 from crishim.cri.containers import container_status
+from crishim.cri.describe import describe_pod
 from crishim.cri.filters import selects_labels
 from crishim.cri.fitting import fit
-from crishim.cri.server import Functions
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, is_visible_container, is_visible_pod
-from crishim.model import ContainerRecord, PodRecord
+from crishim.model import PodRecord
+from crishim.node import Node
+from crishim.operations.log_context import about
+from crishim.operations.remove_pod import remove_pod
+from crishim.operations.run_pod import run_pod
+from crishim.operations.stop_pod import stop_pod
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
-from crishim.verbs.subject import about
-
-Describe = Callable[[PodRecord], Awaitable[dict[str, Any]]]
 
 
-def functions(
-    *,
-    run_pod: Callable[[cri.PodSandboxConfig, str], Awaitable[str]],
-    stop_pod: Callable[[str], Awaitable[None]],
-    remove_pod: Callable[[str], Awaitable[None]],
-    pods: Store[PodRecord],
-    containers: Store[ContainerRecord],
-    describe: Describe,
-) -> Functions:
-    """describe: what verbose PodSandboxStatus tells of a pod beyond its status."""
-
-    async def run(request: cri.RunPodSandboxRequest) -> cri.RunPodSandboxResponse:
-        return cri.RunPodSandboxResponse(pod_sandbox_id=await run_pod(request.config, request.runtime_handler))
-
-    async def stop(request: cri.StopPodSandboxRequest) -> cri.StopPodSandboxResponse:
-        await stop_pod(request.pod_sandbox_id)
-        return cri.StopPodSandboxResponse()
-
-    async def remove(request: cri.RemovePodSandboxRequest) -> cri.RemovePodSandboxResponse:
-        await remove_pod(request.pod_sandbox_id)
-        return cri.RemovePodSandboxResponse()
-
-    async def list_all(request: cri.ListPodSandboxRequest) -> cri.ListPodSandboxResponse:
-        return cri.ListPodSandboxResponse(items=fit(select(pods, request.filter), "pods"))
-
-    async def stream(request: cri.StreamPodSandboxesRequest) -> AsyncIterator[cri.StreamPodSandboxesResponse]:
-        for batch in batches(select(pods, request.filter)):
-            yield cri.StreamPodSandboxesResponse(pod_sandboxes=batch)
-
-    return {
-        "RunPodSandbox": run,
-        "StopPodSandbox": stop,
-        "RemovePodSandbox": remove,
-        "PodSandboxStatus": partial(_status, pods, containers, describe),
-        "ListPodSandbox": list_all,
-        "StreamPodSandboxes": stream,
-    }
+async def RunPodSandbox(node: Node, request: cri.RunPodSandboxRequest) -> cri.RunPodSandboxResponse:
+    return cri.RunPodSandboxResponse(pod_sandbox_id=await run_pod(node, request.config, request.runtime_handler))
 
 
-async def _status(
-    pods: Store[PodRecord], containers: Store[ContainerRecord], describe: Describe, request: cri.PodSandboxStatusRequest
-) -> cri.PodSandboxStatusResponse:
-    pod = visible(pods, request.pod_sandbox_id)
-    mine = [c for c in containers if c.pod_id == pod.id and is_visible_container(c.state)]
+async def StopPodSandbox(node: Node, request: cri.StopPodSandboxRequest) -> cri.StopPodSandboxResponse:
+    await stop_pod(node, request.pod_sandbox_id)
+    return cri.StopPodSandboxResponse()
+
+
+async def RemovePodSandbox(node: Node, request: cri.RemovePodSandboxRequest) -> cri.RemovePodSandboxResponse:
+    await remove_pod(node, request.pod_sandbox_id)
+    return cri.RemovePodSandboxResponse()
+
+
+async def PodSandboxStatus(node: Node, request: cri.PodSandboxStatusRequest) -> cri.PodSandboxStatusResponse:
+    pod = visible(node.pods, request.pod_sandbox_id)
+    mine = [c for c in node.containers if c.pod_id == pod.id and is_visible_container(c.state)]
     response = cri.PodSandboxStatusResponse(
         status=pod_status(pod),
         containers_statuses=fit([container_status(c) for c in mine], "containers of a pod"),
         timestamp=time.time_ns(),
     )
     if request.verbose:
-        response.info["info"] = json.dumps(await describe(pod))
+        response.info["info"] = json.dumps(await describe_pod(node, pod))
     return response
+
+
+async def ListPodSandbox(node: Node, request: cri.ListPodSandboxRequest) -> cri.ListPodSandboxResponse:
+    return cri.ListPodSandboxResponse(items=fit(select(node.pods, request.filter), "pods"))
+
+
+async def StreamPodSandboxes(
+    node: Node, request: cri.StreamPodSandboxesRequest
+) -> AsyncIterator[cri.StreamPodSandboxesResponse]:
+    for batch in batches(select(node.pods, request.filter)):
+        yield cri.StreamPodSandboxesResponse(pod_sandboxes=batch)
 
 
 def visible(pods: Store[PodRecord], id: str) -> PodRecord:

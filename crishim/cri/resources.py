@@ -1,39 +1,30 @@
 """The RPCs that change what containers and pods may use, and CheckpointContainer."""
 
-from collections.abc import Awaitable, Callable
-
 from crishim.cri.containers import visible as visible_container
 from crishim.cri.pods import visible as visible_pod
-from crishim.cri.server import Functions
-from crishim.model import ContainerRecord, PodRecord
+from crishim.node import Node
+from crishim.operations.checkpoint_container import checkpoint_container
+from crishim.operations.update_container import update_container
+from crishim.operations.update_pod import update_pod
 from crishim.pb import cri_pb2 as cri
-from crishim.state.store import Store
 
 
-def functions(
-    *,
-    update_container: Callable[[str, cri.LinuxContainerResources], Awaitable[None]],
-    update_pod: Callable[[cri.UpdatePodSandboxResourcesRequest], Awaitable[None]],
-    checkpoint_container: Callable[[str, str, int], Awaitable[None]],
-    pods: Store[PodRecord],
-    containers: Store[ContainerRecord],
-) -> Functions:
-    async def of_container(request: cri.UpdateContainerResourcesRequest) -> cri.UpdateContainerResourcesResponse:
-        await update_container(visible_container(containers, request.container_id).id, request.linux)
-        return cri.UpdateContainerResourcesResponse()
+async def UpdateContainerResources(
+    node: Node, request: cri.UpdateContainerResourcesRequest
+) -> cri.UpdateContainerResourcesResponse:
+    await update_container(node, visible_container(node.containers, request.container_id).id, request.linux)
+    return cri.UpdateContainerResourcesResponse()
 
-    async def of_pod(request: cri.UpdatePodSandboxResourcesRequest) -> cri.UpdatePodSandboxResourcesResponse:
-        visible_pod(pods, request.pod_sandbox_id)
-        await update_pod(request)
-        return cri.UpdatePodSandboxResourcesResponse()
 
-    async def checkpoint(request: cri.CheckpointContainerRequest) -> cri.CheckpointContainerResponse:
-        container = visible_container(containers, request.container_id)
-        await checkpoint_container(container.id, request.location, request.timeout)
-        return cri.CheckpointContainerResponse()
+async def UpdatePodSandboxResources(
+    node: Node, request: cri.UpdatePodSandboxResourcesRequest
+) -> cri.UpdatePodSandboxResourcesResponse:
+    visible_pod(node.pods, request.pod_sandbox_id)
+    await update_pod(node, request)
+    return cri.UpdatePodSandboxResourcesResponse()
 
-    return {
-        "UpdateContainerResources": of_container,
-        "UpdatePodSandboxResources": of_pod,
-        "CheckpointContainer": checkpoint,
-    }
+
+async def CheckpointContainer(node: Node, request: cri.CheckpointContainerRequest) -> cri.CheckpointContainerResponse:
+    container = visible_container(node.containers, request.container_id)
+    await checkpoint_container(node, container.id, request.location, request.timeout)
+    return cri.CheckpointContainerResponse()

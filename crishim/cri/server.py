@@ -1,8 +1,9 @@
 """The gRPC server: joins the RPC functions into the two services, and gives each call its context, its task and its
 error.
 
-RPC functions take the request and return the response (or are async generators of responses); they know no gRPC. A
-method without a function answers UNIMPLEMENTED by gRPC itself, which is what the kubelet expects of a missing one.
+An RPC is a function of its name (rpcs.py): it takes the node and the request and returns the response (or is an async
+generator of responses), and knows no gRPC. A method without a function answers UNIMPLEMENTED by gRPC itself, which is
+what the kubelet expects of a missing one.
 """
 
 import asyncio
@@ -17,16 +18,16 @@ from google.protobuf import message_factory
 
 from crishim.cri.errors import CODES
 from crishim.errors import CrishimError, Kind
+from crishim.node import Node
+from crishim.operations import log_context
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
-from crishim.verbs import subject
-from crishim.verbs.owned import Owned
 
 MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
 MAX_MESSAGE = 2048  # characters of an error, which may name what the client sent; gRPC has 8 KiB for all headers
-Unary = Callable[[Any], Awaitable[Any]]
-Streaming = Callable[[Any], AsyncIterator[Any]]
-Functions = Mapping[str, Unary | Streaming]
+Unary = Callable[[Node, Any], Awaitable[Any]]
+Streaming = Callable[[Node, Any], AsyncIterator[Any]]
+Rpcs = Mapping[str, Unary | Streaming]
 
 # Answered even while recovery runs: the kubelet asks them first and gives up within seconds.
 ALWAYS = frozenset({"Version", "RuntimeConfig"})
@@ -52,24 +53,24 @@ class Gate:
 SERVICES = (*cri.DESCRIPTOR.services_by_name.values(), *admin.DESCRIPTOR.services_by_name.values())
 
 
-def make_server(functions: Functions, owned: Owned, gate: Gate) -> grpc.aio.Server:
-    """A server with both CRI services and our own. functions: by RPC name; each must exist in a definition."""
+def make_server(rpcs: Rpcs, node: Node, gate: Gate) -> grpc.aio.Server:
+    """A server with both CRI services and our own. rpcs: by name; each must exist in a definition."""
     options = [
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.aio.server(options=options)
-    left = dict(functions)
+    left = dict(rpcs)
     for service in SERVICES:
-        handlers = {m.name: _handler(m, left.pop(m.name), owned, gate) for m in service.methods if m.name in left}
+        handlers = {m.name: _handler(m, left.pop(m.name), node, gate) for m in service.methods if m.name in left}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
     if left:
         raise ValueError(f"no such RPC: {sorted(left)}")
     return server
 
 
-def _handler(method: Any, function: Any, owned: Owned, gate: Gate) -> grpc.RpcMethodHandler:
+def _handler(method: Any, function: Any, node: Node, gate: Gate) -> grpc.RpcMethodHandler:
     request = message_factory.GetMessageClass(method.input_type)
     response = message_factory.GetMessageClass(method.output_type)
     wrap, make = (
@@ -78,19 +79,21 @@ def _handler(method: Any, function: Any, owned: Owned, gate: Gate) -> grpc.RpcMe
         else (_unary, grpc.unary_unary_rpc_method_handler)
     )
     return make(
-        wrap(method.name, function, owned, gate),
+        wrap(method.name, function, node, gate),
         request_deserializer=request.FromString,
         response_serializer=response.SerializeToString,
     )
 
 
-def _unary(name: str, function: Unary, owned: Owned, gate: Gate) -> Callable[..., Awaitable[Any]]:
+def _unary(name: str, function: Unary, node: Node, gate: Gate) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        subject.begin(**_ids(name, request))
+        log_context.begin(**_ids(name, request))
         started = time.perf_counter()
         try:
             gate.check(name)
-            response = await owned.run(_as_coroutine(function(request)), name=name, for_caller=name in FOR_CALLER)
+            response = await node.tasks.run(
+                _as_coroutine(function(node, request)), name=name, for_caller=name in FOR_CALLER
+            )
         except Exception as error:
             await _abort(error, context)
             raise
@@ -100,13 +103,13 @@ def _unary(name: str, function: Unary, owned: Owned, gate: Gate) -> Callable[...
     return call
 
 
-def _streaming(name: str, function: Streaming, owned: Owned, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
+def _streaming(name: str, function: Streaming, node: Node, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        subject.begin(**_ids(name, request))
+        log_context.begin(**_ids(name, request))
         started = time.perf_counter()
         try:
             gate.check(name)
-            async for response in function(request):
+            async for response in function(node, request):
                 yield response
         except Exception as error:
             await _abort(error, context)
@@ -125,7 +128,7 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
     if isinstance(error, grpc.aio.AbortError | asyncio.CancelledError):
         raise error
     if isinstance(error, CrishimError):
-        question = error.kind is Kind.NOT_FOUND and subject.current().get("rpc", "").endswith(QUESTIONS)
+        question = error.kind is Kind.NOT_FOUND and log_context.current().get("rpc", "").endswith(QUESTIONS)
         level = logging.DEBUG if question or error.kind is Kind.UNIMPLEMENTED else logging.WARNING
         log.log(
             level, error.message, extra={"kind": str(error.kind)} | {f"fact_{k}": v for k, v in error.facts.items()}

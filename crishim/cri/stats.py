@@ -6,8 +6,7 @@ that use the host's, and all but the writable layer of a container that has ende
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from crishim.cri.batches import batches
@@ -15,121 +14,88 @@ from crishim.cri.containers import visible as visible_container
 from crishim.cri.filters import selects_labels
 from crishim.cri.fitting import fit
 from crishim.cri.pods import visible as visible_pod
-from crishim.cri.server import Functions
 from crishim.cri.usage import container_stats, pod_stats, writable_layer
 from crishim.lifecycle import ContainerState, PodState, has_process, is_visible_container, is_visible_pod
 from crishim.model import ContainerRecord, PodRecord
+from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-from crishim.state.store import Store
-from crishim.stats.layers import Layer, Layers, LayerUsage
-from crishim.stats.meter import Group, Meter, Reading
+from crishim.stats.layers import Layer, LayerUsage
+from crishim.stats.meter import Group, Reading
 
 LIST_PATIENCE = 0.05  # seconds a list waits for layers nobody has measured yet
 PATIENCE = 1.0  # seconds ContainerStats waits for a new figure of its one layer
 
 
-class Statistics:
-    """Joins the records with what is measured."""
-
-    def __init__(
-        self,
-        pods: Store[PodRecord],
-        containers: Store[ContainerRecord],
-        meter: Meter,
-        layers: Layers,
-        *,
-        writable: Path,
-        pod_cgroup: Callable[[PodRecord], str],
-    ) -> None:
-        """writable: the directory of the writable layers. pod_cgroup: a pod's cgroup below each hierarchy's root."""
-        self.pods = pods
-        self.containers = containers
-        self.meter = meter
-        self._layers = layers
-        self.writable = writable
-        self.pod_cgroup = pod_cgroup
-        pods.subscribe(lambda before, after: meter.forget(before.id) if before and not after else None)
-        containers.subscribe(lambda before, after: self._forget(before.id) if before and not after else None)
-
-    async def of_containers(
-        self, chosen: Sequence[ContainerRecord], *, fresh: bool = False
-    ) -> list[cri.ContainerStats]:
-        """Statistics of each container. fresh: measure the writable layers anew, and wait for it."""
-        reading, layers = await asyncio.gather(
-            self.meter.read(container_groups(chosen)), self.layer_usage(chosen, fresh=fresh)
-        )
-        return [self._encode(c, reading, layers) for c in chosen]
-
-    async def of_pods(self, chosen: Sequence[PodRecord]) -> list[cri.PodSandboxStats]:
-        """Statistics of each pod and of its containers."""
-        ids = {pod.id for pod in chosen}
-        members = [c for c in measurable(self.containers) if c.pod_id in ids]
-        groups = [Group(p.id, self.pod_cgroup(p), p.created_at, count=True) for p in chosen]
-        reading, layers = await asyncio.gather(
-            self.meter.read([*groups, *container_groups(members)], network_handles(chosen)), self.layer_usage(members)
-        )
-        encoded: dict[str, list[cri.ContainerStats]] = {}
-        for container in members:
-            encoded.setdefault(container.pod_id, []).append(self._encode(container, reading, layers))
-        return [pod_stats(pod, reading, encoded.get(pod.id, [])) for pod in chosen]
-
-    async def layer_usage(self, chosen: Iterable[ContainerRecord], *, fresh: bool = False) -> dict[str, LayerUsage]:
-        wanted = {c.id: Layer(self.writable / c.id / "upper", c.finished_at) for c in chosen}
-        return await self._layers.usage(wanted, patience=PATIENCE if fresh else LIST_PATIENCE, fresh=fresh)
-
-    def _encode(self, c: ContainerRecord, reading: Reading, layers: dict[str, LayerUsage]) -> cri.ContainerStats:
-        stats = container_stats(c, reading.usages.get(c.id), reading.nano_cores.get(c.id, 0))
-        layer = layers.get(c.id)
-        if layer is not None:
-            stats.writable_layer.CopyFrom(writable_layer(layer, str(self.writable)))
-        return stats
-
-    def _forget(self, container_id: str) -> None:
-        self.meter.forget(container_id)
-        self._layers.forget(container_id)
+async def ContainerStats(node: Node, request: cri.ContainerStatsRequest) -> cri.ContainerStatsResponse:
+    container = visible_container(node.containers, request.container_id)
+    return cri.ContainerStatsResponse(stats=(await of_containers(node, [container], fresh=True))[0])
 
 
-def functions(statistics: Statistics) -> Functions:
-    pods, containers = statistics.pods, statistics.containers
+async def ListContainerStats(node: Node, request: cri.ListContainerStatsRequest) -> cri.ListContainerStatsResponse:
+    found = await of_containers(node, select_containers(node.containers, request.filter))
+    return cri.ListContainerStatsResponse(stats=fit(found, "container stats", _described))
 
-    async def one_container(request: cri.ContainerStatsRequest) -> cri.ContainerStatsResponse:
-        container = visible_container(containers, request.container_id)
-        return cri.ContainerStatsResponse(stats=(await statistics.of_containers([container], fresh=True))[0])
 
-    async def list_containers(request: cri.ListContainerStatsRequest) -> cri.ListContainerStatsResponse:
-        chosen = select_containers(containers, request.filter)
-        return cri.ListContainerStatsResponse(
-            stats=fit(await statistics.of_containers(chosen), "container stats", _described)
-        )
+async def StreamContainerStats(
+    node: Node, request: cri.StreamContainerStatsRequest
+) -> AsyncIterator[cri.StreamContainerStatsResponse]:
+    for batch in batches(await of_containers(node, select_containers(node.containers, request.filter))):
+        yield cri.StreamContainerStatsResponse(container_stats=batch)
 
-    async def stream_containers(
-        request: cri.StreamContainerStatsRequest,
-    ) -> AsyncIterator[cri.StreamContainerStatsResponse]:
-        for batch in batches(await statistics.of_containers(select_containers(containers, request.filter))):
-            yield cri.StreamContainerStatsResponse(container_stats=batch)
 
-    async def one_pod(request: cri.PodSandboxStatsRequest) -> cri.PodSandboxStatsResponse:
-        pod = visible_pod(pods, request.pod_sandbox_id)
-        return cri.PodSandboxStatsResponse(stats=(await statistics.of_pods([pod]))[0])
+async def PodSandboxStats(node: Node, request: cri.PodSandboxStatsRequest) -> cri.PodSandboxStatsResponse:
+    pod = visible_pod(node.pods, request.pod_sandbox_id)
+    return cri.PodSandboxStatsResponse(stats=(await of_pods(node, [pod]))[0])
 
-    async def list_pods(request: cri.ListPodSandboxStatsRequest) -> cri.ListPodSandboxStatsResponse:
-        chosen = select_pods(pods, request.filter)
-        return cri.ListPodSandboxStatsResponse(stats=fit(await statistics.of_pods(chosen), "pod stats", _described))
 
-    async def stream_pods(
-        request: cri.StreamPodSandboxStatsRequest,
-    ) -> AsyncIterator[cri.StreamPodSandboxStatsResponse]:
-        for batch in batches(await statistics.of_pods(select_pods(pods, request.filter))):
-            yield cri.StreamPodSandboxStatsResponse(pod_sandbox_stats=batch)
+async def ListPodSandboxStats(node: Node, request: cri.ListPodSandboxStatsRequest) -> cri.ListPodSandboxStatsResponse:
+    found = await of_pods(node, select_pods(node.pods, request.filter))
+    return cri.ListPodSandboxStatsResponse(stats=fit(found, "pod stats", _described))
 
-    return {
-        "ContainerStats": one_container,
-        "ListContainerStats": list_containers,
-        "StreamContainerStats": stream_containers,
-        "PodSandboxStats": one_pod,
-        "ListPodSandboxStats": list_pods,
-        "StreamPodSandboxStats": stream_pods,
-    }
+
+async def StreamPodSandboxStats(
+    node: Node, request: cri.StreamPodSandboxStatsRequest
+) -> AsyncIterator[cri.StreamPodSandboxStatsResponse]:
+    for batch in batches(await of_pods(node, select_pods(node.pods, request.filter))):
+        yield cri.StreamPodSandboxStatsResponse(pod_sandbox_stats=batch)
+
+
+async def of_containers(
+    node: Node, chosen: Sequence[ContainerRecord], *, fresh: bool = False
+) -> list[cri.ContainerStats]:
+    """Statistics of each container. fresh: measure the writable layers anew, and wait for it."""
+    reading, layers = await asyncio.gather(
+        node.meter.read(container_groups(chosen)), layer_usage(node, chosen, fresh=fresh)
+    )
+    return [_encode(node, c, reading, layers) for c in chosen]
+
+
+async def of_pods(node: Node, chosen: Sequence[PodRecord]) -> list[cri.PodSandboxStats]:
+    """Statistics of each pod and of its containers."""
+    ids = {pod.id for pod in chosen}
+    members = [c for c in measurable(node.containers) if c.pod_id in ids]
+    groups = [Group(p.id, node.launcher.pod_cgroup(p), p.created_at, count=True) for p in chosen]
+    reading, layers = await asyncio.gather(
+        node.meter.read([*groups, *container_groups(members)], network_handles(chosen)), layer_usage(node, members)
+    )
+    encoded: dict[str, list[cri.ContainerStats]] = {}
+    for container in members:
+        encoded.setdefault(container.pod_id, []).append(_encode(node, container, reading, layers))
+    return [pod_stats(pod, reading, encoded.get(pod.id, [])) for pod in chosen]
+
+
+async def layer_usage(node: Node, chosen: Iterable[ContainerRecord], *, fresh: bool = False) -> dict[str, LayerUsage]:
+    """Of each container's writable layer, by id; without those nobody has measured yet."""
+    wanted = {c.id: Layer(node.filesystems.upper(c.id), c.finished_at) for c in chosen}
+    return await node.layers.usage(wanted, patience=PATIENCE if fresh else LIST_PATIENCE, fresh=fresh)
+
+
+def _encode(node: Node, c: ContainerRecord, reading: Reading, layers: dict[str, LayerUsage]) -> cri.ContainerStats:
+    stats = container_stats(c, reading.usages.get(c.id), reading.nano_cores.get(c.id, 0))
+    layer = layers.get(c.id)
+    if layer is not None:
+        stats.writable_layer.CopyFrom(writable_layer(layer, str(node.filesystems.writable)))
+    return stats
 
 
 def _described(item: cri.ContainerStats | cri.PodSandboxStats) -> list[Any]:

@@ -5,7 +5,7 @@ All of it lies in RUN_DIR/pods/ID/, which nobody else on the host may enter but 
     hostname hosts resolv.conf  files the containers see, unless they mount their own
     shm                         tmpfs of the pod's IPC namespace
     init/                       bundle of the init of a shared PID namespace (init.py)
-    record.json                 the pod's record as it was made: verbs/adopt.py
+    record.json                 the pod's record as it was made: operations/adopt.py
 """
 
 import fcntl

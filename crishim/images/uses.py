@@ -1,8 +1,8 @@
 """Who needs an image right now, so that none is removed under a container that is being made from it.
 
-Containers on record are one half: a function tells their images. The other half are holds: from the moment a verb has
-looked an image up until the record of its container is written. All of it happens on the event loop, so each check and
-the mark that follows it are one step.
+Containers on record are one half: a function tells their images. The other half are holds: from the moment an operation
+has looked an image up until the record of its container is written. All of it happens on the event loop, so each check
+and the mark that follows it are one step.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ class Uses:
     def removing(self, image_id: str) -> Iterator[None]:
         """Keep new containers from an image; PRECONDITION if one has it. Parallel removals of one image are fine.
 
-        A container of which nobody knows the image ("", verbs/adopt.py) may have any.
+        A container of which nobody knows the image ("", operations/adopt.py) may have any.
         """
         in_use = self._in_use()
         if self._held[image_id] or image_id in in_use or "" in in_use:

@@ -1,4 +1,4 @@
-"""The driver's front: plan, move, verify, return, recover. Each verb of the runtime calls one of these.
+"""The driver's front: plan, move, verify, return, recover. Each operation calls one of these.
 
     devices = NetDevices(state_dir / "netdev")
     await devices.recover(pods)                                   # once, before serving

@@ -44,11 +44,3 @@ def oci_version(draft: Draft, inputs: Inputs) -> None:
     newest = (inputs.features or {}).get("ociVersionMax")
     if newest:
         draft.spec["ociVersion"] = newest
-
-
-def net_devices(draft: Draft, inputs: Inputs) -> None:
-    """linux.netDevices: {host device: {"name": name in the pod}} (runtime-spec 1.3, config-linux)."""
-    if inputs.net_devices:
-        draft.spec["linux"]["netDevices"] = {
-            device: {"name": name} if name else {} for device, name in inputs.net_devices.items()
-        }

@@ -52,7 +52,6 @@ EDITORS: tuple[Editor, ...] = (
     annotations.oci_version,
     annotations.root,
     annotations.annotations,
-    annotations.net_devices,
     namespaces.pod_shares_pids,
     namespaces.namespaces,
     namespaces.user_mappings,

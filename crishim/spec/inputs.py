@@ -80,7 +80,6 @@ class Inputs:
     hosts_path: str = ""
     resolv_conf_path: str = ""
     shm_path: str = ""  # the pod's /dev/shm; "": the host's with host IPC, else a tmpfs of its own
-    net_devices: Mapping[str, str] = field(default_factory=dict)  # host device: name in the pod, "" to keep it
     pids_limit: int = 0  # 0: none
     launcher: str = ""  # a static busybox on this host, for variables that are not UTF-8; see command.py
 

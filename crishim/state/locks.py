@@ -1,5 +1,5 @@
-"""One lock a pod, one a container; a verb that needs both takes the pod's first. Never held while waiting for an exit
-or a pull, and never taken by List, Status or Stats.
+"""One lock a pod, one a container; an operation that needs both takes the pod's first. Never held while waiting for an
+exit or a pull, and never taken by List, Status or Stats.
 """
 
 import asyncio

@@ -1,13 +1,13 @@
 """Records on disk, and their cache in memory: one JSON file a record, `DIRECTORY/ID.json`, written beside and renamed.
 
-What recovery may assume (verbs/recover.py):
+What recovery may assume (operations/recover.py):
 - A file that is there is whole: rename(2) is atomic. A file without its directory's other effects is an intent.
 - On a full disk a change overwrites its file in place (wire/linux/files.py), so that pods can be stopped and removed.
 - Files are not fsynced. Killing the daemon loses nothing; a power cut ends every pod of the node as well, and may leave
   a record empty.
 - Memory is a cache of the disk: update() writes first and publishes after.
 - A record that cannot be read, a newer version's for one, is left as it is (wire/linux/record_files.py). What is found
-  out about its pod or container (verbs/adopt.py) is kept in memory only: adopt().
+  out about its pod or container (operations/adopt.py) is kept in memory only: adopt().
 """
 
 import asyncio

@@ -110,15 +110,15 @@ def install(path: str) -> None:
         setattr(os, name, _wrap(f"os.{name}", getattr(os, name)))
     time.sleep = _wrap("time.sleep", time.sleep)
     threading.Thread.join = _wrap("Thread.join", threading.Thread.join)  # type: ignore[method-assign]
-    recovery = importlib.import_module("crishim.verbs.recover").Recovery
-    run = recovery.run
+    recovery = importlib.import_module("crishim.operations.recover")
+    recover = recovery.recover
 
     async def armed(*args: Any, **kwargs: Any) -> Any:
         global _found
         _found = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if os.environ.get("CRISHIM_LOOP_GUARD_TRIAL"):
             _trial()
-        return await run(*args, **kwargs)
+        return await recover(*args, **kwargs)
 
-    recovery.run = armed
+    recovery.recover = armed  # type: ignore[attr-defined]
     sys.addaudithook(_hook)

@@ -37,11 +37,11 @@ crishim.netdev.attach NetDevices.return_devices NetDevices.forget
 crishim.netdev.journal Journal.open Journal.advance
 crishim.netdev.move mark move verify
 crishim.netdev.plan Plan.begin Plan.verify_and_repair
-crishim.verbs.devices Devices.wanted Devices.plan
-crishim.verbs.exits Exits.settle Exits.release
-crishim.verbs.filesystems Filesystems.prepare Filesystems.delete
-crishim.verbs.launch Launcher.write_bundle Launcher.create
-crishim.verbs.stop_pod Teardown.run Teardown.finish remove_cgroup
+crishim.operations.devices wanted_devices plan_devices
+crishim.operations.exits settle_exit release_container
+crishim.operations.filesystems Filesystems.prepare Filesystems.delete
+crishim.operations.launch Launcher.write_bundle Launcher.create
+crishim.operations.stop_pod tear_down forget_pod remove_cgroup
 """
 FILE = Path(os.environ.get("CRISHIM_FAULT", "/nonexistent"))
 

@@ -10,8 +10,8 @@ from crishim.cri import usable
 from crishim.engine import conmon
 from crishim.netdev import salvage
 from crishim.netdev.records import Attachment, State
-from crishim.parts import stores
-from crishim.verbs.adopt import NOTE, Adoption
+from crishim.node import stores
+from crishim.operations.adopt import NOTE, Adoption
 from crishim.wire import records
 from crishim.wire.linux import process_trees, record_files
 from crishim.wire.linux.record_files import Unread
@@ -71,7 +71,7 @@ def adopted(data: bytes) -> None:
     for name in (record_files.COPY, "config.json", "conmon.pid", "pidfile"):
         (run / "containers" / ID / name).write_bytes(data)
     (run / "pods" / ID / record_files.COPY).write_bytes(data)
-    pods, containers = stores(place / "state")
+    pods, containers = stores(place / "state", usable)
     with patch.object(process_trees, "command_lines", dict):  # of this machine: no part of the input
         pods.load()
         containers.load()

@@ -12,9 +12,9 @@ from crishim.errors import CrishimError
 from crishim.images import archives
 from crishim.lifecycle import PodState
 from crishim.model import ImageRecord
+from crishim.operations.list_images import default_user
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import Host, Inputs, build
-from crishim.verbs.list_images import default_user
 from crishim.wire import image_config, signals
 
 _scratch: list[Path] = []

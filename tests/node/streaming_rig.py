@@ -89,7 +89,7 @@ class Rig:
         self.containers: dict[str, Container] = {}
         self.clients: list[asyncio.subprocess.Process] = []
         self.sessions: list[exec_session.ExecSession | attach.Attachment] = []
-        self.streams = StreamServer(self.open_exec, self.open_attach, self.open_port, creation_timeout=5)
+        self.streams = StreamServer(creation_timeout=5)
         self.cri = StreamingCri(self.streams, self.run_sync)
         self._rootfs = self.base / "rootfs"
         for directory in ("bin", "proc", "dev", "tmp", "sys", "etc"):
@@ -99,7 +99,7 @@ class Rig:
             (self._rootfs / "bin" / applet).symlink_to("busybox")
 
     async def start(self) -> None:
-        await self.streams.start("127.0.0.1", 0)
+        await self.streams.start(self, "127.0.0.1", 0)
         await self.cri.start(str(self.base / "cri.sock"))
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 of the daemon at every step of every verb: the next start brings node and records together again.
+"""kill -9 of the daemon at every step of every operation: the next start brings node and records together again.
 
 A container that runs all the while must not notice any of it: `bystander` is looked at after each restart.
 """
@@ -208,12 +208,12 @@ def test_start_of_a_short_command(daemon: BreakableDaemon, point: str) -> None:
 
 
 STOP = [
-    "Exits.settle before 1",
+    "exits.settle_exit before 1",
     "Store.update before 1",
     "Store.update after 1",
     "Runtime.delete before 1",
     "exec delete after 1",
-    "Exits.release after 1",
+    "exits.release_container after 1",
 ]
 
 
@@ -233,16 +233,16 @@ def test_stop_container(daemon: BreakableDaemon, point: str) -> None:
 
 STOP_POD = [
     "Store.update after 1",
-    "Exits.settle before 1",
-    "Exits.release after 1",
-    "Teardown.run before 1",
+    "exits.settle_exit before 1",
+    "exits.release_container after 1",
+    "stop_pod.tear_down before 1",
     "Journal.advance after 1",
     "NetDevices.return_devices after 1",
     "exec portmap after 1",
     "Plugins._execute after 1",
     "PodNetworks.delete after 1",
     "Sandboxes.remove after 1",
-    "Teardown.run after 1",
+    "stop_pod.tear_down after 1",
     "Store.update after 3",
 ]
 
@@ -266,7 +266,7 @@ REMOVE_POD = [
     "RootFilesystems.remove after 1",
     "Store.remove after 1",
     "Store.update after 2",
-    "Teardown.finish after 1",
+    "stop_pod.forget_pod after 1",
     "Store.remove after 2",
 ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.cri.images import functions
+from crishim.cri import images
 from crishim.errors import CrishimError, Kind
 from crishim.images.usage import StoreMeter
 from crishim.images.uses import Uses
@@ -19,35 +19,39 @@ from tests.node.image_node import registry as registry
 from tests.node.image_node import registry_files as registry_files
 from tests.node.image_node import small as small
 from tests.node.registry import PASSWORD, USER, Registry
+from tests.support.nodes import make_node
 
 pytestmark = pytest.mark.node
 
 
 class Service:
-    """The RPC functions by name, with the request built from keywords."""
+    """The RPCs, with the request built from keywords."""
 
     def __init__(self, node: Node, in_use: set[str]) -> None:
-        uses = Uses(lambda: in_use)
-        self.rpcs = functions(store=node.store, transport=node.transport, uses=uses, meter=StoreMeter(node.store))
+        self.node = make_node(
+            node.base / "node",
+            images=node.store,
+            transport=node.transport,
+            image_uses=Uses(lambda: in_use),
+            image_usage=StoreMeter(node.store),
+        )
 
     async def pull(self, name: str, **auth: str) -> str:
         request = cri.PullImageRequest(image=cri.ImageSpec(image=name))
         if auth:
             request.auth.CopyFrom(cri.AuthConfig(**auth))
-        return str((await self.rpcs["PullImage"](request)).image_ref)
+        return str((await images.PullImage(self.node, request)).image_ref)
 
     async def status(self, name: str, verbose: bool = False) -> cri.ImageStatusResponse:
         request = cri.ImageStatusRequest(image=cri.ImageSpec(image=name), verbose=verbose)
-        response = await self.rpcs["ImageStatus"](request)
-        assert isinstance(response, cri.ImageStatusResponse)
-        return response
+        return await images.ImageStatus(self.node, request)
 
     async def list(self, name: str = "") -> list[cri.Image]:
         request = cri.ListImagesRequest(filter=cri.ImageFilter(image=cri.ImageSpec(image=name)))
-        return list((await self.rpcs["ListImages"](request)).images)
+        return list((await images.ListImages(self.node, request)).images)
 
     async def remove(self, name: str) -> None:
-        await self.rpcs["RemoveImage"](cri.RemoveImageRequest(image=cri.ImageSpec(image=name)))
+        await images.RemoveImage(self.node, cri.RemoveImageRequest(image=cri.ImageSpec(image=name)))
 
 
 @pytest.fixture
@@ -82,11 +86,10 @@ async def test_list_honours_its_filter(service: Service, registry: Registry, sma
     assert {i.id for i in await service.list()} == set(refs)
     assert [i.id for i in await service.list(refs[1])] == [refs[1]]
     assert await service.list("no/such:image") == []
-    stream = service.rpcs["StreamImages"]
-    batches = [list(r.images) async for r in stream(cri.StreamImagesRequest())]
+    batches = [list(r.images) async for r in images.StreamImages(service.node, cri.StreamImagesRequest())]
     assert {i.id for b in batches for i in b} == set(refs)
     nothing = cri.StreamImagesRequest(filter=cri.ImageFilter(image=cri.ImageSpec(image="no/such:image")))
-    assert [r async for r in stream(nothing)] == []
+    assert [r async for r in images.StreamImages(service.node, nothing)] == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ async def test_credentials_in_each_form(service: Service, node: Node, locked_reg
 async def test_image_fs_info(service: Service, registry: Registry, small: str) -> None:
     """ImageFsInfo has a time, an existing directory, and bytes and inodes that are set even when they are small."""
     await service.pull(f"{registry.address}/test/small:1")
-    [usage] = (await service.rpcs["ImageFsInfo"](cri.ImageFsInfoRequest())).image_filesystems
+    [usage] = (await images.ImageFsInfo(service.node, cri.ImageFsInfoRequest())).image_filesystems
     assert usage.timestamp > 0
     assert Path(usage.fs_id.mountpoint).is_dir()
     assert usage.used_bytes.value > 0

@@ -10,7 +10,7 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.skopeo import Place
-from crishim.verbs.import_image import import_image
+from crishim.operations.import_image import import_image
 from tests.node.image_node import Node, scratch, tar_files
 from tests.node.image_node import locked_registry as locked_registry
 from tests.node.image_node import node as node

@@ -7,7 +7,7 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.uses import Uses
-from crishim.verbs.remove_image import remove_image
+from crishim.operations.remove_image import remove_image
 from crishim.wire.reference import parse
 from tests.node.image_node import Node, tar_files
 from tests.node.image_node import locked_registry as locked_registry
@@ -16,6 +16,7 @@ from tests.node.image_node import registry as registry
 from tests.node.image_node import registry_files as registry_files
 from tests.node.image_node import small as small
 from tests.node.registry import Registry
+from tests.support.nodes import make_node
 
 pytestmark = pytest.mark.node
 
@@ -25,9 +26,10 @@ async def test_five_parallel_removals(node: Node, registry: Registry, small: str
     for name in ("test/small:1", "test/small:2", "other/small:1"):
         image = await node.transport.pull(parse(f"{registry.address}/{name}"))
     uses = Uses(lambda: ())
+    whole = make_node(node.base / "node", images=node.store, transport=node.transport, image_uses=uses)
 
     async def remove(text: str) -> None:
-        await remove_image(text, store=node.store, transport=node.transport, uses=uses)
+        await remove_image(whole, text)
         assert (await node.store.snapshot()).images == ()
 
     texts = [*image.repo_tags[:2], image.repo_digests[0], image.id, image.id[7:20]]
@@ -54,9 +56,10 @@ async def test_image_in_use_is_refused(node: Node, registry: Registry, small: st
     image = await node.transport.pull(parse(f"{registry.address}/test/small:1"))
     used: list[str] = [image.id]
     uses = Uses(lambda: used)
+    whole = make_node(node.base / "node", images=node.store, transport=node.transport, image_uses=uses)
 
     async def remove(name: str) -> None:
-        await remove_image(name, store=node.store, transport=node.transport, uses=uses)
+        await remove_image(whole, name)
 
     for name in (*image.repo_tags, image.id):
         with pytest.raises(CrishimError) as caught:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from crishim.verbs.adopt import NOTE
 from crishim.wire.linux import record_files
 from tests.node.daemon import Daemon, assert_clean, eventually
 from tests.node.isolation import ip

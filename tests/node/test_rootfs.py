@@ -15,7 +15,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.rootfs import IdMap, RootFilesystems, host_id
 from crishim.images.usage import StoreMeter, Usage, measure
 from crishim.model import ImageRecord, OwnerRange
-from crishim.verbs.import_image import import_image
+from crishim.operations.import_image import import_image
 from crishim.wire.linux import mounts
 from tests.node.image_node import Node, tar_files
 from tests.node.image_node import locked_registry as locked_registry

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crishim.operations.target import open_namespace
 from crishim.pb import cri_pb2 as cri
-from crishim.verbs.target import open_namespace
 from crishim.wire.linux import processes
 from tests.node import daemon as programs
 from tests.node.daemon import Daemon, scratch_daemon

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from crishim.verbs.adopt import NOTE
 from tests.node.daemon import Daemon
 from tests.node.test_records_unread import remains
 

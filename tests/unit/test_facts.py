@@ -79,7 +79,7 @@ RPCS: dict[str, list[str]] = {
         f"{RESOURCES}::test_oom_scores_of_all_processes",
         f"{RESOURCES}::test_huge_pages",
         f"{RESOURCES}::test_memory_and_swap",
-        "unit/verbs/test_update_container.py::test_unified_reaches_the_runtime_and_is_undone",
+        "unit/operations/test_update_container.py::test_unified_reaches_the_runtime_and_is_undone",
     ],
     "UpdatePodSandboxResources": [f"{RESOURCES}::test_pod_resources_are_recorded_and_shown"],
     "ReopenContainerLog": [
@@ -120,8 +120,8 @@ RPCS: dict[str, list[str]] = {
     "StreamImages": [f"{NODE}::test_streamed_lists", "node/test_images_cri.py::test_list_honours_its_filter"],
     "CheckpointContainer": [
         f"{RESOURCES}::test_a_checkpoint_or_a_clear_no",
-        "unit/verbs/test_checkpoint_container.py::test_the_archive_holds_processes_layer_and_configuration",
-        "unit/verbs/test_checkpoint_container.py::test_the_timeout_ends_it_and_the_container_runs_on",
+        "unit/operations/test_checkpoint_container.py::test_the_archive_holds_processes_layer_and_configuration",
+        "unit/operations/test_checkpoint_container.py::test_the_timeout_ends_it_and_the_container_runs_on",
     ],
     "CheckpointPod, RestorePod": [
         f"{RESOURCES}::test_pod_checkpoints_are_not_built",

@@ -4,11 +4,12 @@ prometheus_client costs 14 MB: it is imported when the endpoint is wanted. Its s
 reads plain numbers, so a scrape never touches the event loop.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.tally import BOUNDS, Tally
+from crishim.netdev.tally import BOUNDS
+from crishim.node import Node
 
 OPERATIONS = ("attach", "return")
 
@@ -16,10 +17,9 @@ OPERATIONS = ("attach", "return")
 class Collector:
     """Turns the daemon's counters into metric families at each scrape."""
 
-    def __init__(self, tally: Tally, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
-        """states: (kind, state) of every pod ("pod") and container ("container")."""
-        self._tally = tally
-        self._states = states
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._tally = node.netdevices.tally
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -39,7 +39,9 @@ class Collector:
             failures.add_metric([operation, kind], count)
         yield failures
         counts: dict[tuple[str, str], int] = {}
-        for key in self._states():
+        objects_now = [("pod", str(p.state)) for p in self._node.pods]
+        objects_now += [("container", str(c.state)) for c in self._node.containers]
+        for key in objects_now:
             counts[key] = counts.get(key, 0) + 1
         objects = GaugeMetricFamily("crishim_objects", "Pods and containers by state.", labels=["kind", "state"])
         for (kind, state), count in counts.items():

@@ -10,12 +10,12 @@ from itertools import chain
 
 from crishim.cri.batches import batches
 from crishim.cri.metrics import descriptors, samples
-from crishim.cri.server import Functions
-from crishim.cri.stats import Statistics, container_groups, network_handles
+from crishim.cri.stats import container_groups, layer_usage, network_handles
 from crishim.lifecycle import PodState, has_process, is_visible_container
 from crishim.model import ContainerRecord, PodRecord
+from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-from crishim.stats.devices import Devices, Filesystem
+from crishim.stats.devices import Filesystem
 from crishim.stats.layers import LayerUsage
 from crishim.stats.meter import DetailedReading
 from crishim.wire.linux import executors
@@ -24,39 +24,42 @@ PODS_A_MESSAGE = 20  # a container's metrics are 18 KB, a message at most 16 MiB
 POD_CONTAINER = "POD"  # the label `container` of a pod's own metrics, as the kubelet has always named it
 
 
-def functions(statistics: Statistics, devices: Devices) -> Functions:
-    encoded = cri.ListMetricDescriptorsResponse(descriptors=descriptors.encode())
-
-    async def list_descriptors(request: cri.ListMetricDescriptorsRequest) -> cri.ListMetricDescriptorsResponse:
-        return encoded
-
-    async def list_metrics(request: cri.ListPodSandboxMetricsRequest) -> cri.ListPodSandboxMetricsResponse:
-        return cri.ListPodSandboxMetricsResponse(pod_metrics=await gather(statistics, devices))
-
-    async def stream(request: cri.StreamPodSandboxMetricsRequest) -> AsyncIterator[cri.StreamPodSandboxMetricsResponse]:
-        for batch in batches(await gather(statistics, devices), PODS_A_MESSAGE):
-            yield cri.StreamPodSandboxMetricsResponse(pod_sandbox_metrics=batch)
-
-    return {
-        "ListMetricDescriptors": list_descriptors,
-        "ListPodSandboxMetrics": list_metrics,
-        "StreamPodSandboxMetrics": stream,
-    }
+_DESCRIPTORS = cri.ListMetricDescriptorsResponse(descriptors=descriptors.encode())
 
 
-async def gather(statistics: Statistics, devices: Devices) -> list[cri.PodSandboxMetrics]:
+async def ListMetricDescriptors(
+    node: Node, request: cri.ListMetricDescriptorsRequest
+) -> cri.ListMetricDescriptorsResponse:
+    return _DESCRIPTORS
+
+
+async def ListPodSandboxMetrics(
+    node: Node, request: cri.ListPodSandboxMetricsRequest
+) -> cri.ListPodSandboxMetricsResponse:
+    return cri.ListPodSandboxMetricsResponse(pod_metrics=await gather(node))
+
+
+async def StreamPodSandboxMetrics(
+    node: Node, request: cri.StreamPodSandboxMetricsRequest
+) -> AsyncIterator[cri.StreamPodSandboxMetricsResponse]:
+    for batch in batches(await gather(node), PODS_A_MESSAGE):
+        yield cri.StreamPodSandboxMetricsResponse(pod_sandbox_metrics=batch)
+
+
+async def gather(node: Node) -> list[cri.PodSandboxMetrics]:
     """The metrics of all pods that are READY."""
-    pods = [p for p in statistics.pods if p.state is PodState.READY]
-    running = [c for c in statistics.containers if is_visible_container(c.state) and has_process(c.state)]
+    pods = [p for p in node.pods if p.state is PodState.READY]
+    running = [c for c in node.containers if is_visible_container(c.state) and has_process(c.state)]
     reading, layers, filesystem = await asyncio.gather(
-        statistics.meter.read_details(container_groups(running), network_handles(pods)),
-        statistics.layer_usage(running),
-        executors.statistics(devices.filesystem, statistics.writable),
+        node.meter.read_details(container_groups(running), network_handles(pods)),
+        layer_usage(node, running),
+        executors.statistics(node.block_devices.filesystem, node.filesystems.writable),
     )
     wanted = {(io.major, io.minor) for detail in reading.details.values() for io in detail.io}
-    names = await executors.statistics(devices.names, wanted) if wanted else {}
+    names = await executors.statistics(node.block_devices.names, wanted) if wanted else {}
     # In a thread: 60 messages a container take the loop's time otherwise.
-    return await executors.statistics(_encode, pods, running, statistics.pod_cgroup, reading, layers, filesystem, names)
+    cgroup = node.launcher.pod_cgroup
+    return await executors.statistics(_encode, pods, running, cgroup, reading, layers, filesystem, names)
 
 
 def _encode(

@@ -20,7 +20,7 @@ from crishim.cri.stream.listener import PATIENCE
 from crishim.cri.stream.remote_command import serve
 from crishim.cri.stream.remote_spdy import SpdyBundle
 from crishim.cri.stream.requests import Attach, Exec, PortForward, Waiting
-from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort, Session
+from crishim.cri.stream.sessions import Openers, Session
 from crishim.cri.stream.tokens import Tokens
 from crishim.wire import portforward, remotecommand, websocket_channels
 from crishim.wire.http_upgrade import BadRequest, Request, RequestHead, refusal
@@ -47,17 +47,13 @@ class Endpoints:
     def __init__(
         self,
         tokens: Tokens[Waiting],
-        open_exec: OpenExec,
-        open_attach: OpenAttach,
-        open_port: OpenPort,
+        openers: Openers,
         creation_timeout: float,
         limits: Limits,
     ) -> None:
         self._limits = limits
         self._tokens = tokens
-        self._open_exec = open_exec
-        self._open_attach = open_attach
-        self._open_port = open_port
+        self._openers = openers
         self._creation_timeout = creation_timeout
 
     async def serve(self, connection: Connection, welcome: Callable[[], None]) -> None:
@@ -101,7 +97,7 @@ class Endpoints:
         await connection.write(answer)
         carrier = Direct(connection, head.surplus())
         if isinstance(waiting, PortForward):
-            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout, self._limits).serve()
+            await SpdyForwarder(carrier, self._openers, waiting.pod_id, self._creation_timeout, self._limits).serve()
         else:
             bundle = SpdyBundle(carrier, version, waiting.wanted, self._creation_timeout)
             await serve(bundle, waiting.wanted, self._opener(waiting))
@@ -119,10 +115,10 @@ class Endpoints:
         socket, surplus = WebSocket(), head.surplus()
         if isinstance(waiting, PortForward) and chosen == portforward.TUNNEL:
             carrier = Tunnel(connection, socket, surplus)
-            await SpdyForwarder(carrier, self._open_port, waiting.pod_id, self._creation_timeout, self._limits).serve()
+            await SpdyForwarder(carrier, self._openers, waiting.pod_id, self._creation_timeout, self._limits).serve()
         elif isinstance(waiting, PortForward):
             await WebSocketForwarder(
-                connection, socket, surplus, chosen, waiting.ports, self._open_port, waiting.pod_id
+                connection, socket, surplus, chosen, waiting.ports, self._openers, waiting.pod_id
             ).serve()
         else:
             bundle = WebSocketBundle(connection, socket, surplus, chosen, waiting.wanted)
@@ -130,8 +126,8 @@ class Endpoints:
 
     def _opener(self, waiting: Exec | Attach) -> Callable[[], Awaitable[Session]]:
         if isinstance(waiting, Exec):
-            return lambda: self._open_exec(waiting.container_id, waiting.spec)
-        return lambda: self._open_attach(waiting.container_id, **waiting.wanted._asdict())
+            return lambda: self._openers.open_exec(waiting.container_id, waiting.spec)
+        return lambda: self._openers.open_attach(waiting.container_id, **waiting.wanted._asdict())
 
 
 async def _read_head(connection: Connection, head: RequestHead) -> Request:

@@ -13,7 +13,7 @@ from functools import partial
 from crishim.cri.stream.carriers import Carrier
 from crishim.cri.stream.forwarding import connected, copy_in
 from crishim.cri.stream.limits import Full, Limits
-from crishim.cri.stream.sessions import OpenPort
+from crishim.cri.stream.sessions import Openers
 from crishim.cri.stream.spdy_streams import SpdyStreams, Stream
 from crishim.errors import CrishimError
 from crishim.wire.portforward import BadStream, Pair, Pairing
@@ -26,10 +26,10 @@ class SpdyForwarder:
     """Serves one client. Each pair of streams becomes a connection; the streams end when it does."""
 
     def __init__(
-        self, carrier: Carrier, open_port: OpenPort, pod_id: str, creation_timeout: float, limits: Limits
+        self, carrier: Carrier, openers: Openers, pod_id: str, creation_timeout: float, limits: Limits
     ) -> None:
         self._spdy = SpdyStreams(carrier, self._opened, limits.streams)
-        self._open_port = open_port
+        self._openers = openers
         self._pod_id = pod_id
         self._creation_timeout = creation_timeout
         self._limits = limits
@@ -109,7 +109,7 @@ class SpdyForwarder:
 
     async def _forward(self, pair: Pair, data: Stream, error: Stream) -> None:
         try:
-            async with connected(self._open_port, self._pod_id, pair.port) as connection:
+            async with connected(self._openers, self._pod_id, pair.port) as connection:
                 inward = asyncio.create_task(copy_in(data.read, connection))
                 try:
                     await data.write_from(connection)

@@ -3,14 +3,14 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from crishim.cri.stream.sessions import OpenPort
+from crishim.cri.stream.sessions import Openers
 from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 @contextlib.asynccontextmanager
-async def connected(open_port: OpenPort, pod_id: str, port: int) -> AsyncIterator[ByteSocket]:
+async def connected(openers: Openers, pod_id: str, port: int) -> AsyncIterator[ByteSocket]:
     """A connection to the port. At the end what was written still arrives: the kernel has it."""
-    connection = await open_port(pod_id, port)
+    connection = await openers.open_port(pod_id, port)
     try:
         yield connection
     finally:

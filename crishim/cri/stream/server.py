@@ -1,7 +1,7 @@
 """The streaming server: hands out single-use URLs and serves what they stand for.
 
-    server = StreamServer(open_exec, open_attach, open_port)
-    await server.start("127.0.0.1", 0)
+    server = StreamServer()
+    await server.start(openers, "127.0.0.1", 0)
     server.exec_url(request) -> "http://127.0.0.1:40123/exec/dGhpcyBp"
     await server.stop()
 
@@ -23,7 +23,7 @@ from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.listener import Listener, Stranger
 from crishim.cri.stream.pace import Pace, Share
 from crishim.cri.stream.requests import Waiting, from_attach, from_exec, from_port_forward
-from crishim.cri.stream.sessions import OpenAttach, OpenExec, OpenPort
+from crishim.cri.stream.sessions import Openers
 from crishim.cri.stream.tidying import Tidying
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
@@ -42,9 +42,6 @@ class StreamServer:
 
     def __init__(
         self,
-        open_exec: OpenExec,
-        open_attach: OpenAttach,
-        open_port: OpenPort,
         *,
         tls_cert: str = "",
         tls_key: str = "",
@@ -55,7 +52,8 @@ class StreamServer:
         self.url = ""  # "http://127.0.0.1:40123", once started
         self._tokens: Tokens[Waiting] = Tokens()
         self._limits = limits or Limits()
-        self._endpoints = Endpoints(self._tokens, open_exec, open_attach, open_port, creation_timeout, self._limits)
+        self._creation_timeout = creation_timeout
+        self._endpoints: Endpoints | None = None
         self._tls = (tls_cert, tls_key)
         self._idle_timeout = idle_timeout
         self._pace = Pace()
@@ -63,9 +61,13 @@ class StreamServer:
         self._hangups: HangupWatch | None = None
         self._tidying = Tidying()
 
-    async def start(self, address: str, port: int) -> None:
-        """Listen; port 0 takes a free one. UNAVAILABLE if the address is taken, INVALID for unusable TLS files."""
+    async def start(self, openers: Openers, address: str, port: int) -> None:
+        """Listen; port 0 takes a free one. openers: what can be streamed to.
+
+        UNAVAILABLE if the address is taken, INVALID for unusable TLS files.
+        """
         context = _tls_context(*self._tls)
+        self._endpoints = Endpoints(self._tokens, openers, self._creation_timeout, self._limits)
         listener = Listener(self._serve, self._limits.strangers, Share(self._pace), context)
         try:
             where = await listener.start(address, port)
@@ -105,6 +107,7 @@ class StreamServer:
     async def _serve(self, stream: ByteStream, stranger: Stranger) -> None:
         """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
         assert self._hangups is not None
+        assert self._endpoints is not None
         connection = Connection(stream, stranger.sock, self._hangups, self._idle_timeout, Share(self._pace))
         try:
             async with asyncio.TaskGroup() as group:

@@ -1,6 +1,6 @@
 """What the streaming server needs from the rest of the daemon: three ways to open something to stream to.
 
-The server moves bytes and knows no containers; the composition root gives it these three. A session is opened when its
+The server moves bytes and knows no containers; cri/node_streams.py gives it these three. A session is opened when its
 client has created all its streams, and is closed by the server exactly once, whatever happened: closing must end and
 free everything that opening made.
 """
@@ -40,16 +40,14 @@ class Session(Protocol):
         """Free everything. A command that still runs is killed with its descendants; an attachment is only left."""
 
 
-class OpenExec(Protocol):
-    async def __call__(self, container_id: str, spec: ExecSpec) -> Session:
+class Openers(Protocol):
+    """The three ways."""
+
+    async def open_exec(self, container_id: str, spec: ExecSpec) -> Session:
         """Start a command in a container. NOT_FOUND, PRECONDITION (not running, command cannot be executed)."""
 
-
-class OpenAttach(Protocol):
-    async def __call__(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Session:
+    async def open_attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Session:
         """Connect to the streams of a running container. NOT_FOUND, PRECONDITION (not running)."""
 
-
-class OpenPort(Protocol):
-    async def __call__(self, pod_id: str, port: int) -> ByteSocket:
+    async def open_port(self, pod_id: str, port: int) -> ByteSocket:
         """Connect to a TCP port on a pod's loopback. NOT_FOUND, UNAVAILABLE (nothing listens there)."""

@@ -1,7 +1,7 @@
 """Counts the await points of every operation of a daemon, and makes one of them fail, without a line of test code in
 the product. Python imports this module at start when its directory is on PYTHONPATH (site, "sitecustomize").
 
-An operation is a coroutine that the daemon owns (verbs/owned.py), the recovery at its start ("recovery"), a connection
+An operation is a task of the daemon (operations/tasks.py), the recovery at its start ("recovery"), a connection
 of the streaming server ("session") or an answer in parts (its RPC's name), with every task it starts. Its points are of
 two kinds:
 
@@ -200,12 +200,12 @@ def install() -> None:
     importlib.import_module("crishim.serve")  # before grpc: it tells that how to be
     from crishim.cri import server
     from crishim.cri.stream.server import StreamServer
-    from crishim.verbs.owned import Owned
-    from crishim.verbs.recover import Recovery
+    from crishim.operations import recover
+    from crishim.operations.tasks import Tasks
 
-    start, streaming = Owned._start, server._streaming
+    start, streaming = Tasks._start, server._streaming
 
-    def _start(self: Owned, work: Any, name: str) -> Any:
+    def _start(self: Tasks, work: Any, name: str) -> Any:
         before = CURRENT.set(None)  # an operation that another one starts is its own
         try:
             return start(self, operated(work, name), name)
@@ -233,9 +233,9 @@ def install() -> None:
 
         return call
 
-    Owned._start = _start  # type: ignore[method-assign,assignment]
+    Tasks._start = _start  # type: ignore[method-assign,assignment]
     server._streaming = _streaming
-    for holder, method, name in ((StreamServer, "_serve", "session"), (Recovery, "run", "recovery")):
+    for holder, method, name in ((StreamServer, "_serve", "session"), (recover, "recover", "recovery")):
         setattr(holder, method, operating(getattr(holder, method), name))
 
 

@@ -80,7 +80,7 @@ class Lab:
         return await self.devices.plan([request(*w) for w in wishes], pod, self.kit.mover)
 
     async def attach(self, pod: Pod, *wishes: tuple[str, str], run: bool = True) -> tuple[Attachment, ...]:
-        """A container with these devices, created and started as the runtime's verbs do it."""
+        """A container with these devices, created and started as the operations do it."""
         async with await self.plan(pod, *wishes) as plan:
             await plan.begin()
             if run or self.kit.mover is Mover.RUNTIME:

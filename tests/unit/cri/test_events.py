@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from crishim.cri.events import QUEUE, Events, container_events, pod_events
+from crishim.cri.events import GetContainerEvents, container_events, pod_events
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState as C
 from crishim.lifecycle import PodState as P
-from crishim.model import ContainerRecord, PodRecord
+from crishim.model import ContainerRecord
+from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
+from crishim.state.subscribers import QUEUE
+from tests.support.nodes import make_node
 from tests.unit.cri.records import container, pod
 
 CREATED, STARTED = cri.CONTAINER_CREATED_EVENT, cri.CONTAINER_STARTED_EVENT
@@ -67,24 +70,23 @@ def test_a_pods_changes(before: P | None, after: P | None, events: list[int]) ->
 
 
 @pytest.fixture
-async def stores(tmp_path: Path) -> tuple[Store[PodRecord], Store[ContainerRecord]]:
+async def node(tmp_path: Path) -> Node:
     """A pod with an exited and a running container."""
-    pods = Store(tmp_path / "p", PodRecord, "pod sandbox", lambda a, b: None)
     containers = Store(tmp_path / "c", ContainerRecord, "container", lambda a, b: None)
-    pods.load()
     containers.load()
-    await pods.add(pod())
+    node = make_node(tmp_path, containers=containers)
+    await node.pods.add(pod())
     await containers.add(container("old", state=C.EXITED))
     await containers.add(container("new"))
-    return pods, containers
+    return node
 
 
-async def subscribed(events: Events) -> tuple["asyncio.Task[list[cri.ContainerEventResponse]]", asyncio.Event]:
+async def subscribed(node: Node) -> tuple["asyncio.Task[list[cri.ContainerEventResponse]]", asyncio.Event]:
     """A client that reads to the end, at work."""
     going = asyncio.Event()
 
     async def read() -> list[cri.ContainerEventResponse]:
-        stream = events.subscribe(cri.GetEventsRequest())
+        stream = GetContainerEvents(node, cri.GetEventsRequest())
         asyncio.get_running_loop().call_soon(going.set)
         return [event async for event in stream]
 
@@ -93,15 +95,11 @@ async def subscribed(events: Events) -> tuple["asyncio.Task[list[cri.ContainerEv
     return task, going
 
 
-async def test_an_event_carries_the_pod_and_all_its_containers(
-    stores: tuple[Store[PodRecord], Store[ContainerRecord]],
-) -> None:
+async def test_an_event_carries_the_pod_and_all_its_containers(node: Node) -> None:
     """The kubelet's only source: exited containers are in it, and the pod's metadata."""
-    pods, containers = stores
-    events = Events(pods, containers)
-    task, _ = await subscribed(events)
-    await containers.update("new", lambda c: replace(c, state=C.EXITED, exit_code=3))
-    events.close()
+    task, _ = await subscribed(node)
+    await node.containers.update("new", lambda c: replace(c, state=C.EXITED, exit_code=3))
+    node.subscribers.close()
     async with asyncio.timeout(5):
         (event,) = await task
     assert (event.container_id, event.container_event_type) == ("new", STOPPED)
@@ -110,25 +108,23 @@ async def test_an_event_carries_the_pod_and_all_its_containers(
     assert event.created_at > 0
 
 
-async def test_streams_end_when_the_daemon_does(stores: tuple[Store[PodRecord], Store[ContainerRecord]]) -> None:
+async def test_streams_end_when_the_daemon_does(node: Node) -> None:
     """What is queued is still sent, and who subscribes during the shutdown gets an end at once."""
-    events = Events(*stores)
-    task, _ = await subscribed(events)
-    events.close()
+    task, _ = await subscribed(node)
+    node.subscribers.close()
     async with asyncio.timeout(5):
         assert await task == []
-        assert [e async for e in events.subscribe(cri.GetEventsRequest())] == []
+        assert [e async for e in GetContainerEvents(node, cri.GetEventsRequest())] == []
 
 
-async def test_a_client_that_lags_is_cut_off(stores: tuple[Store[PodRecord], Store[ContainerRecord]]) -> None:
+async def test_a_client_that_lags_is_cut_off(node: Node) -> None:
     """Memory is bounded: the stream ends with an error that says so."""
-    pods, containers = stores
-    stream = Events(pods, containers).subscribe(cri.GetEventsRequest())
+    stream = GetContainerEvents(node, cri.GetEventsRequest())
     first = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
     for number in range(QUEUE + 2):
         state = C.RUNNING if number % 2 else C.EXITED
-        await containers.update("new", lambda c, state=state: replace(c, state=state))
+        await node.containers.update("new", lambda c, state=state: replace(c, state=state))
     await first
     with pytest.raises(CrishimError) as caught:
         async for _ in stream:

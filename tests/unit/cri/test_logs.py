@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crishim.cri.logs import ConsoleFormatter, JsonFormatter, set_up
-from crishim.verbs import subject
+from crishim.operations import log_context
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def line(message: str, *args: object, **facts: object) -> logging.LogRecord:
 
 async def test_json() -> None:
     """Time in UTC, level, logger, message, the call's ids, facts; anything can be a fact."""
-    subject.begin(rpc="R", pod="p")
+    log_context.begin(rpc="R", pod="p")
     found = json.loads(JsonFormatter().format(line("did %s", "it", path=object, n=5)))
     assert found["time"].endswith("+00:00")
     assert (found["level"], found["logger"], found["message"]) == ("warning", "crishim.x", "did it")
@@ -43,7 +43,7 @@ def test_one_line_each() -> None:
 
 async def test_console() -> None:
     """For people: time, level, message, facts."""
-    subject.begin(rpc="R")
+    log_context.begin(rpc="R")
     text = ConsoleFormatter().format(line("message", n=5))
     assert text.endswith(" warning message  rpc=R n=5")
 

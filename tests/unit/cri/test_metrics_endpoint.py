@@ -2,12 +2,16 @@
 
 import socket
 import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from crishim.cri.metrics.endpoint import Collector, serve
 from crishim.errors import CrishimError
 from crishim.netdev.tally import Tally
+from tests.support.nodes import make_node
+from tests.unit.cri.records import pod
 
 
 def free_port() -> int:
@@ -16,13 +20,14 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def test_a_scrape_shows_devices_and_objects() -> None:
+def test_a_scrape_shows_devices_and_objects(tmp_path: Path) -> None:
     """Latencies, failures and states appear under their names and labels; stopping frees the port."""
     tally = Tally()
+    node = make_node(tmp_path, netdevices=SimpleNamespace(tally=tally), pods=[pod("p1"), pod("p2")], containers=[])
     tally.observe("attach", 0.025, 1)
     tally.fail("return", "lost")
     port = free_port()
-    stop = serve(f"127.0.0.1:{port}", Collector(tally, lambda: [("pod", "ready"), ("pod", "ready")]))
+    stop = serve(f"127.0.0.1:{port}", Collector(node))
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
@@ -36,11 +41,11 @@ def test_a_scrape_shows_devices_and_objects() -> None:
         assert s.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_an_address_in_use_is_one_sentence() -> None:
+def test_an_address_in_use_is_one_sentence(tmp_path: Path) -> None:
     """The error names the setting and the address."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         s.listen()
         address = f"127.0.0.1:{s.getsockname()[1]}"
         with pytest.raises(CrishimError, match=rf"metrics.address: .*{address}"):
-            serve(address, Collector(Tally(), list))
+            serve(address, Collector(make_node(tmp_path, netdevices=SimpleNamespace(tally=Tally()))))

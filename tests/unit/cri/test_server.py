@@ -13,7 +13,7 @@ import pytest
 from crishim.cri.server import Gate, make_server
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
-from crishim.verbs.owned import Owned
+from tests.support.nodes import make_node
 
 RUNTIME = "/runtime.v1.RuntimeService"
 
@@ -23,13 +23,13 @@ class Bench:
 
     def __init__(self, socket: Path) -> None:
         self.address = f"unix:{socket}"
-        self.owned, self.gate = Owned(), Gate()
+        self.node, self.gate = make_node(socket.parent / "node"), Gate()
         self.gate.open = True
         self.server: Any = None
         self.channel: Any = None
 
-    async def serve(self, **functions: Any) -> None:
-        self.server = make_server(functions, self.owned, self.gate)
+    async def serve(self, **rpcs: Any) -> None:
+        self.server = make_server(rpcs, self.node, self.gate)
         self.server.add_insecure_port(self.address)
         await self.server.start()
         self.channel = grpc.aio.insecure_channel(self.address)
@@ -49,7 +49,7 @@ class Bench:
         if self.channel:
             await self.channel.close()
             await self.server.stop(None)
-        await self.owned.drain(5)
+        await self.node.tasks.drain(5)
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await bench.stop()
 
 
-def raising(error: Exception) -> Callable[[Any], Any]:
-    async def function(request: Any) -> Any:
+def raising(error: Exception) -> Callable[[Any, Any], Any]:
+    async def function(node: Any, request: Any) -> Any:
         raise error
 
     return function
@@ -93,19 +93,19 @@ async def test_what_is_not_built(bench: Bench) -> None:
         await bench.version()
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     with pytest.raises(ValueError, match="Vresion"):
-        make_server({"Vresion": raising(KeyError())}, Owned(), Gate())
+        make_server({"Vresion": raising(KeyError())}, bench.node, Gate())
 
 
 async def test_the_gate(bench: Bench) -> None:
     """Until recovery is complete only Version and RuntimeConfig are answered."""
 
-    async def version(request: Any) -> Any:
+    async def version(node: Any, request: Any) -> Any:
         return cri.VersionResponse(version="1")
 
-    async def listing(request: Any) -> Any:
+    async def listing(node: Any, request: Any) -> Any:
         return cri.ListPodSandboxResponse()
 
-    async def stream(request: Any) -> AsyncIterator[Any]:
+    async def stream(node: Any, request: Any) -> AsyncIterator[Any]:
         yield cri.StreamPodSandboxesResponse()
 
     await bench.serve(Version=version, ListPodSandbox=listing, StreamPodSandboxes=stream)
@@ -124,11 +124,11 @@ async def test_the_gate(bench: Bench) -> None:
     assert await bench.call("ListPodSandbox", request, cri.ListPodSandboxResponse) == cri.ListPodSandboxResponse()
 
 
-async def test_a_clients_deadline_does_not_end_the_verb(bench: Bench) -> None:
+async def test_a_clients_deadline_does_not_end_the_operation(bench: Bench) -> None:
     """DEADLINE_EXCEEDED for the client; the work goes to its end."""
     gate, done = asyncio.Event(), []
 
-    async def slow(request: Any) -> Any:
+    async def slow(node: Any, request: Any) -> Any:
         await gate.wait()
         done.append(True)
         return cri.VersionResponse()
@@ -139,7 +139,7 @@ async def test_a_clients_deadline_does_not_end_the_verb(bench: Bench) -> None:
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert done == []
     gate.set()
-    await bench.owned.drain(5)
+    await bench.node.tasks.drain(5)
     assert done == [True]
 
 
@@ -164,7 +164,7 @@ async def test_levels(bench: Bench, caplog: pytest.LogCaptureFixture, kind: Kind
 async def test_large_answers(bench: Bench) -> None:
     """Up to the kubelet's 16 MiB."""
 
-    async def large(request: Any) -> Any:
+    async def large(node: Any, request: Any) -> Any:
         return cri.VersionResponse(version="x" * (15 << 20))
 
     await bench.serve(Version=large)
@@ -177,7 +177,7 @@ async def test_large_answers(bench: Bench) -> None:
 async def test_an_error_that_names_megabytes_is_cut(bench: Bench) -> None:
     """What the client sent may be in it: headers have 8 KiB in all, and a call whose error is larger has no error."""
 
-    async def version(request: cri.VersionRequest) -> cri.VersionResponse:
+    async def version(node: Any, request: cri.VersionRequest) -> cri.VersionResponse:
         raise CrishimError(Kind.INVALID, "the path " + "ü" * (4 << 20) + " is none")
 
     await bench.serve(Version=version)
@@ -190,7 +190,7 @@ async def test_what_is_for_its_caller_only_ends_with_it(bench: Bench) -> None:
     """An ExecSync that its client gives up is cancelled, once; other calls go on to their end."""
     ended: list[str] = []
 
-    async def execute(request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
+    async def execute(node: Any, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -202,5 +202,5 @@ async def test_what_is_for_its_caller_only_ends_with_it(bench: Bench) -> None:
     await bench.serve(ExecSync=execute)
     with pytest.raises(grpc.aio.AioRpcError):
         await bench.call("ExecSync", cri.ExecSyncRequest(), cri.ExecSyncResponse, timeout=0.2)
-    assert await bench.owned.drain(30) == []
+    assert await bench.node.tasks.drain(30) == []
     assert ended == ["exec"]

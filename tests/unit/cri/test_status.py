@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.cri.containers import STATES, container_status
-from crishim.cri.node import check_cidrs
 from crishim.cri.pods import pod_status
+from crishim.cri.status import check_cidrs
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, PodState, is_visible_container
 from crishim.model import Network, ResolvedMount, User

@@ -57,13 +57,3 @@ def test_version_is_the_newest_the_runtime_knows(make, apply) -> None:
     """An old runtime, which does not say, gets the base's."""
     assert apply(annotations.oci_version, make(features={"ociVersionMax": "1.3.0"})).spec["ociVersion"] == "1.3.0"
     assert apply(annotations.oci_version, make()).spec["ociVersion"] == "1.0.2"
-
-
-def test_net_devices(make, apply) -> None:
-    """The spec's own shape; a device that keeps its name has no name key; none, no key."""
-    inputs = make(net_devices={"demo0": "net1", "demo1": ""})
-    assert apply(annotations.net_devices, inputs).spec["linux"]["netDevices"] == {
-        "demo0": {"name": "net1"},
-        "demo1": {},
-    }
-    assert "netDevices" not in apply(annotations.net_devices, make()).spec["linux"]

@@ -18,8 +18,8 @@ def openers() -> Openers:
 @pytest.fixture
 async def server(openers: Openers) -> AsyncIterator[StreamServer]:
     before = len(os.listdir("/proc/self/fd"))
-    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port, creation_timeout=0.5)
-    await server.start("127.0.0.1", 0)
+    server = StreamServer(creation_timeout=0.5)
+    await server.start(openers, "127.0.0.1", 0)
     yield server
     await server.stop()
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)

@@ -145,8 +145,8 @@ async def test_a_client_that_asks_much_and_reads_nothing_has_to_wait(server: Str
 async def test_an_idle_connection_is_closed(openers: Openers) -> None:
     """Nothing moves for the idle time: the session ends."""
     openers.session = FakeSession(until="never")
-    idle = server_module.StreamServer(openers.open_exec, openers.open_attach, openers.open_port, idle_timeout=0.3)
-    await idle.start("127.0.0.1", 0)
+    idle = server_module.StreamServer(idle_timeout=0.3)
+    await idle.start(openers, "127.0.0.1", 0)
     async with spdy(url(idle), V4) as client:
         await open_all(client)
         for _ in range(6):  # it is not idle while bytes come

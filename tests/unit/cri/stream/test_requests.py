@@ -9,7 +9,7 @@ from crishim.pb import cri_pb2 as cri
 
 
 def test_an_exec_keeps_what_was_asked() -> None:
-    """Command and streams arrive in the record the verbs know."""
+    """Command and streams arrive in the record the operations know."""
     request = cri.ExecRequest(container_id="c", cmd=["sh", "-c", ""], stdin=True, stdout=True, tty=True)
     found = from_exec(request)
     expected = ExecSpec(argv=("sh", "-c", ""), tty=True, stdin=True, stdout=True, stderr=False)

@@ -99,8 +99,8 @@ async def test_a_port_forward_over_spdy_speaks_its_own_protocol(server: StreamSe
 
 async def test_stopping_closes_all_sessions(openers: Openers) -> None:
     """stop() returns when every session is closed, and clients see the end."""
-    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port)
-    await server.start("127.0.0.1", 0)
+    server = StreamServer()
+    await server.start(openers, "127.0.0.1", 0)
     url, idle = server.exec_url(exec_request()), await connect(server.url)
     async with websocket(url, V5) as client:
         await client.message()
@@ -116,7 +116,7 @@ async def test_stopping_closes_all_sessions(openers: Openers) -> None:
 
 async def test_before_the_start_there_are_no_urls(openers: Openers) -> None:
     """A URL that nobody serves is not handed out."""
-    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port)
+    server = StreamServer()
     with pytest.raises(CrishimError) as caught:
         server.exec_url(exec_request())
     assert caught.value.kind is Kind.UNAVAILABLE
@@ -124,10 +124,10 @@ async def test_before_the_start_there_are_no_urls(openers: Openers) -> None:
 
 async def test_an_address_in_use_is_named(server: StreamServer, openers: Openers) -> None:
     """The error says which address and port."""
-    other = StreamServer(openers.open_exec, openers.open_attach, openers.open_port)
+    other = StreamServer()
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(CrishimError, match=f"127.0.0.1 port {port}") as caught:
-        await other.start("127.0.0.1", port)
+        await other.start(openers, "127.0.0.1", port)
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
@@ -136,8 +136,8 @@ async def test_an_address_in_use_is_named(server: StreamServer, openers: Openers
 )
 async def test_urls_of_other_addresses(openers: Openers, address: str, expected: str) -> None:
     """Clients run on this node: an address that means all becomes the loopback, IPv6 is bracketed."""
-    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port)
-    await server.start(address, 0)
+    server = StreamServer()
+    await server.start(openers, address, 0)
     assert server.url.startswith(expected)
     openers.session = FakeSession(until="at once")
     async with websocket(server.exec_url(exec_request()), V5) as client:
@@ -157,10 +157,8 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 async def test_tls(openers: Openers, certificate: tuple[Path, Path]) -> None:
     """With a certificate the URL is https and a client that trusts it is served."""
     cert, key = certificate
-    server = StreamServer(
-        openers.open_exec, openers.open_attach, openers.open_port, tls_cert=str(cert), tls_key=str(key)
-    )
-    await server.start("127.0.0.1", 0)
+    server = StreamServer(tls_cert=str(cert), tls_key=str(key))
+    await server.start(openers, "127.0.0.1", 0)
     assert server.url.startswith("https://127.0.0.1:")
     async with spdy(server.exec_url(exec_request()), V4, tls=ssl.create_default_context(cafile=str(cert))) as client:
         for kind in ("error", "stdin", "stdout"):
@@ -173,9 +171,9 @@ async def test_tls(openers: Openers, certificate: tuple[Path, Path]) -> None:
 
 async def test_unusable_tls_files(openers: Openers, tmp_path: Path) -> None:
     """A missing or broken certificate is INVALID and names the file."""
-    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port, tls_cert="/none", tls_key="/none")
+    server = StreamServer(tls_cert="/none", tls_key="/none")
     with pytest.raises(CrishimError, match="/none") as caught:
-        await server.start("127.0.0.1", 0)
+        await server.start(openers, "127.0.0.1", 0)
     assert caught.value.kind is Kind.INVALID
 
 

@@ -27,8 +27,8 @@ async def small(openers: Openers) -> AsyncIterator[StreamServer]:
     before = len(os.listdir("/proc/self/fd"))
     limits = Limits(sessions=4, streams=8, descriptors=64)
     assert limits.strangers == 16
-    server = StreamServer(openers.open_exec, openers.open_attach, openers.open_port, limits=limits)
-    await server.start("127.0.0.1", 0)
+    server = StreamServer(limits=limits)
+    await server.start(openers, "127.0.0.1", 0)
     yield server
     await server.stop()
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
@@ -122,7 +122,7 @@ async def test_pairs_beyond_the_limit_are_refused(small: StreamServer, openers: 
         finally:
             under_way -= 1
 
-    small._endpoints._open_port = slow  # type: ignore[assignment]
+    openers.open_port = slow  # type: ignore[assignment,method-assign]
     async with spdy(small.port_forward_url(cri.PortForwardRequest(pod_sandbox_id="p")), PROTOCOL) as client:
         for number in range(100):
             headers = {"port": "80", "requestid": str(number)}
@@ -180,12 +180,10 @@ async def test_slow_tls_handshakes_give_way(
     """Clients that begin no handshake, or do not finish it, count from accept on and are dropped for new ones."""
     monkeypatch.setattr(listener, "PATIENCE", 2.0)
     cert, key = certificate
-    server = StreamServer(
-        openers.open_exec, openers.open_attach, openers.open_port,
-        tls_cert=str(cert), tls_key=str(key), limits=Limits(descriptors=64),
+    server = StreamServer(tls_cert=str(cert), tls_key=str(key), limits=Limits(descriptors=64),
     )  # fmt: skip
     before = len(os.listdir("/proc/self/fd"))
-    await server.start("127.0.0.1", 0)
+    await server.start(openers, "127.0.0.1", 0)
     slow = [await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2])) for _ in range(60)]
     for _, writer in slow[30:]:
         writer.write(b"\x16\x03\x01\x02\x00\x01")

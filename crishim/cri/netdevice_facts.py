@@ -1,0 +1,23 @@
+"""What is worth showing of an attached network device, JSON-ready: in verbose Status RPCs and `crishim netdev show`."""
+
+from crishim.netdev.records import Attachment
+
+
+def facts(attachment: Attachment) -> dict[str, object]:
+    return {
+        "name": attachment.name,
+        "hostName": attachment.host.name,
+        "ifindex": attachment.index,
+        "mac": attachment.host.mac.hex(":"),
+        "mtu": attachment.host.mtu,
+        "kind": attachment.host.kind,
+        "addresses": list(attachment.addresses),
+        "state": str(attachment.state),
+        "mover": str(attachment.mover),
+        "sources": list(attachment.sources),
+        "pod": attachment.pod.id,
+        "podName": str(attachment.pod),
+        "since": attachment.since,
+        "warnings": list(attachment.warnings),
+        "reason": attachment.reason,
+    }

@@ -1,0 +1,26 @@
+"""What the streaming server can open on a node (cri/stream/sessions.py)."""
+
+from dataclasses import dataclass
+
+from crishim.engine.attach import Attachment
+from crishim.engine.exec_session import ExecSession
+from crishim.model import ExecSpec
+from crishim.node import Node
+from crishim.operations import exec, open_port
+from crishim.wire.linux.byte_sockets import ByteSocket
+
+
+@dataclass(frozen=True)
+class NodeStreams:
+    """Commands in containers, containers' own streams, ports of pods."""
+
+    node: Node
+
+    async def open_exec(self, container_id: str, spec: ExecSpec) -> ExecSession:
+        return await exec.open_exec(self.node, container_id, spec)
+
+    async def open_attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Attachment:
+        return await exec.open_attach(self.node, container_id, stdin=stdin, stdout=stdout, stderr=stderr, tty=tty)
+
+    async def open_port(self, pod_id: str, port: int) -> ByteSocket:
+        return await open_port.open_port(self.node, pod_id, port)

@@ -1,0 +1,284 @@
+"""The node as the daemon works on it: its records, and a driver for each thing outside. Opened from the settings.
+
+An operation takes the Node first and uses what it needs of it; drivers and editors never see it. It is frozen: what
+changes is in the stores and drivers.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from crishim import device_rules, ground
+from crishim.cdi.edits import Registry
+from crishim.cni.chain import Plugins
+from crishim.cni.directory import ConfigDirectory
+from crishim.cni.network import PodNetworks
+from crishim.config import Config, ConfigError, find_program
+from crishim.engine.exec_shares import Shares
+from crishim.engine.handlers import Handlers, remember
+from crishim.engine.init import Inits
+from crishim.engine.runtime import Runtime
+from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError
+from crishim.images.rootfs import RootFilesystems
+from crishim.images.skopeo import Place, Skopeo
+from crishim.images.store import ImageStore
+from crishim.images.transport import Transport
+from crishim.images.usage import StoreMeter, measure
+from crishim.images.uses import Uses
+from crishim.lifecycle import check_container, check_pod
+from crishim.model import ContainerRecord, PodRecord
+from crishim.netdev.attach import NetDevices
+from crishim.netdev.policy import Policy, Terms
+from crishim.operations.adopt import Adoption
+from crishim.operations.filesystems import Filesystems, Places
+from crishim.operations.launch import Launcher, LaunchSettings
+from crishim.operations.tasks import Tasks
+from crishim.pb import cri_pb2 as cri
+from crishim.spec import bundle
+from crishim.spec.build import Host
+from crishim.state.locks import Locks
+from crishim.state.names import Name, Names, container_name, pod_name
+from crishim.state.store import Store
+from crishim.state.subscribers import Subscribers
+from crishim.stats.cgroups import Cgroups
+from crishim.stats.devices import Devices
+from crishim.stats.layers import Layers
+from crishim.stats.meter import Meter
+from crishim.wire.linux.pod_paths import PodPaths
+from crishim.wire.linux.turns import Turns
+
+log = logging.getLogger("crishim")
+
+
+class StreamUrls(Protocol):
+    """What hands out the streaming server's URLs (cri/stream/server.py)."""
+
+    def exec_url(self, request: cri.ExecRequest) -> str: ...
+    def attach_url(self, request: cri.AttachRequest) -> str: ...
+    def port_forward_url(self, request: cri.PortForwardRequest) -> str: ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """The stores and drivers, one of each."""
+
+    config: Config
+    began: int  # when this daemon began, ns since the epoch
+    # records
+    pods: Store[PodRecord]
+    containers: Store[ContainerRecord]
+    names: Names
+    locks: Locks
+    tasks: Tasks
+    # pods
+    handlers: Handlers
+    sandboxes: Sandboxes
+    networks: PodNetworks
+    inits: Inits
+    # devices
+    cdi: Registry
+    netdevices: NetDevices
+    # images
+    images: ImageStore
+    transport: Transport
+    image_uses: Uses
+    image_usage: StoreMeter
+    # containers
+    filesystems: Filesystems
+    launcher: Launcher
+    paths: PodPaths
+    host: Host
+    exec_shares: Shares
+    # what they use
+    meter: Meter
+    layers: Layers
+    block_devices: Devices
+    # clients
+    subscribers: Subscribers[cri.ContainerEventResponse]
+    streams: StreamUrls
+
+
+class Checks(Protocol):
+    """Whether a record that is well-formed can be worked with (cri/usable.py): each raises for one that cannot."""
+
+    def pod(self, record: PodRecord) -> None: ...
+    def container(self, record: ContainerRecord) -> None: ...
+
+
+def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
+    """Read the records and make the drivers; nothing runs yet. Blocks.
+
+    ConfigError names a program that is not there.
+    """
+    state, run = Path(config.state_dir), Path(config.run_dir)
+    pods, containers = stores(state, checks)
+    names = Names()
+    load_records(pods, containers, names, Adoption(run, config.pods.cgroup_parent, config.runtimes.default))
+    ground.set_right(config, pods, containers)
+    handlers = _handlers(config)
+    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
+    images, transport = image_parts(config)
+    uses = Uses(lambda: _images_in_use(containers))
+    turns, paths, host = Turns(), PodPaths(config.runtimes.path_timeout), Host.probe()
+    networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
+    meter, layers = Meter(Cgroups.probe()), Layers(measure)
+    _forget_removed(pods, containers, meter, layers)
+    return Node(
+        config=config,
+        began=time.time_ns(),
+        pods=pods,
+        containers=containers,
+        names=names,
+        locks=Locks(),
+        tasks=Tasks(),
+        handlers=handlers,
+        sandboxes=sandboxes,
+        networks=PodNetworks(networks, Plugins(config.network.plugin_dirs, config.network.timeout), turns),
+        inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
+        cdi=Registry([Path(d) for d in config.netdevices.cdi_dirs]),
+        netdevices=_netdevices(config, networks),
+        images=images,
+        transport=transport,
+        image_uses=uses,
+        image_usage=StoreMeter(images),
+        filesystems=Filesystems(
+            images,
+            uses,
+            RootFilesystems(images.root),
+            Places(state / "writable", run / "roots"),
+            handlers,
+            paths,
+            create_missing=config.runtimes.missing_host_path == "create",
+        ),
+        launcher=Launcher(run, handlers, sandboxes, host, _launch_settings(config), turns, paths),
+        paths=paths,
+        host=host,
+        exec_shares=Shares(),
+        meter=meter,
+        layers=layers,
+        block_devices=Devices(),
+        subscribers=Subscribers(),
+        streams=streams,
+    )
+
+
+def stores(state_dir: Path, checks: Checks) -> tuple[Store[PodRecord], Store[ContainerRecord]]:
+    """The records of pods and containers, not yet read."""
+    return (
+        Store(state_dir / "pods", PodRecord, "pod sandbox", lambda a, b: check_pod(a.state, b.state), checks.pod),
+        Store(
+            state_dir / "containers",
+            ContainerRecord,
+            "container",
+            lambda a, b: check_container(a.state, b.state),
+            checks.container,
+        ),
+    )
+
+
+def load_records(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Names, adoption: Adoption) -> None:
+    """Read the records, and take note of their names; a name goes with its record. Blocks."""
+    pods.load()
+    containers.load()
+    adoption.run(pods, containers)
+    for pod in pods:
+        m = pod.parse_config().metadata
+        _reserve(names, pod_name(m.namespace, m.name, m.uid, m.attempt), pod.id, "pod sandbox")
+    for container in containers:
+        metadata = container.parse_config().metadata
+        name = container_name(container.pod_id, metadata.name, metadata.attempt)
+        _reserve(names, name, container.id, "container")
+    pods.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
+    containers.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
+
+
+def _reserve(names: Names, name: Name, id: str, noun: str) -> None:
+    """Of two records of one name, which only a damaged or copied record can be, the second goes without."""
+    try:
+        names.reserve(name, id, noun)
+    except CrishimError as error:
+        log.error(error.message, extra={"id": id})
+
+
+def _forget_removed(pods: Store[PodRecord], containers: Store[ContainerRecord], meter: Meter, layers: Layers) -> None:
+    """What was measured of a pod or container goes with its record."""
+    pods.subscribe(lambda before, after: meter.forget(before.id) if before and not after else None)
+    containers.subscribe(lambda before, after: meter.forget(before.id) if before and not after else None)
+    containers.subscribe(lambda before, after: layers.forget(before.id) if before and not after else None)
+
+
+def _handlers(config: Config) -> Handlers:
+    """The runtimes that are there; only the default one has to be."""
+    programs = {name: find_program(handler.path) for name, handler in config.runtimes.handlers.items()}
+    if programs[config.runtimes.default] is None:
+        handler = config.runtimes.handlers[config.runtimes.default]
+        raise ConfigError(f"runtimes.handlers.{config.runtimes.default}.path: there is no program {handler.path}")
+    there = {name: path for name, path in programs.items() if path is not None}
+    run = Path(config.run_dir)
+    retired = remember(run / "handlers", there, run / "runtime")
+
+    def runtime(name: str, path: str) -> Runtime:
+        systemd = config.runtimes.cgroup_driver == "systemd"
+        return Runtime(name, path, run / "runtime" / name, timeout=config.runtimes.timeout, systemd=systemd)
+
+    return Handlers(
+        {name: runtime(name, path) for name, path in there.items()},
+        config.runtimes.default,
+        {name: runtime(name, path) for name, path in retired.items()},
+    )
+
+
+def _netdevices(config: Config, networks: ConfigDirectory) -> NetDevices:
+    settings = config.netdevices
+    terms = Terms(
+        Policy(settings.allow),
+        settings.allow_node_device,
+        device_rules.node_addresses([*settings.node_addresses, config.stream.address]),
+        networks.links,
+    )
+    return NetDevices(Path(config.state_dir) / "netdev", Path(config.run_dir) / "netdev", terms=terms)
+
+
+def image_parts(config: Config) -> tuple[ImageStore, Transport]:
+    """The image store and what changes it; `crishim images import` uses them without a daemon."""
+    settings = config.images
+    root = Path(settings.root) if settings.root else Path(config.state_dir) / "images"
+    run = Path(config.run_dir)
+    place = Place(root=root, run=run / "images", scratch=Path(config.state_dir) / "downloads", secrets=run / "secrets")
+    skopeo = Skopeo(
+        place,
+        program=_program("images.skopeo", settings.skopeo),
+        registries_conf=Path(settings.registries_conf) if settings.registries_conf else None,
+        policy=Path(settings.policy) if settings.policy else None,
+    )
+    store = ImageStore(root, pinned=settings.pinned)
+    return store, Transport(skopeo, store, pull_timeout=settings.pull_timeout)
+
+
+def _launch_settings(config: Config) -> LaunchSettings:
+    return LaunchSettings(
+        conmon=_program("runtimes.conmon", config.runtimes.conmon),
+        systemd_cgroups=config.runtimes.cgroup_driver == "systemd",
+        pids_limit=config.runtimes.pids_limit,
+        launcher=_static_busybox(),
+    )
+
+
+def _images_in_use(containers: Store[ContainerRecord]) -> set[str]:
+    return {c.image_id for c in containers} | {m.image_id for c in containers for m in c.mounts if m.image_id}
+
+
+def _program(key: str, name: str) -> str:
+    path = find_program(name)
+    if path is None:
+        raise ConfigError(f"{key}: there is no program {name}")
+    return path
+
+
+def _static_busybox() -> str:
+    """The busybox of PATH if it is static, so that it runs in any root file system: it names no interpreter."""
+    path = find_program("busybox")
+    return path if path and b"/ld-" not in Path(path).read_bytes()[:4096] else ""

@@ -1,0 +1,120 @@
+"""CheckpointContainer: a running container's processes, its writable layer and its configuration in one archive.
+
+The archive holds what the tools for it expect: checkpoint/ (criu's images), dump.log, rootfs-diff.tar (the writable
+layer), spec.dump (config.json) and config.dump (what it is). The layer is read right after the processes' state, while
+the container runs again.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from crishim.engine import checkpoint
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord
+from crishim.node import Node
+from crishim.wire.linux import cgroup_limits, directories, executors, programs
+from crishim.wire.linux.pod_paths import looking_at
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
+
+
+async def checkpoint_container(node: Node, id: str, location: str, timeout: int) -> None:
+    """Write a checkpoint of a RUNNING container to the file `location`; the container goes on running.
+
+    Raises UNIMPLEMENTED where this host cannot do it, saying why, PRECONDITION, INVALID, DEADLINE. After an error there
+    is no file, and the container runs.
+    """
+    container = node.containers.find(id)
+    if not location.startswith("/"):
+        raise CrishimError(Kind.INVALID, f"location must be an absolute path, not {location!r}")
+    runtime = node.handlers.get(container.handler)
+    reason = await checkpoint.obstacle(runtime)
+    if reason:
+        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be checkpointed on this node: {reason}")
+    seconds = timeout if timeout > 0 else DEFAULT_TIMEOUT
+    async with node.locks.holding(container.id):
+        container = node.containers.find(container.id)
+        if container.state is not ContainerState.RUNNING:
+            raise CrishimError(
+                Kind.PRECONDITION, f"container {container.id[:13]} is {container.state}: only a running one can be kept"
+            )
+        work = Path(node.config.state_dir) / "checkpoints" / container.id
+        try:
+            async with asyncio.timeout(seconds):
+                await executors.deletion(_prepare, work)
+                try:
+                    await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
+                except BaseException:
+                    await executors.kernel(cgroup_limits.thaw, container.cgroup)
+                    raise
+                await executors.records(_describe, container, node.launcher.bundle(container.id), work)
+                await _tar(work / "rootfs-diff.tar", node.filesystems.upper(container.id), ["."], seconds)
+                await _archive(work, Path(location), seconds, lambda step: node.paths.run(container.pod_id, step))
+        except TimeoutError:
+            raise CrishimError(
+                Kind.DEADLINE, f"container {container.id[:13]} could not be checkpointed within {seconds} s"
+            ) from None
+        finally:
+            await executors.deletion(shutil.rmtree, work, ignore_errors=True)
+
+
+def _prepare(work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+    directories.make_new(work)
+    directories.make_new(work / "checkpoint")
+
+
+def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
+    config = container.parse_config()
+    about = {
+        "id": container.id,
+        "name": config.metadata.name,
+        "rootfsImage": config.image.image,
+        "rootfsImageRef": container.image_ref,
+        "rootfsImageName": config.image.user_specified_image,
+        "runtime": container.handler,
+        "createdTime": datetime.fromtimestamp(container.created_at / 1e9, UTC).isoformat(),
+        "checkpointedTime": datetime.now(UTC).isoformat(),
+    }
+    (work / "config.dump").write_bytes(msgspec.json.encode(about))
+    shutil.copyfile(bundle / "config.json", work / "spec.dump")
+
+
+async def _archive(
+    work: Path, location: Path, timeout: float, at_location: Callable[[Callable[[], None]], Awaitable[None]]
+) -> None:
+    """The archive, whole or not there: it holds the memory of processes, so nobody else may read it.
+
+    at_location: runs what touches the location, which is the client's choice.
+    """
+    beside = location.with_name(f".{location.name}.partial")
+
+    def make() -> None:
+        looking_at(str(beside))
+        os.close(os.open(beside, _NEW, 0o600))
+
+    try:
+        await at_location(make)
+        names = sorted(await executors.records(os.listdir, work))
+        await _tar(beside, work, names, timeout)
+        await at_location(lambda: os.replace(beside, location))  # noqa: PTH105
+    except OSError as error:
+        raise CrishimError(Kind.INVALID, f"cannot write {location}: {error.strerror}", path=str(location)) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            await at_location(beside.unlink)
+
+
+async def _tar(archive: Path, directory: Path, names: list[str], timeout: float) -> None:
+    """tar(1) follows no symlink: a container's tree cannot lead it elsewhere."""
+    argv = ["tar", "--create", "--xattrs", "--sparse", f"--file={archive}", f"--directory={directory}", "--", *names]
+    await programs.run(argv, timeout=timeout)

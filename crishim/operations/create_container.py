@@ -1,0 +1,84 @@
+"""CreateContainer: root file system, devices, config.json, and the runtime's create under conmon.
+
+    admission (the pod is ready, the name is free) -> record CREATING -> root file system and image volumes mounted
+    -> network devices planned, and moved by us or by the runtime -> config.json -> conmon + runtime create
+    -> network devices verified and repaired -> record CREATED, its end watched
+
+The container's process exists when this returns and waits for StartContainer.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from crishim.lifecycle import ContainerState
+from crishim.node import Node
+from crishim.operations.admission import admit
+from crishim.operations.devices import plan_devices, wanted_devices
+from crishim.operations.exits import watch_exit
+from crishim.operations.target import target_namespace
+from crishim.operations.timeline import span
+from crishim.operations.undo import Undo
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.validate import check_container
+
+T = TypeVar("T")
+
+
+async def create_container(node: Node, request: cri.CreateContainerRequest) -> str:
+    """Make a container and return its id; it is CREATED then.
+
+    Raises INVALID, NOT_FOUND (pod, image, device), PRECONDITION (pod not ready, a device that cannot be given), EXISTS
+    (name and attempt in use). After a failure nothing is left, and network devices are back on the host.
+    """
+    config, filesystems, launcher = request.config, node.filesystems, node.launcher
+    async with filesystems.using(config) as image, admit(node, request) as (pod, container):
+        if container.state is ContainerState.CREATED:  # the answer to an identical request got lost
+            return container.id
+        check_container(config, pod.parse_config())
+        wanted = await wanted_devices(node, pod, config)
+        container = replace(container, image_id=image.id, image_ref=image.id)
+        undo = Undo()
+        try:
+            async with undo:
+                await node.containers.add(container)
+                undo.push("the root file system", _bound(filesystems.delete, container.id))
+                with span("root file system"):
+                    prepared = await filesystems.prepare(pod, container, image)
+                undo.push("the runtime's container", _bound(launcher.discard, container))
+                joining = target_namespace(node, pod, config)
+                runtime = launcher.runtime(container)
+                async with joining as target, await plan_devices(node, pod, wanted, runtime) as plan:
+                    with span("network devices"):
+                        await plan.begin()
+                    with span("config.json"):
+                        built = await launcher.write_bundle(
+                            pod, container, image, prepared, wanted.edits, plan.entries, target
+                        )
+                    container = replace(
+                        container,
+                        user=built.user,
+                        mounts=tuple(m.record() for m in prepared.mounts),
+                        resources=config.linux.resources.SerializeToString(deterministic=True),
+                        stop_signal=launcher.stop_signal(config, image),
+                        cgroup=launcher.cgroup(pod, container.id),
+                    )
+                    with span("runtime create"):
+                        launched = await launcher.create(container, filesystems.log(container))
+                        await launcher.verify(container, built, launched.process)
+                    with span("network devices verified"):
+                        await plan.verify_and_repair()
+                state = ContainerState.CREATED
+                created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
+                await node.containers.update(container.id, lambda _: created)
+        except BaseException:
+            if not undo.failed:
+                await node.containers.remove(container.id)
+            raise
+        watch_exit(node, node.containers.find(container.id))
+    return container.id
+
+
+def _bound(step: Callable[[T], Awaitable[object]], argument: T) -> Callable[[], Awaitable[object]]:
+    return lambda: step(argument)

@@ -1,0 +1,55 @@
+"""The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
+
+from dataclasses import dataclass
+
+from crishim.cdi.edits import Edits, names
+from crishim.engine.runtime import Runtime, moves_devices
+from crishim.errors import CrishimError, Kind
+from crishim.model import PodRecord
+from crishim.netdev.annotation import requests as annotated
+from crishim.netdev.plan import Plan
+from crishim.netdev.records import Mover, Request, Source
+from crishim.node import Node
+from crishim.operations.stop_pod import device_pod
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import executors
+
+HOOKS_IN_CREATE = ("prestart", "createRuntime", "createContainer")  # config.md, "POSIX-platform Hooks"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a container's configuration asks for."""
+
+    edits: Edits
+    network: tuple[Request, ...]
+
+
+async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig) -> Wanted:
+    """Resolve CDI names and read the annotations. NOT_FOUND: a CDI name no file defines; INVALID: bad JSON."""
+    fields, marked = [d.name for d in config.CDI_devices], dict(config.annotations)
+    asked = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
+    edits = await executors.records(node.cdi.resolve, asked) if asked else Edits()
+    from_cdi = [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
+    pod_annotations = dict(pod.parse_config().annotations)
+    return Wanted(edits, (*from_cdi, *annotated(pod_annotations, dict(config.annotations))))
+
+
+async def plan_devices(node: Node, pod: PodRecord, wanted: Wanted, runtime: Runtime) -> Plan:
+    """Check and lease the network devices; nothing is touched yet."""
+    mover = await _mover(node, runtime, wanted.edits) if wanted.network else Mover.BUILTIN
+    return await node.netdevices.plan(wanted.network, device_pod(pod), mover)
+
+
+async def _mover(node: Node, runtime: Runtime, edits: Edits) -> Mover:
+    """Who moves: the OCI runtime if it can, unless hooks would see the device before it was repaired."""
+    handler = node.config.runtimes.handlers.get(runtime.name)
+    choice = handler.netdevices if handler else "auto"
+    capable = choice != "builtin" and moves_devices(await runtime.features())
+    if choice == "runtime" and not capable:
+        raise CrishimError(
+            Kind.PRECONDITION,
+            f"handler {runtime.name} is told to move network devices, but {runtime.path} does not say it can",
+        )
+    watched = any(hook.hook_name in HOOKS_IN_CREATE for hook in edits.hooks)
+    return Mover.RUNTIME if capable and not watched else Mover.BUILTIN

@@ -1,0 +1,120 @@
+"""Watching containers end: conmon's pidfd becomes readable, its exit file holds the code, the record gets both.
+
+One pidfd a container and no task: 200 idle containers cost 200 file descriptors. What happens at an end, in order:
+1. leftovers: in a PID namespace that is not the container's own, processes may outlive its init; they are killed.
+2. the record goes to EXITED with code, reason and time; whoever waits in Store.wait() sees it now.
+3. under the container's lock: the runtime forgets it (and its cgroup), the root file system is unmounted.
+A conmon that dies without an exit file was killed: its container is killed too, since nobody would see its end.
+"""
+
+import asyncio
+import logging
+import time
+
+from msgspec.structs import replace
+
+from crishim.engine import conmon
+from crishim.errors import CrishimError
+from crishim.lifecycle import ContainerState, has_process
+from crishim.model import ContainerRecord
+from crishim.node import Node
+from crishim.operations.log_context import begin
+from crishim.wire.linux import cgroups, executors, processes
+
+RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
+UNKNOWN_CODE = 255  # what containerd and CRI-O report when nobody saw the end
+START_FAILED, START_FAILED_CODE = "StartError", 128  # reason and code of a container that could not be started
+
+log = logging.getLogger("crishim.exits")
+
+
+def watch_exit(node: Node, container: ContainerRecord) -> None:
+    """Record the container's end when it comes; at once if it came already."""
+    fd = processes.open_pidfd(container.monitor) if container.monitor else None
+    if fd is None:
+        _start_settling(node, container.id)
+        return
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        loop.remove_reader(fd)
+        processes.close(fd)
+        _start_settling(node, container.id)
+
+    loop.add_reader(fd, readable)
+
+
+async def settle_exit(node: Node, id: str) -> None:
+    """Record the end of a container whose conmon is gone, and free what it held.
+
+    Nobody else would record it: what fails, for want of space, memory or descriptors, is tried again till it works.
+    """
+    container = node.containers.get(id)
+    if container is None or not has_process(container.state):
+        return
+    begin(pod=container.pod_id, container=id)
+    try:
+        await _record(node, container)
+    except BaseException as error:
+        asyncio.get_running_loop().call_later(RETRY, _start_settling, node, id)
+        if not isinstance(error, CrishimError | OSError):
+            raise
+        log.error("an exit cannot be recorded yet", extra={"container": id, "error": str(error)})
+        return
+    await release_container(node, id)
+
+
+def _start_settling(node: Node, id: str) -> None:
+    node.tasks.start(settle_exit(node, id), name=f"exit {id[:13]}")
+
+
+async def _record(node: Node, container: ContainerRecord) -> None:
+    bundle = node.launcher.bundle(container.id)
+    ended = await executors.records(conmon.exit_record, bundle)
+    await executors.processes(_end_leftovers, container)
+    oom = await executors.records(conmon.was_oom_killed, bundle)
+    code, at = ended or (UNKNOWN_CODE, time.time_ns())
+    message = "" if ended else "its monitor (conmon) is gone without an exit code"
+    await node.containers.update(container.id, lambda c: exited(c, code, at, oom, message))
+
+
+async def release_container(node: Node, id: str) -> None:
+    """Let the runtime forget an ended container and unmount its root file system; may be repeated."""
+    async with node.locks.holding(id):
+        container = node.containers.get(id)
+        if container is None or has_process(container.state):
+            return
+        try:
+            await node.handlers.get(container.handler).delete(id)
+            await node.filesystems.release(container)
+        except (CrishimError, OSError) as error:
+            log.error("an ended container cannot be released", extra={"container": id, "error": str(error)})
+
+
+def exited(container: ContainerRecord, code: int, at: int, oom: bool, message: str = "") -> ContainerRecord:
+    """The record of a container that ended; unchanged if that is recorded already."""
+    if not has_process(container.state):
+        return container
+    if container.reason == START_FAILED:
+        reason, code = START_FAILED, START_FAILED_CODE
+    elif message:
+        reason = "Unknown"
+    else:
+        reason = "OOMKilled" if oom and code != 0 else "Completed" if code == 0 else "Error"
+    return replace(
+        container,
+        state=ContainerState.EXITED,
+        exit_code=code,
+        finished_at=max(at, container.started_at),
+        reason=reason,
+        message=container.message or message,
+        process=None,
+        monitor=None,
+    )
+
+
+def _end_leftovers(container: ContainerRecord) -> None:
+    if container.process and processes.is_alive(container.process):
+        processes.send_signal(container.process, 9)
+    if container.cgroup and not cgroups.kill(container.cgroup):
+        log.warning("processes survive SIGKILL", extra={"container": container.id, "cgroup": container.cgroup})

@@ -1,0 +1,235 @@
+"""From a container's configuration to a waiting process: bundle directory, config.json, conmon and runtime create."""
+
+import logging
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from crishim.cdi.edits import Edits, apply
+from crishim.engine import conmon
+from crishim.engine.handlers import Handlers
+from crishim.engine.runtime import Runtime
+from crishim.engine.sandbox import Sandboxes
+from crishim.errors import CrishimError, Kind
+from crishim.ids import is_id
+from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef
+from crishim.operations.filesystems import PreparedRoot
+from crishim.pb import cri_pb2 as cri
+from crishim.spec import selinux
+from crishim.spec.build import Built, Host, Inputs, build
+from crishim.spec.proc_mounts import laid_over_proc
+from crishim.wire import image_config, signals
+from crishim.wire.linux import directories, executors, mounts, record_files
+from crishim.wire.linux.pod_paths import PodPaths
+from crishim.wire.linux.turns import Turns
+
+log = logging.getLogger("crishim.launch")
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    conmon: str  # absolute path
+    systemd_cgroups: bool
+    pids_limit: int  # 0: none
+    launcher: str = ""  # static busybox, for environments that are not UTF-8; "": none on this host
+
+
+class Launcher:
+    """Writes bundles and has them created."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        handlers: Handlers,
+        sandboxes: Sandboxes,
+        host: Host,
+        settings: LaunchSettings,
+        turns: Turns,
+        paths: PodPaths,
+    ) -> None:
+        self._root = run_dir / "containers"
+        self._handlers = handlers
+        self._sandboxes = sandboxes
+        self._host = host
+        self._settings = settings
+        self._turns = turns
+        self._paths = paths
+        self._said: set[str] = set()
+
+    def bundle(self, container_id: str) -> Path:
+        return self._root / container_id
+
+    def runtime(self, container: ContainerRecord) -> Runtime:
+        return self._handlers.get(container.handler)
+
+    def cgroup(self, pod: PodRecord, container_id: str) -> str:
+        """The container's cgroup below the root of each hierarchy."""
+        if self._settings.systemd_cgroups:
+            return f"{_expand_slice(pod.cgroup_parent)}/crishim-{container_id}.scope"
+        return f"{pod.cgroup_parent}/{container_id}"
+
+    def pod_cgroup(self, pod: PodRecord) -> str:
+        """The pod's cgroup below the root of each hierarchy."""
+        return str(PurePosixPath(self.cgroup(pod, pod.id)).parent)
+
+    async def write_bundle(
+        self,
+        pod: PodRecord,
+        container: ContainerRecord,
+        image: ImageRecord,
+        prepared: PreparedRoot,
+        edits: Edits,
+        net_devices: Mapping[str, Mapping[str, str]],
+        target: str,
+    ) -> Built:
+        """Build the spec and write it to the bundle directory; errors as the spec's editors raise them.
+
+        target: of target_namespace(). DEADLINE names a path (device, profile, volume) that does not answer.
+        """
+        runtime = self.runtime(container)
+        inputs = self._inputs(pod, container, image, prepared, await runtime.features(), target)
+
+        def look_up() -> Built:
+            built = build(inputs)
+            if edits != Edits():
+                apply(built.spec, edits)
+            return built
+
+        def write() -> None:
+            bundle = self.bundle(container.id)
+            directories.own(bundle)
+            (bundle / "config.json").write_bytes(built.encode())
+
+        built = await self._paths.run(pod.id, look_up)
+        self.say_once(built.notes, container.id)
+        if self._host.selinux:  # a volume may have millions of files
+            relabel = partial(selinux.relabel_volumes, built.spec, prepared.mounts)
+            await self._paths.run(pod.id, relabel, limit=runtime.timeout)
+        if net_devices:
+            built.spec["linux"]["netDevices"] = dict(net_devices)
+        await executors.records(write)
+        return built
+
+    def say_once(self, notes: Iterable[str], container_id: str) -> None:
+        """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""
+        for note in set(notes) - self._said:
+            self._said.add(note)
+            log.warning(note, extra={"container": container_id})
+
+    def _inputs(
+        self,
+        pod: PodRecord,
+        container: ContainerRecord,
+        image: ImageRecord,
+        prepared: PreparedRoot,
+        features: Mapping[str, Any],
+        target: str,
+    ) -> Inputs:
+        files = self._sandboxes.files(pod)
+        config = container.parse_config()
+        pod_config = pod.parse_config()
+        systemd = self._settings.systemd_cgroups
+        path = f"{_slice(pod.cgroup_parent)}:crishim:{container.id}" if systemd else self.cgroup(pod, container.id)
+        return Inputs(
+            container_id=container.id,
+            config=config,
+            pod=pod_config,
+            record=pod,
+            image=image_config.parse(image.config),
+            rootfs=prepared.rootfs,
+            cgroups_path=path,
+            host=self._host,
+            features=features or None,
+            target=target,
+            mounts=prepared.mounts,
+            hostname=pod_config.hostname or ("" if pod.namespaces.uts else socket.gethostname()),
+            hostname_path=files.hostname,
+            hosts_path=files.hosts,
+            resolv_conf_path=files.resolv_conf,
+            shm_path=files.shm,
+            pids_limit=self._settings.pids_limit,
+            launcher=self._settings.launcher,
+        )
+
+    async def create(self, container: ContainerRecord, log: str) -> conmon.Launched:
+        """Have conmon create the container of a written bundle. log: where conmon is to write it, "" for nowhere.
+
+        A copy of the record, complete but for the processes, is left in the bundle: operations/adopt.py.
+        """
+        config = container.parse_config()
+        launch = conmon.Launch(
+            container_id=container.id,
+            bundle=self.bundle(container.id),
+            log_path=log,
+            tty=config.tty,
+            stdin=config.stdin,
+            stdin_once=config.stdin_once,
+        )
+        await executors.records(record_files.write, launch.bundle / record_files.COPY, container)
+        async with self._turns.turn():
+            return await conmon.create(self._settings.conmon, self.runtime(container), launch)
+
+    async def verify(self, container: ContainerRecord, built: Built, process: ProcessRef) -> None:
+        """Look at what was mounted in a created container. INVALID: something over /proc, a link has changed."""
+
+        def look() -> str:
+            return laid_over_proc(built.spec, mounts.table(process.pid))
+
+        try:
+            found = await executors.processes(look)
+        except OSError as error:
+            raise CrishimError(
+                Kind.INTERNAL, f"container {container.id[:13]} ended while it was being created", container=container.id
+            ) from error
+        if found:
+            raise CrishimError(
+                Kind.INVALID,
+                f"container {container.id[:13]}: a mount came to lie at {found}: a volume's symbolic link has changed",
+                container=container.id,
+            )
+
+    async def discard(self, container: ContainerRecord) -> None:
+        """Undo create() and write_bundle(), however far they got."""
+        await self.end(container)
+        await self.delete_bundle(container.id)
+
+    async def end(self, container: ContainerRecord) -> None:
+        """End the container with its conmon, and let the runtime forget it; fine if it has."""
+        await executors.processes(conmon.kill_monitor, self.bundle(container.id))
+        await self._handlers.get(container.handler).delete(container.id)
+
+    async def delete_bundle(self, container_id: str) -> None:
+        await executors.deletion(shutil.rmtree, self.bundle(container_id), ignore_errors=True)
+
+    async def sweep(self, keep: set[str]) -> None:
+        """Delete the bundles of containers that are not in keep."""
+
+        def work() -> None:
+            for path in self._root.iterdir() if self._root.exists() else ():
+                if is_id(path.name) and path.name not in keep:
+                    conmon.kill_monitor(path)
+                    shutil.rmtree(path, ignore_errors=True)
+
+        await executors.deletion(work)
+
+    def stop_signal(self, config: cri.ContainerConfig, image: ImageRecord) -> int:
+        """The number of the signal StopContainer sends: the container's, else the image's, else SIGTERM."""
+        if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
+            return signals.from_cri(config.stop_signal)
+        name = (image_config.parse(image.config).get("config") or {}).get("StopSignal") or "SIGTERM"
+        return signals.parse(str(name))
+
+
+def _slice(path: str) -> str:
+    """The slice that a pod's cgroup is: a kubelet names it with its path, /a.slice/a-b.slice."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _expand_slice(name: str) -> str:
+    """systemd nests slices by the dashes in their names: a-b.slice is a.slice/a-b.slice (systemd.slice(5))."""
+    parts = _slice(name).removesuffix(".slice").split("-")
+    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))

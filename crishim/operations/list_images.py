@@ -1,0 +1,29 @@
+"""ListImages and ImageStatus: what is in the store. No lock, no file read unless the store changed."""
+
+from crishim.model import ImageRecord
+from crishim.node import Node
+from crishim.wire import image_config
+
+_DIGITS = 10  # of the largest uid
+
+
+async def list_images(node: Node, name: str) -> list[ImageRecord]:
+    """All images, or the one a filter names (by tag, digest or id), if it is there."""
+    snapshot = await node.images.snapshot()
+    if not name:
+        return list(snapshot.images)
+    image = snapshot.find(name)
+    return [image] if image else []
+
+
+def default_user(image: ImageRecord) -> tuple[int | None, str]:
+    """The user an image asks for, as (uid, "") or (None, name): exactly one of them. Without a user it is uid 0.
+
+    The group of "user:group" is left out. An unreadable configuration counts as one without a user: it fails where it
+    is used (CreateContainer), not where it is listed.
+    """
+    user = image_config.user(image.config)
+    if not user:
+        return 0, ""
+    is_uid = user.isascii() and user.isdigit() and len(user) <= _DIGITS and int(user) < 1 << 32
+    return (int(user), "") if is_uid else (None, user)

@@ -1,0 +1,15 @@
+"""A connection to a port of a pod, for port forwarding; pods on the host's network are dialled there."""
+
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import PodState
+from crishim.node import Node
+from crishim.wire.linux.byte_sockets import ByteSocket
+from crishim.wire.linux.dialing import dial
+
+
+async def open_port(node: Node, pod_id: str, port: int) -> ByteSocket:
+    """Connect to a TCP port on a READY pod's loopback. PRECONDITION if it is not ready; else as dial()."""
+    pod = node.pods.find(pod_id)
+    if pod.state is not PodState.READY:
+        raise CrishimError(Kind.PRECONDITION, f"pod sandbox {pod.id[:13]} is not ready", pod=pod.id)
+    return await dial(pod.namespaces.net, port)

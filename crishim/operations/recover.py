@@ -1,0 +1,181 @@
+"""Recovery at start: compare the records with the node, finish or undo what was under way, sweep what has no record.
+
+The daemon may have been killed between any two steps. Each operation writes its intent first (a record in a transient
+state), so for every thing on the node there is a record that explains it, or it is nobody's:
+
+    container CREATING          never answered: taken away
+              STARTING          the runtime knows whether it was started
+              CREATED, RUNNING  conmon watched on; if it is gone the exit file has the code
+              REMOVING          removal is finished
+    pod       CREATING          never answered: taken away
+              READY             stays, if its namespaces exist; after a reboot NOTREADY
+              STOPPING          the stop is tried again; should it fail, it waits for the client's next
+              REMOVING          removal is finished
+
+What an unreadable record stands for was adopted (operations/adopt.py): it is watched, and nothing of it is taken away.
+Sweeps are by name below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
+waited for, as what it makes after its DEL nobody would take away. Pods whose network is slow to go, or cannot go yet
+because its add-on is not up, hold up the start for a bounded time and are finished while the daemon serves.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from crishim.errors import CrishimError
+from crishim.ids import is_id
+from crishim.lifecycle import ContainerState, PodState, has_process
+from crishim.model import ContainerRecord, PodRecord
+from crishim.node import Node
+from crishim.operations.exits import release_container, settle_exit, watch_exit
+from crishim.operations.remove_container import remove_container
+from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_down, tear_down_unknown
+from crishim.wire.linux import executors, processes
+
+log = logging.getLogger("crishim.recover")
+
+PATIENCE = 10.0  # seconds the start waits for pods to be stopped
+AT_ONCE = 8  # containers looked at side by side
+
+
+async def recover(node: Node) -> None:
+    """Bring records and node together, once, before anything else is done.
+
+    Never raises for one pod's, container's or image's trouble: it is logged, and the record stays for the client to
+    act on.
+    """
+    await _images(node)
+    whole = {p.id for p in node.pods if await executors.kernel(node.sandboxes.is_whole, p)}
+    await _all_containers(node)
+    alive = [device_pod(p) for p in node.pods if p.id in whole and p.namespaces.net]
+    await _guarded(node.netdevices.recover(alive), "network devices")
+    await _all_pods(node, whole)
+    await _guarded(_sweep_runtimes(node), "runtimes")
+    await _guarded(_sweep_sandboxes(node), "sandboxes")
+    for sweep in (node.filesystems.sweep, node.launcher.sweep):
+        await _guarded(sweep({c.id for c in node.containers}), "containers")
+
+
+async def _images(node: Node) -> None:
+    try:
+        known = {image.id for image in (await node.images.snapshot()).images}
+        lost = {c.image_id for c in node.containers if has_process(c.state) and c.image_id} - known
+        if lost:
+            log.error(
+                "images of running containers are not in the store: no layer is removed", extra={"images": sorted(lost)}
+            )
+        await node.transport.recover(sweep_store=not lost)
+    except (CrishimError, OSError, ValueError) as error:
+        log.error("the image store cannot be put in order", extra={"error": str(error)})
+
+
+async def _all_containers(node: Node) -> None:
+    some = asyncio.Semaphore(AT_ONCE)
+
+    async def look_at(container: ContainerRecord) -> None:
+        async with some:
+            await _guarded(_container(node, container), container.id)
+
+    await _patiently(node, {c.id: look_at(c) for c in node.containers}, "containers")
+
+
+async def _all_pods(node: Node, whole: set[str]) -> None:
+    work = {
+        pod.id: _guarded(_pod(node, pod, pod.id in whole), pod.id)
+        for pod in node.pods
+        if not node.pods.is_adopted(pod.id)
+    }
+    await _patiently(node, work, "pods")
+
+
+async def _patiently(node: Node, work: Mapping[str, Coroutine[Any, Any, None]], what: str) -> None:
+    """Do work side by side; what takes longer than PATIENCE goes on while the daemon serves. work: by id."""
+    tasks = [node.tasks.start(step, name=f"recover {id[:13]}") for id, step in work.items()]
+    _, late = await asyncio.wait(tasks, timeout=PATIENCE) if tasks else ((), ())
+    if late:
+        log.warning("recovery goes on while the daemon serves", extra={what: len(late)})
+
+
+async def _container(node: Node, container: ContainerRecord) -> None:
+    if container.state in (ContainerState.CREATING, ContainerState.REMOVING):
+        log.info("an unfinished container is removed", extra={"container": container.id})
+        await remove_container(node, container.id)
+    elif container.state is ContainerState.EXITED:
+        await release_container(node, container.id)
+    elif container.monitor is None or not await executors.processes(processes.is_alive, container.monitor):
+        await settle_exit(node, container.id)
+    else:
+        try:
+            if container.state is ContainerState.STARTING:
+                await _started(node, container)
+        finally:
+            watch_exit(node, container)
+    if node.pods.get(container.pod_id) is None and not node.containers.is_adopted(container.id):
+        log.error("a container whose pod has no record is removed", extra={"container": container.id})
+        await remove_container(node, container.id)
+
+
+async def _started(node: Node, container: ContainerRecord) -> None:
+    """The daemon died around the runtime's start: only the runtime knows on which side.
+
+    What is adopted and lives was started, unless the runtime says otherwise: a kubelet that saw it waiting would
+    start another.
+    """
+    try:
+        state = await node.handlers.get(container.handler).state(container.id)
+    except CrishimError:
+        if not node.containers.is_adopted(container.id):
+            raise
+        state = ""
+    after = ContainerState.CREATED if state == "created" else ContainerState.RUNNING
+    at = 0 if after is ContainerState.CREATED else container.started_at
+    await node.containers.update(container.id, lambda c: replace(c, state=after, started_at=at))
+
+
+async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
+    if pod.state is PodState.CREATING:
+        log.info("an unfinished pod is removed", extra={"pod": pod.id})
+        await node.networks.outlast(pod)
+        await tear_down(node, pod)
+        await forget_pod(node, pod)
+        await node.pods.remove(pod.id)
+    elif pod.state is PodState.STOPPING:
+        await node.networks.outlast(pod)
+        await stop_pod(node, pod.id)
+    elif pod.state is PodState.REMOVING:
+        await forget_pod(node, pod)
+        await node.pods.remove(pod.id)
+    elif pod.state is PodState.READY and not (whole and await executors.processes(_has_init, pod)):
+        log.warning("a pod's namespaces are gone: it is not ready any more", extra={"pod": pod.id})
+        await stop_pod(node, pod.id)
+
+
+async def _sweep_runtimes(node: Node) -> None:
+    """Containers a runtime knows and we do not: created and killed before their record was written, or inits."""
+    owned = {c.id for c in node.containers if has_process(c.state)}
+    owned |= {f"{p.id}-init" for p in node.pods if p.init}
+    for runtime in node.handlers:
+        for id in await runtime.known() - owned:
+            if is_id(id.removesuffix("-init")):
+                log.warning("a container nobody knows is deleted", extra={"container": id})
+                await runtime.delete(id)
+
+
+async def _sweep_sandboxes(node: Node) -> None:
+    for id in await executors.kernel(node.sandboxes.known) - {p.id for p in node.pods}:
+        if is_id(id):
+            await _guarded(tear_down_unknown(node, id), id)
+
+
+async def _guarded(work: Awaitable[object], subject: str) -> None:
+    try:
+        await work
+    except Exception as error:
+        log.error("recovery failed", extra={"subject": subject, "error": str(error)})
+
+
+def _has_init(pod: PodRecord) -> bool:
+    return not pod.namespaces.pid or (pod.init is not None and processes.is_alive(pod.init))

@@ -1,0 +1,117 @@
+"""RunPodSandbox: a record, namespaces, the primary network, and where asked an init. No process otherwise.
+
+    record CREATING -> namespaces and files -> CNI ADD (and beside it the init) -> record READY
+
+Secondary network devices are not made here: they come with the containers that ask for them (create_container.py).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from crishim.engine.runtime import Runtime
+from crishim.ids import new_id
+from crishim.lifecycle import PodState
+from crishim.model import PodRecord
+from crishim.node import Node
+from crishim.operations.log_context import about
+from crishim.operations.stop_pod import remove_cgroup
+from crishim.operations.timeline import span, timed
+from crishim.operations.undo import Undo
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.validate import check_pod
+from crishim.state.names import pod_name
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str:
+    """Make a pod sandbox and return its id; it is READY then.
+
+    A repeated request (a client whose deadline passed asks again) waits for the first and returns its pod's id.
+    Raises INVALID for a configuration or handler that cannot work, EXISTS for a name in use, UNAVAILABLE without a
+    network configuration. After a failure nothing is left; should the clean-up itself fail, the pod stays as NOTREADY
+    for a later Stop and Remove.
+    """
+    check_pod(config)
+    node.sandboxes.check_cgroup(config)
+    runtime = node.handlers.offered(handler)
+    metadata = config.metadata
+    name = pod_name(metadata.namespace, metadata.name, metadata.uid, metadata.attempt)
+    async with node.names.turn(name):
+        finished = _finished_before(node, node.names.holder(name), config, handler)
+        if finished:
+            return finished
+        id = new_id()
+        node.names.reserve(name, id, "pod sandbox")
+        about(pod=id)
+        pod = PodRecord(
+            id=id,
+            state=PodState.CREATING,
+            config=config.SerializeToString(deterministic=True),
+            handler=handler,
+            created_at=time.time_ns(),
+            namespaces=node.sandboxes.plan(id, config),
+            cgroup_parent=node.sandboxes.cgroup(id, config),
+        )
+        undo = Undo()
+        try:
+            async with undo:
+                if pod.namespaces.net:
+                    pod = replace(pod, network=await node.networks.plan(config))
+                await _make(node, pod, undo, runtime)
+        except BaseException:
+            await _forget(node, pod, undo)
+            raise
+        return id
+
+
+async def _make(node: Node, pod: PodRecord, undo: Undo, runtime: Runtime) -> None:
+    """From a planned pod to READY."""
+    await node.pods.add(pod)
+    undo.push("the cgroup", lambda: remove_cgroup(pod))
+    undo.push("the namespaces", lambda: node.sandboxes.remove(pod.id))
+    with span("namespaces"):
+        await node.sandboxes.make(pod)
+    undo.push("the network", lambda: node.networks.delete(pod, pod.namespaces.net))
+    if pod.namespaces.pid:
+        undo.push("the init", lambda: node.inits.stop(pod, runtime))
+    network, init = await _both(
+        timed("CNI ADD", node.networks.add(pod)),
+        timed("init", node.inits.start(pod, node.sandboxes.directory(pod.id), runtime)),
+    )
+    if network is not None:
+        await node.sandboxes.set_addresses(pod, network.ips)
+    await node.pods.update(pod.id, lambda p: replace(p, state=PodState.READY, network=network, init=init))
+
+
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """Two steps side by side. Both are let run to their end: a CNI plugin killed in its middle leaves what its own DEL
+    then stumbles over."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second
+
+
+def _finished_before(node: Node, holder: str | None, config: cri.PodSandboxConfig, handler: str) -> str | None:
+    """The id of the READY pod that an identical request made before."""
+    pod = node.pods.get(holder) if holder else None
+    if pod is None or pod.state is not PodState.READY:
+        return None
+    same = pod.handler == handler and pod.config == config.SerializeToString(deterministic=True)
+    return pod.id if same else None
+
+
+async def _forget(node: Node, pod: PodRecord, undo: Undo) -> None:
+    if undo.failed and node.pods.get(pod.id):
+        await node.pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
+        return
+    await node.pods.remove(pod.id)
+    node.names.release(pod.id)

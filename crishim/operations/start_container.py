@@ -1,0 +1,76 @@
+"""StartContainer: let the created process execute its command."""
+
+import time
+
+from msgspec.structs import replace
+
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState, can_start
+from crishim.model import ContainerRecord
+from crishim.node import Node
+from crishim.operations.exits import START_FAILED, START_FAILED_CODE
+from crishim.operations.stop_container import stop_container
+
+
+async def start_container(node: Node, id: str) -> None:
+    """Start a CREATED container. PRECONDITION in any other state, unless the call repeats one whose answer got lost.
+
+    A start that fails leaves the container EXITED with reason StartError and the runtime's words as its message.
+    """
+    asked = node.containers.find(id)
+    async with node.locks.holding(asked.id):
+        container = node.containers.find(asked.id)
+        if container.state is ContainerState.STARTING:
+            container = await _broken_off(node, container)
+        if not can_start(container.state):
+            if _is_repetition(asked, container, node.began):
+                return
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"container {container.id[:13]} is {container.state}, not created: it cannot be started",
+                container=container.id,
+            )
+        started = time.time_ns()
+        await node.containers.update(
+            container.id, lambda c: replace(c, state=ContainerState.STARTING, started_at=started)
+        )
+        try:
+            await node.handlers.get(container.handler).start(container.id)
+        except CrishimError as error:
+            said = error.message
+            await node.containers.update(container.id, lambda c: _failed(c, said))
+            failure = error
+        else:
+            await node.containers.update(container.id, lambda c: _running(c, started))
+            return
+    await stop_container(node, container.id, 0)
+    raise failure
+
+
+async def _broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
+    """What became of a start that was given up in its middle: only the runtime knows. CREATED again, or RUNNING."""
+    created = await node.handlers.get(container.handler).state(container.id) == "created"
+    after = ContainerState.CREATED if created else ContainerState.RUNNING
+    return await node.containers.update(
+        container.id, lambda c: replace(c, state=after) if c.state is ContainerState.STARTING else c
+    )
+
+
+def _is_repetition(asked: ContainerRecord, container: ContainerRecord, began: int) -> bool:
+    """Whether the container was started for a call that nobody may have an answer to: an earlier daemon's, or one
+    that was under way when this one came. The command may be over by now."""
+    started = container.started_at != 0 and container.reason != START_FAILED
+    return started and (container.started_at < began or asked.state is not container.state)
+
+
+def _running(container: ContainerRecord, started: int) -> ContainerRecord:
+    """RUNNING, unless its end was recorded first: a short command may be over by now."""
+    if container.state is ContainerState.STARTING:
+        return replace(container, state=ContainerState.RUNNING)
+    return replace(container, started_at=min(started, container.finished_at))
+
+
+def _failed(container: ContainerRecord, said: str) -> ContainerRecord:
+    """Why it will be EXITED; the state itself follows when the created process is dead (exits.py)."""
+    code = container.exit_code if container.state is ContainerState.STARTING else START_FAILED_CODE
+    return replace(container, reason=START_FAILED, message=said, exit_code=code, started_at=0)

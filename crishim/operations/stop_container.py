@@ -1,0 +1,74 @@
+"""StopContainer: the stop signal, the grace period, SIGKILL, and the record of the end.
+
+No lock is held while waiting: a second call with a shorter timeout runs beside the first and kills sooner.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState, has_process
+from crishim.model import ContainerRecord
+from crishim.node import Node
+from crishim.wire.linux import executors, processes
+
+KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
+MONITOR_PATIENCE = 10.0  # seconds after SIGKILL until conmon must have recorded the end
+
+log = logging.getLogger("crishim.stop")
+
+
+async def stop_container(node: Node, id: str, timeout: float) -> None:
+    """Stop a container; OK if it has ended or is not there.
+
+    timeout: seconds between the stop signal and SIGKILL; 0 or less kills at once. Raises DEADLINE if the process
+    survives SIGKILL for a minute.
+    """
+    try:
+        container = node.containers.find(id)
+    except CrishimError as error:
+        if error.kind is Kind.NOT_FOUND:
+            return
+        raise
+    if not has_process(container.state):
+        return
+    # A created container's process is still the runtime's own init: it knows no signal but SIGKILL.
+    created = container.state is ContainerState.CREATED
+    await node.netdevices.hold(container.pod_id)  # what the container has hidden would end with it
+    if timeout > 0 and not created:
+        if await _signalled(node, container, container.stop_signal, timeout):
+            return
+        await node.netdevices.hold(container.pod_id)
+    if await _signalled(node, container, signal.SIGKILL, MONITOR_PATIENCE):
+        return
+    await _end_monitor(container)
+    if not await _signalled(node, container, signal.SIGKILL, KILL_PATIENCE - MONITOR_PATIENCE):
+        raise CrishimError(
+            Kind.DEADLINE,
+            f"container {container.id[:13]} or its monitor is still alive {KILL_PATIENCE:g} s after SIGKILL",
+            container=container.id,
+        )
+
+
+async def _end_monitor(container: ContainerRecord) -> None:
+    """Kill the conmon of a container that is dead and not recorded: it was stopped, or waits at a FIFO that a pod put
+    in the place of its log. The end is recorded without an exit code then (exits.py).
+    """
+    if container.process is None or container.monitor is None:
+        return
+    if not await executors.processes(processes.is_alive, container.process):
+        log.warning("a monitor that does not record its container's end is killed", extra={"container": container.id})
+        await executors.processes(processes.send_signal, container.monitor, signal.SIGKILL)
+
+
+async def _signalled(node: Node, container: ContainerRecord, number: int, patience: float) -> bool:
+    """Send a signal and wait for the end to be recorded; False if patience (seconds) ran out."""
+    if container.process:
+        await executors.processes(processes.send_signal, container.process, number)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await node.containers.wait(container.id, lambda c: not has_process(c.state))
+            return True
+    return False

@@ -1,0 +1,106 @@
+"""StopPodSandbox: containers, then network devices, then the primary network, then the namespaces.
+
+The order matters. Devices return while the namespace lives and before CNI DEL, since a plugin may flush it; CNI DEL
+comes after the last container, since one that still runs would lose its network under its feet.
+"""
+
+import asyncio
+
+from msgspec.structs import replace
+
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import PodState, has_process
+from crishim.model import PodRecord
+from crishim.netdev.records import Pod
+from crishim.node import Node
+from crishim.operations.log_context import about
+from crishim.operations.stop_container import stop_container
+from crishim.operations.timeline import timed
+from crishim.pb import cri_pb2 as cri
+from crishim.wire.linux import cgroups, executors, namespaces
+
+
+async def stop_pod(node: Node, id: str) -> None:
+    """Stop a pod; OK if it is stopped or not there.
+
+    Containers that run are killed at once: a client that wants grace stops them first. If the network cannot be torn
+    down the error is raised, the pod stays NOTREADY and the next call tries again.
+    """
+    try:
+        pod = node.pods.find(id)
+    except CrishimError as error:
+        if error.kind is Kind.NOT_FOUND:
+            return
+        raise
+    about(pod=pod.id)
+    async with node.locks.holding(pod.id):  # no container is being created, and none will be
+        current = node.pods.get(pod.id)
+        if current is None or current.state in (PodState.NOTREADY, PodState.REMOVING):
+            return
+        await node.pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
+    own = [c for c in node.containers if c.pod_id == pod.id]
+    await asyncio.gather(*(stop_container(node, c.id, 0) for c in own if has_process(c.state)))
+    async with node.locks.holding(pod.id):
+        current = node.pods.get(pod.id)
+        if current is None or current.state is not PodState.STOPPING:
+            return
+        for container in own:  # its root file system and cgroup are gone, its hooks over, when its lock is free
+            async with node.locks.holding(container.id):
+                pass
+        await tear_down(node, current)
+        await node.pods.update(pod.id, lambda p: replace(p, state=PodState.NOTREADY, init=None))
+
+
+async def tear_down(node: Node, pod: PodRecord) -> None:
+    """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails.
+
+    A device that cannot be returned keeps its namespace for the next try, but not the pod's address.
+    """
+    alive = bool(pod.namespaces.net) and await executors.kernel(namespaces.is_pinned, pod.namespaces.net)
+    stuck: CrishimError | None = None
+    if pod.namespaces.net:
+        try:
+            await timed("network devices returned", node.netdevices.return_devices(device_pod(pod)))
+        except CrishimError as error:
+            stuck = error
+    if pod.namespaces.pid:
+        await timed("init", node.inits.stop(pod, node.handlers.get(pod.handler)))
+    netns = pod.namespaces.net if alive else ""
+    if pod.namespaces.net and pod.network is None:  # adopted, and nothing tells by which network
+        await timed("CNI DEL", node.networks.release(pod.id, netns))
+    else:
+        await timed("CNI DEL", node.networks.delete(pod, netns))
+    if stuck is not None:
+        raise stuck
+    await timed("namespaces", node.sandboxes.remove(pod.id))
+
+
+async def tear_down_unknown(node: Node, pod_id: str) -> None:
+    """As tear_down() and forget_pod() for a pod of which only the id is known. Its devices are recovery's."""
+    netns = str(node.sandboxes.directory(pod_id) / "ns/net")
+    alive = await executors.kernel(namespaces.is_pinned, netns)
+    try:
+        await node.networks.release(pod_id, netns if alive else "")
+    finally:
+        await node.sandboxes.remove(pod_id)
+        await executors.kernel(cgroups.remove, node.sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
+
+
+async def forget_pod(node: Node, pod: PodRecord) -> None:
+    """Take away what a stopped pod still has: records of devices it lost, its directory, its cgroup."""
+    await node.netdevices.forget(pod.id)
+    await node.sandboxes.remove(pod.id)
+    await remove_cgroup(pod)
+
+
+async def remove_cgroup(pod: PodRecord) -> None:
+    """Remove the pod's cgroup if it is ours: the kubelet removes its own."""
+    if not pod.parse_config().linux.cgroup_parent:
+        await executors.kernel(cgroups.remove, pod.cgroup_parent)
+
+
+def device_pod(pod: PodRecord) -> Pod:
+    """The pod as the network-device driver knows it. Its namespace is its metadata's: labels are its author's."""
+    metadata = pod.parse_config().metadata
+    title = f"{metadata.namespace}/{metadata.name}"
+    return Pod(id=pod.id, netns=pod.namespaces.net, title=title, namespace=metadata.namespace)

@@ -1,0 +1,45 @@
+"""Rollback: each step of an operation registers how to undo it before it acts; a failure runs the undos, newest first.
+
+    async with Undo() as undo:
+        undo.push("the namespaces", lambda: sandboxes.remove(id))
+        await sandboxes.make(...)
+        ...
+    # leaving without an exception keeps everything
+
+An undo that fails is logged and the others still run. `failed` tells the operation that something may be left, so
+that it can keep the record, and with it the next chance to clean up, instead of forgetting.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+log = logging.getLogger("crishim.undo")
+
+
+class Undo:
+    """The undo steps of one running operation."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        self.failed: list[str] = []
+
+    def push(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
+        """Register a step; `what` names its object in the log."""
+        self._steps.append((what, step))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        for what, step in reversed(self._steps):
+            try:
+                await step()
+            except Exception as fault:
+                self.failed.append(what)
+                log.error("an undo failed", extra={"what": what, "error": str(fault)})

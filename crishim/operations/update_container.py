@@ -1,0 +1,111 @@
+"""UpdateContainerResources: new limits for a container that waits or runs, all of them or none.
+
+    merge with what is in force -> check -> save the cgroup files -> runtime update, huge pages, oom score -> record
+
+The record comes last: a crash before it leaves limits in force that the client has no answer for, and its retry, which
+gives them again, succeeds.
+"""
+
+import errno
+from typing import Any
+
+from msgspec.structs import replace
+
+from crishim.engine.runtime import Runtime
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord
+from crishim.node import Node
+from crishim.operations.undo import Undo
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.limits import clamp_oom_score
+from crishim.spec.resources import merge, to_oci
+from crishim.wire.linux import cgroup_limits, executors, oom_scores
+
+UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
+
+
+async def update_container(node: Node, id: str, update: cri.LinuxContainerResources) -> None:
+    """Put the given values in force; what is 0, "" or absent stays as it is.
+
+    Raises NOT_FOUND, INVALID for values that cannot be, PRECONDITION for a container that has ended and for what this
+    host cannot limit. After an error the old limits are in force.
+    """
+    container = node.containers.find(id)
+    async with node.locks.holding(container.id):
+        container = node.containers.find(container.id)
+        if container.state not in UPDATABLE:
+            raise CrishimError(
+                Kind.PRECONDITION,
+                f"container {container.id[:13]} is {container.state}: it has no resources to update",
+                container=container.id,
+            )
+        current = cri.LinuxContainerResources.FromString(container.resources)
+        merged = merge(current, update)
+        limits = to_oci(merged, node.host)
+        if any(pages.limit for pages in update.hugepage_limits) and "hugetlb" not in node.host.controllers:
+            raise CrishimError(Kind.PRECONDITION, "huge pages cannot be limited: the hugetlb controller is not there")
+        # What is not given is not clamped again: it was, or is what the container started with.
+        notes: list[str] = []
+        score = clamp_oom_score(update.oom_score_adj, node.host, notes) if update.oom_score_adj else None
+        node.launcher.say_once(notes, container.id)
+        cgroup = container.cgroup
+        async with Undo() as undo:
+            if touches_cgroup(update):
+                saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
+                undo.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
+                await _set_limits(container, node.handlers.get(container.handler), limits)
+            if score is not None:
+                scores = await executors.processes(oom_scores.read, cgroup)
+                undo.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
+                await executors.processes(_set_oom_score, container, score)
+            resources = merged.SerializeToString(deterministic=True)
+            await node.containers.update(container.id, lambda c: replace(c, resources=resources))
+
+
+def touches_cgroup(update: cri.LinuxContainerResources) -> bool:
+    """Whether an update gives anything but oom_score_adj."""
+    return any(field.name != "oom_score_adj" for field, _ in update.ListFields())
+
+
+async def _set_limits(container: ContainerRecord, runtime: Runtime, limits: dict[str, Any]) -> None:
+    """Have the runtime write OCI resources, and write what it cannot: runc's update knows no huge pages, crun 1.8's no
+    unlimited CPU quota (under systemd it is left to them: the unit would bring the old one back)."""
+    pages = {entry["pageSize"]: entry["limit"] for entry in limits.pop("hugepageLimits", [])}
+    cpu = limits.get("cpu", {})
+    lift = cpu.get("quota", 0) < 0 and not runtime.systemd
+    period = cpu.get("period", 0)
+    if lift:
+        limits["cpu"] = {key: value for key, value in cpu.items() if key not in ("quota", "period")}
+    try:
+        if any(limits.values()):
+            await runtime.update(container.id, limits)
+        if lift:
+            await executors.kernel(cgroup_limits.lift_cpu_quota, container.cgroup, period)
+    except OSError as error:
+        raise CrishimError(
+            Kind.PRECONDITION, f"container {container.id[:13]} cannot get an unlimited CPU quota: {error.strerror}"
+        ) from error
+    except CrishimError as error:
+        raise CrishimError(kind_of_refusal(error), error.message, **error.facts) from error
+    await executors.kernel(cgroup_limits.set_huge_pages, container.cgroup, pages)
+
+
+def kind_of_refusal(error: CrishimError) -> Kind:
+    """Whose fault it is that a runtime cannot set a limit, by the kernel's word in its complaint."""
+    said = error.message.lower()
+    if any(word in said for word in ("out of range", "invalid argument", "numerical result")):
+        return Kind.INVALID
+    if any(word in said for word in ("busy", "unable to set memory limit", "permission denied")):
+        return Kind.PRECONDITION
+    return error.kind
+
+
+def _set_oom_score(container: ContainerRecord, score: int) -> None:
+    try:
+        oom_scores.write(container.cgroup, score)
+    except OSError as error:
+        kind = Kind.PRECONDITION if error.errno in (errno.EACCES, errno.EPERM) else Kind.INTERNAL
+        raise CrishimError(
+            kind, f"container {container.id[:13]} cannot get oom_score_adj {score}: {error.strerror}"
+        ) from error

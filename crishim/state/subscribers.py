@@ -1,0 +1,56 @@
+"""Clients that are told of changes, each with a queue of its own.
+
+One that reads too slowly is cut off (its stream ends) rather than let memory grow or changes go missing in between.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+QUEUE = 1000  # changes a subscriber may lag behind
+
+
+class Subscriber(Generic[T]):
+    """One client's queue; None in it is the end."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[T | None] = asyncio.Queue(QUEUE)
+        self.overrun = False
+
+    def put(self, change: T) -> None:
+        try:
+            self.queue.put_nowait(change)
+        except asyncio.QueueFull:
+            self.overrun = True
+
+    def end(self) -> None:
+        """Let the stream end once what is queued was sent."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self.queue.put_nowait(None)
+
+
+class Subscribers(Generic[T]):
+    """The subscribers of now."""
+
+    def __init__(self) -> None:
+        self._all: set[Subscriber[T]] = set()
+        self.closed = False
+
+    def close(self) -> None:
+        """End every stream, those to come too: a server that shuts down would wait for them otherwise."""
+        self.closed = True
+        for subscriber in self._all:
+            subscriber.end()
+
+    @contextlib.contextmanager
+    def subscribed(self) -> Iterator[Subscriber[T]]:
+        """A new subscriber, until the block ends."""
+        subscriber: Subscriber[T] = Subscriber()
+        self._all.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._all.discard(subscriber)

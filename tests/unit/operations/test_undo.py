@@ -1,0 +1,67 @@
+"""Rollback."""
+
+import asyncio
+import logging
+
+import pytest
+
+from crishim.operations.undo import Undo
+
+
+def step(done: list[str], name: str, fails: bool = False):  # type: ignore[no-untyped-def]
+    async def work() -> None:
+        done.append(name)
+        if fails:
+            raise ValueError(f"{name} cannot be undone")
+
+    return work
+
+
+async def test_success_keeps_everything() -> None:
+    """Leaving without an exception undoes nothing."""
+    done: list[str] = []
+    async with Undo() as undo:
+        undo.push("one", step(done, "one"))
+    assert (done, undo.failed) == ([], [])
+
+
+async def test_failure_undoes_newest_first() -> None:
+    """The exception goes on after all steps were undone."""
+    done: list[str] = []
+    with pytest.raises(KeyError):  # noqa: PT012
+        async with Undo() as undo:
+            for name in ("one", "two", "three"):
+                undo.push(name, step(done, name))
+            raise KeyError
+    assert done == ["three", "two", "one"]
+
+
+async def test_an_undo_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged by name, the others still run, the first exception stays, and the operation can tell."""
+    done: list[str] = []
+    undo = Undo()
+    with caplog.at_level(logging.ERROR), pytest.raises(KeyError):  # noqa: PT012
+        async with undo:
+            for name in ("one", "two", "three"):
+                undo.push(name, step(done, name, fails=name == "two"))
+            raise KeyError
+    assert (done, undo.failed) == (["three", "two", "one"], ["two"])
+    (line,) = caplog.records
+    assert (line.what, line.error) == ("two", "two cannot be undone")  # type: ignore[attr-defined]
+
+
+async def test_cancellation_undoes() -> None:
+    """A cancelled operation is undone like a failed one."""
+    done: list[str] = []
+
+    async def operation() -> None:
+        async with Undo() as undo:
+            undo.push("one", step(done, "one"))
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(operation())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["one"]
