@@ -179,6 +179,9 @@ class NetDevices(Driver):
         await self.world.step("netdevices.plan")
         return Plan(self.world, pod.id)
 
+    async def hold(self, pod_id: str) -> None:
+        await self.world.step("netdevices.hold")
+
     async def return_devices(self, pod: Any) -> None:
         await self.world.step("netdevices.return_devices")
         self.world.held.discard(f"devices {pod.id}")
