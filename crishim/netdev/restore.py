@@ -207,7 +207,5 @@ def _rename(host: End, link: Link, attachment: Attachment, problems: Problems) -
     if link.name == name:
         return name  # the fallback, where the move has put it and said so
     problems += said
-    if name in link.altnames:
-        _remove_altname(host, link, name, problems)
     what = f"the device that was {was.name} is called {link.name} now: it was not renamed"
     return link.name if problems.attempt(what, links.change, host.netlink, link.index, name=name) else name

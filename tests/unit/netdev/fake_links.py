@@ -76,6 +76,8 @@ def _add_altname(end: FakeEnd, index: int, name: str) -> None:
 
 def _remove_altname(end: FakeEnd, index: int, name: str) -> None:
     end.act("remove altname", index, name)
+    if name not in end.links[index].altnames:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     end.replace(index, altnames=tuple(x for x in end.links[index].altnames if x != name))
 
 

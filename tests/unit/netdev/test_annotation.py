@@ -40,7 +40,10 @@ def test_the_pods_come_first() -> None:
         ('{"demo0": {"name": "eth0"}}', "eth0"),
         ('{"demo0": {"name": "a/b"}}', "'a/b'"),
         ('{"": {}}', "empty"),
-        ('{"demo0": {}, "demo0": {}}', "twice"),
+        ('{"demo0": {}, "demo0": {}}', "'demo0' is there twice"),
+        ('{"demo0": {}, "demo1": {}, "demo1": {}}', "'demo1' is there twice"),
+        ('{"\\ud800": {}}', "has the device name '\\ud800'"),
+        ('{"demo0": {"zz": 1, "c": 1, "yy": 1, "b": 1, "xx": 1, "a": 1, "ww": 1, "d": 1}}', "unknown key 'a'"),
         ("[" * 100_000, "not JSON"),
     ],
 )

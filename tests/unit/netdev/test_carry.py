@@ -133,6 +133,12 @@ def test_what_is_refused_is_said(fake_addresses: FakeAddresses) -> None:
         assert found == [f"2001:db8::6/64, 2001:db8::7/64 {said}"]
 
 
+def test_the_first_refusal_is_the_reason(fake_addresses: FakeAddresses) -> None:
+    fake_addresses.refuse = {str(SIX): errno.ENOBUFS, str(SEVEN): errno.EACCES}
+    said = "2001:db8::6/64, 2001:db8::7/64 was not carried over: No buffer space available"
+    assert carry.make_equal(NETLINK, 5, [SIX, SEVEN]) == [said]
+
+
 def test_an_address_that_has_gone_by_itself(fake_addresses: FakeAddresses) -> None:
     """With its primary, for one; any other failure to take an address off is an error."""
     fake_addresses.found[5] = [TWO]

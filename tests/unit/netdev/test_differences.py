@@ -14,6 +14,8 @@ from crishim.wire.linux.bpf import Program
 from crishim.wire.linux.devconf import Settings
 from crishim.wire.linux.ethtool import Tuning
 from crishim.wire.linux.links import IFF_UP
+from crishim.wire.linux.neighbour_entries import Entry
+from crishim.wire.linux.neighbours import Ageing
 from crishim.wire.linux.nexthops import Nexthop
 from crishim.wire.linux.queueing import RTM_NEWQDISC, Node
 from crishim.wire.linux.rtnetlink import attribute, nested, text, u32
@@ -76,6 +78,34 @@ def test_each_difference_has_its_name(change: dict[str, object], said: str) -> N
 def test_nothing_differs_from_itself() -> None:
     assert differences(WAS, WAS) == []
     assert differences(WAS, msgspec.structs.replace(WAS, flags=0)) == []  # down: said elsewhere, with its reason
+
+
+def test_neighbour_ageing_is_compared_by_what_it_says() -> None:
+    """In whatever order the kernel writes it; a table that is gone, or new, is a difference only if it was there."""
+    arp, swapped = (Ageing(table="arp_cache", attributes=x) for x in (u32(1, 5) + u32(2, 6), u32(2, 6) + u32(1, 5)))
+    was = msgspec.structs.replace(WAS, ageing=(arp,))
+    for ageing, said in (
+        ((arp,), []),
+        ((swapped,), []),
+        ((Ageing(table="arp_cache", attributes=u32(1, 9)),), ["neighbour settings"]),
+        ((), ["neighbour settings"]),
+        ((arp, Ageing(table="ndisc_cache", attributes=b"")), []),
+    ):
+        assert differences(was, msgspec.structs.replace(was, ageing=ageing)) == said
+
+
+def test_entries_and_groups_that_are_gone() -> None:
+    """Entries by themselves; groups in the order of their names."""
+    here, gone = (Entry(family=2, state=0x80, flags=f, type=0, attributes=b"") for f in (0, 8))
+    groups = frozenset(f"239.1.1.{i}" for i in range(10, 60))
+    was = msgspec.structs.replace(WAS, entries=(here, gone), groups=groups)
+    now = msgspec.structs.replace(was, entries=(here,), groups=frozenset())
+    assert differences(was, now) == [str(gone), *(f"multicast group {g}" for g in sorted(groups))]
+
+
+def test_a_state_somebody_holds() -> None:
+    """Dormancy is what counts; that carrier is not there yet is no difference."""
+    assert differences(WAS, msgspec.structs.replace(WAS, attributes=link(state=6) + attribute(33, b"\0"))) == []
 
 
 def test_a_program_that_came_is_named() -> None:

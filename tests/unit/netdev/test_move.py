@@ -1,7 +1,9 @@
 """Into the pod, and what is made right there, on made-up links."""
 
 import errno
+import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -221,20 +223,47 @@ def test_waiting_for_detection(
     def end() -> None:
         fake_addresses.found[5] = [GLOBAL]
 
-    def later() -> None:
-        now[0] += 3.0
+    def later(seconds: float) -> Callable[[], None]:
+        return lambda: now.__setitem__(0, now[0] + seconds)
 
-    for happenings, waits, said in (
-        ([later, end], [5.0, 2.0], {}),
-        (
-            [later, later],
-            [5.0, 2.0],
-            {known.id: ["2001:db8::1/64 is still tentative: duplicate address detection has not ended"]},
-        ),
+    said = ["2001:db8::1/64 is still tentative: duplicate address detection has not ended"]
+    for happenings, waits, doubts in (
+        ([later(3), end], [5.0, 2.0], {}),
+        ([later(3), later(1.5), later(0.5)], [5.0, 2.0, 0.5], {known.id: said}),
     ):
         fake_addresses.found[5] = [tentative]
         bell = Bell(*happenings)
         monkeypatch.setattr(move, "Listener", lambda bell=bell: bell)
         now[0] = 100.0
-        assert move.await_detection([known], arrived(known), 5.0) == said
+        assert move.await_detection([known], arrived(known), 5.0) == doubts
         assert bell.waited == waits
+
+
+def test_what_is_listened_to() -> None:
+    """Changes of IPv6 addresses (group 9), in this thread's namespace; the socket is closed in the end."""
+    with move.Listener() as listener:
+        heard = listener._socket
+        assert (heard.family, heard.getsockname()[1]) == (socket.AF_NETLINK, 0x100)
+        assert not heard.get_inheritable()
+    assert heard.fileno() == -1
+
+
+def test_what_was_heard_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a message; nothing heard is waited for a quarter of a second at most, an overrun is a change too."""
+    waits: list[float] = []
+    with move.Listener() as listener:
+        listener._socket.close()
+        listener._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with other:
+            other.send(b"x")
+            listener.wait(5)
+            listener._socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener._socket.recv(1)
+            read, select = listener._socket, move.select.select
+            monkeypatch.setattr(move.select, "select", lambda *what: waits.append(what[3]) or select(*what[:3], 0))
+            listener.wait(5)
+            listener.wait(0.1)
+            assert waits == [0.25, 0.1]
+            monkeypatch.setattr(move.select, "select", lambda *what: ([read], [], []))
+            listener.wait(5)  # nothing there after all: EAGAIN stands for ENOBUFS

@@ -102,3 +102,39 @@ def test_no_name_left() -> None:
 def test_labels(label: str, new: str, expected: str) -> None:
     """The suffix is kept if it fits in 15 bytes; anything else becomes the new name."""
     assert names.relabel(label, new) == expected
+
+
+@pytest.mark.parametrize(
+    ("character", "legal"), [("\x1f", False), ("\x20", False), ("!", True), ("\x7f", False), ("\x80", True)]
+)
+def test_control_characters(character: str, legal: bool) -> None:
+    """0 to 31 and 127; 128 is one that UTF-8 writes in two bytes, as any other letter."""
+    name = f"a{character}b"
+    if legal:
+        names.check_name(name, "demo0")
+        return
+    with pytest.raises(CrishimError, match="is no interface name"):
+        names.check_name(name, "demo0")
+
+
+def test_a_name_that_is_no_text() -> None:
+    with pytest.raises(CrishimError, match="is no text") as caught:
+        names.check_name("\ud800", "demo0")
+    assert caught.value.kind is Kind.INVALID
+
+
+def test_a_template_counts_as_one_digit() -> None:
+    """Only its first %d: what is left of a second one is illegal, and is called that whatever its length."""
+    names.check_name("n" * 14 + "%d", "demo0")
+    with pytest.raises(CrishimError, match="has 16 bytes"):
+        names.check_name("n" * 15 + "%d", "demo0")
+    with pytest.raises(CrishimError, match="has 16 bytes"):
+        names.check_name("n" * 13 + "%d%d", "demo0")
+
+
+def test_fallbacks_in_order() -> None:
+    """Ten bytes of the old name, and four digits of the id from each place, to its end."""
+    asked: list[str] = []
+    with pytest.raises(CrishimError):
+        names.fallback("a-long-name-0", "01234567", lambda x: not asked.append(x))  # type: ignore[func-returns-value]
+    assert asked == [f"a-long-nam-{d}" for d in ("0123", "1234", "2345", "3456", "4567")]

@@ -81,6 +81,8 @@ def test_what_stands_on_it() -> None:
         "mv0 in the network namespace of x depends on it"
     )
     assert reason(DEMO, scene(around={"above": {6: "mv0"}})) == ""
+    elsewhere = Link(index=6, name="gre0", kind="gre", info=attribute(6, bytes([192, 0, 2, 99])))
+    assert reason(DEMO, scene(elsewhere)) == ""
     own = replace(DEMO, kind="vxlan", info=attribute(4, LOW))
     assert reason(own, Scene((own,), (), Surroundings(**OWNED))) == ""
 

@@ -19,6 +19,12 @@ from tests.unit.netdev.fake_links import attachment, veth
 from tests.unit.netdev.fake_steps import ALL, KNOWN, OF_A_LINK_THAT_IS_UP, WAS, Steps, at_home, empty, in_pod
 
 
+def test_addresses_need_no_detection_and_do_not_keep_the_flag_for_that(steps: Steps) -> None:
+    known = attachment(host=replace(WAS, addresses=(address("2001:db8::7/64", 0x80),)))
+    restore(known, at_home(), None)
+    assert steps.addresses.done == [("add nodad", "2001:db8::7/64"), ("settle", "2001:db8::7/64")]
+
+
 def test_lifetimes_go_on_while_it_is_away(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has ended meanwhile stays away."""
     monkeypatch.setattr(time, "clock_gettime_ns", lambda _: 107 * 10**9)

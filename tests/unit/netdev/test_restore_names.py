@@ -80,8 +80,16 @@ def test_a_name_that_is_free_again(steps: Steps) -> None:
     assert host.links[5].altnames == ("also",)
     host = at_home(name="dev5")
     host.links[9] = veth(9, "demo0")
-    assert restore(KNOWN, host, None).name == FALLBACK
+    said = f"the name demo0 is taken on the host: the device is back as {FALLBACK}"
+    assert restore(KNOWN, host, None) == Outcome(FALLBACK, (said,), "", "", 5)
     assert restore(KNOWN, host, None) == Outcome(FALLBACK, (), "", "", 5)  # it has it already
+
+
+def test_its_name_may_be_lo_s(steps: Steps) -> None:
+    """Whose ifindex is 1, and which may be renamed like any other."""
+    host = empty()
+    host.links[1] = veth(1, "demo0")
+    assert restore(KNOWN, host, in_pod()).name == FALLBACK
 
 
 def test_a_name_the_kernel_does_not_give(steps: Steps) -> None:

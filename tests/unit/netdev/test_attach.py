@@ -1,0 +1,298 @@
+"""The driver's front over made-up ends: what each verb does with the journal, the locks and the counts."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev import attach as module
+from crishim.netdev.attach import NetDevices
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
+from crishim.netdev.salvage import boot_id
+from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
+
+ASKED = [Request(device="demo0", name="net1", source=Source.COMMAND)]
+CARD = Identity(inode=9, bus="pci", bus_device="0000:03:00.0", permanent_mac=b"\2\0\0\0\0\1")
+
+
+class Scene:
+    """A driver. host, inside: its ends. ends: by device, how its return ends. paths: of each thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.netns = path / "pod.net"
+        self.netns.write_text("")
+        self.pod = Pod(id="pod-a", netns=str(self.netns), title="default/a")
+        self.path = path
+        self.host: Any = FakeEnd(veth(5, "demo0"))
+        self.inside: Any = FakeEnd(inode=2)
+        self.paths: list[tuple[str, ...]] = []
+        self.ends: dict[str, tuple[State, str]] = {}
+        self.returned: list[tuple[str, bool]] = []
+        self.driver = NetDevices(path / "journal", host_netns=Path("/host"))
+        self.fails: OSError | None = None
+
+    @property
+    def journal(self) -> Journal:
+        return self.driver._journal
+
+    async def across(self, paths: tuple[Any, ...], work: Callable[..., Any], *_: object) -> Any:
+        self.paths.append(tuple(map(str, paths)))
+        if self.fails is not None:
+            raise self.fails
+        return work(*(self.host, self.inside)[: len(paths)])
+
+    def bring_back(self, known: Attachment, journal: Journal, host: Any, inside: Any) -> tuple[Attachment, str]:
+        self.returned.append((known.device, inside is not None))
+        state, text = self.ends.get(known.device, (State.DONE, ""))
+        if known.state is not state and known.state is State.READY:
+            known = journal.advance(known, State.RETURNING)
+        return journal.advance(known, state), text
+
+    def known(self, number: int, state: State = State.READY, **fields: Any) -> Attachment:
+        """demo5, attached to the pod, of this boot."""
+        defaults: dict[str, Any] = {
+            "pod": self.pod,
+            "host": Captured(index=number, name=f"demo{number}", kind="veth", altnames=(f"also{number}",)),
+            "identity": Identity(inode=1000 + number, kind="veth"),
+            "name": f"net{number}",
+            "boot": boot_id(),
+            "netns_inode": os.stat(self.netns).st_ino,
+        }
+        made = attachment(id=f"{number:016x}", state=state, since=number, **defaults | fields)
+        self.journal.open([made])
+        return made
+
+    def counts(self, operation: str) -> tuple[int, dict[tuple[str, str], int]]:
+        return self.driver.tally.histogram(operation).total, self.driver.tally.failures()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    made = Scene(tmp_path)
+    monkeypatch.setattr(module, "across", made.across)
+    monkeypatch.setattr(module, "bring_back", made.bring_back)
+    made.journal.load()
+    return made
+
+
+async def test_a_pods_devices_return(scene: Scene) -> None:
+    """From its namespace and the host, in one thread; counted, also what is LOST."""
+    scene.known(5)
+    scene.known(6)
+    scene.ends["demo6"] = (State.LOST, "")
+    ended = await scene.driver.return_devices(scene.pod)
+    assert [a.state for a in ended] == [State.DONE, State.LOST]
+    assert scene.paths == [("/host", str(scene.netns))]
+    assert scene.returned == [("demo5", True), ("demo6", True)]
+    assert scene.counts("return") == (1, {("return", "lost"): 1})
+    assert 0 <= scene.driver.tally.histogram("return").seconds < 60
+
+
+async def test_a_pod_without_devices(scene: Scene) -> None:
+    """No thread is started, nothing counted."""
+    assert await scene.driver.return_devices(scene.pod) == ()
+    assert scene.paths == []
+
+
+async def test_a_namespace_that_is_gone_or_another(scene: Scene) -> None:
+    """The host alone is looked at; a pod that does not say its namespace has it in its record."""
+    scene.known(5)
+    await scene.driver.return_devices(replace(scene.pod, netns=""))
+    assert scene.paths.pop() == ("/host", str(scene.netns))
+    for pod in (replace(scene.pod, netns="/none"), scene.pod):
+        scene.known(5, netns_inode=7)
+        await scene.driver.return_devices(pod)
+        assert scene.paths.pop() == ("/host",)
+        assert scene.returned.pop() == ("demo5", False)
+
+
+async def test_a_kernel_that_refuses(scene: Scene) -> None:
+    """The first refusal is the error, after all have been tried."""
+    for number in (5, 6, 7):
+        scene.known(number)
+        scene.ends[f"demo{number}"] = (State.RETURNING, f"demo{number} stays" if number > 5 else "")
+    scene.ends["demo5"] = (State.DONE, "")
+    with pytest.raises(CrishimError, match="demo6 stays") as caught:
+        await scene.driver.return_devices(scene.pod)
+    assert (caught.value.kind, caught.value.facts["pod"]) == (Kind.INTERNAL, "pod-a")
+    assert scene.counts("return") == (1, {("return", "internal"): 2})
+
+
+async def test_one_device_of_a_running_pod(scene: Scene) -> None:
+    """By its host name, an altname or its name in the pod."""
+    for key in ("demo6", "also6", "net6"):
+        scene.known(5)
+        scene.known(6)
+        assert (await scene.driver.detach(scene.pod, key)).device == "demo6"
+        assert [a.device for a in scene.driver.attachments("pod-a")] == ["demo5"]
+    with pytest.raises(CrishimError, match="has no network device demo6") as caught:
+        await scene.driver.detach(scene.pod, "demo6")
+    assert caught.value.kind is Kind.NOT_FOUND
+
+
+async def test_a_removed_pod_is_forgotten(scene: Scene) -> None:
+    """After a last try of what is LOST or DOWN; hardware may turn up yet."""
+    scene.known(5, State.LOST)
+    scene.known(6, State.LOST, identity=CARD)
+    scene.known(7, State.DOWN)
+    scene.known(8)
+    scene.known(9, State.LOST)
+    scene.ends = {"demo5": (State.LOST, ""), "demo6": (State.LOST, ""), "demo7": (State.DOWN, "")}
+    before = scene.driver._lock("pod-a")
+    await scene.driver.forget("pod-a")
+    assert [name for name, _ in scene.returned] == ["demo5", "demo6", "demo7", "demo9"]
+    assert [a.device for a in scene.driver.attachments()] == ["demo6", "demo8"]
+    assert scene.driver._lock("pod-a") is not before
+    assert scene.driver._lock("pod-a") is scene.driver._lock("pod-a")
+
+
+@pytest.mark.parametrize(
+    ("state", "alive", "inside", "fields", "ended", "back", "left"),
+    [
+        (State.READY, True, True, {}, State.DONE, False, [State.READY]),
+        (State.READY, True, False, {}, State.LOST, True, [State.LOST]),
+        (State.READY, False, True, {}, State.DONE, True, []),
+        (State.READY, True, True, {"netns_inode": 7}, State.DONE, True, []),
+        (State.INTENT, True, True, {}, State.DONE, True, []),
+        (State.RETURNING, True, True, {}, State.DONE, True, []),
+        (State.LOST, True, False, {}, State.LOST, True, [State.LOST]),
+        (State.LOST, False, False, {}, State.LOST, True, []),
+        (State.DOWN, False, False, {}, State.DOWN, True, []),
+        (State.LOST, False, False, {"identity": CARD}, State.LOST, True, [State.LOST]),
+        (State.READY, True, True, {"boot": "earlier"}, State.DONE, False, []),
+        (State.RETURNING, False, True, {}, State.RETURNING, True, [State.RETURNING]),
+    ],
+)
+async def test_after_a_restart(
+    scene: Scene,
+    state: State,
+    alive: bool,
+    inside: bool,
+    fields: dict[str, Any],
+    ended: State,
+    back: bool,
+    left: list[State],
+) -> None:
+    """Only what is READY in a pod that lives stays; a record of an earlier boot means nothing."""
+    scene.known(5, state, **fields)
+    scene.ends["demo5"] = (ended, "")
+    if inside:
+        scene.inside.links[5], scene.inside.devices[5] = veth(5, "net5"), 1005
+    driver = NetDevices(scene.path / "journal", host_netns=Path("/host"))
+    found = await driver.recover([scene.pod] if alive else [])
+    assert bool(scene.returned) is back
+    assert [a.state for a in found] == left
+    assert [a.state for a in driver.attachments()] == left
+
+
+async def test_a_recovery_that_fails_is_not_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One device that the kernel refuses keeps no other from recovering."""
+    scene.known(5, State.RETURNING)
+    scene.known(6, State.RETURNING)
+    bring_back = scene.bring_back
+
+    def fail(known: Attachment, *rest: Any) -> tuple[Attachment, str]:
+        if known.device == "demo5":
+            raise OSError(1, "Operation not permitted")
+        return bring_back(known, *rest)
+
+    monkeypatch.setattr(module, "bring_back", fail)
+    driver = NetDevices(scene.path / "journal", host_netns=Path("/host"))
+    assert [a.device for a in await driver.recover([])] == ["demo5"]
+
+
+async def test_the_kernels_refusals_are_errors(scene: Scene) -> None:
+    """With the file, where there is one."""
+    scene.known(5)
+    for error, said in (
+        (OSError(1, "not permitted"), "the kernel refused work on network devices: not permitted"),
+        (OSError(1, "not permitted", "/x"), "the kernel refused work on network devices: /x: not permitted"),
+    ):
+        scene.fails = error
+        with pytest.raises(CrishimError) as caught:
+            await scene.driver.return_devices(scene.pod)
+        assert (str(caught.value), caught.value.kind) == (said, Kind.INTERNAL)
+
+
+async def test_looking_at_a_device(scene: Scene) -> None:
+    """In its pod, if that is still there."""
+    known = scene.known(5)
+    assert await scene.driver.observe(known) is None
+    assert scene.paths == [("/host", str(scene.netns))]
+    assert await scene.driver.observe(replace(known, netns_inode=7)) is None
+    assert len(scene.paths) == 1
+
+
+class Prepared:
+    """In place of a preparation: what it answers."""
+
+    def __init__(self, scene: Scene, answer: Any) -> None:
+        self.scene, self.answer, self.asked = scene, answer, 0
+
+    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: Any, inside: Any) -> Any:
+        self.asked += 1
+        assert (host, inside) == (self.scene.host, self.scene.inside)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_a_plan_holds_its_pods_lock(scene: Scene) -> None:
+    """Until it is settled; without requests there is nothing to hold."""
+    scene.driver._preparation = Prepared(scene, ([], [scene.known(5)]))  # type: ignore[assignment]
+    plan = await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN)
+    assert [a.device for a in plan.attachments] == ["demo5"]
+    assert scene.driver._lock("pod-a").locked()
+    await plan.rollback()
+    assert not scene.driver._lock("pod-a").locked()
+    empty = await scene.driver.plan([], replace(scene.pod, netns=""), Mover.BUILTIN)
+    assert not scene.driver._lock("pod-a").locked()
+    await empty.rollback()
+    assert scene.driver._preparation.asked == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(CrishimError(Kind.NOT_FOUND, "no such device"), "not found"), (ValueError("bug"), "internal")]
+)
+async def test_a_plan_that_comes_to_nothing(scene: Scene, error: Exception, kind: str) -> None:
+    """Its intents are dropped, its lock is free, and it is counted; what else the pod has stays."""
+    scene.driver._preparation = Prepared(scene, error)  # type: ignore[assignment]
+    scene.known(5, State.INTENT)
+    scene.known(6)
+    with pytest.raises(type(error)):
+        await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN)
+    assert [a.device for a in scene.driver.attachments()] == ["demo6"]
+    assert not scene.driver._lock("pod-a").locked()
+    assert scene.counts("attach") == (0, {("attach", kind): 1})
+
+
+async def test_a_pod_on_the_hosts_network(scene: Scene) -> None:
+    with pytest.raises(CrishimError, match="it is on the host's network"):
+        await scene.driver.plan(ASKED, replace(scene.pod, netns=""), Mover.BUILTIN)
+    assert scene.paths == []
+
+
+async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
+    """Before anything is looked at."""
+    scene.driver._preparation = Prepared(scene, ([], []))  # type: ignore[assignment]
+    scene.known(5, State.LOST, pod=replace(scene.pod, id="pod-b"))
+    async with await scene.driver.plan([Request(device="demo5", source=Source.COMMAND)], scene.pod, Mover.BUILTIN):
+        assert scene.returned == [("demo5", False)]
+
+
+async def test_waiting_for_a_lock(scene: Scene) -> None:
+    """A plan of the same pod waits for the one before it."""
+    scene.driver._preparation = Prepared(scene, ([], []))  # type: ignore[assignment]
+    first = await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN)
+    second = asyncio.create_task(scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not second.done()
+    await first.rollback()
+    await (await second).rollback()

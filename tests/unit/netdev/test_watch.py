@@ -1,0 +1,195 @@
+"""The watch without a kernel: which changes of links wake it, and what it does then."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev import watch as module
+from crishim.netdev.records import Attachment
+from crishim.netdev.watch import NAMED_FOR, Watch
+from crishim.wire.linux.links import Link
+from tests.unit.netdev.fake_links import attachment, veth
+
+KNOWN, OTHER = attachment(), attachment(id="f" * 16)
+
+
+class Strays:
+    """What the watch asks for. looks: each fetch's candidates; renamed: whose names it was asked for."""
+
+    def __init__(self) -> None:
+        self.interesting = {7}
+        self.looks: list[list[int] | None] = []
+        self.names: list[str] = []
+        self.was_renamed = False
+        self.fails: Exception | None = None
+        self.looked = asyncio.Event()
+
+    def may_be_one(self, link: Link) -> bool:
+        return link.index in self.interesting
+
+    async def fetch(self, candidates: list[Link] | None) -> None:
+        self.looks.append(None if candidates is None else [x.index for x in candidates])
+        self.looked.set()
+        if self.fails is not None:
+            raise self.fails
+
+    async def name_again(self, known: Attachment) -> bool:
+        self.names.append(known.id)
+        return self.was_renamed
+
+    async def look(self) -> None:
+        """Wait for the next one."""
+        await asyncio.wait_for(self.looked.wait(), 5)
+        self.looked.clear()
+
+
+class Events:
+    """LinkEvents: tell() is the kernel's."""
+
+    def __init__(self, netns: Path, tell: Any) -> None:
+        self.netns, self.tell = netns, tell
+        self.started = self.closed = False
+
+    def start(self) -> None:
+        self.started = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.strays = Strays()
+        self.journal: Any = type("Journal", (), {"on_return": None})()
+        strays: Any = self.strays
+        self.watch = Watch(strays, self.journal, Path("/host"))
+        self.events: Any = None
+
+    def opened(self, netns: Path, tell: Any) -> Events:
+        self.events = Events(netns, tell)
+        return self.events
+
+
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """A watch that has had its first look."""
+    made = Scene()
+    monkeypatch.setattr(module, "PAUSE", 0)
+    monkeypatch.setattr(module, "LinkEvents", made.opened)
+    await made.watch.start()
+    assert made.events.started
+    await made.strays.look()
+    yield made
+    await made.watch.close()
+    assert made.events.closed
+    assert made.journal.on_return is None
+
+
+async def settled() -> None:
+    """The watch has nothing more to do."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_the_first_look_is_at_everything(scene: Scene) -> None:
+    """And the next only at what has changed, each link as it was told last."""
+    assert scene.strays.looks == [None]
+    scene.events.tell(veth(7, "a"))
+    scene.events.tell(veth(7, "b"))
+    await scene.strays.look()
+    scene.events.tell(veth(7, "c"))
+    await scene.strays.look()
+    assert scene.strays.looks == [None, [7], [7]]
+
+
+async def test_what_does_not_matter(scene: Scene) -> None:
+    """Wakes nobody."""
+    scene.events.tell(veth(8, "x"))
+    await settled()
+    assert scene.strays.looks == [None]
+
+
+async def test_events_that_were_missed(scene: Scene) -> None:
+    """Everything is looked at again, once."""
+    scene.events.tell(None)
+    await scene.strays.look()
+    scene.events.tell(veth(7, "a"))
+    await scene.strays.look()
+    assert scene.strays.looks == [None, None, [7]]
+
+
+async def test_a_look_that_fails(scene: Scene) -> None:
+    """Is not the last one."""
+    for error in (OSError("x"), CrishimError(Kind.INTERNAL, "x")):
+        scene.strays.fails = error
+        scene.events.tell(veth(7, "a"))
+        await scene.strays.look()
+    scene.strays.fails = None
+    scene.events.tell(veth(7, "a"))
+    await scene.strays.look()
+    assert scene.strays.looks == [None, [7], [7], [7]]
+
+
+async def test_a_returned_device_has_its_name_looked_after(scene: Scene) -> None:
+    """At once, and when it is renamed; until it was named once more."""
+    scene.journal.on_return(KNOWN, 5)
+    await scene.strays.look()
+    assert scene.strays.names == [KNOWN.id]
+    scene.events.tell(veth(5, "ens5"))
+    await scene.strays.look()
+    assert scene.strays.names == [KNOWN.id] * 2
+    scene.events.tell(veth(5, "demo0"))  # its own name
+    scene.events.tell(veth(6, "ens5"))  # another link
+    await settled()
+    assert scene.strays.names == [KNOWN.id] * 2
+    scene.journal.on_return(OTHER, 6)
+    await scene.strays.look()
+    scene.strays.was_renamed = True
+    scene.events.tell(veth(5, "ens5"))
+    await scene.strays.look()
+    assert scene.strays.names[2:] == [OTHER.id, KNOWN.id]
+    scene.events.tell(veth(5, "ens5"))  # whoever does it now means it
+    await settled()
+    scene.strays.was_renamed = False
+    scene.events.tell(veth(6, "ens6"))
+    await scene.strays.look()
+    assert scene.strays.names[4:] == [OTHER.id]
+    assert scene.strays.looks == [None, [], [], [], [], []]
+
+
+async def test_one_that_was_named_meanwhile(scene: Scene) -> None:
+    """Told of twice before a look: its name is given back once."""
+    scene.journal.on_return(KNOWN, 5)
+    await scene.strays.look()
+    scene.strays.was_renamed = True
+    scene.events.tell(veth(5, "ens5"))
+    scene.events.tell(veth(5, "ens6"))
+    await scene.strays.look()
+    assert scene.strays.names == [KNOWN.id] * 2
+
+
+async def test_only_for_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After that a rename is the administrator's; what was watched is forgotten with the next return."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    scene.watch._note(KNOWN, 5)
+    assert scene.watch._is_renamed(veth(5, "ens5"))
+    now[0] += NAMED_FOR - 1
+    assert scene.watch._is_renamed(veth(5, "ens5"))
+    scene.watch._note(OTHER, 6)
+    assert scene.watch._is_watched(KNOWN)
+    now[0] += 1
+    assert not scene.watch._is_renamed(veth(5, "ens5"))
+    scene.watch._note(OTHER, 7)
+    assert not scene.watch._is_watched(KNOWN)
+    assert scene.watch._is_watched(OTHER)
+
+
+async def test_a_watch_that_was_not_started() -> None:
+    """Can be closed."""
+    await Scene().watch.close()
