@@ -122,6 +122,9 @@ async def test_a_kernel_that_refuses(scene: Scene) -> None:
         await scene.driver.return_devices(scene.pod)
     assert (caught.value.kind, caught.value.facts["pod"]) == (Kind.INTERNAL, "pod-a")
     assert scene.counts("return") == (1, {("return", "internal"): 2})
+    scene.journal.drop(scene.journal.all()[1])
+    with pytest.raises(CrishimError, match="demo6 stays"):
+        await scene.driver.return_devices(scene.pod)
 
 
 async def test_one_device_of_a_running_pod(scene: Scene) -> None:
@@ -166,6 +169,7 @@ async def test_a_removed_pod_is_forgotten(scene: Scene) -> None:
         (State.DOWN, False, False, {}, State.DOWN, True, []),
         (State.LOST, False, False, {"identity": CARD}, State.LOST, True, [State.LOST]),
         (State.READY, True, True, {"boot": "earlier"}, State.DONE, False, []),
+        (State.RETURNING, True, True, {"boot": "earlier"}, State.DONE, False, []),
         (State.RETURNING, False, True, {}, State.RETURNING, True, [State.RETURNING]),
     ],
 )

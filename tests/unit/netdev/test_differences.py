@@ -106,6 +106,10 @@ def test_entries_and_groups_that_are_gone() -> None:
 def test_a_state_somebody_holds() -> None:
     """Dormancy is what counts; that carrier is not there yet is no difference."""
     assert differences(WAS, msgspec.structs.replace(WAS, attributes=link(state=6) + attribute(33, b"\0"))) == []
+    held = msgspec.structs.replace(WAS, attributes=link_attributes.keep(link(state=5)))
+    other = msgspec.structs.replace(WAS, attributes=link_attributes.keep(link(state=5, gso=1)))
+    assert differences(held, other) == ["gso_max_size"]
+    assert differences(held, WAS) == ["operational state"]
 
 
 def test_a_program_that_came_is_named() -> None:
