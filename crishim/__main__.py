@@ -82,9 +82,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:
-    from crishim.cleanup import Wish, clean_up
+    from crishim.cleanup import Options, clean_up
 
-    return clean_up(load(arguments.config), Wish(arguments.apply, arguments.unknown, arguments.all))
+    return clean_up(load(arguments.config), Options(arguments.apply, arguments.unknown, arguments.all))
 
 
 def _config_default(_: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ from crishim.wire.linux.record_files import Found
 DRAIN = 30.0  # seconds for what the removal of pods started
 
 
-class Wish(NamedTuple):
+class Options(NamedTuple):
     """What the command line asks for."""
 
     apply: bool = False
@@ -55,21 +55,21 @@ class Owners(NamedTuple):
     recorded: frozenset[str]
     unknown: dict[str, str]  # and why
 
-    def goes(self, thing: Leftover, wish: Wish) -> bool:
+    def goes(self, thing: Leftover, options: Options) -> bool:
         owner = thing.name.rpartition("crishim-")[2] if thing.kind == "device mark" else thing.owner
-        return wish.all or (owner not in self.recorded and (wish.unknown or owner not in self.unknown))
+        return options.all or (owner not in self.recorded and (options.unknown or owner not in self.unknown))
 
 
-def clean_up(config: Config, wish: Wish) -> int:
-    """Look, print, and with wish.apply act; the exit status, 1 if something could not be taken away."""
+def clean_up(config: Config, options: Options) -> int:
+    """Look, print, and with options.apply act; the exit status, 1 if something could not be taken away."""
     ground = Ground(
         Path(config.state_dir), Path(config.run_dir), config.pods.cgroup_parent, Path(config.network.config_dir)
     )
     logging.basicConfig(level=logging.ERROR, format="crishim: %(message)s", stream=sys.stderr)
-    if not wish.apply:
+    if not options.apply:
         if any(_is_locked(directory) for directory in (ground.state, ground.run)):
             sys.stderr.write("crishim: a daemon is running: what it is just making may be in this list\n")
-        going = _report(ground, wish)
+        going = _report(ground, options)
         if going:
             sys.stdout.write("nothing was changed: crishim cleanup --apply does it\n")
         return 0
@@ -79,10 +79,10 @@ def clean_up(config: Config, wish: Wish) -> int:
     make_directories(config)
     try:
         with only_daemon(ground.state, ground.run):
-            _report(ground, wish)
-            failures = asyncio.run(_apply(config, ground, wish))
-            left = [thing for thing in leftovers.survey(ground) if owners(ground).goes(thing, wish)]
-            if wish.all and not left:
+            _report(ground, options)
+            failures = asyncio.run(_apply(config, ground, options))
+            left = [thing for thing in leftovers.survey(ground) if owners(ground).goes(thing, options)]
+            if options.all and not left:
                 failures += _uninstall(config, ground)
     except ConfigError as error:
         raise ConfigError(f"{error}: it takes away orphans when it starts; stop it for the rest") from None
@@ -120,13 +120,13 @@ def _load(
     return record_files.load(directory, kind, is_id, usable, tidy=False)
 
 
-def _report(ground: Ground, wish: Wish) -> list[Leftover]:
+def _report(ground: Ground, options: Options) -> list[Leftover]:
     """Print what goes and what is unknown and stays; the former."""
     known = owners(ground)
     going = []
     for thing in leftovers.survey(ground):
         reason = known.unknown.get(thing.owner)
-        if known.goes(thing, wish):
+        if known.goes(thing, options):
             going.append(thing)
             sys.stdout.write(f"remove  {thing.kind:14} {thing.name:.200}\n")
         elif reason is not None:
@@ -136,18 +136,18 @@ def _report(ground: Ground, wish: Wish) -> list[Leftover]:
     return going
 
 
-async def _apply(config: Config, ground: Ground, wish: Wish) -> list[str]:
+async def _apply(config: Config, ground: Ground, options: Options) -> list[str]:
     """Remove what goes; what went wrong, one sentence each."""
     things = await executors.kernel(leftovers.survey, ground)
     node = await executors.kernel(open_node, config, usable, StreamServer())
     await recover(node)
-    failures = await _remove(node, ground, wish)
+    failures = await _remove(node, ground, options)
     await node.tasks.drain(DRAIN)
     known = await executors.kernel(owners, ground)
     # A lease is told by what else its pod has, which may be gone by now.
     things = [t for t in things if t.kind == "lease"] + await executors.kernel(leftovers.survey, ground)
     for thing in dict.fromkeys(things):
-        if not known.goes(thing, wish):
+        if not known.goes(thing, options):
             continue
         try:
             if thing.kind == "lease":
@@ -159,17 +159,19 @@ async def _apply(config: Config, ground: Ground, wish: Wish) -> list[str]:
     return failures
 
 
-async def _remove(node: Node, ground: Ground, wish: Wish) -> list[str]:
+async def _remove(node: Node, ground: Ground, options: Options) -> list[str]:
     """Remove the pods and containers that go, as clients do."""
     failures = []
-    pods = [p.id for p in node.pods if wish.all or (wish.unknown and node.pods.is_adopted(p.id))]
-    containers = [c.id for c in node.containers if wish.all or (wish.unknown and node.containers.is_adopted(c.id))]
+    pods = [p.id for p in node.pods if options.all or (options.unknown and node.pods.is_adopted(p.id))]
+    containers = [
+        c.id for c in node.containers if options.all or (options.unknown and node.containers.is_adopted(c.id))
+    ]
     for id, remove in [(c, remove_container) for c in containers] + [(p, remove_pod) for p in pods]:
         try:
             await remove(node, id)
         except (CrishimError, OSError) as error:
             failures.append(f"{id[:13]}: {error}")
-    if wish.unknown or wish.all:
+    if options.unknown or options.all:
         held = {a.id for a in node.netdevices.attachments()}
         for path in leftovers.unread_attachments(ground, held):
             await executors.records(record_files.remove, path)

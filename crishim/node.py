@@ -22,12 +22,12 @@ from crishim.engine.init import Inits
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError
+from crishim.images.holds import Holds
 from crishim.images.rootfs import RootFilesystems
 from crishim.images.skopeo import Place, Skopeo
 from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
-from crishim.images.uses import Uses
 from crishim.lifecycle import check_container, check_pod
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
@@ -47,8 +47,8 @@ from crishim.stats.cgroups import Cgroups
 from crishim.stats.devices import Devices
 from crishim.stats.layers import Layers
 from crishim.stats.meter import Meter
+from crishim.wire.linux.limiter import Limiter
 from crishim.wire.linux.pod_paths import PodPaths
-from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim")
 
@@ -84,7 +84,7 @@ class Node:
     # images
     images: ImageStore
     transport: Transport
-    image_uses: Uses
+    image_holds: Holds
     image_usage: StoreMeter
     # containers
     filesystems: Filesystems
@@ -121,8 +121,8 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
     handlers = _handlers(config)
     sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
     images, transport = image_parts(config)
-    uses = Uses(lambda: _images_in_use(containers))
-    turns, paths, host = Turns(), PodPaths(config.runtimes.path_timeout), Host.probe()
+    uses = Holds(lambda: _images_in_use(containers))
+    limiter, paths, host = Limiter(), PodPaths(config.runtimes.path_timeout), Host.probe()
     networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
     meter, layers = Meter(Cgroups.probe()), Layers(measure)
     _forget_removed(pods, containers, meter, layers)
@@ -136,13 +136,13 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
         tasks=Tasks(),
         handlers=handlers,
         sandboxes=sandboxes,
-        networks=PodNetworks(networks, Plugins(config.network.plugin_dirs, config.network.timeout), turns),
+        networks=PodNetworks(networks, Plugins(config.network.plugin_dirs, config.network.timeout), limiter),
         inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
         cdi=Registry([Path(d) for d in config.netdevices.cdi_dirs]),
         netdevices=_netdevices(config, networks),
         images=images,
         transport=transport,
-        image_uses=uses,
+        image_holds=uses,
         image_usage=StoreMeter(images),
         filesystems=Filesystems(
             images,
@@ -153,7 +153,7 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
             paths,
             create_missing=config.runtimes.missing_host_path == "create",
         ),
-        launcher=Launcher(run, handlers, sandboxes, host, _launch_settings(config), turns, paths),
+        launcher=Launcher(run, handlers, sandboxes, host, _launch_settings(config), limiter, paths),
         paths=paths,
         host=host,
         exec_shares=Shares(),

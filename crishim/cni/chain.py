@@ -80,7 +80,7 @@ class Plugins:
         for plugin in reversed(network.plugins):
             await self._execute("DEL", network, plugin, attachment, previous)
 
-    async def outlast(self, container_id: str) -> None:
+    async def wait_for_plugins(self, container_id: str) -> None:
         """Wait until no plugin works on a container any more, delegated ones included.
 
         For a daemon that starts: plugins of the one before may still run. Those that take longer than a plugin may are

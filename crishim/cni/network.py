@@ -13,7 +13,7 @@ from crishim.model import Network, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.wire import cni
 from crishim.wire.linux import executors
-from crishim.wire.linux.turns import Turns
+from crishim.wire.linux.limiter import Limiter
 
 STATUS_PATIENCE = 0.5  # seconds; the kubelet asks every five
 
@@ -21,10 +21,10 @@ STATUS_PATIENCE = 0.5  # seconds; the kubelet asks every five
 class PodNetworks:
     """The primary network of all pods of this node."""
 
-    def __init__(self, directory: ConfigDirectory, plugins: Plugins, turns: Turns) -> None:
+    def __init__(self, directory: ConfigDirectory, plugins: Plugins, limiter: Limiter) -> None:
         self._directory = directory
         self._plugins = plugins
-        self._turns = turns
+        self._limiter = limiter
         self._asking: asyncio.Task[None] | None = None
         self._status = "the pod network's plugins have not told their status yet"
         self.pod_cidr = ""  # UpdateRuntimeConfig; handed to plugins with the ipRanges capability
@@ -40,7 +40,7 @@ class PodNetworks:
         """Run ADD for a planned pod; None for a host-network one. After a failure call delete()."""
         if pod.network is None:
             return None
-        async with self._turns.turn():
+        async with self._limiter.slot():
             result = await self._plugins.add(*self._attachment(pod, pod.network))
         return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
 
@@ -63,16 +63,16 @@ class PodNetworks:
         Addresses are leased to the id and chains called by it, so the configuration in force will do. portmap does
         nothing for a pod without mappings; of those it is given it does not use the ports, so one stands for all.
         """
-        await self._plugins.outlast(pod_id)
+        await self._plugins.wait_for_plugins(pod_id)
         network = await executors.records(self._directory.current)
         mapping = {"hostPort": 1, "containerPort": 1, "protocol": "tcp"}
         attachment = Attachment(pod_id, netns, args={}, capability_args={"portMappings": [mapping]})
         await self._plugins.delete(network, attachment, None)
 
-    async def outlast(self, pod: PodRecord) -> None:
-        """Wait until no plugin of an earlier daemon works on a pod any more; see Plugins.outlast."""
+    async def wait_for_plugins(self, pod: PodRecord) -> None:
+        """Wait until no plugin of an earlier daemon works on a pod any more; see Plugins.wait_for_plugins."""
         if pod.network is not None:
-            await self._plugins.outlast(pod.id)
+            await self._plugins.wait_for_plugins(pod.id)
 
     async def ready(self) -> str:
         """ "" if pods can be given a network now, else the reason in one sentence.

@@ -15,7 +15,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.images import archives, sweep
 from crishim.images.credentials import ANONYMOUS, Credentials
 from crishim.images.failures import lost_a_layer
-from crishim.images.flights import Flights
+from crishim.images.single_flight import SingleFlight
 from crishim.images.skopeo import Skopeo
 from crishim.images.store import ImageStore
 from crishim.model import ImageRecord
@@ -38,8 +38,8 @@ class Transport:
         self._skopeo = skopeo
         self._store = store
         self._timeout = pull_timeout
-        self._pulls: Flights[ImageRecord] = Flights()
-        self._removals: Flights[None] = Flights()
+        self._pulls: SingleFlight[ImageRecord] = SingleFlight()
+        self._removals: SingleFlight[None] = SingleFlight()
         self._copies = 0
         self._sweeping = asyncio.Lock()
 

@@ -19,9 +19,9 @@ from crishim.engine.handlers import Handlers
 from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
+from crishim.images.holds import Holds
 from crishim.images.rootfs import IdMap, RootFilesystems
 from crishim.images.store import ImageStore
-from crishim.images.uses import Uses
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
@@ -58,7 +58,7 @@ class Filesystems:
     def __init__(
         self,
         images: ImageStore,
-        uses: Uses,
+        uses: Holds,
         roots: RootFilesystems,
         places: Places,
         handlers: Handlers,

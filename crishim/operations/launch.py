@@ -24,8 +24,8 @@ from crishim.spec.build import Built, Host, Inputs, build
 from crishim.spec.proc_mounts import laid_over_proc
 from crishim.wire import image_config, signals
 from crishim.wire.linux import directories, executors, mounts, record_files
+from crishim.wire.linux.limiter import Limiter
 from crishim.wire.linux.pod_paths import PodPaths
-from crishim.wire.linux.turns import Turns
 
 log = logging.getLogger("crishim.launch")
 
@@ -48,7 +48,7 @@ class Launcher:
         sandboxes: Sandboxes,
         host: Host,
         settings: LaunchSettings,
-        turns: Turns,
+        limiter: Limiter,
         paths: PodPaths,
     ) -> None:
         self._root = run_dir / "containers"
@@ -56,7 +56,7 @@ class Launcher:
         self._sandboxes = sandboxes
         self._host = host
         self._settings = settings
-        self._turns = turns
+        self._limiter = limiter
         self._paths = paths
         self._said: set[str] = set()
 
@@ -170,7 +170,7 @@ class Launcher:
             stdin_once=config.stdin_once,
         )
         await executors.records(record_files.write, launch.bundle / record_files.COPY, container)
-        async with self._turns.turn():
+        async with self._limiter.slot():
             return await conmon.create(self._settings.conmon, self.runtime(container), launch)
 
     async def verify(self, container: ContainerRecord, built: Built, process: ProcessRef) -> None:

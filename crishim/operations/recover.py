@@ -138,12 +138,12 @@ async def _started(node: Node, container: ContainerRecord) -> None:
 async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
     if pod.state is PodState.CREATING:
         log.info("an unfinished pod is removed", extra={"pod": pod.id})
-        await node.networks.outlast(pod)
+        await node.networks.wait_for_plugins(pod)
         await tear_down(node, pod)
         await forget_pod(node, pod)
         await node.pods.remove(pod.id)
     elif pod.state is PodState.STOPPING:
-        await node.networks.outlast(pod)
+        await node.networks.wait_for_plugins(pod)
         await stop_pod(node, pod.id)
     elif pod.state is PodState.REMOVING:
         await forget_pod(node, pod)

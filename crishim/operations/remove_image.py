@@ -21,5 +21,5 @@ async def remove_image(node: Node, name: str) -> None:
     image = await node.images.find(name)
     if image is None:
         return
-    with node.image_uses.removing(image.id):
+    with node.image_holds.removing(image.id):
         await node.transport.remove(image)

@@ -9,8 +9,8 @@ import pytest
 
 from crishim.cri import images
 from crishim.errors import CrishimError, Kind
+from crishim.images.holds import Holds
 from crishim.images.usage import StoreMeter
-from crishim.images.uses import Uses
 from crishim.pb import cri_pb2 as cri
 from tests.node.image_node import Node, tar_files
 from tests.node.image_node import locked_registry as locked_registry
@@ -32,7 +32,7 @@ class Service:
             node.base / "node",
             images=node.store,
             transport=node.transport,
-            image_uses=Uses(lambda: in_use),
+            image_holds=Holds(lambda: in_use),
             image_usage=StoreMeter(node.store),
         )
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.images.uses import Uses
+from crishim.images.holds import Holds
 from crishim.operations.remove_image import remove_image
 from crishim.wire.reference import parse
 from tests.node.image_node import Node, tar_files
@@ -25,8 +25,8 @@ async def test_five_parallel_removals(node: Node, registry: Registry, small: str
     """Five removals at once, by tag, digest and id, all succeed; image and tags are gone as each returns."""
     for name in ("test/small:1", "test/small:2", "other/small:1"):
         image = await node.transport.pull(parse(f"{registry.address}/{name}"))
-    uses = Uses(lambda: ())
-    whole = make_node(node.base / "node", images=node.store, transport=node.transport, image_uses=uses)
+    uses = Holds(lambda: ())
+    whole = make_node(node.base / "node", images=node.store, transport=node.transport, image_holds=uses)
 
     async def remove(text: str) -> None:
         await remove_image(whole, text)
@@ -55,8 +55,8 @@ async def test_image_in_use_is_refused(node: Node, registry: Registry, small: st
     """An image of a container on record, or held by one being made, is PRECONDITION by any of its names."""
     image = await node.transport.pull(parse(f"{registry.address}/test/small:1"))
     used: list[str] = [image.id]
-    uses = Uses(lambda: used)
-    whole = make_node(node.base / "node", images=node.store, transport=node.transport, image_uses=uses)
+    uses = Holds(lambda: used)
+    whole = make_node(node.base / "node", images=node.store, transport=node.transport, image_holds=uses)
 
     async def remove(name: str) -> None:
         await remove_image(whole, name)

@@ -133,8 +133,8 @@ class Networks(Driver):
         await self.world.step("networks.release")
         self.world.held.discard(f"network {id}")
 
-    async def outlast(self, pod: PodRecord) -> None:
-        await self.world.step("networks.outlast")
+    async def wait_for_plugins(self, pod: PodRecord) -> None:
+        await self.world.step("networks.wait_for_plugins")
 
 
 class Inits(Driver):

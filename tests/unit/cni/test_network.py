@@ -15,7 +15,7 @@ from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
 from crishim.model import NamespacePaths, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux.turns import Turns
+from crishim.wire.linux.limiter import Limiter
 
 SCRIPT = """#!/bin/sh
 echo "$CNI_COMMAND $CNI_CONTAINERID [$CNI_NETNS] $(cat)" >> {calls}
@@ -31,7 +31,7 @@ def networks(tmp_path: Path) -> PodNetworks:
     (tmp_path / "net.d").mkdir()
     network = {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "one", "capabilities": {"ipRanges": True}}]}
     (tmp_path / "net.d/a.conflist").write_text(json.dumps(network))
-    return PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 5), Turns())
+    return PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 5), Limiter())
 
 
 CONFIG = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="n", namespace="ns", uid="u"))
@@ -75,7 +75,7 @@ async def test_host_network_pods_have_none(networks: PodNetworks, tmp_path: Path
     assert await networks.add(pod("")) is None
     await networks.check(pod(""))
     await networks.delete(pod(""), "")
-    await networks.outlast(pod(""))
+    await networks.wait_for_plugins(pod(""))
     assert not (tmp_path / "calls").exists()
 
 
@@ -95,7 +95,7 @@ async def test_plugins_of_an_earlier_daemon(networks: PodNetworks) -> None:
         _sleep("0.3", planned.id) as plugin,
         _sleep("60", "other") as other,
     ):
-        await networks.outlast(planned)
+        await networks.wait_for_plugins(planned)
         assert plugin.poll() is not None or Path(f"/proc/{plugin.pid}/stat").read_text().split()[2] == "Z"
         assert other.poll() is None
         other.kill()
@@ -103,10 +103,10 @@ async def test_plugins_of_an_earlier_daemon(networks: PodNetworks) -> None:
 
 async def test_plugins_that_do_not_end(networks: PodNetworks, tmp_path: Path) -> None:
     """After the time a plugin may take they are killed."""
-    impatient = PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 0.1), Turns())
+    impatient = PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 0.1), Limiter())
     planned = replace(pod(), network=await impatient.plan(CONFIG))
     with _sleep("60", planned.id) as plugin:
-        await impatient.outlast(planned)
+        await impatient.wait_for_plugins(planned)
         assert plugin.wait(5) == -9
 
 

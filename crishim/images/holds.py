@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from crishim.errors import CrishimError, Kind
 
 
-class Uses:
+class Holds:
     """Holds and removals of images, by Image.id."""
 
     def __init__(self, in_use: Callable[[], Collection[str]]) -> None:

@@ -3,13 +3,13 @@
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.images.uses import Uses
+from crishim.images.holds import Holds
 
 
 def test_removal_is_refused_while_used() -> None:
     """A container on record or a hold keeps an image; other images are free."""
     used = {"a"}
-    uses = Uses(lambda: used)
+    uses = Holds(lambda: used)
     with pytest.raises(CrishimError) as caught, uses.removing("a"):
         pass
     assert caught.value.kind is Kind.PRECONDITION
@@ -25,7 +25,7 @@ def test_removal_is_refused_while_used() -> None:
 
 def test_hold_is_refused_while_removed() -> None:
     """An image whose removal has begun cannot be taken, even when one of two removals has ended."""
-    uses = Uses(lambda: ())
+    uses = Holds(lambda: ())
     with uses.removing("a"):
         with uses.removing("a"):
             pass

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from crishim.images.flights import Flights
+from crishim.images.single_flight import SingleFlight
 
 
 class Work:
@@ -33,22 +33,22 @@ async def settle() -> None:
 
 async def test_one_start_for_many_callers() -> None:
     """Ten callers with one key get the result of one start; another key has its own; afterwards it starts anew."""
-    flights: Flights[int] = Flights()
+    single_flight: SingleFlight[int] = SingleFlight()
     work = Work()
-    callers = [asyncio.create_task(flights.join("a", work)) for _ in range(10)]
-    other = asyncio.create_task(flights.join("b", work))
+    callers = [asyncio.create_task(single_flight.join("a", work)) for _ in range(10)]
+    other = asyncio.create_task(single_flight.join("b", work))
     await settle()
     work.go.set()
     assert await asyncio.gather(*callers) == [1] * 10
     assert await other == 2
-    assert await flights.join("a", work) == 3
+    assert await single_flight.join("a", work) == 3
 
 
 async def test_cancelled_caller_leaves_the_others() -> None:
     """The caller that began the work may leave; the others still get the result."""
-    flights: Flights[int] = Flights()
+    single_flight: SingleFlight[int] = SingleFlight()
     work = Work()
-    first, second = (asyncio.create_task(flights.join("a", work)) for _ in range(2))
+    first, second = (asyncio.create_task(single_flight.join("a", work)) for _ in range(2))
     await settle()
     first.cancel()
     await settle()
@@ -60,15 +60,15 @@ async def test_cancelled_caller_leaves_the_others() -> None:
 
 async def test_last_caller_ends_the_work() -> None:
     """When the last caller leaves, the work is cancelled, and a new caller starts its own at once."""
-    flights: Flights[int] = Flights()
+    single_flight: SingleFlight[int] = SingleFlight()
     work = Work()
-    callers = [asyncio.create_task(flights.join("a", work)) for _ in range(2)]
+    callers = [asyncio.create_task(single_flight.join("a", work)) for _ in range(2)]
     await settle()
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
-    again = asyncio.create_task(flights.join("a", work))
-    await flights.settled()
+    again = asyncio.create_task(single_flight.join("a", work))
+    await single_flight.settled()
     assert work.cancelled == 1
     work.go.set()
     assert await again == 2
@@ -76,22 +76,22 @@ async def test_last_caller_ends_the_work() -> None:
 
 async def test_failure_reaches_everybody() -> None:
     """An error is every caller's; nothing is left of it for later callers."""
-    flights: Flights[int] = Flights()
+    single_flight: SingleFlight[int] = SingleFlight()
 
     async def fail() -> int:
         await asyncio.sleep(0)
         raise ValueError("no")
 
-    results = await asyncio.gather(*(flights.join("a", fail) for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(*(single_flight.join("a", fail) for _ in range(3)), return_exceptions=True)
     assert [str(r) for r in results] == ["no"] * 3
     work = Work()
     work.go.set()
-    assert await flights.join("a", work) == 1
+    assert await single_flight.join("a", work) == 1
 
 
 async def test_late_failure_of_abandoned_work_is_silent() -> None:
     """Work that fails while it is cancelled troubles nobody (an unretrieved exception would be a warning)."""
-    flights: Flights[int] = Flights()
+    single_flight: SingleFlight[int] = SingleFlight()
 
     async def stubborn() -> int:
         try:
@@ -100,9 +100,9 @@ async def test_late_failure_of_abandoned_work_is_silent() -> None:
             raise ValueError("while leaving")
         return 0
 
-    caller = asyncio.create_task(flights.join("a", stubborn))
+    caller = asyncio.create_task(single_flight.join("a", stubborn))
     await settle()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    await flights.settled()
+    await single_flight.settled()

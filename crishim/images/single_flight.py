@@ -13,35 +13,35 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Flight(Generic[T]):
+class _Call(Generic[T]):
     task: asyncio.Task[T]
     callers: int = 0
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """Joins callers by a key."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, _Flight[T]] = {}
+        self._under_way: dict[Hashable, _Call[T]] = {}
         self._leaving: set[asyncio.Task[T]] = set()
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         """The result of work(), which another caller with an equal key may have begun; or its error."""
-        flight = self._under_way.get(key)
-        if flight is None:
-            flight = self._under_way[key] = _Flight(asyncio.create_task(_run(work)))
-        flight.callers += 1
+        call = self._under_way.get(key)
+        if call is None:
+            call = self._under_way[key] = _Call(asyncio.create_task(_run(work)))
+        call.callers += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(call.task)
         finally:
-            flight.callers -= 1
-            if flight.callers == 0:
-                if self._under_way.get(key) is flight:
+            call.callers -= 1
+            if call.callers == 0:
+                if self._under_way.get(key) is call:
                     del self._under_way[key]
-                if not flight.task.done():
-                    flight.task.cancel()
-                    self._leaving.add(flight.task)
-                    flight.task.add_done_callback(self._left)
+                if not call.task.done():
+                    call.task.cancel()
+                    self._leaving.add(call.task)
+                    call.task.add_done_callback(self._left)
 
     def _left(self, task: asyncio.Task[T]) -> None:
         self._leaving.discard(task)

@@ -1,4 +1,4 @@
-"""Turns: at most so many heavy programs side by side, first come, first served.
+"""Limiter: at most so many heavy programs side by side, first come, first served.
 
 A kubelet that starts asks for all its pods at once. A hundred plugin chains and OCI runtimes on a few cores would all
 end late, and every other answer of the node with them; in turns the first pods are ready early, the last hardly later.
@@ -13,16 +13,16 @@ WIDTH = 3 * len(os.sched_getaffinity(0))  # while one waits for the kernel, anot
 LONGEST = 1.0  # seconds
 
 
-class Turns:
-    """A turn ends for the others after `longest` seconds at the latest: a program that hangs holds nobody up."""
+class Limiter:
+    """A slot is free for the others after `longest` seconds at the latest: a program that hangs holds nobody up."""
 
     def __init__(self, width: int = WIDTH, longest: float = LONGEST) -> None:
         self._free = asyncio.Semaphore(width)
         self._longest = longest
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it for as long as the context lasts."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot, and have it for as long as the context lasts."""
         await self._free.acquire()
         with contextlib.ExitStack() as given_back:
             given_back.callback(self._free.release)
