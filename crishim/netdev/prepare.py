@@ -51,7 +51,7 @@ class Preparation:
             try:
                 return self._attempt(requests, pod, mover, host, inside)
             except _Changed:
-                continue
+                pass
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     raise

@@ -28,7 +28,8 @@ class Campaign:
         """Learn which test reaches which line, quickest first: what is not known yet is run, as it is."""
         unknown = [name for name in self._tests.names if not self._known_trace(name)]
         print(f"{len(self._tests.names)} tests, {len(unknown)} to be run without a mutant first", flush=True)
-        for name, trace in self._tests.trace(unknown).items() if unknown else ():
+        for name in unknown:
+            trace = self._tests.trace(name)
             lines = relative(trace.lines)
             functions = {where: function_digest(where) for where in lines}
             value = [self._digests[name], functions, lines, round(trace.seconds, 3)]

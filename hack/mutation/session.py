@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -64,17 +63,20 @@ class Tests:
         except (TimeoutError, EOFError):
             return "(the process died)"
 
-    def trace(self, names: Sequence[str]) -> dict[str, Trace]:
-        """Run these as they are; raises RuntimeError if one fails, since then no mutant means anything."""
+    def trace(self, name: str) -> Trace:
+        """Run one as it is, with nothing left of others: a pool's threads from before would not be traced.
 
-        def child() -> tuple[str, dict[str, Trace]]:
-            found: dict[str, Trace] = defaultdict(Trace)
-            return self._run(names, lambda name: Tracer(self._root, found[name])), dict(found)
+        Raises RuntimeError if it fails, since then no mutant means anything.
+        """
 
-        failed, traces = in_child(child, 3600)
+        def child() -> tuple[str, Trace]:
+            found = Trace()
+            return self._run([name], lambda _: Tracer(self._root, found)), found
+
+        failed, trace = in_child(child, 600)
         if failed:
             raise RuntimeError(f"{failed} fails without any mutant")
-        return dict(traces)
+        return trace  # type: ignore[no-any-return]
 
     def _run(self, names: Sequence[str], around: Callable[[str], Any]) -> str:
         """Run tests until one fails; which."""

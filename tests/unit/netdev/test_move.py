@@ -241,7 +241,7 @@ def test_waiting_for_detection(
 
 def test_what_is_listened_to() -> None:
     """Changes of IPv6 addresses (group 9), in this thread's namespace; the socket is closed in the end."""
-    with move.Listener() as listener:
+    with move.Listener() as listener, move.Listener():  # several at once
         heard = listener._socket
         assert (heard.family, heard.getsockname()[1]) == (socket.AF_NETLINK, 0x100)
         assert not heard.get_inheritable()

@@ -57,6 +57,9 @@ def test_two_names_of_one_device() -> None:
     seen = view(link(5, "demo0"))
     requests = [ask("demo0", "net1", Source.CDI, "v/c=a"), ask("demo0", "net1"), ask("demo0", "net2", Source.NRI)]
     assert refused(requests, seen) == "device demo0 is asked for under two names: net1 (cdi: v/c=a) and net2 (nri)"
+    with pytest.raises(CrishimError) as caught:
+        resolve(requests, seen)
+    assert caught.value.facts["names"] == ["net1", "net2"]
     mine = attachment(pod=POD, host=Captured(index=5, name="demo0"), sources=("cdi", "nri"))
     said = "device demo0 is asked for under two names: net1 (cdi) and net2 (annotation)"
     assert refused([ask("demo0", "net2")], view(held=(mine,))) == said
