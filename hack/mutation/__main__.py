@@ -40,7 +40,7 @@ def main() -> int:
             print(f"{number}/{len(chosen)} {verdict:8} {mutant.line:4} {mutant.key}", flush=True)
         return campaign.report()
 
-    return with_tests([*TESTS, "-k", f"not ({LEFT_OUT})"], PACKAGE, work)
+    return with_tests(TESTS[:1] if arguments.unit else [*TESTS, "-k", f"not ({LEFT_OUT})"], PACKAGE, work)
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0, help="only so many mutants, chosen by the seed; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--module", default="*", help="of one module of crishim/netdev, or of those of a pattern")
+    parser.add_argument("--unit", action="store_true", help="by the unit tests alone: minutes, and no root")
     parser.add_argument("--list", action="store_true", help="name the mutants and run nothing")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th of them, to run N side by side")
     parser.add_argument("--afresh", action="store_true", help="believe nothing of what earlier runs found")

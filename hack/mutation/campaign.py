@@ -77,7 +77,8 @@ class Campaign:
             if not known[1] and known[2] == all_of_them:
                 return ""
         killer = self._tests.notices(path, mutant, {t: SECONDS + 10 * self._seconds[t] for t in tests})
-        self._memory.put("mutant", mutant.key, [code, killer, self._digests.get(killer, all_of_them)])
+        if killer or known is None or not known[1]:  # what noticed it once is worth a try the next time, too
+            self._memory.put("mutant", mutant.key, [code, killer, self._digests.get(killer, all_of_them)])
         return killer
 
     def report(self) -> int:

@@ -130,6 +130,8 @@ def test_links_in_other_namespaces(others: dict[str, list[bytes]]) -> None:
     others["/run/netns/blue"] = [head + text(IFLA_IFNAME, "gre0") + numbers + data]
     assert seen(host, TUNNEL).above == {6: "gre0 in the network namespace of /run/netns/blue"}
     assert seen(host, veth(5, "v")).above == {}
+    both = Host(address(6, peer="192.0.2.6"), address(7, peer="192.0.2.6"))  # which 7 has, too, and is not asked about
+    assert seen(both, veth(5, "v"), TUNNEL).above == {6: "gre0 in the network namespace of /run/netns/blue"}
 
 
 def test_what_is_of_another_namespace_or_a_pair(

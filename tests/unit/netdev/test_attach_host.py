@@ -1,0 +1,64 @@
+"""The driver's front: a running pod's device, the host's links, the watch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crishim.netdev import attach as module
+from crishim.netdev.attach import NetDevices
+from tests.unit.netdev.fake_addresses import FakeAddresses
+from tests.unit.netdev.fake_links import veth
+from tests.unit.netdev.test_attach import ASKED, Prepared, Scene, scene
+
+__all__ = ["scene"]
+
+
+async def test_a_running_pod_gets_a_device(scene: Scene, fake_addresses: FakeAddresses) -> None:
+    """Made right before it is told to be there."""
+    known = scene.known(5)
+    scene.driver._preparation = Prepared(scene, ([], [known]))  # type: ignore[assignment]
+    scene.inside.links[5], scene.inside.devices[5] = veth(5, "by-the-pod"), 1005
+    assert await scene.driver.attach(scene.pod, ASKED[0]) == known
+    assert scene.inside.links[5].name == "net5"
+    assert not scene.driver._lock("pod-a").locked()
+
+
+async def test_the_hosts_links(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read on the host alone, with what pods hold and the terms."""
+    held = scene.known(5)
+    monkeypatch.setattr(module, "list_links", lambda *what: [what])
+    found: Any = await scene.driver.host_links()
+    assert found == [(scene.host, [held], module.STRICT)]
+    assert scene.paths == [("/host",)]
+
+
+class Watch:
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error = error
+        self.calls: list[str] = []
+
+    async def start(self) -> None:
+        self.calls.append("start")
+        if self.error is not None:
+            raise self.error
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+
+@pytest.mark.parametrize("error", [None, OSError("no")])
+async def test_the_watch(scene: Scene, error: OSError | None, caplog: pytest.LogCaptureFixture) -> None:
+    """Started and closed; a host that cannot be watched is served without."""
+    watch = Watch(error)
+    scene.driver._watch = watch  # type: ignore[assignment]
+    await scene.driver.watch()
+    await scene.driver.close()
+    assert watch.calls == ["start", "close"]
+    assert ("cannot be watched" in caplog.text) is (error is not None)
+
+
+def test_where_devices_come_from(tmp_path: Path) -> None:
+    """The process's own namespace, unless it is told another."""
+    assert NetDevices(tmp_path)._host == Path("/proc/self/ns/net")
+    assert NetDevices(tmp_path, host_netns=Path("/host"))._host == Path("/host")
