@@ -1,5 +1,6 @@
 """The driver's front: a running pod's device, the host's links, the watch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,22 @@ class Watch:
         if self.error is not None:
             raise self.error
 
-    async def close(self) -> None:
+    def close(self) -> "Watch":
         self.calls.append("close")
+        return self
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
 
 
 @pytest.mark.parametrize("error", [None, OSError("no")])
 async def test_the_watch(scene: Scene, error: OSError | None, caplog: pytest.LogCaptureFixture) -> None:
-    """Started and closed; a host that cannot be watched is served without."""
+    """Started, and closed with the host's sysfs; a host that cannot be watched is served without."""
     watch = Watch(error)
-    scene.driver._watch = watch  # type: ignore[assignment]
+    scene.driver._watch = scene.driver._sysfs = watch  # type: ignore[assignment]
     await scene.driver.watch()
     await scene.driver.close()
-    assert watch.calls == ["start", "close"]
+    assert watch.calls == ["start", "close", "close"]
     assert ("cannot be watched" in caplog.text) is (error is not None)
 
 
