@@ -60,6 +60,7 @@ class PodRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     cgroup_parent: str = ""  # where this pod's containers go: the kubelet's pod cgroup, or one of ours
     overhead: bytes = b""  # runtime.v1.LinuxContainerResources, UpdatePodSandboxResources
     resources: bytes = b""
+    detached: tuple[tuple[str, ...], ...] = ()  # names of network devices that DetachNetDevice was asked to return
 
     def parse_config(self) -> cri.PodSandboxConfig:
         return cri.PodSandboxConfig.FromString(self.config)

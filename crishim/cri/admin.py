@@ -1,5 +1,7 @@
 """The RPCs of crishim's own service: network devices of running pods, and images from archives."""
 
+import time
+
 import msgspec
 
 from crishim.cri.netdevice_facts import facts
@@ -10,6 +12,7 @@ from crishim.model import PodRecord
 from crishim.netdev.host_list import HostLink
 from crishim.netdev.records import Attachment, Request, Source
 from crishim.node import Node
+from crishim.operations.detach_device import detach_device
 from crishim.operations.import_image import import_image
 from crishim.operations.stop_pod import device_pod
 from crishim.pb import admin_pb2 as admin
@@ -34,9 +37,12 @@ async def AttachNetDevice(node: Node, request: admin.AttachNetDeviceRequest) -> 
 
 async def DetachNetDevice(node: Node, request: admin.DetachNetDeviceRequest) -> admin.DetachNetDeviceResponse:
     pod = _ready(node, request.pod_sandbox_id)
-    async with node.locks.holding(pod.id):
-        attachment = await node.netdevices.detach(device_pod(_ready(node, pod.id)), request.device)
-    return admin.DetachNetDeviceResponse(device=describe(attachment))
+    ended = await detach_device(node, pod.id, request.device)
+    if isinstance(ended, Attachment):
+        return admin.DetachNetDeviceResponse(device=describe(ended))
+    device = admin.NetDevice(host_name=ended[0], name=ended[1], pod_sandbox_id=pod.id, pod=str(device_pod(pod)))
+    device.state, device.details, device.since = "done", "{}", time.time_ns()
+    return admin.DetachNetDeviceResponse(device=device)
 
 
 async def ImportImages(node: Node, request: admin.ImportImagesRequest) -> admin.ImportImagesResponse:

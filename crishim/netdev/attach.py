@@ -235,14 +235,21 @@ class NetDevices:
     async def detach(self, pod: Pod, device: str) -> Attachment:
         """Return one device of a running pod, named by its host name, an altname, or its in-pod name. NOT_FOUND."""
         async with self._lock(pod.id):
-            for attachment in self._journal.all(pod.id):
-                if device in (attachment.host.name, *attachment.host.altnames, attachment.name):
-                    return (await self._return([attachment], pod.netns))[0]
+            attachment = self.find(pod.id, device)
+            if attachment is not None:
+                return (await self._return([attachment], pod.netns))[0]
         raise CrishimError(Kind.NOT_FOUND, f"pod {pod} has no network device {device}", device=device, pod=pod.id)
 
     async def host_links(self) -> list[HostLink]:
         """Every link of the host, whether it may be given and to whom; and those that pods have."""
         return await self._across("", lambda host: list_links(host, self._journal.held(), self._terms))
+
+    def find(self, pod_id: str, device: str) -> Attachment | None:
+        """A pod's device by its host name, an altname, or its in-pod name. From memory."""
+        for attachment in self._journal.all(pod_id):
+            if device in (attachment.host.name, *attachment.host.altnames, attachment.name):
+                return attachment
+        return None
 
     def attachments(self, pod_id: str = "") -> list[Attachment]:
         """What is attached, of one pod or of all, oldest first. From memory: no lock, no system call."""

@@ -118,16 +118,16 @@ def _remove_altname(end: End, link: Link, altname: str, problems: Problems) -> N
 
 def _free_name(attachment: Attachment, host: End, own: int, problems: Problems) -> str:
     """Its old name, or the fallback if another link than `own` (an ifindex, 0: not there yet) has that by now."""
-
-    def is_taken(name: str) -> bool:
-        return links.index_of(host.netlink, name) not in (0, own)
-
     was = attachment.host.name
-    if not is_taken(was):
+    if not _is_taken(host, was, own):
         return was
-    name = names.fallback(was, attachment.id, is_taken)
+    name = names.fallback(was, attachment.id, lambda name: _is_taken(host, name, own))
     problems.append(f"the name {was} is taken on the host: the device is back as {name}")
     return name
+
+
+def _is_taken(host: End, name: str, own: int) -> bool:
+    return links.index_of(host.netlink, name) not in (0, own)
 
 
 def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Problems) -> Outcome:
@@ -202,6 +202,9 @@ def _rename(host: End, link: Link, attachment: Attachment, problems: Problems) -
         _remove_altname(host, link, altname, problems)
     if link.name == was.name:
         return was.name
+    if not attachment.index and _is_taken(host, was.name, link.index):  # no pod has named it
+        problems.append(f"{was.name} was renamed to {link.name} on the host, where {was.name} is another's name by now")
+        return link.name
     said = Problems()
     name = _free_name(attachment, host, link.index, said)
     if link.name == name:

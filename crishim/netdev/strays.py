@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from crishim.netdev.identity import find_on_host, is_device, is_hardware, looks_like
 from crishim.netdev.journal import Journal
@@ -18,6 +19,13 @@ from crishim.wire.linux.netns_thread import End
 log = logging.getLogger("crishim.netdev")
 
 Return = Callable[[Sequence[Attachment], str], Awaitable[object]]
+
+
+class Named(NamedTuple):
+    """Whether a device was renamed; what it is called, while its own name is another link's."""
+
+    done: bool = False
+    called: str = ""
 
 
 class Strays:
@@ -68,20 +76,22 @@ class Strays:
             log.warning("a device has turned up", extra={"device": attachment.device, "pod": attachment.pod.id})
             await self.retry(attachment, also=frozenset({State.READY}))
 
-    async def name_again(self, attachment: Attachment) -> bool:
-        """Give a returned device the name it had; whether somebody had renamed it since. Raises OSError."""
+    async def name_again(self, attachment: Attachment, called: str = "") -> Named:
+        """Give a returned device the name it had, if that is free. called: only if it is called so now. OSError."""
 
-        def rename(host: End) -> bool:
+        def rename(host: End) -> Named:
             link = find_on_host(attachment, host)
             was = attachment.host.name
-            if link is None or link.name == was or links.get(host.netlink, was) is not None:
-                return False
+            if link is None or link.name == was or called not in ("", link.name):
+                return Named()
+            if links.index_of(host.netlink, was):
+                return Named(called=link.name)
             log.warning(
-                f"{was} was renamed to {link.name} as it came back: it is {was} again",
+                f"{was} was called {link.name} when it was back: it is {was} again",
                 extra={"device": was, "pod": attachment.pod.id},
             )
             links.change(host.netlink, link.index, name=was)
-            return True
+            return Named(done=True)
 
         return await across((self._host,), rename)
 

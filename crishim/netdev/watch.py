@@ -1,5 +1,5 @@
-"""The host's links, watched while the daemon runs: a LOST device that turns up comes home, a returned one keeps its
-name.
+"""The host's links, watched while the daemon runs: a LOST device that turns up comes home, one that is DOWN comes up
+when it can (second_tries.py), a returned one keeps its name, or gets it when that is free.
 
 A device turns up by itself when the namespace it was in has ended (the kernel hands hardware back to the first
 namespace, down, under whatever name is free), when hardware is plugged in again, when somebody moves it by hand.
@@ -10,6 +10,7 @@ means it. (restore.py does the same while it is at work.)
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from crishim.errors import CrishimError
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment
+from crishim.netdev.second_tries import SecondTries
 from crishim.netdev.strays import Strays
 from crishim.wire.linux import executors
 from crishim.wire.linux.link_events import LinkEvents
@@ -39,6 +41,7 @@ class Watch:
         self._missed = True  # events, or nobody has looked yet
         self._returned: dict[int, tuple[Attachment, float]] = {}  # by ifindex; watched until
         self._doubtful: list[Attachment] = []  # may have another name by now
+        self._second = SecondTries(journal)
         self._wake = asyncio.Event()
         self._events: LinkEvents | None = None
         self._task: asyncio.Task[None] | None = None
@@ -46,7 +49,7 @@ class Watch:
     async def start(self) -> None:
         """Watch from now on; what turned up before is looked for first. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._events = await executors.kernel(LinkEvents, self._netns, self._changed)
+        self._events = await executors.kernel(LinkEvents, self._netns, self._changed, self._gone)
         self._events.start()
         self._journal.on_return = lambda *returned: loop.call_soon_threadsafe(self._note, *returned)
         self._wake.set()
@@ -61,15 +64,21 @@ class Watch:
             await asyncio.wait([self._task])
 
     def _changed(self, link: Link | None) -> None:
+        due = link is not None and self._second.note(link)
         if link is None:
             self._missed = True
+            self._second.all()
         elif self._is_renamed(link):
             self._doubtful.append(self._returned[link.index][0])
         elif self._strays.may_be_one(link):
             self._links[link.index] = link
-        else:
+        elif not due:
             return
         self._wake.set()
+
+    def _gone(self, link: Link) -> None:
+        if self._second.note(link, gone=True):
+            self._wake.set()
 
     def _note(self, attachment: Attachment, index: int) -> None:
         """A device is back under its name. It may have been renamed between the last look at it and now."""
@@ -86,9 +95,25 @@ class Watch:
     def _is_watched(self, attachment: Attachment) -> bool:
         return any(known.id == attachment.id for known, _ in self._returned.values())
 
+    async def _name_again(self, attachment: Attachment) -> None:
+        named = await self._strays.name_again(attachment)
+        if named.done:
+            self._returned = {i: e for i, e in self._returned.items() if e[0].id != attachment.id}
+        self._second.misname(attachment, named.called)
+
+    async def _try_again(self, attachment: Attachment) -> None:
+        if attachment.id in self._second.misnamed:
+            _, called = self._second.misnamed[attachment.id]
+            named = await self._strays.name_again(attachment, called)
+            self._second.misname(attachment, named.called)
+        else:
+            await self._strays.retry(attachment)
+
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._second.wait(time.monotonic())):
+                    await self._wake.wait()
             await asyncio.sleep(PAUSE)
             self._wake.clear()
             changed, self._links = list(self._links.values()), {}
@@ -96,8 +121,10 @@ class Watch:
             missed, self._missed = self._missed, False
             try:
                 for attachment in doubtful:
-                    if self._is_watched(attachment) and await self._strays.name_again(attachment):
-                        self._returned = {i: e for i, e in self._returned.items() if e[0].id != attachment.id}
+                    if self._is_watched(attachment):
+                        await self._name_again(attachment)
+                for attachment in self._second.take(time.monotonic()):
+                    await self._try_again(attachment)
                 await self._strays.fetch(None if missed else changed)
             except (CrishimError, OSError) as error:
                 log.error("a look at the host's links failed", extra={"error": str(error)})

@@ -198,7 +198,7 @@ def test_a_second_pod_is_told_the_holder(daemon: Daemon, device: str, handler: s
 
 
 def test_attach_and_detach_by_command(daemon: Daemon, device: str) -> None:
-    """`crishim netdev attach` gives a running pod a device, detach brings it back."""
+    """`crishim netdev attach` gives a running pod a device, detach brings it back; also when its answer got lost."""
     before = link(device)
     pod = run_pod(daemon)
     container = start(daemon, pod)
@@ -208,7 +208,14 @@ def test_attach_and_detach_by_command(daemon: Daemon, device: str) -> None:
     done = daemon.command("netdev", "detach", pod, "hot0")
     assert done.returncode == 0, done.stderr
     assert link(device) == before
-    assert daemon.command("netdev", "detach", pod, "hot0").returncode == 1
+    daemon.kill()
+    daemon.start()
+    for name in ("hot0", device):
+        again = daemon.command("netdev", "detach", pod, name)
+        assert (again.returncode, " done " in again.stdout) == (0, True), again.stderr
+    never = daemon.command("netdev", "detach", pod, "hot1")
+    assert (never.returncode, "has no network device hot1" in never.stderr) == (1, True)
+    assert link(device) == before
     remove_pod(daemon, pod)
 
 

@@ -20,9 +20,13 @@ DATAGRAM = 1 << 18
 class LinkEvents:
     """A socket in a namespace. Not for several event loops."""
 
-    def __init__(self, netns: Path, listener: Callable[[Link | None], None]) -> None:
-        """Blocks for a moment. listener: called with each link as it is after a change; None: some were missed."""
+    def __init__(
+        self, netns: Path, listener: Callable[[Link | None], None], gone: Callable[[Link], None] = lambda _: None
+    ) -> None:
+        """Blocks for a moment. listener: called with each link as it is after a change; None: some were missed.
+        gone: called with one that has been deleted or moved away, as it was."""
         self._listener = listener
+        self._gone = gone
         self._socket = namespaces.inside({"net": netns}, _open)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -48,6 +52,8 @@ class LinkEvents:
             for kind, _, _, body in rtnetlink.split(datagram):
                 if kind == links.RTM_NEWLINK:
                     self._listener(links.parse(body))
+                elif kind == links.RTM_DELLINK:
+                    self._gone(links.parse(body))
 
 
 def _open() -> socket.socket:

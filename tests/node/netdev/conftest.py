@@ -37,6 +37,14 @@ async def builtin_lab() -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
+async def watched(builtin_lab: Lab) -> AsyncIterator[Lab]:
+    """One whose links are watched, as a daemon does."""
+    await builtin_lab.devices.watch()
+    yield builtin_lab
+    await builtin_lab.devices.close()
+
+
+@pytest.fixture
 def walk_lab() -> Iterator[Lab]:
     """A throw-away host for a daemon of its own."""
     with counted():

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,6 @@ from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 UDEV = Path(__file__).with_name("fake_udev.py")
-
-
-@pytest.fixture
-async def watched(builtin_lab: Lab) -> AsyncIterator[Lab]:
-    await builtin_lab.devices.watch()
-    yield builtin_lab
-    await builtin_lab.devices.close()
 
 
 async def eventually(look: Callable[[], object], what: str) -> None:

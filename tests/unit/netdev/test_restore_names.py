@@ -143,3 +143,13 @@ def test_a_udev_that_renames_it_again(steps: Steps) -> None:
     outcome = restore(KNOWN, host, None)
     said = "the device that was demo0 is called ens5 now: it is renamed again and again"
     assert outcome == Outcome("ens5", (said,), "", "", 5)
+
+
+def test_one_that_never_left_keeps_the_name_the_host_gave_it(steps: Steps) -> None:
+    """While its own is another link's; no pod has had a say in that. One that a pod named gets a fallback."""
+    host = at_home(name="ens9")
+    host.links[7], host.devices[7] = veth(7, "demo0"), 1007
+    said = "demo0 was renamed to ens9 on the host, where demo0 is another's name by now"
+    outcome = restore(attachment(host=WAS, index=0), host, None)
+    assert (outcome.name, outcome.problems, host.links[5].name) == ("ens9", (said,), "ens9")
+    assert restore(KNOWN, host, None).name == "demo0-0123"

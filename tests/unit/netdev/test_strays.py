@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from crishim.netdev import strays as module
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, Captured, Identity, Request, Source, State
-from crishim.netdev.strays import Strays, outlives_its_pod
+from crishim.netdev.strays import Named, Strays, outlives_its_pod
 from crishim.wire.linux.links import Link
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -140,16 +140,18 @@ async def test_nothing_to_look_for(scene: Scene) -> None:
 
 
 async def test_a_name_is_given_back(scene: Scene) -> None:
-    """Unless it has it, or somebody else has, or it is gone."""
+    """Unless it has it, or somebody else has, or it is gone, or is called otherwise than it was."""
     known = scene.known(5, State.LOST)
-    assert await scene.strays.name_again(known) is False
+    assert await scene.strays.name_again(known) == Named()
     scene.host.links[5], scene.host.devices[5] = veth(5, "ens5"), 1005
     scene.host.links[6], scene.host.devices[6] = veth(6, "demo5"), 1006
-    assert await scene.strays.name_again(known) is False
+    assert await scene.strays.name_again(known) == Named(called="ens5")
+    assert await scene.strays.name_again(known, "ens5") == Named(called="ens5")
     del scene.host.links[6]
-    assert await scene.strays.name_again(known) is True
+    assert await scene.strays.name_again(known, "ens6") == Named()
+    assert await scene.strays.name_again(known, "ens5") == Named(done=True)
     assert scene.host.links[5].name == "demo5"
-    assert await scene.strays.name_again(known) is False
+    assert await scene.strays.name_again(known) == Named()
     assert len(scene.host.done) == 1
 
 

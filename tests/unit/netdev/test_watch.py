@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev import watch as module
-from crishim.netdev.records import Attachment
+from crishim.netdev.records import Attachment, State
+from crishim.netdev.strays import Named
 from crishim.netdev.watch import NAMED_FOR, Watch
 from crishim.wire.linux.links import Link
 from tests.unit.netdev.fake_links import attachment, veth
@@ -25,7 +27,9 @@ class Strays:
         self.interesting = {7}
         self.looks: list[list[int] | None] = []
         self.names: list[str] = []
+        self.retried: list[str] = []
         self.was_renamed = False
+        self.called = ""
         self.fails: Exception | None = None
         self.looked = asyncio.Event()
 
@@ -38,9 +42,12 @@ class Strays:
         if self.fails is not None:
             raise self.fails
 
-    async def name_again(self, known: Attachment) -> bool:
-        self.names.append(known.id)
-        return self.was_renamed
+    async def name_again(self, known: Attachment, called: str = "") -> Named:
+        self.names.append(known.id + called)
+        return Named(self.was_renamed, self.called)
+
+    async def retry(self, known: Attachment) -> None:
+        self.retried.append(known.id)
 
     async def look(self) -> None:
         """Wait for the next one."""
@@ -51,8 +58,8 @@ class Strays:
 class Events:
     """LinkEvents: tell() is the kernel's."""
 
-    def __init__(self, netns: Path, tell: Any) -> None:
-        self.netns, self.tell = netns, tell
+    def __init__(self, netns: Path, tell: Any, gone: Any) -> None:
+        self.netns, self.tell, self.gone = netns, tell, gone
         self.started = self.closed = False
 
     def start(self) -> None:
@@ -65,13 +72,14 @@ class Events:
 class Scene:
     def __init__(self) -> None:
         self.strays = Strays()
-        self.journal: Any = type("Journal", (), {"on_return": None})()
+        self.attachments: list[Attachment] = []
+        self.journal: Any = type("Journal", (), {"on_return": None, "all": lambda _: self.attachments})()
         strays: Any = self.strays
         self.watch = Watch(strays, self.journal, Path("/host"))
         self.events: Any = None
 
-    def opened(self, netns: Path, tell: Any) -> Events:
-        self.events = Events(netns, tell)
+    def opened(self, netns: Path, tell: Any, gone: Any) -> Events:
+        self.events = Events(netns, tell, gone)
         return self.events
 
 
@@ -171,6 +179,37 @@ async def test_one_that_was_named_meanwhile(scene: Scene) -> None:
     scene.events.tell(veth(5, "ens6"))
     await scene.strays.look()
     assert scene.strays.names == [KNOWN.id] * 2
+
+
+async def test_one_whose_name_is_anothers(scene: Scene) -> None:
+    """Asked about again when a link is gone, as long as it is called what it was called, until it has its name."""
+    scene.strays.called = "demo0-0123"
+    scene.journal.on_return(KNOWN, 5)
+    await scene.strays.look()
+    scene.events.tell(veth(8, "demo0"))
+    await settled()
+    scene.strays.was_renamed, scene.strays.called = True, ""
+    scene.events.gone(veth(8, "demo0"))
+    await scene.strays.look()
+    scene.events.gone(veth(9, "x"))
+    await settled()
+    assert scene.strays.names == [KNOWN.id, KNOWN.id + "demo0-0123"]
+
+
+async def test_one_that_is_down(scene: Scene) -> None:
+    """Tried again when its parent changes, or when nobody knows what did."""
+    down = attachment(state=State.DOWN, host=replace(KNOWN.host, parent=3))
+    scene.attachments = [down]
+    scene.events.tell(veth(8, "x"))
+    scene.events.gone(veth(8, "x"))
+    await settled()
+    assert scene.strays.looks == [None]
+    scene.events.tell(veth(3, "parent0"))
+    await scene.strays.look()
+    assert (scene.strays.retried, scene.strays.looks) == ([down.id], [None, []])
+    scene.events.tell(None)  # too soon for another try
+    await scene.strays.look()
+    assert (scene.strays.retried, scene.strays.looks) == ([down.id], [None, [], None])
 
 
 async def test_only_for_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,10 @@ def test_the_newest_schema_has_its_fixtures() -> None:
     assert newest == PodRecord.__struct_config__.tag
 
 
+# Added since the fixtures were made, with a value for records without: adoption does without them.
+LATER_FIELDS: dict[str, set[str]] = {"pods": {"detached"}, "containers": set(), "netdev": set()}
+
+
 @pytest.mark.parametrize("directory", SCHEMAS, ids=lambda path: path.name)
 def test_what_a_downgrade_stands_on(directory: Path) -> None:
     """Of the same records under a later schema everything can be salvaged that adoption needs."""
@@ -91,7 +95,8 @@ def test_what_a_downgrade_stands_on(directory: Path) -> None:
                 records.decode(later, type)
             known = records.salvage(later, type)
             assert "state" not in known
-            for field in set(type.__struct_fields__) - {"state"}:
+            assert LATER_FIELDS[kind].isdisjoint(known)
+            for field in set(type.__struct_fields__) - {"state"} - LATER_FIELDS[kind]:
                 assert known[field] == getattr(record, field)
 
 
