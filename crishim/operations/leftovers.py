@@ -1,7 +1,8 @@
 """Everything of crishim's that is on the node, and whose it is: what `crishim cleanup` looks through and takes away.
 
 A look changes nothing. What belongs to whom is told by the ids of pods and containers, 64 hex digits that stand in
-every path, argument and lease of theirs. A lease of an id that stands nowhere else is not ours: networks are shared.
+every path, argument and lease of theirs. A lease of an id that stands nowhere else may be another runtime's, as
+networks are shared: leases.py.
 """
 
 import contextlib
@@ -12,18 +13,15 @@ import shutil
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from crishim.ids import is_id
-from crishim.wire.linux import cgroups, files, links, mounts, process_trees, processes
+from crishim.operations import leases
+from crishim.wire.linux import cgroups, links, mounts, process_trees, processes
 from crishim.wire.linux.rtnetlink import Rtnetlink
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _MARK = re.compile(r"crishim-[0-9a-f]{16}")  # the altname of a device that is attached
-_LEASE_LIMIT = 4096  # bytes of a lease or a network configuration's worth reading
-_CONFLIST_LIMIT = 1 << 20
 SCRATCH = ("exec", "secrets"), ("checkpoints", "downloads")  # below run_dir, below state_dir
 
 
@@ -163,31 +161,11 @@ def _cgroups(ground: Ground, ids: set[str]) -> Iterator[Leftover]:
 
 
 def _leases(ground: Ground, ids: set[str]) -> Iterator[Leftover]:
-    """Addresses that host-local, the usual address plugin, holds for ids of ours."""
-    for directory in lease_directories(ground.cni_config):
-        for path in _entries(directory):
-            with contextlib.suppress(OSError):
-                holder = files.read_regular(path, _LEASE_LIMIT).split(b"\n")[0].strip().decode(errors="replace")
-                if holder in ids:
-                    yield Leftover("lease", str(path), holder)
-
-
-def lease_directories(config_dir: Path) -> list[Path]:
-    """Where host-local keeps the addresses of the networks configured (its dataDir, and the network's name)."""
-    found = []
-    for path in _entries(config_dir):
-        try:
-            tree: Any = msgspec.json.decode(files.read_regular(path, _CONFLIST_LIMIT))
-            plugins = tree.get("plugins", [tree])
-            ipams = [p["ipam"] for p in plugins if isinstance(p.get("ipam"), dict)]
-            found += [
-                Path(i.get("dataDir") or "/var/lib/cni/networks") / tree["name"]
-                for i in ipams
-                if i.get("type") == "host-local"
-            ]
-        except (OSError, msgspec.DecodeError, RecursionError, AttributeError, KeyError, TypeError):
-            continue  # no configuration of a network
-    return found
+    for path, holder in leases.held(ground.cni_config):
+        if holder in ids:
+            yield Leftover("lease", str(path), holder)
+    for path, holder in leases.forsaken(ground.cni_config, ids):
+        yield Leftover("lease", str(path), holder)
 
 
 def _marks() -> Iterator[Leftover]:

@@ -1,5 +1,6 @@
 """crishim cleanup: it finds everything that nobody has a record of, gives back what is others', and leaves the rest."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, record_files
+from crishim.wire.linux import cgroups, namespaces, record_files
 from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start, status
@@ -157,6 +158,32 @@ def test_what_no_runtime_knows(daemon: Daemon) -> None:
         lost.kill()
     (daemon.run / "runtime/kata").rmdir()
     assert_clean(daemon, before)
+    daemon.start()
+
+
+def test_a_lease_of_which_nothing_else_is_left(daemon: Daemon, tmp_path: Path) -> None:
+    """It is freed if it is old and no namespace has its address; what may be another runtime's pod keeps its own."""
+    pod = run_pod(daemon)
+    remove_pod(daemon, pod)  # the network's directory is there
+    daemon.stop()
+    directory = daemon.directory / "ipam/test"
+    names = {"forsaken": "10.231.9.1", "used": "10.231.9.2", "young": "10.231.9.3", "no pod": "10.231.9.4"}
+    for number, (what, address) in enumerate(names.items()):
+        holder = "by hand" if what == "no pod" else f"{number}" * 64
+        (directory / address).write_text(f"{holder}\r\neth0")
+        if what != "young":
+            os.utime(directory / address, (1, 1))
+    netns = tmp_path / "other.net"
+    namespaces.make({"net": netns}, lambda: ip("addr", "add", f"{names['used']}/32", "dev", "lo"))
+    try:
+        said = cleanup(daemon)
+        assert [line.split()[-1] for line in said if line.startswith("remove")] == [str(directory / names["forsaken"])]
+        cleanup(daemon, "--apply")
+        assert {p.name for p in directory.glob("10.231.9.*")} == set(names.values()) - {names["forsaken"]}
+    finally:
+        namespaces.unpin(netns)
+        for address in names.values():
+            (directory / address).unlink(missing_ok=True)
     daemon.start()
 
 

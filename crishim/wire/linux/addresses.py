@@ -118,6 +118,12 @@ def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Ad
     return {index: found[index] + newest_first[index][::-1] for index in found}
 
 
+def in_use(netlink: Rtnetlink) -> set[str]:
+    """The addresses of all links: "10.1.2.3", "fd00::1"."""
+    messages = netlink.dump(RTM_GETADDR, _INFO.pack(0, 0, 0, 0, 0))
+    return {parse(message.body).ip for message in messages if message.type == RTM_NEWADDR}
+
+
 def aged(address: Address, seconds: float) -> Address | None:
     """The address with its lifetimes as they are that much later; None if it has expired."""
     value = address.fields.get(IFA_CACHEINFO)

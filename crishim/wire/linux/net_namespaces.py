@@ -5,6 +5,7 @@ A pod's links are its own to make: of each namespace a bounded part is read, the
 change meanwhile is not minded.
 """
 
+import contextlib
 import os
 import re
 import socket
@@ -12,8 +13,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from crishim.wire.linux import libc, links, rtnetlink
+from crishim.wire.linux import addresses, libc, links, rtnetlink
 from crishim.wire.linux.namespaces import CLONE_NEWNET
+from crishim.wire.linux.netns_thread import across
 from crishim.wire.linux.rtnetlink import Rtnetlink, attributes, u32
 
 LIMIT = 1 << 17  # bytes of links read of a namespace: some 100 links, 5 ms at most
@@ -113,3 +115,12 @@ def number(netlink: Rtnetlink, fd: int) -> int:
             if kind == NETNSA_NSID:
                 return int(struct.unpack("=i", value)[0])
     return -1
+
+
+def addresses_in_use() -> set[str]:
+    """The addresses of every namespace that can be found, this one's too: "10.1.2.3", "fd00::1"."""
+    found: set[str] = set()
+    for place in places(frozenset()):
+        with contextlib.suppress(OSError):  # it is gone
+            found |= across((place.path,), lambda end: addresses.in_use(end.netlink))
+    return found

@@ -50,3 +50,19 @@ async def test_the_task_keeps_nothing_of_who_started_it(monkeypatch: pytest.Monk
     assert gone() is None
     await tidy.stop()
     assert tidy._task is None
+
+
+async def test_an_end_during_the_tidying_is_tidied_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came too late for this time: there is another."""
+    monkeypatch.setattr(tidying, "AFTER", 0.01)
+    tidy, trimmed = Tidying(), list[int]()
+
+    def trim() -> None:
+        trimmed.append(len(trimmed))
+        if len(trimmed) == 1:
+            tidy.soon()
+
+    monkeypatch.setattr(tidying.libc, "trim", trim)
+    tidy.soon()
+    await eventually(lambda: tidy._task is None)
+    assert trimmed == [0, 1]
