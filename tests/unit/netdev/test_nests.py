@@ -161,6 +161,7 @@ def test_where_a_device_is(fake_links: None) -> None:
     ends: list[Any] = [Nest(2), Nest(8, 5), Nest(9, 6)]
     assert end_with(device(6), ends) is ends[2]
     assert end_with(device(5), ends) is ends[1]
+    assert end_with(device(5), ends[:2]) is ends[1]
     assert end_with(device(7), ends) is ends[0]
     assert end_with(device(7), ends[1:2]) is ends[1]
     assert end_with(device(7), []) is None

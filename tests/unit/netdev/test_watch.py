@@ -93,8 +93,11 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     assert made.events.started
     await made.strays.look()
     yield made
+    task = made.watch._task
     await made.watch.close()
     assert made.events.closed
+    assert task is not None
+    assert task.done()
     assert made.journal.on_return is None
 
 
@@ -113,6 +116,14 @@ async def test_the_first_look_is_at_everything(scene: Scene) -> None:
     scene.events.tell(veth(7, "c"))
     await scene.strays.look()
     assert scene.strays.looks == [None, [7], [7]]
+
+
+async def test_a_pause_before_each_look(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that appears is changed several times at once."""
+    monkeypatch.setattr(module, "PAUSE", 3600)
+    scene.events.tell(veth(7, "a"))
+    await settled()
+    assert scene.strays.looks == [None]
 
 
 async def test_what_does_not_matter(scene: Scene) -> None:
