@@ -8,10 +8,12 @@ Reads headers only; the content is skopeo's to unpack and verify. Blocks: a tar 
 """
 
 import json
+import lzma
 import tarfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from crishim.errors import CrishimError, Kind
 from crishim.wire import reference
@@ -19,6 +21,8 @@ from crishim.wire.linux import paths
 
 MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
 MAX_HEADER = 1 << 20  # bytes of an extended header: long names and attributes
+MAX_DICTIONARY = 128 << 20  # bytes that unpacking xz may need: `xz -9` takes 65 MiB, the format allows 4 GiB
+_XZ = b"\xfd7zXZ\0"
 _HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -74,17 +78,47 @@ class _Entry(tarfile.TarInfo):
         return super()._proc_member(tarfile_)  # type: ignore[misc,no-any-return]
 
 
+class _Unxz:
+    """What an xz file holds, read in order, with a bound on the memory that it takes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY)
+
+    def read(self, size: int) -> bytes:
+        read = b""
+        while len(read) < size and not self._decompressor.eof:
+            packed = self._file.read(1 << 16) if self._decompressor.needs_input else b""
+            if not packed and self._decompressor.needs_input:
+                raise EOFError("the xz file is not complete")
+            read += self._decompressor.decompress(packed, size - len(read))
+        return read
+
+
+def _opened(file: IO[bytes]) -> tarfile.TarFile:
+    """The archive of a file, by its first bytes: compressed in a way that skopeo knows, too, or not at all."""
+    start = file.read(len(_XZ))
+    file.seek(0)
+    if start == _XZ:
+        return tarfile.open(fileobj=cast(IO[bytes], _Unxz(file)), mode="r|", tarinfo=_Entry)
+    if start.startswith(b"\x1f\x8b"):
+        return tarfile.open(fileobj=file, mode="r:gz", tarinfo=_Entry)
+    if start.startswith(b"BZ"):
+        return tarfile.open(fileobj=file, mode="r:bz2", tarinfo=_Entry)
+    return tarfile.open(fileobj=file, mode="r:", tarinfo=_Entry)
+
+
 def _tar_headers(path: Path) -> dict[str, bytes]:
     """index.json or manifest.json of a tar file. A docker archive of today has both, and is an OCI layout as well."""
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:*", tarinfo=_Entry) as archive:
+        with path.open("rb") as file, _opened(file) as archive:
             for entry in archive:
                 name = entry.name.removeprefix("./")
                 if name in ("index.json", "manifest.json") and entry.isreg() and entry.size <= MAX_INDEX:
                     content = archive.extractfile(entry)
                     found[name] = content.read() if content else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise CrishimError(Kind.INVALID, f"{path} is no image archive: {error}", path=path) from error
     if "manifest.json" in found and _names_nothing(found.get("index.json")):
         return {"manifest.json": found["manifest.json"]}

@@ -170,8 +170,8 @@ def _take_in(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any,
     if not _parsed(salvaged.get("config", b""), config).metadata.name:
         salvaged.pop("config", None)
     for known in (copy | salvaged, copy, {}):
-        record = stand_in(unread, known)
         try:
+            record = stand_in(unread, known)
             store.usable(record)
         except Exception as error:  # as in record_files.load()
             log.warning("what could be read of a record makes no sense", extra={"id": unread.id, "error": str(error)})

@@ -10,13 +10,13 @@ from crishim.pb import cri_pb2 as cri
 
 RTMIN, RTMAX = 34, 64  # as users of the C library see them
 _SYNONYMS = {"SIGCLD": "SIGCHLD", "SIGIOT": "SIGABRT", "SIGPOLL": "SIGIO"}
-_REALTIME = re.compile(r"SIG(RTMIN|RTMAX)(?:(\+|-|PLUS|MINUS)(\d+))?")
+_REALTIME = re.compile(r"SIG(RTMIN|RTMAX)(?:(\+|-|PLUS|MINUS)([0-9]{1,2}))?")
 
 
 def parse(name: str) -> int:
     """The number of a signal given by name, with or without SIG, or by number. INVALID if there is none such."""
     text = name.strip().upper()
-    if text.isascii() and text.isdecimal() and 1 <= int(text) <= RTMAX:
+    if re.fullmatch("[0-9]{1,9}", text) and 1 <= int(text) <= RTMAX:
         return int(text)
     text = text if text.startswith("SIG") else f"SIG{text}"
     text = _SYNONYMS.get(text, text)

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,27 @@ def test_oci_archive_with_one_image(tmp_path: Path) -> None:
         assert members(path) == [Member("oci-archive", "", "quay.io/a/b:1")]
 
 
-def test_compressed_archive(tmp_path: Path) -> None:
-    """A gzip-compressed archive is read as well."""
-    path = tar(tmp_path / "a.tar.gz", "w:gz", index_json=index({REF_NAME: "busybox"}))
+@pytest.mark.parametrize("form", ["", "gz", "bz2", "xz"])
+def test_compressed_archives(tmp_path: Path, form: str) -> None:
+    """An archive that is compressed is read as well, by its content: its name says nothing."""
+    path = tar(tmp_path / "a", f"w:{form}", large=bytes(300_000), index_json=index({REF_NAME: "busybox"}))
     assert [m.name for m in members(path)] == ["docker.io/library/busybox:latest"]
+    path.write_bytes(path.read_bytes()[:90])
+    with pytest.raises(CrishimError, match="no image archive"):
+        members(path)
+
+
+def test_an_archive_that_wants_gigabytes(tmp_path: Path) -> None:
+    """An xz file may ask for 4 GiB to be unpacked, each of its blocks: that is refused before it is had."""
+    path = tar(tmp_path / "a", "w:xz", index_json=index({REF_NAME: "busybox"}))
+    data = bytearray(path.read_bytes())
+    size = (data[12] + 1) * 4  # of the block's header: its size, flags, filter, length of properties, dictionary, CRC32
+    assert data[14:16] == b"\x21\x01"
+    data[16] = 40
+    data[12 + size - 4 : 12 + size] = zlib.crc32(data[12 : 12 + size - 4]).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(CrishimError, match=r"no image archive: Memory usage limit"):
+        members(path)
 
 
 def test_several_images_are_selected_by_name(tmp_path: Path) -> None:
