@@ -26,6 +26,8 @@ from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError
 from crishim.ground import make_directories
 from crishim.ids import is_id
+from crishim.linux import cgroups, executors, mounts, record_files
+from crishim.linux.record_files import Found
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev import salvage
 from crishim.netdev.records import Attachment
@@ -35,8 +37,6 @@ from crishim.operations.leftovers import Ground, Leftover
 from crishim.operations.recover import recover
 from crishim.operations.remove_container import remove_container
 from crishim.operations.remove_pod import remove_pod
-from crishim.wire.linux import cgroups, executors, mounts, record_files
-from crishim.wire.linux.record_files import Found
 
 DRAIN = 30.0  # seconds for what the removal of pods started
 

@@ -13,9 +13,9 @@ from crishim.cri.server import Gate, make_server
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
 from crishim.engine import exec_process
+from crishim.linux import directories, executors
 from crishim.node import Node, open_node
 from crishim.operations.exec import scratch
-from crishim.wire.linux import directories, executors
 
 
 @dataclass(frozen=True)

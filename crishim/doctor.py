@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crishim.config import Config, find_program
 from crishim.errors import CrishimError
-from crishim.wire.linux import capabilities, cgroups, mounts, programs
+from crishim.linux import capabilities, cgroups, mounts, programs
 
 NEEDED_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_MKNOD", "CAP_SYS_CHROOT")
 OK, WARN, FAIL = "ok", "warn", "FAIL"

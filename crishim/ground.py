@@ -10,8 +10,8 @@ from pathlib import Path
 
 from crishim.config import Config, ConfigError
 from crishim.engine.sandbox import root_group
+from crishim.linux import directories
 from crishim.model import ContainerRecord, PodRecord
-from crishim.wire.linux import directories
 
 _IN_STATE = ("pods", "containers", "netdev", "writable")
 _IN_RUN = ("containers", "runtime")

@@ -3,7 +3,7 @@
 The CRI configuration of a pod or container is kept as the serialized message it came in, so that labels, annotations
 and unknown fields survive byte for byte; the fields beside it are what the daemon found out itself. The only way to
 change a record is `Store.update(id, change)` (crishim/state/store.py). Pods, containers and attachments of network
-devices carry the version of their shape as "schema" (crishim/wire/records.py).
+devices carry the version of their shape as "schema" (crishim/records.py).
 
 Times are nanoseconds since the epoch, 0 for "not yet". Paths are absolute.
 """

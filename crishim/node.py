@@ -29,6 +29,8 @@ from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
 from crishim.lifecycle import check_container, check_pod
+from crishim.linux.limiter import Limiter
+from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.policy import Policy, Terms
@@ -47,8 +49,6 @@ from crishim.stats.cgroups import Cgroups
 from crishim.stats.devices import Devices
 from crishim.stats.layers import Layers
 from crishim.stats.meter import Meter
-from crishim.wire.linux.limiter import Limiter
-from crishim.wire.linux.pod_paths import PodPaths
 
 log = logging.getLogger("crishim")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from crishim.config import Config, ConfigError, check_paths
 from crishim.errors import CrishimError
 from crishim.ground import make_directories
-from crishim.wire.linux import directories, executors
+from crishim.linux import directories, executors
 
 if TYPE_CHECKING:
     from crishim.daemon import Daemon

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crishim.wire.linux import cgroups, mounts
+from crishim.linux import cgroups, mounts
 from hack.steps import Failed, hold, run, say, wait
 from tests.node.isolation import leftover_controllers
 

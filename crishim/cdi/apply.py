@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+from crishim.cdi.format import DeviceNode, Edits, Mount, builtins
 from crishim.errors import CrishimError, Kind
-from crishim.wire.cdi import DeviceNode, Edits, Mount, builtins
-from crishim.wire.linux import pod_paths
+from crishim.linux import pod_paths
 
 OciSpec = dict[str, Any]
 TYPES = {stat.S_IFBLK: "b", stat.S_IFCHR: "c", stat.S_IFIFO: "p"}

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from crishim.cdi import format as cdi
 from crishim.cdi.apply import apply
+from crishim.cdi.format import Edits, names
 from crishim.errors import CrishimError, Kind
-from crishim.wire import cdi
-from crishim.wire.cdi import Edits, names
-from crishim.wire.linux import files
+from crishim.linux import files
 
 __all__ = ["Edits", "Registry", "apply", "names"]
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from crishim.cni import format as cni
 from crishim.errors import CrishimError, Kind
-from crishim.wire import cni
-from crishim.wire.linux import environment, executors, processes, programs
+from crishim.linux import environment, executors, processes, programs
 
 T = TypeVar("T")
 

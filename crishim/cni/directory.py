@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from crishim.cni.format import NetworkList, parse_list
 from crishim.errors import CrishimError, Kind
-from crishim.wire.cni import NetworkList, parse_list
-from crishim.wire.linux import files
+from crishim.linux import files
 
 _SUFFIXES = {".conflist", ".conf", ".json"}
 _MAX_BYTES = 1 << 20

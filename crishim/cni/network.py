@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
+from crishim.cni import format as cni
 from crishim.cni.arguments import capability_args, cni_args
 from crishim.cni.chain import Attachment, Plugins, decode_result
 from crishim.cni.directory import ConfigDirectory
 from crishim.errors import CrishimError
+from crishim.linux import executors
+from crishim.linux.limiter import Limiter
 from crishim.model import Network, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire import cni
-from crishim.wire.linux import executors
-from crishim.wire.linux.limiter import Limiter
 
 STATUS_PATIENCE = 0.5  # seconds; the kubelet asks every five
 

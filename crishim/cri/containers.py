@@ -17,8 +17,8 @@ from crishim.operations.remove_container import remove_container
 from crishim.operations.start_container import start_container
 from crishim.operations.stop_container import stop_container
 from crishim.pb import cri_pb2 as cri
+from crishim.signals import to_cri
 from crishim.state.store import Store
-from crishim.wire.signals import to_cri
 
 STATES = {
     ContainerState.CREATED: cri.CONTAINER_CREATED,

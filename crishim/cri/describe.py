@@ -8,15 +8,15 @@ import msgspec
 from google.protobuf.json_format import MessageToDict
 
 from crishim.cri.netdevice_facts import facts
+from crishim.decoding import NOT_JSON
 from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
+from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.decoding import NOT_JSON
-from crishim.wire.linux import executors
 
 FEATURES_PATIENCE = 0.5  # seconds a runtime has to tell what it can, the first time it is asked
 CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer

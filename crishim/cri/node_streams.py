@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from crishim.engine.attach import Attachment
 from crishim.engine.exec_session import ExecSession
+from crishim.linux.byte_sockets import ByteSocket
 from crishim.model import ExecSpec
 from crishim.node import Node
 from crishim.operations import exec, open_port
-from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 @dataclass(frozen=True)

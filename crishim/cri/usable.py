@@ -6,11 +6,11 @@ Each function raises for a record that cannot; what it raises is whatever the va
 import msgspec
 from msgspec.structs import replace
 
+from crishim.cni.format import parse_list
 from crishim.cri import containers, pods
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.cni import parse_list
 
 
 def pod(record: PodRecord) -> None:

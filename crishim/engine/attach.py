@@ -15,8 +15,8 @@ import socket as sockets
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import executors
-from crishim.wire.linux.packets import PacketSocket
+from crishim.linux import executors
+from crishim.linux.packets import PacketSocket
 
 STDOUT, STDERR = 2, 3  # the first byte of a packet
 PACKET = 32 * 1024  # bytes conmon takes at once

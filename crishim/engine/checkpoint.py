@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import executors, programs
+from crishim.linux import executors, programs
 
 _CHECK_TIMEOUT = 20.0  # seconds
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
+from crishim.decoding import NOT_JSON
 from crishim.engine.runtime import Runtime, classify, words
 from crishim.errors import CrishimError, Kind
+from crishim.linux import environment, executors, process_trees, processes, programs, record_files
 from crishim.model import ProcessRef
-from crishim.wire.decoding import NOT_JSON
-from crishim.wire.linux import environment, executors, process_trees, processes, programs, record_files
-from crishim.wire.records import UnreadableError
+from crishim.records import UnreadableError
 
 _LOG = "k8s-file:"  # the log's driver
 _LONGEST_REPORT = 1 << 20  # bytes; it holds what the runtime said

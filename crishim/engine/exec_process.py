@@ -22,12 +22,12 @@ from typing import Any
 
 import msgspec
 
+from crishim.decoding import NOT_JSON
 from crishim.engine import held_output
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.wire.decoding import NOT_JSON
-from crishim.wire.linux import directories, environment, executors, process_trees, processes, programs
-from crishim.wire.linux.scratch import Discarded
+from crishim.linux import directories, environment, executors, process_trees, processes, programs
+from crishim.linux.scratch import Discarded
 
 REAPING = 1.0  # seconds for the runtime to end after its child was killed
 REPEATS = 3

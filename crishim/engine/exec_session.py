@@ -17,8 +17,8 @@ from typing import Any
 
 from crishim.engine.exec_process import ExecProcess, copies_output
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import executors, terminals
-from crishim.wire.linux.pipes import ReadEnd, WriteEnd
+from crishim.linux import executors, terminals
+from crishim.linux.pipes import ReadEnd, WriteEnd
 
 TERMINAL_QUIET = 0.3  # seconds without output after which a terminal that others still hold counts as ended
 CONSOLE_TIMEOUT = 30.0  # seconds for the runtime to send the terminal

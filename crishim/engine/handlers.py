@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import directories, record_files
+from crishim.linux import directories, record_files
 
 
 class Handlers:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import executors, pidfds, process_trees
+from crishim.linux import executors, pidfds, process_trees
 
 HELD = 0.5  # seconds of silence after which a background process does not count as output any more
 UNKNOWN = 10.0  # the same where the exit code will not be known: on older kernels, or if the command was too short

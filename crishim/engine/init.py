@@ -15,8 +15,8 @@ import msgspec
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
+from crishim.linux import directories, executors, mounts, namespaces, processes, programs
 from crishim.model import OwnerRange, PodRecord, ProcessRef
-from crishim.wire.linux import directories, executors, mounts, namespaces, processes, programs
 
 Mappings = tuple[tuple[OwnerRange, ...], tuple[OwnerRange, ...]]  # of uids and gids
 

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import directories, mounts, pod_paths
+from crishim.linux import directories, mounts, pod_paths
 
 
 class Directory:

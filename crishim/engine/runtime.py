@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
-from crishim.wire.decoding import NOT_JSON
-from crishim.wire.linux import executors, programs
+from crishim.linux import executors, programs
 
 _COMMAND_MISSING = re.compile(
     r"executable file|open executable|not found in \$PATH|exec: |exec user process|cannot find.*executable", re.I

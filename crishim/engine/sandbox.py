@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import directories, executors, libc, mounts, namespaces, record_files, userns
 from crishim.model import NamespacePaths, OwnerRange, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import directories, executors, libc, mounts, namespaces, record_files, userns
 
 SHM_BYTES = 64 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)

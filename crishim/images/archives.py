@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire import reference
-from crishim.wire.linux import paths
+from crishim.images import reference
+from crishim.linux import paths
 
 MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
 MAX_HEADER = 1 << 20  # bytes of an extended header: long names and attributes

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.reference import Reference
+from crishim.images.reference import Reference
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError
+from crishim.images import reference
 from crishim.model import ImageRecord
-from crishim.wire import reference
-from crishim.wire.decoding import NOT_JSON
 
 _PLAIN = re.compile(r"[A-Za-z0-9.\-_]+")
 _LAYER = re.compile(r"[0-9a-f]{64}")

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.usage import Usage, measure
+from crishim.linux import directories, executors, mounts, programs
 from crishim.model import ImageRecord, OwnerRange
-from crishim.wire.linux import directories, executors, mounts, programs
 
 MAX_LAYERS = 200  # as many /proc/self/fd/N as fit in the page of mount options
 REMOVE_TIMEOUT = 120.0  # seconds for rm of a writable layer

@@ -21,9 +21,9 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
-from crishim.wire.linux import directories, environment, executors, programs
-from crishim.wire.linux.scratch import Discarded
-from crishim.wire.reference import Reference
+from crishim.images.reference import Reference
+from crishim.linux import directories, environment, executors, programs
+from crishim.linux.scratch import Discarded
 
 # Characters that end a part of [overlay@ROOT+RUN:options]REF in containers-storage references.
 _UNSAFE = re.compile(r"[\[\]@+:,\s\"\\]")

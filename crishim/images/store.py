@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
-from crishim.images import records
+from crishim.images import records, reference
 from crishim.images.records import StoredImage, StoredLayer
+from crishim.linux import executors
 from crishim.model import ImageRecord
-from crishim.wire import reference
-from crishim.wire.decoding import NOT_JSON
-from crishim.wire.linux import executors
 
 MIN_PREFIX = 3  # hex digits: shorter ones are more likely a short name than an id
 HEX = frozenset("0123456789abcdef")

@@ -15,12 +15,12 @@ from crishim.errors import CrishimError, Kind
 from crishim.images import archives, sweep
 from crishim.images.credentials import ANONYMOUS, Credentials
 from crishim.images.failures import lost_a_layer
+from crishim.images.reference import Reference
 from crishim.images.single_flight import SingleFlight
 from crishim.images.skopeo import Skopeo
 from crishim.images.store import ImageStore
+from crishim.linux import executors
 from crishim.model import ImageRecord
-from crishim.wire.linux import executors
-from crishim.wire.reference import Reference
 
 REMOVE_TIMEOUT = 120.0  # seconds; a large image on a slow disk takes ten
 # containers/storage has no lock between a pull that found a layer and the removal of that layer's last image. The pull

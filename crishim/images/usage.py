@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crishim.images.store import ImageStore, Snapshot
-from crishim.wire.linux import executors
+from crishim.linux import executors
 
 MAX_DEPTH = 200  # directories below one another; each costs an open file while it is walked
 

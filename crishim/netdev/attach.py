@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import executors
+from crishim.linux.netns_thread import End
+from crishim.linux.sysfs import Kept
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
@@ -37,9 +40,6 @@ from crishim.netdev.strays import Strays, outlives_its_pod
 from crishim.netdev.tally import Tally
 from crishim.netdev.threads import across
 from crishim.netdev.watch import Watch
-from crishim.wire.linux import executors
-from crishim.wire.linux.netns_thread import End
-from crishim.wire.linux.sysfs import Kept
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")

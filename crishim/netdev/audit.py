@@ -2,21 +2,12 @@
 
 import msgspec
 
+from crishim.linux import devconf, device_files, multicast
+from crishim.linux.netlink import ethtool, link_attributes, links, neighbour_entries, nexthops, queueing
 from crishim.netdev import programs
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import (
-    devconf,
-    device_files,
-    ethtool,
-    link_attributes,
-    links,
-    multicast,
-    neighbour_entries,
-    nexthops,
-    queueing,
-)
 
 
 def audit(place: Restoring, *, down: bool = False) -> list[str]:

@@ -8,24 +8,22 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from crishim.netdev import programs
-from crishim.netdev.records import Captured
-from crishim.wire.linux import (
+from crishim.linux import devconf, device_files, multicast
+from crishim.linux.netlink import (
     addresses,
-    devconf,
-    device_files,
     ethtool,
     link_attributes,
     links,
-    multicast,
     neighbour_entries,
     neighbours,
     nexthops,
     queueing,
     routes,
 )
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
+from crishim.netdev import programs
+from crishim.netdev.records import Captured
 
 
 def capture(host: End, found: Sequence[Link]) -> dict[int, Captured]:

@@ -7,12 +7,12 @@ and without carrier. Others keep their detection, and whoever waits for it does 
 import errno
 from collections.abc import Sequence
 
+from crishim.linux.netlink import addresses
+from crishim.linux.netlink.addresses import IFA_F_DADFAILED, IFA_F_PERMANENT, RT_SCOPE_UNIVERSE, Address
+from crishim.linux.netlink.links import AF_INET, AF_INET6
+from crishim.linux.netlink.rtnetlink import Rtnetlink
 from crishim.netdev.names import relabel
 from crishim.netdev.records import Captured
-from crishim.wire.linux import addresses
-from crishim.wire.linux.addresses import IFA_F_DADFAILED, IFA_F_PERMANENT, RT_SCOPE_UNIVERSE, Address
-from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.rtnetlink import Rtnetlink
 
 NO_IPV6 = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP)
 

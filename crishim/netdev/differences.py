@@ -5,10 +5,11 @@ Names, addresses and routes are compared where they are restored (restore.py, ca
 
 from collections.abc import Iterator
 
+from crishim.linux import devconf
+from crishim.linux.netlink import link_attributes, queueing
+from crishim.linux.netlink.links import IFF_UP
+from crishim.linux.netlink.rtnetlink import table
 from crishim.netdev.records import Captured
-from crishim.wire.linux import devconf, link_attributes, queueing
-from crishim.wire.linux.links import IFF_UP
-from crishim.wire.linux.rtnetlink import table
 
 FIELDS = ("mac", "mtu", "queue_length", "group", "alias")
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from crishim.device_rules import PHYSICAL
+from crishim.linux.netlink import links
+from crishim.linux.netns_thread import End
 from crishim.netdev import never
 from crishim.netdev.never import Scene
 from crishim.netdev.policy import Grant, Terms
 from crishim.netdev.records import Attachment
 from crishim.netdev.surroundings import look
-from crishim.wire.linux import links
-from crishim.wire.linux.netns_thread import End
 
 
 class HostLink(NamedTuple):

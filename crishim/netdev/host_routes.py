@@ -9,11 +9,11 @@ import struct
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from crishim.wire.linux import route_table
-from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.route_table import PREFIX, RTN_ANYCAST, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST, TYPE
-from crishim.wire.linux.routes import RT_TABLE_MAIN, Route
-from crishim.wire.linux.rtnetlink import Rtnetlink, table
+from crishim.linux.netlink import route_table
+from crishim.linux.netlink.links import AF_INET, AF_INET6
+from crishim.linux.netlink.route_table import PREFIX, RTN_ANYCAST, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST, TYPE
+from crishim.linux.netlink.routes import RT_TABLE_MAIN, Route
+from crishim.linux.netlink.rtnetlink import Rtnetlink, table
 
 RTA_DST, RTA_PREFSRC = 1, 7
 # The longest prefixes as wide as a default route: 0/1 and 128/1 stand in its place, or what a VPN makes of it to spare

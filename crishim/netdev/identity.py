@@ -3,7 +3,7 @@
 A pod with NET_ADMIN gives a link any name, altname (ours too) and MAC, and once the device is out of its namespace,
 any link it makes the device's ifindex, kind and peer. So these only say where to look first. The proof is one of two:
 
-    the same kernel device      its directory in sysfs has the inode it had on the host (wire/linux/sysfs.py)
+    the same kernel device      its directory in sysfs has the inode it had on the host (linux/sysfs.py)
     the same hardware           bus, place on the bus, port and permanent MAC: also after a hot-unplug or when its
                                 driver was reloaded. A pod cannot make a device that has a bus.
 
@@ -14,10 +14,11 @@ import errno
 import os
 from collections.abc import Iterable
 
+from crishim.linux import sysfs
+from crishim.linux.netlink import links
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
 from crishim.netdev.records import Attachment, Identity
-from crishim.wire.linux import links, sysfs
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
 
 RENAMED = 5  # times in a row that a link may be renamed while it is looked at
 

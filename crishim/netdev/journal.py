@@ -1,6 +1,6 @@
 """The journal: one file per attachment, written before each effect. The leases: who holds which host device.
 
-Recovery assumes: a file is whole (wire/linux/files.py; on a full disk it is overwritten, so that devices can return);
+Recovery assumes: a file is whole (linux/files.py; on a full disk it is overwritten, so that devices can return);
 the state in it was reached or its effects begun; a removed file means the device is back. There is no fsync, which
 would take most of the time beside the moves: what outlives the process is in the kernel's memory either way, and a
 machine that goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments
@@ -22,10 +22,10 @@ from typing import Any
 import msgspec
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import directories, files, record_files
+from crishim.linux.record_files import Unread
 from crishim.netdev.records import STRAY, Attachment, Pod, State, check_transition, held_by
 from crishim.netdev.salvage import is_id, stand_in, usable
-from crishim.wire.linux import directories, files, record_files
-from crishim.wire.linux.record_files import Unread
 
 log = logging.getLogger("crishim.netdev")
 

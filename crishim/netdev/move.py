@@ -13,13 +13,14 @@ import time
 from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import devconf
+from crishim.linux.netlink import addresses, links
+from crishim.linux.netlink.links import Link
+from crishim.linux.netlink.rtnetlink import Rtnetlink
+from crishim.linux.netns_thread import End
 from crishim.netdev import carry
 from crishim.netdev.identity import find_impostor, find_in_pod
 from crishim.netdev.records import Attachment
-from crishim.wire.linux import addresses, devconf, links
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
-from crishim.wire.linux.rtnetlink import Rtnetlink
 
 
 class Verified(NamedTuple):

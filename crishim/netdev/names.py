@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux.links import NAME_LIMIT
+from crishim.linux.netlink.links import NAME_LIMIT
 
 TEMPLATE = "%d"
 RESERVED = {"eth0": "the pod network's own interface", "lo": "the loopback interface"}

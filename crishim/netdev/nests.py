@@ -10,10 +10,10 @@ import contextlib
 import os
 from collections.abc import Sequence
 
+from crishim.linux import net_namespaces
+from crishim.linux.netns_thread import End
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.records import Attachment, State
-from crishim.wire.linux import net_namespaces
-from crishim.wire.linux.netns_thread import End
 
 MOST = 64  # namespaces held for a pod: it may spread its devices over as many as it likes
 SOUGHT = frozenset({State.MOVED, State.READY, State.RETURNING, State.LOST})

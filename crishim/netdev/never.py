@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from crishim.linux.netlink.links import IFF_LOOPBACK, Link
+from crishim.linux.stacking import NOTHING, PAIRED, Below, below, is_external, is_tunnel
 from crishim.netdev.records import Attachment
 from crishim.netdev.surroundings import NOTHING_SEEN, Surroundings
-from crishim.wire.linux.links import IFF_LOOPBACK, Link
-from crishim.wire.linux.stacking import NOTHING, PAIRED, Below, below, is_external, is_tunnel
 
 # Links that network plugins make under names of their own, also where their kind does not give them away.
 PLUGINS = {

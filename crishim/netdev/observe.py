@@ -1,10 +1,10 @@
 """A device in its pod as it is now, for a person to look at."""
 
+from crishim.linux.netlink import addresses
+from crishim.linux.netns_thread import End
 from crishim.model import Record
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.records import Attachment
-from crishim.wire.linux import addresses
-from crishim.wire.linux.netns_thread import End
 
 
 class Observation(Record, frozen=True, kw_only=True):

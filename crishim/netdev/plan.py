@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
 from crishim.netdev import move, stranger
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import STRAY, Attachment, Mover, Pod, State
 from crishim.netdev.restore import restore
 from crishim.netdev.tally import Tally
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")

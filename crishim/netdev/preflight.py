@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.links import Link
 from crishim.netdev import never
 from crishim.netdev.names import TEMPLATE, check_name, expand
 from crishim.netdev.never import Scene
 from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, Pod, Request, Source, held_by
 from crishim.netdev.surroundings import Surroundings
-from crishim.wire.linux.links import Link
 
 
 class View(NamedTuple):

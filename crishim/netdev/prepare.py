@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import msgspec
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink import links
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
 from crishim.netdev.capture import capture
 from crishim.netdev.identity import find_in_pod, identify, same
 from crishim.netdev.journal import Journal
@@ -22,9 +25,6 @@ from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import STRAY, Attachment, Captured, Mover, Pod, Request, State
 from crishim.netdev.salvage import boot_id
 from crishim.netdev.surroundings import look
-from crishim.wire.linux import links
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
 
 Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 ATTEMPTS = 5  # looks at a host whose links change meanwhile

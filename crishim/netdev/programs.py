@@ -7,10 +7,11 @@ held on the host and the pod detached cannot be put back for its owner: it is na
 import errno
 from collections.abc import Sequence
 
+from crishim.linux import bpf, xdp
+from crishim.linux.bpf import Program
+from crishim.linux.netlink import links, queueing
+from crishim.linux.netlink.links import Link
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import bpf, links, queueing, xdp
-from crishim.wire.linux.bpf import Program
-from crishim.wire.linux.links import Link
 
 TC_FILTER = "tc filter"
 

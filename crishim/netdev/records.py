@@ -18,16 +18,16 @@ that what this code does not know is restored too.
 from enum import StrEnum
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.bpf import Program
+from crishim.linux.devconf import Settings
+from crishim.linux.netlink.addresses import Address
+from crishim.linux.netlink.ethtool import Tuning
+from crishim.linux.netlink.neighbour_entries import Entry
+from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.nexthops import Nexthop
+from crishim.linux.netlink.queueing import Node
+from crishim.linux.netlink.routes import Route
 from crishim.model import Record
-from crishim.wire.linux.addresses import Address
-from crishim.wire.linux.bpf import Program
-from crishim.wire.linux.devconf import Settings
-from crishim.wire.linux.ethtool import Tuning
-from crishim.wire.linux.neighbour_entries import Entry
-from crishim.wire.linux.neighbours import Ageing
-from crishim.wire.linux.nexthops import Nexthop
-from crishim.wire.linux.queueing import Node
-from crishim.wire.linux.routes import Route
 
 
 class Source(StrEnum):

@@ -11,16 +11,16 @@ next step follows: a host that gets its device back with the wrong queue length 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from crishim.linux.netlink import links
+from crishim.linux.netlink.addresses import Address, aged, relabel
+from crishim.linux.netlink.links import IFF_UP, Link
+from crishim.linux.netns_thread import End
 from crishim.netdev import carry, names, programs, restore_link, restore_network
 from crishim.netdev.audit import audit
 from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
 from crishim.netdev.records import Attachment
 from crishim.netdev.restore_settings import restore_settings
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import links
-from crishim.wire.linux.addresses import Address, aged, relabel
-from crishim.wire.linux.links import IFF_UP, Link
-from crishim.wire.linux.netns_thread import End
 
 RENAMED = 3  # times in a row that the host's udev may rename a device that comes home
 

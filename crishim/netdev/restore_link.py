@@ -2,11 +2,12 @@
 
 import contextlib
 
+from crishim.linux import device_files
+from crishim.linux.netlink import ethtool, link_attributes, links
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
 from crishim.netdev import differences
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import device_files, ethtool, link_attributes, links
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
 
 
 def restore_fields(place: Restoring, end: End, link: Link) -> None:

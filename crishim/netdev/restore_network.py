@@ -5,10 +5,11 @@ Put back where it is missing; what a pod added of these died with the link's sta
 
 import errno
 
+from crishim.linux import bpf, multicast
+from crishim.linux.netlink import neighbour_entries, nexthops, queueing, routes
+from crishim.linux.netlink.queueing import Node
 from crishim.netdev.programs import TC_FILTER, is_loaded
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import bpf, multicast, neighbour_entries, nexthops, queueing, routes
-from crishim.wire.linux.queueing import Node
 
 
 def restore_nexthops(place: Restoring) -> None:

@@ -5,10 +5,11 @@ One by one where the kernel refuses some, so that those take no others with them
 
 import errno
 
+from crishim.linux import devconf
+from crishim.linux.devconf import Settings
+from crishim.linux.netlink import links, neighbours
+from crishim.linux.netlink.links import IFLA_INET6_ADDR_GEN_MODE, IFLA_INET6_TOKEN, Link
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import devconf, links, neighbours
-from crishim.wire.linux.devconf import Settings
-from crishim.wire.linux.links import IFLA_INET6_ADDR_GEN_MODE, IFLA_INET6_TOKEN, Link
 
 
 def restore_settings(place: Restoring, link: Link) -> None:

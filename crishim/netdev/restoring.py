@@ -4,8 +4,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from crishim.linux.netns_thread import End
 from crishim.netdev.records import Captured
-from crishim.wire.linux.netns_thread import End
 
 
 class Restoring:

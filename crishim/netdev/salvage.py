@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from crishim import records
+from crishim.linux import record_files
+from crishim.linux.record_files import Unread
 from crishim.netdev.records import Attachment, Mover, State
-from crishim.wire import records
-from crishim.wire.linux import record_files
-from crishim.wire.linux.record_files import Unread
-from crishim.wire.records import UnreadableError
+from crishim.records import UnreadableError
 
 _ID = re.compile(r"[0-9a-f]{1,16}")
 

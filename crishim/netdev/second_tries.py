@@ -5,9 +5,9 @@ Something has to happen to another link first. Between two tries of one device t
 a host whose links change all the time is not kept busy with it.
 """
 
+from crishim.linux.netlink.links import Link
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, State
-from crishim.wire.linux.links import Link
 
 FIRST, LONGEST = 1.0, 60.0  # seconds between tries
 MOST = 256  # devices whose name is another's: each pod can leave its own

@@ -8,12 +8,12 @@ import logging
 import os
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink import addresses, links
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
 from crishim.netdev import carry, names
 from crishim.netdev.identity import is_device
 from crishim.netdev.records import Attachment
-from crishim.wire.linux import addresses, links
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from crishim.linux.netlink import links
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
 from crishim.netdev.identity import find_on_host, is_device, is_hardware, looks_like
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import STRAY, Attachment, Request, State
 from crishim.netdev.threads import across
-from crishim.wire.linux import links
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
 
 log = logging.getLogger("crishim.netdev")
 

@@ -6,14 +6,15 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from crishim.linux import device_tree, net_namespaces
+from crishim.linux.device_tree import Function
+from crishim.linux.netlink import links
+from crishim.linux.netlink.addresses import IFA_ADDRESS, IFA_LOCAL, RTM_GETADDR, RTM_NEWADDR
+from crishim.linux.netlink.links import Link
+from crishim.linux.netlink.rtnetlink import DATAGRAM, Rtnetlink, table, text
+from crishim.linux.netns_thread import End
+from crishim.linux.stacking import PAIRED, below, is_tunnel
 from crishim.netdev.host_routes import Ways, survey
-from crishim.wire.linux import device_tree, links, net_namespaces
-from crishim.wire.linux.addresses import IFA_ADDRESS, IFA_LOCAL, RTM_GETADDR, RTM_NEWADDR
-from crishim.wire.linux.device_tree import Function
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.netns_thread import End
-from crishim.wire.linux.rtnetlink import DATAGRAM, Rtnetlink, table, text
-from crishim.wire.linux.stacking import PAIRED, below, is_tunnel
 
 _IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg
 # What the links that matter have in another namespace, and those without number that do not: the pods' eth0.

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from crishim.wire.linux import executors
-from crishim.wire.linux.netns_thread import in_namespaces
-from crishim.wire.linux.sysfs import Kept
+from crishim.linux import executors
+from crishim.linux.netns_thread import in_namespaces
+from crishim.linux.sysfs import Kept
 
 T = TypeVar("T")
 

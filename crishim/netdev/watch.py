@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 
 from crishim.errors import CrishimError
+from crishim.linux import executors
+from crishim.linux.netlink.link_events import LinkEvents
+from crishim.linux.netlink.links import Link
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment
 from crishim.netdev.second_tries import SecondTries
 from crishim.netdev.strays import Strays
-from crishim.wire.linux import executors
-from crishim.wire.linux.link_events import LinkEvents
-from crishim.wire.linux.links import Link
 
 log = logging.getLogger("crishim.netdev")
 PAUSE = 0.2  # seconds between two looks: a link that appears is renamed and changed several times at once

@@ -3,7 +3,7 @@
 Its record is a newer version's, or damaged. What runs is not ended for that: it is listed, used, stopped and removed
 like any other, and its file is left for the version that can read it. What is known of it, the best first:
 
-    the fields of the record that can be read all the same (wire/records.py)
+    the fields of the record that can be read all the same (records.py)
     the copy made when it was made (record_files.COPY), in its directory below the run directory
     config.json, conmon's arguments, the cgroup, the namespaces
 
@@ -24,19 +24,20 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from crishim import records
 from crishim.engine import conmon
 from crishim.engine.init import init_id
 from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState
+from crishim.linux import cgroups, namespaces, processes, record_files
+from crishim.linux.netlink import addresses, links
+from crishim.linux.netns_thread import across
+from crishim.linux.record_files import Unread
 from crishim.model import ContainerRecord, NamespacePaths, PodRecord, ProcessRef
 from crishim.operations.bundle_facts import container_config, pod_config, read_spec, record_fields
 from crishim.pb import cri_pb2 as cri
+from crishim.records import UnreadableError
 from crishim.state.store import Store
-from crishim.wire import records
-from crishim.wire.linux import addresses, cgroups, links, namespaces, processes, record_files
-from crishim.wire.linux.netns_thread import across
-from crishim.wire.linux.record_files import Unread
-from crishim.wire.records import UnreadableError
 
 NOTE = "crishim.io/unknown"  # the annotation that tells List and Status
 UNKNOWN = "unknown"  # an image of which nothing is known: a kubelet wants it named

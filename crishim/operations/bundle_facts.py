@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from crishim import records
 from crishim.ids import is_id
+from crishim.linux import record_files
 from crishim.pb import cri_pb2 as cri
-from crishim.wire import records
-from crishim.wire.linux import record_files
-from crishim.wire.records import UnreadableError
+from crishim.records import UnreadableError
 
 _OWN = "io.kubernetes.cri."  # what spec/annotations.py adds to a container's annotations
 _LABEL = "io.kubernetes."  # the kubelet's own labels, without which it knows no container again

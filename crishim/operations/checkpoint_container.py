@@ -18,10 +18,10 @@ import msgspec
 from crishim.engine import checkpoint
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import cgroup_limits, directories, executors, programs
+from crishim.linux.pod_paths import looking_at
 from crishim.model import ContainerRecord
 from crishim.node import Node
-from crishim.wire.linux import cgroup_limits, directories, executors, programs
-from crishim.wire.linux.pod_paths import looking_at
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DEFAULT_TIMEOUT = 120  # seconds, where the request gives none

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from crishim.cdi.edits import Edits, names
 from crishim.engine.runtime import Runtime, moves_devices
 from crishim.errors import CrishimError, Kind
+from crishim.linux import executors
 from crishim.model import PodRecord
 from crishim.netdev.annotation import requests as annotated
 from crishim.netdev.plan import Plan
@@ -12,7 +13,6 @@ from crishim.netdev.records import Mover, Request, Source
 from crishim.node import Node
 from crishim.operations.stop_pod import device_pod
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import executors
 
 HOOKS_IN_CREATE = ("prestart", "createRuntime", "createContainer")  # config.md, "POSIX-platform Hooks"
 

@@ -11,10 +11,10 @@ import msgspec
 from crishim.engine import attach, exec_session, exec_sync
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import executors
 from crishim.model import ContainerRecord, ExecSpec
 from crishim.node import Node
 from crishim.spec.process import exec_process
-from crishim.wire.linux import executors
 
 
 async def run_sync(node: Node, container: ContainerRecord, spec: ExecSpec, timeout: float) -> exec_sync.SyncResult:

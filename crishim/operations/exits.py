@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from crishim.engine import conmon
 from crishim.errors import CrishimError
 from crishim.lifecycle import ContainerState, has_process
+from crishim.linux import cgroups, executors, processes
 from crishim.model import ContainerRecord
 from crishim.node import Node
 from crishim.operations.log_context import begin
-from crishim.wire.linux import cgroups, executors, processes
 
 RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
 UNKNOWN_CODE = 255  # what containerd and CRI-O report when nobody saw the end

@@ -22,11 +22,11 @@ from crishim.ids import is_id
 from crishim.images.holds import Holds
 from crishim.images.rootfs import IdMap, RootFilesystems
 from crishim.images.store import ImageStore
+from crishim.linux import directories, executors
+from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
-from crishim.wire.linux import directories, executors
-from crishim.wire.linux.pod_paths import PodPaths
 
 
 @dataclass(frozen=True)

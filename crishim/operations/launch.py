@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from crishim import signals
 from crishim.cdi.edits import Edits, apply
 from crishim.engine import conmon
 from crishim.engine.handlers import Handlers
@@ -16,16 +17,16 @@ from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
+from crishim.images import image_config
+from crishim.linux import directories, executors, mounts, record_files
+from crishim.linux.limiter import Limiter
+from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef
 from crishim.operations.filesystems import PreparedRoot
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import selinux
 from crishim.spec.build import Built, Host, Inputs, build
 from crishim.spec.proc_mounts import laid_over_proc
-from crishim.wire import image_config, signals
-from crishim.wire.linux import directories, executors, mounts, record_files
-from crishim.wire.linux.limiter import Limiter
-from crishim.wire.linux.pod_paths import PodPaths
 
 log = logging.getLogger("crishim.launch")
 

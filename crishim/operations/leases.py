@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from crishim.ids import is_id
-from crishim.wire.linux import files, net_namespaces
+from crishim.linux import files, net_namespaces
 
 YOUNG = 600.0  # seconds: an address is leased before its interface has it
 LIBCNI = (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache/results"))  # files called NETWORK-ID-INTERFACE

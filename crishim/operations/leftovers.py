@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crishim.ids import is_id
+from crishim.linux import cgroups, mounts, process_trees, processes
+from crishim.linux.netlink import links
+from crishim.linux.netlink.rtnetlink import Rtnetlink
 from crishim.operations import leases
-from crishim.wire.linux import cgroups, links, mounts, process_trees, processes
-from crishim.wire.linux.rtnetlink import Rtnetlink
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _MARK = re.compile(r"crishim-[0-9a-f]{16}")  # the altname of a device that is attached

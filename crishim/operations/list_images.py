@@ -1,8 +1,8 @@
 """ListImages and ImageStatus: what is in the store. No lock, no file read unless the store changed."""
 
+from crishim.images import image_config
 from crishim.model import ImageRecord
 from crishim.node import Node
-from crishim.wire import image_config
 
 _DIGITS = 10  # of the largest uid
 

@@ -2,9 +2,9 @@
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
+from crishim.linux.byte_sockets import ByteSocket
+from crishim.linux.dialing import dial
 from crishim.node import Node
-from crishim.wire.linux.byte_sockets import ByteSocket
-from crishim.wire.linux.dialing import dial
 
 
 async def open_port(node: Node, pod_id: str, port: int) -> ByteSocket:

@@ -2,10 +2,10 @@
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import ANONYMOUS, Credentials, decode
+from crishim.images.reference import DEFAULT_DOMAIN, Reference, parse
 from crishim.model import ImageRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.reference import DEFAULT_DOMAIN, Reference, parse
 
 
 async def pull_image(node: Node, name: str, auth: cri.AuthConfig | None) -> ImageRecord:

@@ -28,12 +28,12 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError
 from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState, has_process
+from crishim.linux import executors, processes
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.operations.exits import release_container, settle_exit, watch_exit
 from crishim.operations.remove_container import remove_container
 from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_down, tear_down_unknown
-from crishim.wire.linux import executors, processes
 
 log = logging.getLogger("crishim.recover")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from crishim.engine import conmon
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import executors
+from crishim.linux.pod_paths import looking_at
 from crishim.node import Node
-from crishim.wire.linux import executors
-from crishim.wire.linux.pod_paths import looking_at
 
 PATIENCE, PAUSE = 10.0, 0.005  # seconds until the new file must be there, and between two looks
 

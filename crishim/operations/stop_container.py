@@ -10,9 +10,9 @@ import signal
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, has_process
+from crishim.linux import executors, processes
 from crishim.model import ContainerRecord
 from crishim.node import Node
-from crishim.wire.linux import executors, processes
 
 KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
 MONITOR_PATIENCE = 10.0  # seconds after SIGKILL until conmon must have recorded the end

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, has_process
+from crishim.linux import cgroups, executors, namespaces
 from crishim.model import PodRecord
 from crishim.netdev.records import Pod
 from crishim.node import Node
@@ -17,7 +18,6 @@ from crishim.operations.log_context import about
 from crishim.operations.stop_container import stop_container
 from crishim.operations.timeline import timed
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, executors, namespaces
 
 
 async def stop_pod(node: Node, id: str) -> None:

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import executors, processes
 from crishim.model import PodRecord, ProcessRef
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import executors, processes
 
 
 @contextlib.asynccontextmanager

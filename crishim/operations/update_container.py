@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import cgroup_limits, executors, oom_scores
 from crishim.model import ContainerRecord
 from crishim.node import Node
 from crishim.operations.undo import Undo
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.limits import clamp_oom_score
 from crishim.spec.resources import merge, to_oci
-from crishim.wire.linux import cgroup_limits, executors, oom_scores
 
 UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import pod_paths
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Inputs, security_context
-from crishim.wire.linux import pod_paths
 
 # Below /dev: mounts of their own, which every container gets its own of, and the host's console.
 _NOT_HANDED_ON = frozenset(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from crishim import model
+from crishim.linux import capabilities
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.capability_names import CAPABILITIES
 from crishim.spec.mounts import Prepared
-from crishim.wire.linux import capabilities
 
 Spec = dict[str, Any]  # the OCI runtime specification's JSON object
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from crishim import model
 from crishim.errors import CrishimError, Kind
+from crishim.linux import directories, paths, pod_paths
+from crishim.linux import mounts as kernel_mounts
+from crishim.linux.mounts import MountPoint
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mount_rules import PROPAGATION, check, is_image
-from crishim.wire.linux import directories, paths, pod_paths
-from crishim.wire.linux import mounts as kernel_mounts
-from crishim.wire.linux.mounts import MountPoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import mounts, paths, pod_paths
 from crishim.spec.inputs import Draft, Inputs
-from crishim.wire.linux import mounts, paths, pod_paths
 
 # Files that lxcfs and its like put their own over; runc's list.
 _MAY_BE_COVERED: Final = frozenset(

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
+from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
+from crishim.linux import files, pod_paths
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import bundle
 from crishim.spec.inputs import Draft, Inputs, security_context
-from crishim.wire.decoding import NOT_JSON
-from crishim.wire.linux import files, pod_paths
 
 _LARGEST = 1 << 20  # bytes of a profile
 

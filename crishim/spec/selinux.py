@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import pod_paths
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Inputs, Spec, security_context
 from crishim.spec.mounts import Prepared
-from crishim.wire.linux import pod_paths
 
 # What container-selinux gives containers and the files they may write.
 _USER: Final = "system_u"

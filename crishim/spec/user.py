@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from crishim import model
 from crishim.errors import CrishimError, Kind
+from crishim.linux import paths
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import accounts
 from crishim.spec.accounts import Account, Group, parse_id
 from crishim.spec.inputs import Draft, Inputs, security_context
-from crishim.wire.linux import paths
 
 _LARGEST = 1 << 20  # bytes of a passwd or group file that are read
 

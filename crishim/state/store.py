@@ -2,11 +2,11 @@
 
 What recovery may assume (operations/recover.py):
 - A file that is there is whole: rename(2) is atomic. A file without its directory's other effects is an intent.
-- On a full disk a change overwrites its file in place (wire/linux/files.py), so that pods can be stopped and removed.
+- On a full disk a change overwrites its file in place (linux/files.py), so that pods can be stopped and removed.
 - Files are not fsynced. Killing the daemon loses nothing; a power cut ends every pod of the node as well, and may leave
   a record empty.
 - Memory is a cache of the disk: update() writes first and publishes after.
-- A record that cannot be read, a newer version's for one, is left as it is (wire/linux/record_files.py). What is found
+- A record that cannot be read, a newer version's for one, is left as it is (linux/record_files.py). What is found
   out about its pod or container (operations/adopt.py) is kept in memory only: adopt().
 """
 
@@ -19,9 +19,9 @@ from typing import Generic, TypeVar
 
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id, is_prefix
+from crishim.linux import directories, executors, files, record_files
+from crishim.linux.record_files import Unread
 from crishim.model import ContainerRecord, PodRecord
-from crishim.wire.linux import directories, executors, files, record_files
-from crishim.wire.linux.record_files import Unread
 
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 Listener = Callable[[R | None, R | None], None]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crishim.wire.linux import mounts
+from crishim.linux import mounts
 
 
 @dataclass(frozen=True, slots=True)

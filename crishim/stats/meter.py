@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from crishim.linux import executors
 from crishim.stats import network, processes
 from crishim.stats.cgroups import Cgroups
 from crishim.stats.figures import Detail, Interface, Usage
 from crishim.stats.processes import Processes
 from crishim.stats.rates import Rates
-from crishim.wire.linux import executors
 
 
 @dataclass(frozen=True)

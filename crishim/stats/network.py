@@ -6,10 +6,10 @@ The pods' own processes are not asked: a pod may have none, and its namespace is
 import os
 from collections.abc import Mapping
 
+from crishim.linux import libc, namespaces
 from crishim.stats import parse
 from crishim.stats.cgroups import read_all
 from crishim.stats.figures import Interface
-from crishim.wire.linux import libc, namespaces
 
 
 def counters(handles: Mapping[str, str]) -> dict[str, list[Interface]]:

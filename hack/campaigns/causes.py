@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
+from crishim.linux import cgroups, mounts
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, mounts
 from hack.campaigns.load import Pod
 from tests.node.daemon import Daemon, eventually
 from tests.node.pods import container_config, create, pod_config, run_pod, start

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from crishim.wire.remotecommand import V4
-from crishim.wire.spdy_frames import RstStream, SynStream
+from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.spdy.frames import RstStream, SynStream
 from hack.campaigns.ground import a_node
 from hack.campaigns.table import Row
 from hack.campaigns.watch import Watch

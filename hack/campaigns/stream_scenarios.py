@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from crishim.wire.remotecommand import V4
+from crishim.cri.stream.remotecommand import V4
 from hack.campaigns.awaits import Broken, FaultyDaemon
 from hack.campaigns.scenarios import PodScenario
 from hack.kubelet.spdy import FORWARD, Direct, Streams, Tunnel

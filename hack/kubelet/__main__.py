@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crishim.wire.linux import cgroups, mounts
+from crishim.linux import cgroups, mounts
 from hack.kubelet import ground, numbers
 from hack.kubelet.cluster import Cluster
 from hack.kubelet.node import Node, container_status, is_ready, new_directory

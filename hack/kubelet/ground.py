@@ -8,7 +8,7 @@ files with the values it wants lie over those sysctls: it reads them and changes
 import os
 from pathlib import Path
 
-from crishim.wire.linux import cgroups, libc, mounts
+from crishim.linux import cgroups, libc, mounts
 from tests.node.isolation import ip, isolate
 
 ADDRESS = "10.230.0.2"

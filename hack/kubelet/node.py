@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from crishim.wire.linux import mounts
+from crishim.linux import mounts
 from hack.kubelet import ground
 from hack.kubelet.process import NAME, Kubelet, request
 from tests.node.daemon import BRIDGE, IMAGE, Daemon, eventually

@@ -2,7 +2,7 @@
 
 A stream of the session carries what it says in its header `streamtype`: exec and attach have error, stdin, stdout,
 stderr, resize; port-forward has error and data for each connection. The client is our own machine of SPDY in the
-other role; crishim/wire/spdy.py is tested against the peers' bytes elsewhere.
+other role; crishim/cri/stream/spdy/session.py is tested against the peers' bytes elsewhere.
 """
 
 import json
@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from crishim.wire.spdy import Session
-from crishim.wire.spdy_events import DataReceived, SessionFailed, StreamEnded, StreamReplied, StreamReset
-from crishim.wire.spdy_state import FlowControl, Role
+from crishim.cri.stream.spdy.events import DataReceived, SessionFailed, StreamEnded, StreamReplied, StreamReset
+from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.state import FlowControl, Role
 from hack.kubelet.streams import Upgrade, WebSocket, exit_code, path_of, upgraded
 
 FORWARD = "portforward.k8s.io"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from crishim.wire.linux import cgroups
+from crishim.linux import cgroups
 from hack.kubelet import ground
 from hack.kubelet.node import Node, is_ready, new_directory
 from hack.kubelet.peer import PeerNode

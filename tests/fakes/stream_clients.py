@@ -11,9 +11,16 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from crishim.wire.spdy import Session
-from crishim.wire.spdy_events import DataReceived, GoneAway, SessionFailed, StreamEnded, StreamReplied, StreamReset
-from crishim.wire.spdy_state import FlowControl, Role
+from crishim.cri.stream.spdy.events import (
+    DataReceived,
+    GoneAway,
+    SessionFailed,
+    StreamEnded,
+    StreamReplied,
+    StreamReset,
+)
+from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.state import FlowControl, Role
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

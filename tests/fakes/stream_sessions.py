@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.byte_sockets import ByteSocket
 from crishim.model import ExecSpec
-from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 @dataclass

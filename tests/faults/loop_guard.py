@@ -40,9 +40,9 @@ SILENT = ("stat", "lstat", "access", "readlink", "statvfs", "pread", "fsync", "f
 # Functions, of the product or of libraries, in whose course anything may be called; and why that does not block.
 ALLOWED = {
     "sitecustomize:reached": "the harness itself",
-    "crishim.wire.linux.processes:start_time": "/proc/PID/stat of one process: memory only, no lock of that process's",
-    "crishim.wire.linux.processes:is_alive": "/proc/PID/stat, as start_time()",
-    "crishim.wire.linux.processes:open_pidfd": "pidfd_open(2), and start_time()",
+    "crishim.linux.processes:start_time": "/proc/PID/stat of one process: memory only, no lock of that process's",
+    "crishim.linux.processes:is_alive": "/proc/PID/stat, as start_time()",
+    "crishim.linux.processes:open_pidfd": "pidfd_open(2), and start_time()",
     "asyncio.unix_events:_do_wait": "waitpid(2) of a child whose pidfd says that it has ended",
     "asyncio.base_events:subprocess_exec": "vfork and exec: returns when the program has been executed",
     "asyncio.base_events:shutdown_default_executor": "asyncio's own pool, which has no thread",

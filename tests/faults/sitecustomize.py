@@ -30,7 +30,7 @@ crishim.engine.sandbox Sandboxes.make Sandboxes._write_files Sandboxes.set_addre
 crishim.engine.init Inits._write_bundle Inits.start Inits.stop
 crishim.engine.runtime Runtime.start Runtime.delete
 crishim.engine.conmon create _references
-crishim.wire.linux.namespaces make
+crishim.linux.namespaces make
 crishim.images.rootfs RootFilesystems.mount RootFilesystems.remove
 crishim.images.skopeo Skopeo.copy Skopeo.delete
 crishim.netdev.attach NetDevices.return_devices NetDevices.forget

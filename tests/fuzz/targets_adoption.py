@@ -6,15 +6,15 @@ import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
+from crishim import records
 from crishim.cri import usable
 from crishim.engine import conmon
+from crishim.linux import process_trees, record_files
+from crishim.linux.record_files import Unread
 from crishim.netdev import salvage
 from crishim.netdev.records import Attachment, State
 from crishim.node import stores
 from crishim.operations.adopt import NOTE, Adoption
-from crishim.wire import records
-from crishim.wire.linux import process_trees, record_files
-from crishim.wire.linux.record_files import Unread
 
 ID = "a" * 64
 _places: list[Path] = []

@@ -6,16 +6,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from crishim import model
+from crishim import model, signals
 from crishim.cri import images
 from crishim.errors import CrishimError
-from crishim.images import archives
+from crishim.images import archives, image_config
 from crishim.lifecycle import PodState
 from crishim.model import ImageRecord
 from crishim.operations.list_images import default_user
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import Host, Inputs, build
-from crishim.wire import image_config, signals
 
 _scratch: list[Path] = []
 _POD = model.PodRecord(

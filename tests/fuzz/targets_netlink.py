@@ -2,7 +2,8 @@
 
 import ipaddress
 
-from crishim.wire.linux import addresses, devconf, links, routes, rtnetlink
+from crishim.linux import devconf
+from crishim.linux.netlink import addresses, links, routes, rtnetlink
 
 
 def messages(data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Records of pods, containers and devices on disk: another version's, torn, or damaged."""
 
+from crishim import records
 from crishim.model import ContainerRecord, PodRecord
-from crishim.wire import records
 
 
 def pod(data: bytes) -> None:

@@ -9,10 +9,9 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 
-from crishim.wire.portforward import Pairing
-from crishim.wire.spdy import Session
-from crishim.wire.spdy_events import DataReceived, StreamOpened, StreamReset
-from crishim.wire.spdy_frames import (
+from crishim.cri.stream.portforward import Pairing
+from crishim.cri.stream.spdy.events import DataReceived, StreamOpened, StreamReset
+from crishim.cri.stream.spdy.frames import (
     SETTING_INITIAL_WINDOW,
     Data,
     Frame,
@@ -27,7 +26,8 @@ from crishim.wire.spdy_frames import (
     SynStream,
     WindowUpdate,
 )
-from crishim.wire.spdy_state import FlowControl, Role
+from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.state import FlowControl, Role
 from tests.fuzz import targets_streams
 from tests.fuzz.work import work
 

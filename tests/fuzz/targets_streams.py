@@ -3,15 +3,15 @@
 The bytes come in pieces, cut where the input says. What a byte may cost is bounded: see tests/fuzz/work.py.
 """
 
-from crishim.wire.http_upgrade import BadRequest, RequestHead, refusal
-from crishim.wire.portforward import BadStream, Pairing
-from crishim.wire.remotecommand import ResizeDecoder
-from crishim.wire.spdy import Session
-from crishim.wire.spdy_events import DataReceived, SessionFailed, StreamOpened, StreamReset
-from crishim.wire.spdy_outgoing import LocalError
-from crishim.wire.spdy_state import FlowControl, Role
-from crishim.wire.websocket import WebSocket, accept
-from crishim.wire.websocket_channels import BadMessage, ChannelCodec
+from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, refusal
+from crishim.cri.stream.portforward import BadStream, Pairing
+from crishim.cri.stream.remotecommand import ResizeDecoder
+from crishim.cri.stream.spdy.events import DataReceived, SessionFailed, StreamOpened, StreamReset
+from crishim.cri.stream.spdy.outgoing import LocalError
+from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.state import FlowControl, Role
+from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelCodec
+from crishim.cri.stream.websocket.protocol import WebSocket, accept
 
 MOST_OUT = 64  # bytes an input byte may have answered, and a constant
 CONSTANT = 1 << 16

@@ -5,15 +5,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from crishim import signals
 from crishim.cdi import edits
+from crishim.cdi import format as cdi
 from crishim.cdi.apply import apply
+from crishim.cni import format as cni
 from crishim.errors import CrishimError
-from crishim.images import records
+from crishim.images import records, reference
+from crishim.linux import mounts
 from crishim.netdev import annotation
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import accounts, user
-from crishim.wire import cdi, cni, reference, signals
-from crishim.wire.linux import mounts
 
 
 def passwd(data: bytes) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from crishim.linux import cgroups, mounts
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, mounts
 from hack.kubelet.node import Node, container_status, is_ready, restarts
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import eventually

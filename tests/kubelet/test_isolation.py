@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.wire.linux import cgroups
+from crishim.linux import cgroups
 from hack.kubelet.node import SIGNALLED, Node, container_status, is_ready, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crishim.wire.linux import cgroups
+from crishim.linux import cgroups
 from hack.kubelet.node import Node, container_status
 from hack.kubelet.process import NAME, request
 from tests.kubelet.shapes import pod, shell

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf import message_factory
 
+from crishim.linux import cgroups, mounts
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, mounts
 
 IMAGE = "localhost/crishim/busybox:latest"
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import struct
 import threading
 from pathlib import Path
 
-from crishim.wire.linux import libc, mounts
+from crishim.linux import libc, mounts
 
 _LOOKUP, _GETATTR, _OPEN, _STATFS, _INIT, _OPENDIR, _READDIR = 1, 3, 14, 17, 26, 27, 28
 _SILENT = {2, _OPEN, 36, 38, 42}  # forget, interrupt, destroy and batch_forget want no answer

@@ -14,7 +14,7 @@ import pytest
 from crishim.images.skopeo import Place, Skopeo
 from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
-from crishim.wire.linux import mounts
+from crishim.linux import mounts
 from tests.node.registry import Registry, load_layouts
 from tests.node.registry import locked_registry as locked_registry
 from tests.node.registry import registry as registry

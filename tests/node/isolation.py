@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from crishim.engine.sandbox import bring_loopback_up
-from crishim.wire.linux import cgroups, libc, mounts, namespaces
+from crishim.linux import cgroups, libc, mounts, namespaces
 
 _MARK = "CRISHIM_TEST_NETNS"  # the namespace is ours already: told to child processes
 

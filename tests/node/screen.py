@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 
-from crishim.wire.linux import terminals
+from crishim.linux import terminals
 
 
 class Screen:

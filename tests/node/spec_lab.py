@@ -14,10 +14,10 @@ import pytest
 
 from crishim import model
 from crishim.lifecycle import PodState
+from crishim.linux import cgroups, mounts, namespaces
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import build
 from crishim.spec.inputs import Host, Inputs
-from crishim.wire.linux import cgroups, mounts, namespaces
 
 APPLETS = "sh cat id ls env mount sleep grep chmod touch mknod stat readlink unshare test echo od pwd dd head umount"
 PASSWD = "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from crishim.wire.portforward import PROTOCOL
-from crishim.wire.spdy_frames import Frame, FrameReader, FrameWriter, Ping, SynStream
+from crishim.cri.stream.portforward import PROTOCOL
+from crishim.cri.stream.spdy.frames import Frame, FrameReader, FrameWriter, Ping, SynStream
 from tests.node.daemon import Daemon
 
 WEBSOCKET = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]

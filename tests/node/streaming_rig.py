@@ -19,11 +19,11 @@ import pytest
 from crishim.cri.stream.server import StreamServer
 from crishim.engine import attach, conmon, exec_session, exec_sync
 from crishim.engine.runtime import Runtime
+from crishim.linux import dialing, terminals
+from crishim.linux.byte_sockets import ByteSocket
+from crishim.linux.programs import Finished
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import dialing, terminals
-from crishim.wire.linux.byte_sockets import ByteSocket
-from crishim.wire.linux.programs import Finished
 from tests.fakes.stream_sessions import eventually
 from tests.fakes.streaming_cri import StreamingCri
 from tests.node.screen import Screen

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import cgroups, namespaces, record_files
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, namespaces, record_files
 from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start, status

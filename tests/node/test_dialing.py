@@ -1,4 +1,4 @@
-"""crishim/wire/linux/dialing.py with real network namespaces."""
+"""crishim/linux/dialing.py with real network namespaces."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.wire.linux import dialing, namespaces
-from crishim.wire.linux.byte_sockets import ByteSocket
+from crishim.linux import dialing, namespaces
+from crishim.linux.byte_sockets import ByteSocket
 
 pytestmark = pytest.mark.node
 

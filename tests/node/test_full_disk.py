@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.linux import mounts
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import mounts
 from tests.node.daemon import Daemon, assert_clean, eventually
 from tests.node.image_node import random_layer
 from tests.node.isolation import ip, remove_link

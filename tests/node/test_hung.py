@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from crishim.engine import conmon
+from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups
 from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
 from tests.node.hanging import Hanging
 from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start, status

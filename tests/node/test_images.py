@@ -7,9 +7,9 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials
+from crishim.images.reference import parse
+from crishim.linux import mounts
 from crishim.model import ImageRecord
-from crishim.wire.linux import mounts
-from crishim.wire.reference import parse
 from tests.node.image_node import Node, random_layer, tar_files
 from tests.node.image_node import locked_registry as locked_registry
 from tests.node.image_node import node as node

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.images.reference import parse
 from crishim.images.store import ImageStore
-from crishim.wire.reference import parse
 from tests.node.image_node import Node, processes_of, random_layer, tar_files, until
 from tests.node.image_node import locked_registry as locked_registry
 from tests.node.image_node import node as node
@@ -118,7 +118,7 @@ async def test_skopeo_dies_with_the_daemon(node: Node, registry: Registry) -> No
     program = f"""
 import asyncio, pathlib
 from tests.node.image_node import Node
-from crishim.wire.reference import parse
+from crishim.images.reference import parse
 node = Node(pathlib.Path({str(node.base)!r}))
 node.trust({registry.address!r})
 asyncio.run(node.transport.pull(parse("{registry.address}/test/orphaned:1")))

@@ -7,8 +7,8 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.holds import Holds
+from crishim.images.reference import parse
 from crishim.operations.remove_image import remove_image
-from crishim.wire.reference import parse
 from tests.node.image_node import Node, tar_files
 from tests.node.image_node import locked_registry as locked_registry
 from tests.node.image_node import node as node

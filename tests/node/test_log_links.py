@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.linux import mounts
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import mounts
 from tests.node.daemon import Daemon, eventually
 from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod
 from tests.node.process_facts import info, is_gone

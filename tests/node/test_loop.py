@@ -13,8 +13,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.cri.stream.remotecommand import V4
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.remotecommand import V4
 from tests.fakes.stream_clients import spdy, websocket
 from tests.node.breakable import BreakableDaemon, breakable_daemon
 from tests.node.daemon import IMAGE, assert_clean, eventually

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from crishim.linux import bpf, netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev import programs
-from crishim.wire.linux import bpf, links, netns_thread
 from tests.node.daemon import Daemon
 from tests.node.isolation import ip, remove_link
 from tests.node.netdev import bpf_programs

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import record_files
 from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import record_files
 from tests.node.daemon import Daemon, assert_clean, eventually
 from tests.node.isolation import ip
 from tests.node.pods import annotated, container_config, create, execute, pod_config, remove_pod, run_pod, start, status

@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.linux import cgroups, mounts
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups, mounts
 from tests.node.daemon import Daemon, eventually, scratch_daemon
 from tests.node.isolation import ip
 from tests.node.pods import (

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 import pytest
 
+from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Host
-from crishim.wire.linux import cgroups
 from tests.node.daemon import Daemon
 from tests.node.pods import container_config, create, remove_pod, run_pod, start, status
 

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError, Kind
 from crishim.images.rootfs import IdMap, RootFilesystems, host_id
 from crishim.images.usage import StoreMeter, Usage, measure
+from crishim.linux import mounts
 from crishim.model import ImageRecord, OwnerRange
 from crishim.operations.import_image import import_image
-from crishim.wire.linux import mounts
 from tests.node.image_node import Node, tar_files
 from tests.node.image_node import locked_registry as locked_registry
 from tests.node.image_node import node as node

@@ -8,9 +8,9 @@ import pytest
 
 from crishim import model
 from crishim.errors import CrishimError
+from crishim.linux import mounts, userns
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, resolve
-from crishim.wire.linux import mounts, userns
 from tests.node.spec_lab import Lab, secured, wait_for
 from tests.node.spec_lab import lab as lab
 

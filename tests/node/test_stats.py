@@ -6,8 +6,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups
 from tests.node.daemon import Daemon, eventually
 from tests.node.isolation import ip
 from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from crishim.wire.remotecommand import V4, V5
-from crishim.wire.spdy_events import SESSION
-from crishim.wire.spdy_frames import (
+from crishim.cri.stream.remotecommand import V4, V5
+from crishim.cri.stream.spdy.events import SESSION
+from crishim.cri.stream.spdy.frames import (
     SETTING_INITIAL_WINDOW,
     Data,
     GoAway,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crishim.cri.stream.remotecommand import V4
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.remotecommand import V4
 from tests.fakes.stream_clients import spdy
 from tests.fakes.stream_sessions import eventually
 from tests.node.streaming_rig import Rig

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crishim.wire.remotecommand import V4
-from crishim.wire.spdy_frames import SynStream
+from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.spdy.frames import SynStream
 from tests.node import pods
 from tests.node.daemon import Daemon, eventually, scratch_daemon
 from tests.node.stream_attacks import Refused, Spdy, Watch, ask, connect, descriptors, until_closed

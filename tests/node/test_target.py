@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from crishim.linux import processes
 from crishim.operations.target import open_namespace
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import processes
 from tests.node import daemon as programs
 from tests.node.daemon import Daemon, scratch_daemon
 from tests.node.pods import container_config, remove_pod, run_pod, start

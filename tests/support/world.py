@@ -21,11 +21,11 @@ from typing import Any
 from crishim.cdi.edits import Edits
 from crishim.engine.conmon import Launched
 from crishim.errors import CrishimError, Kind
+from crishim.linux import processes
 from crishim.model import ContainerRecord, ImageRecord, NamespacePaths, Network, PodRecord, ProcessRef, User
 from crishim.operations.filesystems import PreparedRoot
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import Built
-from crishim.wire.linux import processes
 from tests.support.nodes import make_node
 
 CANCEL = asyncio.CancelledError()

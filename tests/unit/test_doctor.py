@@ -7,8 +7,8 @@ import pytest
 from crishim import doctor
 from crishim.config import Config, parse
 from crishim.doctor import FAIL, OK, WARN, Row
-from crishim.wire.linux import capabilities, cgroups, mounts
-from crishim.wire.linux.mounts import MountPoint
+from crishim.linux import capabilities, cgroups, mounts
+from crishim.linux.mounts import MountPoint
 
 
 def mount(target: str, fstype: str) -> MountPoint:

@@ -12,13 +12,13 @@ from crishim.cri.batches import batches
 from crishim.cri.metrics import descriptors, samples
 from crishim.cri.stats import container_groups, layer_usage, network_handles
 from crishim.lifecycle import PodState, has_process, is_visible_container
+from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 from crishim.stats.devices import Filesystem
 from crishim.stats.layers import LayerUsage
 from crishim.stats.meter import DetailedReading
-from crishim.wire.linux import executors
 
 PODS_A_MESSAGE = 20  # a container's metrics are 18 KB, a message at most 16 MiB
 POD_CONTAINER = "POD"  # the label `container` of a pod's own metrics, as the kubelet has always named it

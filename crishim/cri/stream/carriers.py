@@ -6,7 +6,7 @@ from crishim.cri.stream.connection import Connection, ConnectionEnded
 from crishim.cri.stream.pace import Share
 
 if TYPE_CHECKING:
-    from crishim.wire.websocket import WebSocket
+    from crishim.cri.stream.websocket.protocol import WebSocket
 
 
 class Carrier(Protocol):

@@ -1,7 +1,7 @@
 """One client's TCP connection: reading and writing with backpressure, and noticing that it ended.
 
 A connection ends in one of three ways, and each ends what is served over it: the client hangs up (noticed even while
-nothing is read, see crishim/wire/linux/hangups.py), nothing moves for the idle time, or the server finishes it.
+nothing is read, see crishim/linux/hangups.py), nothing moves for the idle time, or the server finishes it.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import traceback
 
 from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.pace import Share
-from crishim.wire.linux.hangups import HangupWatch, Watched
+from crishim.linux.hangups import HangupWatch, Watched
 
 LINGER = 10.0  # seconds a client has, after our end, to close its side
 

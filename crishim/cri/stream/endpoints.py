@@ -12,18 +12,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from crishim.cri.stream import portforward, remotecommand
 from crishim.cri.stream.carriers import Direct, Tunnel
 from crishim.cri.stream.connection import Connection, ConnectionEnded
-from crishim.cri.stream.forward_spdy import SpdyForwarder
+from crishim.cri.stream.http_upgrade import BadRequest, Request, RequestHead, refusal
 from crishim.cri.stream.limits import Full, Limits
 from crishim.cri.stream.listener import PATIENCE
 from crishim.cri.stream.remote_command import serve
-from crishim.cri.stream.remote_spdy import SpdyBundle
 from crishim.cri.stream.requests import Attach, Exec, PortForward, Waiting
 from crishim.cri.stream.sessions import Openers, Session
+from crishim.cri.stream.spdy.forward import SpdyForwarder
+from crishim.cri.stream.spdy.remote import SpdyBundle
 from crishim.cri.stream.tokens import Tokens
-from crishim.wire import portforward, remotecommand, websocket_channels
-from crishim.wire.http_upgrade import BadRequest, Request, RequestHead, refusal
+from crishim.cri.stream.websocket import channel_codec as websocket_channels
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,9 @@ class Endpoints:
     async def _serve_websocket(
         self, connection: Connection, head: RequestHead, request: Request, waiting: Waiting
     ) -> None:
-        from crishim.cri.stream.forward_websocket import WebSocketForwarder  # late: the library costs 5 MB
-        from crishim.cri.stream.remote_websocket import WebSocketBundle
-        from crishim.wire.websocket import WebSocket, accept
+        from crishim.cri.stream.websocket.forward import WebSocketForwarder  # late: the library costs 5 MB
+        from crishim.cri.stream.websocket.protocol import WebSocket, accept
+        from crishim.cri.stream.websocket.remote import WebSocketBundle
 
         offered = request.values("Sec-WebSocket-Protocol")
         chosen = _choose(offered, waiting)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from crishim.cri.stream.sessions import Openers
-from crishim.wire.linux.byte_sockets import ByteSocket
+from crishim.linux.byte_sockets import ByteSocket
 
 
 @contextlib.asynccontextmanager

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crishim.cri.stream.byte_stream import ByteStream
+from crishim.cri.stream.http_upgrade import refusal
 from crishim.cri.stream.pace import Share
-from crishim.wire.http_upgrade import refusal
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from crishim.cri.stream.remotecommand import STDERR, STDOUT, Outcome, ResizeDecoder, Wanted
 from crishim.cri.stream.sessions import Session
 from crishim.errors import CrishimError
-from crishim.wire.remotecommand import STDERR, STDOUT, Outcome, ResizeDecoder, Wanted
 
 log = logging.getLogger(__name__)
 

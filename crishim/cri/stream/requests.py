@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
+from crishim.cri.stream.remotecommand import Wanted
 from crishim.errors import CrishimError, Kind
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.remotecommand import Wanted
 
 MAX_COMMAND = 2 << 20  # no kernel executes a longer one by default: a quarter of 8 MiB of stack, execve(2)
 MAX_PORTS = 127  # two channels each, numbered by a byte

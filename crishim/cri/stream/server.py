@@ -27,8 +27,8 @@ from crishim.cri.stream.sessions import Openers
 from crishim.cri.stream.tidying import Tidying
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
+from crishim.linux.hangups import HangupWatch
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux.hangups import HangupWatch
 
 log = logging.getLogger(__name__)
 

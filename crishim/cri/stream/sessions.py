@@ -7,8 +7,8 @@ free everything that opening made.
 
 from typing import Protocol
 
+from crishim.linux.byte_sockets import ByteSocket
 from crishim.model import ExecSpec
-from crishim.wire.linux.byte_sockets import ByteSocket
 
 
 class Session(Protocol):

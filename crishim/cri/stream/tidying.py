@@ -9,7 +9,7 @@ import contextvars
 import gc
 import sys
 
-from crishim.wire.linux import executors, libc
+from crishim.linux import executors, libc
 
 AFTER = 3.0  # seconds
 _WAITS = 255  # _asynciomodule.c, FI_FREELIST_MAXLEN

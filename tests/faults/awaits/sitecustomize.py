@@ -35,8 +35,8 @@ AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
 # Coroutine functions that hand work to a thread or a program.
 TOUCHING = """
 asyncio to_thread create_subprocess_exec
-crishim.wire.linux.executors Executor.__call__
-crishim.wire.linux.pod_paths PodPaths.__call__
+crishim.linux.executors Executor.__call__
+crishim.linux.pod_paths PodPaths.__call__
 crishim.netdev.threads across
 """
 CURRENT: contextvars.ContextVar["Operation | None"] = contextvars.ContextVar("operation", default=None)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from crishim.wire.linux import cgroups
+from crishim.linux import cgroups
 
 
 class Usage(NamedTuple):

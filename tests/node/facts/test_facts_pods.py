@@ -5,8 +5,8 @@ import json
 import grpc
 import pytest
 
+from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux import cgroups
 from tests.node.daemon import Daemon
 from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
 

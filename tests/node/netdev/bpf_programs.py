@@ -5,8 +5,8 @@ import os
 import socket
 import struct
 
-from crishim.wire.linux import bpf, libc
-from crishim.wire.linux.rtnetlink import Rtnetlink, nested, text, u32
+from crishim.linux import bpf, libc
+from crishim.linux.netlink.rtnetlink import Rtnetlink, nested, text, u32
 
 PROG_LOAD, OBJ_PIN, LINK_CREATE = 5, 6, 28
 XDP, SCHED_CLS = 6, 3  # program types

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
+from crishim.linux.netlink import links
 from crishim.netdev import move, restore
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Pod, State
-from crishim.wire.linux import links
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.runtimes import kits
 

@@ -7,7 +7,7 @@ and afterwards on its being called otherwise, as a worse udev would.
 import socket
 import sys
 
-from crishim.wire.linux import links, rtnetlink
+from crishim.linux.netlink import links, rtnetlink
 
 
 def main(mac: str, name: str, times: int) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crishim.device_rules import Rule
+from crishim.linux import namespaces
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.plan import Plan
 from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.records import Attachment, Mover, Pod, Request, Source
-from crishim.wire.linux import namespaces
 from tests.node.netdev.runtimes import Container, Kit
 
 T = TypeVar("T")

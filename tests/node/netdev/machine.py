@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import namespaces
 from crishim.netdev.records import State
-from crishim.wire.linux import namespaces
 from tests.node.netdev.conftest import KITS
 from tests.node.netdev.doomed import ATTACH, RETURN
 from tests.node.netdev.lab import Lab, counted

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crishim.linux import netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev.records import Pod
-from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.lab import Lab
 
 

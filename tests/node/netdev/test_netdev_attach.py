@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink import links
 from crishim.netdev.records import Source, State
-from crishim.wire.linux import links
 from tests.node.netdev.lab import Lab, request
 
 pytestmark = pytest.mark.node

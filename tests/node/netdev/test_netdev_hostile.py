@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import namespaces, netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev.records import Pod, State
-from crishim.wire.linux import links, namespaces, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 

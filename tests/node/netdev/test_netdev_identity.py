@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev.records import Attachment, Pod, State
-from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError
+from crishim.linux import devconf, netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev.names import check_name
 from crishim.netdev.records import Pod, Source, State
-from crishim.wire.linux import devconf, links, netns_thread
 from tests.node.netdev.lab import Lab, request
 
 pytestmark = pytest.mark.node

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import net_namespaces
 from crishim.netdev.records import Source
-from crishim.wire.linux import net_namespaces
 from tests.node.netdev.lab import ANYTHING, Lab, request
 
 pytestmark = pytest.mark.node

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from crishim.linux import bpf, mounts, netns_thread, xdp
+from crishim.linux.netlink import links
 from crishim.netdev import programs
 from crishim.netdev.records import Pod
-from crishim.wire.linux import bpf, links, mounts, netns_thread, xdp
 from tests.node.netdev import bpf_programs
 from tests.node.netdev.bpf_programs import SCHED_CLS, XDP
 from tests.node.netdev.furniture import furnish

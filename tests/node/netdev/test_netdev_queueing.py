@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from crishim.wire.linux import netns_thread
+from crishim.linux import netns_thread
 from tests.node.netdev import bpf_programs
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.test_netdev_network import away

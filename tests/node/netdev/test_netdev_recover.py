@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from crishim.linux import namespaces
 from crishim.netdev.records import Mover, Pod, State
-from crishim.wire.linux import namespaces
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev.records import Mover
-from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.lab import Lab, request
 
 pytestmark = pytest.mark.node

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from crishim.linux import namespaces
 from crishim.netdev.records import Pod, State
-from crishim.wire.linux import namespaces
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 

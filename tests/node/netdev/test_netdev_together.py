@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from crishim.linux import netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev.capture import capture
 from crishim.netdev.records import Captured
-from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 

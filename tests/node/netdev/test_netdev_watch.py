@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import netns_thread
+from crishim.linux.netlink import links
 from crishim.netdev import restore
 from crishim.netdev.records import Mover, Pod, State
-from crishim.wire.linux import links, netns_thread
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 

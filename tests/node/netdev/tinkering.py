@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crishim.wire.linux import links, namespaces, netns_thread, sysfs
-from crishim.wire.linux.netns_thread import End
-from crishim.wire.linux.rtnetlink import attribute, attributes, nested, text
+from crishim.linux import namespaces, netns_thread, sysfs
+from crishim.linux.netlink import links
+from crishim.linux.netlink.rtnetlink import attribute, attributes, nested, text
+from crishim.linux.netns_thread import End
 
 Picture = dict[str, str]
 Different = dict[str, tuple[str | None, str | None]]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from crishim.cdi.apply import apply
+from crishim.cdi.format import DeviceNode, Edits, Hook, IntelRdt, Mount
 from crishim.errors import CrishimError, Kind
-from crishim.wire.cdi import DeviceNode, Edits, Hook, IntelRdt, Mount
 
 
 def edited(spec: dict[str, Any] | None = None, **edits: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from crishim.cni.chain import Attachment, Plugins, decode_result
+from crishim.cni.format import NetworkList
 from crishim.errors import CrishimError, Kind
-from crishim.wire.cni import NetworkList
 
 RESULT = '{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.%d/24"}]}'
 

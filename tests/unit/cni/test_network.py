@@ -13,9 +13,9 @@ from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
 from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
+from crishim.linux.limiter import Limiter
 from crishim.model import NamespacePaths, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.linux.limiter import Limiter
 
 SCRIPT = """#!/bin/sh
 echo "$CNI_COMMAND $CNI_CONTAINERID [$CNI_NETNS] $(cat)" >> {calls}

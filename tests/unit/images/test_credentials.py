@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import ANONYMOUS, Credentials, auth_file, decode, write_secret
-from crishim.wire.reference import parse
+from crishim.images.reference import parse
 
 IMAGE = parse("quay.io/a/b:1")
 

@@ -9,9 +9,9 @@ from collections import defaultdict
 import pytest
 from msgspec.structs import replace
 
-from crishim.wire.linux import addresses
-from crishim.wire.linux.addresses import IFA_ADDRESS, IFA_F_NODAD, IFA_LABEL, IFA_LOCAL, Address
-from crishim.wire.linux.rtnetlink import attribute, text
+from crishim.linux.netlink import addresses
+from crishim.linux.netlink.addresses import IFA_ADDRESS, IFA_F_NODAD, IFA_LABEL, IFA_LOCAL, Address
+from crishim.linux.netlink.rtnetlink import attribute, text
 
 
 def address(words: str, flags: int = 0, *, label: str = "", scope: int = 0) -> Address:

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from crishim.linux import sysfs
+from crishim.linux.netlink import links
+from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, State
-from crishim.wire.linux import links, sysfs
-from crishim.wire.linux.links import IFF_UP, Link
 
 
 class FakeEnd:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from crishim.linux.netlink.links import IFF_UP
 from crishim.netdev import programs, restore_link, restore_network
 from crishim.netdev import restore as module
 from crishim.netdev.records import Captured
-from crishim.wire.linux.links import IFF_UP
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 

@@ -5,19 +5,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux import devconf, device_files, multicast
+from crishim.linux.bpf import Program
+from crishim.linux.netlink import ethtool, neighbour_entries, nexthops, queueing
+from crishim.linux.netlink.ethtool import Tuning
+from crishim.linux.netlink.links import IFF_UP
+from crishim.linux.netlink.neighbour_entries import Entry
+from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.nexthops import Nexthop
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.rtnetlink import text, u32
 from crishim.netdev import audit as module
 from crishim.netdev.audit import audit
 from crishim.netdev.records import Captured
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import devconf, device_files, ethtool, multicast, neighbour_entries, nexthops, queueing
-from crishim.wire.linux.bpf import Program
-from crishim.wire.linux.ethtool import Tuning
-from crishim.wire.linux.links import IFF_UP
-from crishim.wire.linux.neighbour_entries import Entry
-from crishim.wire.linux.neighbours import Ageing
-from crishim.wire.linux.nexthops import Nexthop
-from crishim.wire.linux.queueing import RTM_NEWQDISC, Node
-from crishim.wire.linux.rtnetlink import text, u32
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import Calls
 

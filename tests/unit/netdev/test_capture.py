@@ -6,23 +6,21 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from crishim.netdev import programs
-from crishim.netdev.capture import capture
-from crishim.wire.linux import (
+from crishim.linux import devconf, device_files, multicast
+from crishim.linux.netlink import (
     addresses,
-    devconf,
-    device_files,
     ethtool,
     link_attributes,
-    multicast,
     neighbour_entries,
     neighbours,
     nexthops,
     queueing,
     routes,
 )
-from crishim.wire.linux.addresses import IFA_F_PERMANENT, IFA_F_STABLE_PRIVACY
-from crishim.wire.linux.routes import Route
+from crishim.linux.netlink.addresses import IFA_F_PERMANENT, IFA_F_STABLE_PRIVACY
+from crishim.linux.netlink.routes import Route
+from crishim.netdev import programs
+from crishim.netdev.capture import capture
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import Calls

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from crishim.netdev import carry
-from crishim.netdev.records import Captured
-from crishim.wire.linux.addresses import (
+from crishim.linux.netlink.addresses import (
     IFA_F_DADFAILED,
     IFA_F_NODAD,
     IFA_F_PERMANENT,
@@ -17,6 +15,8 @@ from crishim.wire.linux.addresses import (
     RT_SCOPE_LINK,
     Address,
 )
+from crishim.netdev import carry
+from crishim.netdev.records import Captured
 from tests.unit.netdev.fake_addresses import GONE, FakeAddresses, address
 
 NETLINK: Any = None

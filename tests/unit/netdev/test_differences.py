@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crishim.linux.bpf import Program
+from crishim.linux.devconf import Settings
+from crishim.linux.netlink import link_attributes, links, queueing
+from crishim.linux.netlink.ethtool import Tuning
+from crishim.linux.netlink.links import IFF_UP
+from crishim.linux.netlink.neighbour_entries import Entry
+from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.nexthops import Nexthop
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
-from crishim.wire.linux import link_attributes, links, queueing
-from crishim.wire.linux.bpf import Program
-from crishim.wire.linux.devconf import Settings
-from crishim.wire.linux.ethtool import Tuning
-from crishim.wire.linux.links import IFF_UP
-from crishim.wire.linux.neighbour_entries import Entry
-from crishim.wire.linux.neighbours import Ageing
-from crishim.wire.linux.nexthops import Nexthop
-from crishim.wire.linux.queueing import RTM_NEWQDISC, Node
-from crishim.wire.linux.rtnetlink import attribute, nested, text, u32
 
 
 def link(kind: str = "macvlan", mode: int = 1, gso: int = 65536, state: int = 6, **more: bytes) -> bytes:

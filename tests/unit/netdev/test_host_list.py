@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from crishim.device_rules import PHYSICAL, Rule
+from crishim.linux.netlink.links import IFF_LOOPBACK, IFF_LOWER_UP, IFF_UP, Link
 from crishim.netdev import host_list
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.policy import Grant, Policy, Terms
 from crishim.netdev.records import Captured
 from crishim.netdev.surroundings import Surroundings
-from crishim.wire.linux.links import IFF_LOOPBACK, IFF_LOWER_UP, IFF_UP, Link
 from tests.unit.netdev.fake_addresses import FakeAddresses, address
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 

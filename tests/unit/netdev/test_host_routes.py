@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from crishim.linux.netlink import route_table
+from crishim.linux.netlink.links import AF_INET, AF_INET6
+from crishim.linux.netlink.rtnetlink import attribute, u32
 from crishim.netdev.host_routes import Ways, is_wide, survey, words
-from crishim.wire.linux import route_table
-from crishim.wire.linux.links import AF_INET, AF_INET6
-from crishim.wire.linux.rtnetlink import attribute, u32
 
 UNICAST, LOCAL, BROADCAST, ANYCAST, MULTICAST, UNREACHABLE = 1, 2, 3, 4, 5, 7
 STATIC, BY_KERNEL = 4, 2

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux import sysfs
+from crishim.linux.netlink.links import Link
 from crishim.netdev.identity import (
     find_impostor,
     find_in_pod,
@@ -16,8 +18,6 @@ from crishim.netdev.identity import (
     same,
 )
 from crishim.netdev.records import Captured, Identity
-from crishim.wire.linux import sysfs
-from crishim.wire.linux.links import Link
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 VETH = Identity(inode=7, kind="veth")

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.devconf import Settings
+from crishim.linux.netlink.addresses import Address
+from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.routes import Route
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import TRANSITIONS, Attachment, Captured, Mover, Pod, State, check_transition
-from crishim.wire.linux.addresses import Address
-from crishim.wire.linux.devconf import Settings
-from crishim.wire.linux.neighbours import Ageing
-from crishim.wire.linux.routes import Route
 
 
 def make(id: str, index: int = 5, pod: str = "pod-a", state: State = State.INTENT) -> Attachment:

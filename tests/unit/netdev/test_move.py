@@ -10,18 +10,18 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev import move
-from crishim.netdev.records import Attachment, Captured
-from crishim.wire.linux import devconf
-from crishim.wire.linux.addresses import (
+from crishim.linux import devconf
+from crishim.linux.devconf import ACCEPT_RA, Settings
+from crishim.linux.netlink.addresses import (
     IFA_F_DADFAILED,
     IFA_F_PERMANENT,
     IFA_F_TENTATIVE,
     RT_SCOPE_LINK,
 )
-from crishim.wire.linux.devconf import ACCEPT_RA, Settings
-from crishim.wire.linux.links import AF_INET6, IFF_LOWER_UP, IFF_UP, IFLA_INET6_CONF
-from crishim.wire.linux.rtnetlink import attribute, nested
+from crishim.linux.netlink.links import AF_INET6, IFF_LOWER_UP, IFF_UP, IFLA_INET6_CONF
+from crishim.linux.netlink.rtnetlink import attribute, nested
+from crishim.netdev import move
+from crishim.netdev.records import Attachment, Captured
 from tests.unit.netdev.fake_addresses import FakeAddresses, address
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 

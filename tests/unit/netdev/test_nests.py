@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import net_namespaces
+from crishim.linux.net_namespaces import Place
 from crishim.netdev import nests as module
 from crishim.netdev.nests import MOST, Nests, end_with, search
 from crishim.netdev.records import Attachment, Captured, Identity, State
-from crishim.wire.linux import net_namespaces
-from crishim.wire.linux.net_namespaces import Place
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 

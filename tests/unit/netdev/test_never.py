@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from crishim.linux.device_tree import Function
+from crishim.linux.netlink.links import Link
+from crishim.linux.netlink.rtnetlink import attribute, u32
 from crishim.netdev.never import Scene, reason
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, State
 from crishim.netdev.surroundings import Surroundings
-from crishim.wire.linux.device_tree import Function
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.rtnetlink import attribute, u32
 
 ADDRESS = bytes([192, 0, 2, 7])
 DEMO = Link(index=5, name="demo0")

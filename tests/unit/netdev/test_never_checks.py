@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux.device_tree import Function
+from crishim.linux.netlink.links import IFF_LOOPBACK, Link
+from crishim.linux.netlink.rtnetlink import attribute
 from crishim.netdev.host_routes import Ways
 from crishim.netdev.never import Scene, reason
 from crishim.netdev.records import Attachment, Captured, State
 from crishim.netdev.surroundings import Surroundings
-from crishim.wire.linux.device_tree import Function
-from crishim.wire.linux.links import IFF_LOOPBACK, Link
-from crishim.wire.linux.rtnetlink import attribute
 from tests.unit.netdev.fake_links import attachment, veth
 
 LOW, HIGH = bytes([192, 0, 2, 7]), bytes([192, 0, 2, 9])

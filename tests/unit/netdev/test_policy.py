@@ -4,10 +4,10 @@ import pytest
 
 from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Grant, Policy, Terms
 from crishim.netdev.preflight import View, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
-from crishim.wire.linux.links import Link
 
 POD = Pod(id="pod-a", netns="/run/a", title="team-a/web", namespace="team-a")
 RULES = [

@@ -6,10 +6,10 @@ import pytest
 
 from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
-from crishim.wire.linux.links import Link
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
 POD = Pod(id="pod-a", netns="/run/a", title="default/a")

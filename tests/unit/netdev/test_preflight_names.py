@@ -3,9 +3,9 @@
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.links import Link
 from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Captured, Pod, Source
-from crishim.wire.linux.links import Link
 from tests.unit.netdev.fake_links import attachment
 from tests.unit.netdev.test_preflight import ANYTHING, POD, ask, link, plan, refused, view
 

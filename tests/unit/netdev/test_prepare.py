@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink import links
+from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev import prepare as module
 from crishim.netdev.journal import Journal
 from crishim.netdev.policy import Policy, Terms
@@ -18,8 +20,6 @@ from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
 from crishim.netdev.salvage import boot_id
 from crishim.netdev.surroundings import Surroundings
-from crishim.wire.linux import links
-from crishim.wire.linux.links import IFF_UP, Link
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux import bpf, xdp
+from crishim.linux.bpf import Program
+from crishim.linux.netlink import links, queueing
+from crishim.linux.netlink.links import Link
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
 from crishim.netdev import programs as module
 from crishim.netdev.programs import TC_FILTER, hooks, is_loaded, read, restore
 from crishim.netdev.records import Captured
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import bpf, links, queueing, xdp
-from crishim.wire.linux.bpf import Program
-from crishim.wire.linux.links import Link
-from crishim.wire.linux.queueing import RTM_NEWQDISC, Node
 from tests.unit.netdev.fake_links import veth
 from tests.unit.netdev.wire_calls import BUSY, Calls
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux.netlink.addresses import IFA_CACHEINFO, Address
+from crishim.linux.netlink.links import IFF_UP
+from crishim.linux.netlink.rtnetlink import attribute
 from crishim.netdev import restore_link
 from crishim.netdev.restore import Outcome, restore
-from crishim.wire.linux.addresses import IFA_CACHEINFO, Address
-from crishim.wire.linux.links import IFF_UP
-from crishim.wire.linux.rtnetlink import attribute
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import attachment, veth
 from tests.unit.netdev.fake_steps import ALL, KNOWN, OF_A_LINK_THAT_IS_UP, WAS, Steps, at_home, empty, in_pod

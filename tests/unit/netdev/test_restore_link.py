@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux import device_files
+from crishim.linux.netlink import ethtool, link_attributes
+from crishim.linux.netlink.ethtool import Tuning
+from crishim.linux.netlink.links import IFF_KEPT, IFF_UP
+from crishim.linux.netlink.rtnetlink import u32
 from crishim.netdev import restore_link
 from crishim.netdev.records import Captured
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import device_files, ethtool, link_attributes
-from crishim.wire.linux.ethtool import Tuning
-from crishim.wire.linux.links import IFF_KEPT, IFF_UP
-from crishim.wire.linux.rtnetlink import u32
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import BUSY, Calls
 

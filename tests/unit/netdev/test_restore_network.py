@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import bpf, multicast
+from crishim.linux.bpf import Program
+from crishim.linux.netlink import neighbour_entries, nexthops, queueing, routes
+from crishim.linux.netlink.neighbour_entries import AF_BRIDGE, Entry
+from crishim.linux.netlink.nexthops import Nexthop
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.routes import Route
+from crishim.linux.netlink.rtnetlink import attribute, text, u32
 from crishim.netdev import restore_network as network
 from crishim.netdev.programs import TC_FILTER
 from crishim.netdev.records import Captured
 from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import bpf, multicast, neighbour_entries, nexthops, queueing, routes
-from crishim.wire.linux.bpf import Program
-from crishim.wire.linux.neighbour_entries import AF_BRIDGE, Entry
-from crishim.wire.linux.nexthops import Nexthop
-from crishim.wire.linux.queueing import RTM_NEWQDISC, Node
-from crishim.wire.linux.routes import Route
-from crishim.wire.linux.rtnetlink import attribute, text, u32
 from tests.unit.netdev.wire_calls import BUSY, Calls
 
 

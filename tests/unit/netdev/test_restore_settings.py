@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from crishim.netdev.records import Captured
-from crishim.netdev.restore_settings import restore_settings
-from crishim.netdev.restoring import Restoring
-from crishim.wire.linux import devconf, links, neighbours
-from crishim.wire.linux.devconf import Settings
-from crishim.wire.linux.links import (
+from crishim.linux import devconf
+from crishim.linux.devconf import Settings
+from crishim.linux.netlink import links, neighbours
+from crishim.linux.netlink.links import (
     AF_INET,
     AF_INET6,
     IFLA_INET6_ADDR_GEN_MODE,
@@ -20,8 +18,11 @@ from crishim.wire.linux.links import (
     IFLA_INET6_TOKEN,
     IFLA_INET_CONF,
 )
-from crishim.wire.linux.neighbours import Ageing
-from crishim.wire.linux.rtnetlink import attribute, nested
+from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.rtnetlink import attribute, nested
+from crishim.netdev.records import Captured
+from crishim.netdev.restore_settings import restore_settings
+from crishim.netdev.restoring import Restoring
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import BUSY, INVALID, Calls
 

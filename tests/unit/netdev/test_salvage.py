@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from crishim import records
+from crishim.linux import record_files
+from crishim.linux.netlink.addresses import Address
+from crishim.linux.record_files import Unread
 from crishim.netdev.records import Attachment, Captured, Mover, State
 from crishim.netdev.salvage import boot_id, is_id, stand_in, usable
-from crishim.wire import records
-from crishim.wire.linux import record_files
-from crishim.wire.linux.addresses import Address
-from crishim.wire.linux.record_files import Unread
 from tests.unit.netdev.fake_links import attachment
 
 BROKEN = Address(family=2, prefix=24, scope=0, flags=0, attributes=b"")  # without an address in it

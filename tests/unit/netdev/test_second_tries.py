@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev.records import Attachment, Captured, State
 from crishim.netdev.second_tries import LONGEST, MOST, SecondTries
-from crishim.wire.linux.links import IFF_UP, Link
 from tests.unit.netdev.fake_links import attachment
 
 MAC = b"\2\0\0\0\0\1"

@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.addresses import IFA_F_PERMANENT, IFA_F_STABLE_PRIVACY
+from crishim.linux.netlink.links import IFF_UP
 from crishim.netdev import stranger
-from crishim.wire.linux.addresses import IFA_F_PERMANENT, IFA_F_STABLE_PRIVACY
-from crishim.wire.linux.links import IFF_UP
 from tests.unit.netdev.fake_addresses import FakeAddresses, address
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.linux.netlink.links import Link
 from crishim.netdev import strays as module
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, Captured, Identity, Request, Source, State
 from crishim.netdev.strays import Named, Strays, outlives_its_pod
-from crishim.wire.linux.links import Link
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 CARD = Identity(inode=9, bus="pci", bus_device="0000:03:00.0", permanent_mac=b"\2\0\0\0\0\1")

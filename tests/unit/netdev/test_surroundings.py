@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from crishim.linux import device_tree, net_namespaces
+from crishim.linux.device_tree import Function
+from crishim.linux.net_namespaces import Place
+from crishim.linux.netlink.links import IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, Link
+from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32
 from crishim.netdev import surroundings as module
 from crishim.netdev.host_routes import Ways
 from crishim.netdev.surroundings import Surroundings, look
-from crishim.wire.linux import device_tree, net_namespaces
-from crishim.wire.linux.device_tree import Function
-from crishim.wire.linux.links import IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, Link
-from crishim.wire.linux.net_namespaces import Place
-from crishim.wire.linux.rtnetlink import attribute, nested, text, u32
 from tests.unit.netdev.fake_links import FakeEnd, veth
 
 CARD, TUNNEL = Link(index=5, name="demo0"), Link(index=6, name="tun0", kind="ipip")

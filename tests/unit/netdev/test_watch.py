@@ -10,11 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.netlink.links import Link
 from crishim.netdev import watch as module
 from crishim.netdev.records import Attachment, State
 from crishim.netdev.strays import Named
 from crishim.netdev.watch import NAMED_FOR, Watch
-from crishim.wire.linux.links import Link
 from tests.unit.netdev.fake_links import attachment, veth
 
 KNOWN, OTHER = attachment(), attachment(id="f" * 16)

@@ -1,4 +1,4 @@
-"""Calls of wire/linux functions, noted instead of made: what is asked of the kernel, and its refusals on demand."""
+"""Calls of linux functions, noted instead of made: what is asked of the kernel, and its refusals on demand."""
 
 import errno
 import os

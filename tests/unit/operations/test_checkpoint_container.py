@@ -11,9 +11,9 @@ from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import cgroups
+from crishim.linux.pod_paths import PodPaths
 from crishim.operations.checkpoint_container import checkpoint_container
-from crishim.wire.linux import cgroups
-from crishim.wire.linux.pod_paths import PodPaths
 from tests.support.nodes import make_node
 from tests.unit.cri.records import container
 

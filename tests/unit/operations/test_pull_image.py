@@ -3,9 +3,9 @@
 import pytest
 
 from crishim.images.credentials import ANONYMOUS, Credentials
+from crishim.images.reference import parse
 from crishim.operations.pull_image import credentials_for
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.reference import parse
 
 SECRET = Credentials(username="u", password="p")
 

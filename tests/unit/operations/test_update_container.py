@@ -10,10 +10,10 @@ from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.linux import cgroups
 from crishim.operations.update_container import kind_of_refusal, update_container
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Host
-from crishim.wire.linux import cgroups
 from tests.support.nodes import make_node
 from tests.unit.cri.records import container
 

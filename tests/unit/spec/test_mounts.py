@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.mounts import parse_mountinfo
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import mounts
 from crishim.spec.mounts import ImageVolume, Prepared
-from crishim.wire.linux.mounts import parse_mountinfo
 
 
 def resolve(request: cri.Mount, volumes: dict[str, ImageVolume] | None = None, create: bool = False) -> Prepared:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux import paths
+from crishim.linux.mounts import MountPoint
 from crishim.spec.inputs import Draft
 from crishim.spec.proc_mounts import Tree, laid_over_proc, nothing_over_proc
-from crishim.wire.linux import paths
-from crishim.wire.linux.mounts import MountPoint
 
 BASE = [("/proc", "proc", "proc"), ("/dev", "tmpfs", "tmpfs"), ("/sys", "sysfs", "sysfs")]
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from crishim import records
 from crishim.cri import usable
 from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState
+from crishim.linux import record_files
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev import salvage
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, State
-from crishim.wire import records
-from crishim.wire.linux import record_files
 
 HERE = Path(__file__).parents[2] / "records"
 SCHEMAS = sorted(HERE.glob("schema*"))

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, PodState, check_container, check_pod
+from crishim.linux import files, record_files
 from crishim.model import ContainerRecord, Network, PodRecord, ProcessRef
 from crishim.state.store import Store
-from crishim.wire.linux import files, record_files
 
 A, B, C = "a" * 64, "ab" * 32, "c" * 64
 

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from websockets.frames import Opcode
 
-from crishim.cri.stream import channels, spdy_streams
 from crishim.cri.stream import server as server_module
+from crishim.cri.stream.remotecommand import V4, V5
 from crishim.cri.stream.server import StreamServer
+from crishim.cri.stream.spdy import streams as spdy_streams
+from crishim.cri.stream.websocket import channels
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.remotecommand import V4, V5
 from tests.fakes.stream_clients import SpdyClient, spdy, websocket
 from tests.fakes.stream_sessions import EndlessSession, FakeSession, Openers, eventually
 

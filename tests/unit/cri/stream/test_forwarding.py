@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from crishim.cri.stream.portforward import PROTOCOL, TUNNEL
+from crishim.cri.stream.remotecommand import V4
 from crishim.cri.stream.server import StreamServer
+from crishim.cri.stream.spdy.events import DataReceived, StreamEnded, StreamReplied
+from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.state import FlowControl, Role
+from crishim.cri.stream.websocket.channel_codec import BASE64_V4
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.portforward import PROTOCOL, TUNNEL
-from crishim.wire.remotecommand import V4
-from crishim.wire.spdy import Session
-from crishim.wire.spdy_events import DataReceived, StreamEnded, StreamReplied
-from crishim.wire.spdy_state import FlowControl, Role
-from crishim.wire.websocket_channels import BASE64_V4
 from tests.fakes.stream_clients import SpdyClient, spdy, websocket
 from tests.fakes.stream_sessions import Openers, eventually
 

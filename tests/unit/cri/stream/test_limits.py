@@ -8,9 +8,9 @@ import pytest
 
 from crishim.cri.stream.limits import EXEC, Full, Limits, Quota
 from crishim.cri.stream.pace import SLICE, TURN, Pace, Share
+from crishim.cri.stream.remotecommand import Wanted
 from crishim.cri.stream.requests import Exec, PortForward
 from crishim.model import ExecSpec
-from crishim.wire.remotecommand import Wanted
 
 
 def test_one_target_has_a_quarter() -> None:

@@ -7,10 +7,10 @@ import json
 import pytest
 from websockets.frames import Opcode
 
+from crishim.cri.stream.remotecommand import V1, V2, V3, V4, V5
 from crishim.cri.stream.server import StreamServer
+from crishim.cri.stream.websocket.channel_codec import BASE64_V1, BASE64_V4
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.remotecommand import V1, V2, V3, V4, V5
-from crishim.wire.websocket_channels import BASE64_V1, BASE64_V4
 from tests.fakes.stream_clients import SpdyClient, spdy, websocket
 from tests.fakes.stream_sessions import FakeSession, Openers, eventually
 

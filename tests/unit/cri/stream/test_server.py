@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from crishim.cri.stream.remotecommand import V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.remotecommand import V4, V5
 from tests.fakes.stream_clients import ask, connect, spdy, websocket
 from tests.fakes.stream_sessions import FakeSession, Openers, eventually
 

@@ -11,10 +11,10 @@ import pytest
 
 from crishim.cri.stream import listener
 from crishim.cri.stream.limits import Limits
+from crishim.cri.stream.portforward import PROTOCOL
+from crishim.cri.stream.remotecommand import V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.pb import cri_pb2 as cri
-from crishim.wire.portforward import PROTOCOL
-from crishim.wire.remotecommand import V4, V5
 from tests.fakes.stream_clients import SpdyClient, ask, connect, request, spdy, websocket
 from tests.fakes.stream_sessions import FakeSession, Openers, eventually
 

@@ -1,0 +1,84 @@
+"""What a SPDY/3.1 session tells its owner (crishim/cri/stream/spdy/session.py)."""
+
+from typing import NamedTuple
+
+from crishim.cri.stream.spdy.headers import Headers
+
+SESSION = 0  # the stream id that stands for the session in WindowOpened
+
+
+class StreamOpened(NamedTuple):
+    stream: int
+    headers: Headers
+
+
+class StreamReplied(NamedTuple):
+    stream: int
+    headers: Headers
+
+
+class HeadersReceived(NamedTuple):
+    stream: int
+    headers: Headers
+
+
+class DataReceived(NamedTuple):
+    """Bytes of a stream. Tell consumed() when they are used up, or the peer's window stays shut."""
+
+    stream: int
+    data: bytes
+
+
+class StreamEnded(NamedTuple):
+    """The peer will send nothing more on this stream."""
+
+    stream: int
+
+
+class StreamReset(NamedTuple):
+    """The stream is gone, by the peer's will or because the peer broke a rule of it."""
+
+    stream: int
+    status: int
+
+
+class WindowOpened(NamedTuple):
+    """More may be sent on this stream, or with SESSION on any."""
+
+    stream: int
+
+
+class WindowsChanged(NamedTuple):
+    """The peer has set another initial window, and with it that of every stream."""
+
+
+class PingAnswered(NamedTuple):
+    id: int
+
+
+class GoneAway(NamedTuple):
+    """The peer takes no new streams; those up to last_stream were taken."""
+
+    last_stream: int
+    status: int
+
+
+class SessionFailed(NamedTuple):
+    """The peer broke the protocol; a GOAWAY waits to be sent, and nothing is read any more. The last event."""
+
+    reason: str
+
+
+Event = (
+    StreamOpened
+    | StreamReplied
+    | HeadersReceived
+    | DataReceived
+    | StreamEnded
+    | StreamReset
+    | WindowOpened
+    | WindowsChanged
+    | PingAnswered
+    | GoneAway
+    | SessionFailed
+)

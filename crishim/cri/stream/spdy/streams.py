@@ -1,0 +1,273 @@
+"""A SPDY session as asyncio sees it: streams to read from and write to, over a carrier.
+
+One task runs the session (`run`): it reads the carrier and puts what comes into the streams' inlets. When an inlet is
+full it stops reading, and with it all streams of the session: clients of Kubernetes keep no windows, so this is the
+only brake they feel. A client that keeps windows never gets that far.
+
+Writers stand in one line. So an opened session window wakes one of them, not all, and only one piece of data waits for
+a client that does not read.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from crishim.cri.stream.carriers import Carrier
+from crishim.cri.stream.connection import ConnectionEnded
+from crishim.cri.stream.inlet import Inlet, Intake
+from crishim.cri.stream.pace import DATA
+from crishim.cri.stream.spdy.events import (
+    SESSION,
+    DataReceived,
+    Event,
+    GoneAway,
+    SessionFailed,
+    StreamEnded,
+    StreamOpened,
+    StreamReset,
+    WindowOpened,
+    WindowsChanged,
+)
+from crishim.cri.stream.spdy.frames import ResetStatus
+from crishim.cri.stream.spdy.headers import Headers
+from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.state import FlowControl, Role
+from crishim.linux.byte_sockets import ByteSocket
+
+PIECE = 32 * 1024  # bytes of a data frame we send
+TAKEN = 64 * 1024  # bytes taken from a socket at once: a segment on the loopback
+MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
+KEEP_ALIVE = 5.0  # seconds between signs of life while a session is stalled
+OPENING = 8  # units of work (pace.py) that a new stream costs
+
+
+class Stream:
+    """One stream of a client. Made by SpdyStreams."""
+
+    def __init__(self, owner: "SpdyStreams", number: int) -> None:
+        self.number = number
+        self.inlet = Inlet(owner.intake, lambda size: owner.session.consumed(number, size))
+        self.window_opened: asyncio.Event | None = None  # somebody waits for room in its window
+        self.when_reset: Callable[[], None] | None = None  # called when the client has reset it
+        self._owner = owner
+
+    def accept(self) -> None:
+        """Tell the client that the stream is taken; it waits for this before it sends. Goes out with the next flush."""
+        if self._owner.session.is_open(self.number):
+            self._owner.session.reply(self.number)
+
+    def refuse(self) -> None:
+        """Tell the client that nobody wants the stream. Goes out with the next flush."""
+        self._owner.session.reset(self.number, ResetStatus.REFUSED_STREAM)
+        self._owner.forget(self.number)
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" when the client ended or reset the stream."""
+        data = await self.inlet.get()
+        await self._owner.answer()  # a window may have to be opened
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes. Those for a stream that the client has reset are dropped."""
+        rest = memoryview(data)
+        while rest:
+            sent = await self._owner.send(self, partial(_front, rest[:PIECE]))
+            if sent is None:
+                return
+            rest = rest[sent:]
+
+    async def write_from(self, source: ByteSocket) -> None:
+        """Send what a socket gives, to its end; read from it only when the client takes it. Stops at a reset."""
+        while not source.ended:
+            sent = await self._owner.send(self, source.take)
+            if sent is None:
+                return
+            if not sent and not source.ended:
+                await source.readable()
+
+    def finish(self) -> None:
+        """Nothing more will be written. Goes out with the next flush."""
+        if self._owner.session.is_sending(self.number):
+            self._owner.session.send_data(self.number, b"", fin=True)
+            self._owner.forget_closed(self.number)
+
+    async def end(self) -> None:
+        """Nothing more will be written."""
+        self.finish()
+        await self._owner.flush()
+
+    async def reset(self) -> None:
+        """End both directions, and drop what was not read."""
+        self._owner.session.reset(self.number)
+        self._owner.forget(self.number)
+        self.inlet.discard()
+        await self._owner.flush()
+
+
+def _front(data: memoryview, size: int) -> bytes:
+    return bytes(data[:size])
+
+
+def _nobody(stream: Stream, headers: Headers) -> None:
+    """Takes no streams."""
+
+
+class SpdyStreams:
+    """The server's end of a session.
+
+    opened is called for each new stream with its headers; it may accept the stream, now or later. most: streams the
+    client may have open at once, more are refused.
+    """
+
+    def __init__(self, carrier: Carrier, opened: Callable[[Stream, Headers], None], most: int) -> None:
+        self.session = Session(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=most)
+        self.intake = Intake()
+        self._carrier = carrier
+        self._opened = opened
+        self._streams: dict[int, Stream] = {}
+        self._sending = asyncio.Lock()  # of the one whose data goes next
+        self._session_window = asyncio.Event()
+        self._writing = asyncio.Lock()  # of the one who writes to the carrier
+
+    async def run(self) -> None:
+        """Serve until ConnectionEnded: the client is gone, went away, or broke the protocol."""
+        try:
+            while True:
+                self.session.feed(await self._carrier.read())
+                while (events := self.session.next_events()) is not None:
+                    await self._receive(events)
+                await self.answer()
+        finally:  # these refer back to us, and would keep the session's buffers until a collection
+            self._streams.clear()
+            self._opened = _nobody
+
+    async def _receive(self, events: list[Event]) -> None:
+        await self._carrier.share.spend()
+        for event in events:
+            await self._handle(event)
+        if self.session.pending > MAX_ANSWERS:
+            await self.answer()
+
+    async def answer(self) -> None:
+        """Write what the session has to say, but do not wait behind data for a slow client.
+
+        Whoever writes that data takes the answers along. So a client that does not read can still type Ctrl-C. If it
+        asks for too many answers, it has to read first.
+        """
+        if not self._writing.locked() or self.session.pending > MAX_ANSWERS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what the session has to say, waiting while the client is slow."""
+        async with self._writing:  # frames must reach the carrier in the order the session made them
+            await self._write()
+
+    async def send(self, stream: Stream, take: Callable[[int], bytes]) -> int | None:
+        """Wait until the client has room for data of a stream, and send what take(room) gives.
+
+        The number of bytes it gave, which may be none; None if the stream takes no more.
+        """
+        session, number = self.session, stream.number
+        while session.is_sending(number):
+            if not session.sendable(number) and not session.held_by_session(number):
+                stream.window_opened = asyncio.Event()
+                await stream.window_opened.wait()
+                continue
+            async with self._sending:
+                while session.held_by_session(number):
+                    self._session_window.clear()
+                    await self._session_window.wait()
+                async with self._writing:
+                    room = min(session.sendable(number), TAKEN)
+                    if not room:
+                        continue
+                    if data := take(room):
+                        session.send_data(number, data)
+                        await self._write()
+                    return len(data)
+        return None
+
+    async def close(self) -> None:
+        """Say goodbye: reset what is open, GOAWAY."""
+        for number in [*self._streams]:
+            self.session.reset(number)
+            self.forget(number)
+        self.session.go_away()
+        await self.flush()
+        await self._carrier.close()
+
+    def forget(self, number: int) -> None:
+        """A stream is gone: its reader sees the end, its writer stops waiting."""
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            stream.inlet.end()
+            self._wake(stream)
+            self._session_window.set()  # in case it is the one that waits for it
+
+    def forget_closed(self, number: int) -> None:
+        """Forget a stream if both its directions have ended."""
+        if not self.session.is_open(number):
+            self.forget(number)
+
+    async def _write(self) -> None:
+        while data := self.session.data_to_send():
+            await self._carrier.write(data)
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case StreamOpened(number, headers):
+                await self._carrier.share.spend(OPENING)
+                stream = self._streams[number] = Stream(self, number)
+                self._opened(stream, headers)
+            case DataReceived(number, data):
+                found = self._streams.get(number)
+                if found is None:
+                    self.session.consumed(number, len(data))
+                else:
+                    await self._put(found, data)
+            case StreamEnded(number):
+                if number in self._streams:
+                    self._streams[number].inlet.end()
+                self.forget_closed(number)
+            case StreamReset(number):
+                found = self._streams.get(number)
+                self.forget(number)
+                if found is not None and found.when_reset is not None:
+                    found.when_reset()
+            case WindowOpened(number):
+                if number == SESSION:
+                    self._session_window.set()
+                elif number in self._streams:
+                    self._wake(self._streams[number])
+            case WindowsChanged():  # the session sees to it that this is rare
+                for stream in self._streams.values():
+                    self._wake(stream)
+                self._session_window.set()
+            case SessionFailed(reason):
+                await self.flush()
+                raise ConnectionEnded(f"the client broke SPDY: {reason}")
+            case GoneAway() if not self._streams:  # those it left open it may still use
+                raise ConnectionEnded("the client went away")
+
+    def _wake(self, stream: Stream) -> None:
+        if stream.window_opened is not None:
+            stream.window_opened.set()
+            stream.window_opened = None
+
+    async def _put(self, stream: Stream, data: bytes) -> None:
+        """Hand data to a stream; while it has no room, look every now and then whether the client is still there.
+
+        Its end of the connection cannot arrive: it queues behind the data that is not being read.
+        """
+        await self._carrier.share.spend(len(data) // DATA)
+        if stream.inlet.offer(data):
+            return
+        await self.answer()  # not only when the inlet has room again
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE):
+                    await stream.inlet.put(data)
+                return
+            except TimeoutError:
+                self.session.keep_alive()
+                await self.answer()

@@ -1,0 +1,126 @@
+"""A WebSocket's numbered channels as asyncio sees them: each can be read and written like a stream.
+
+One task runs the WebSocket (`run`). While a channel's inlet is full nothing is read, so the client's pings are not
+either; kubectl gives up after a minute without a pong. Therefore a stalled WebSocket sends pongs unasked. They also
+show whether the client is gone: its end of the connection cannot arrive behind data that is not being read, but a
+client that is gone answers with a TCP reset.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from crishim.cri.stream.connection import Connection, ConnectionEnded
+from crishim.cri.stream.inlet import Inlet, Intake
+from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelClosed, ChannelCodec, ChannelData
+from crishim.cri.stream.websocket.protocol import Fragment, WebSocket
+from crishim.linux.byte_sockets import ByteSocket
+
+PONG_INTERVAL = 5.0  # seconds between the pongs of a stalled WebSocket
+PIECE = 32 * 1024  # bytes of a message we send
+TAKEN = 64 * 1024  # bytes taken from a socket at once: a segment on the loopback
+MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
+
+
+class Channels:
+    """surplus: what came behind the request head. readable: the channels whose data somebody reads."""
+
+    def __init__(
+        self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, readable: Iterable[int]
+    ) -> None:
+        self._connection = connection
+        self._socket = socket
+        self._surplus = surplus
+        self._codec = ChannelCodec(subprotocol)
+        intake = Intake()
+        self._inlets = {number: Inlet(intake) for number in readable}
+        self._writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serve until ConnectionEnded: the client is gone, closed the WebSocket, or broke the protocol."""
+        await self._flush()
+        while self._socket.is_open:
+            self._socket.feed(self._surplus or await self._connection.read())
+            self._surplus = b""
+            while (fragments := self._socket.next_fragments()) is not None:
+                await self._connection.share.spend()
+                for fragment in fragments:
+                    await self._receive(fragment)
+                if self._socket.pending > MAX_ANSWERS:
+                    await self._answer()
+            await self._answer()
+        raise ConnectionEnded("the client closed the WebSocket")
+
+    async def _receive(self, fragment: Fragment) -> None:
+        try:
+            found = self._codec.receive(fragment.payload, first=fragment.first, last=fragment.last)
+        except BadMessage as error:
+            self._socket.close(broken=str(error))
+            await self._flush()
+            raise ConnectionEnded(str(error)) from error
+        for event in found:
+            await self._handle(event)
+
+    async def read(self, channel: int) -> bytes:
+        """The next bytes, b"" when the client closed the channel."""
+        return await self._inlets[channel].get()
+
+    async def write(self, channel: int, data: bytes) -> None:
+        """Send bytes as one or more messages; no bytes are an empty message."""
+        for at in range(0, len(data) or 1, PIECE):
+            async with self._writing:
+                await self._write(channel, data[at : at + PIECE])
+
+    async def write_from(self, channel: int, source: ByteSocket) -> None:
+        """Send what a socket gives, to its end; read from it only when the client takes it."""
+        while not source.ended:
+            async with self._writing:
+                if data := source.take(TAKEN):
+                    await self._write(channel, data)
+            if not data and not source.ended:
+                await source.readable()
+
+    def end(self, channel: int) -> None:
+        """Nobody reads this channel any more; what comes for it is dropped."""
+        self._inlets[channel].discard()
+
+    async def close(self) -> None:
+        """End the WebSocket normally."""
+        self._socket.close()
+        await self._flush()
+
+    async def _write(self, channel: int, data: bytes) -> None:
+        """One message, by the one who has `_writing`: so no more than one waits for the client."""
+        self._socket.send(self._codec.encode(channel, data), text=self._codec.text)
+        await self._write_out()
+
+    async def _flush(self) -> None:
+        """Write what there is, waiting while the client is slow."""
+        async with self._writing:
+            await self._write_out()
+
+    async def _write_out(self) -> None:
+        """With `_writing`: also the answers that came up while it wrote, since nobody else writes them (_answer)."""
+        while data := self._socket.data_to_send():
+            await self._connection.write(data)
+
+    async def _answer(self) -> None:
+        """Write pongs and the like, but do not wait behind data for a slow client: whoever writes takes them along."""
+        if not self._writing.locked() or self._socket.pending > MAX_ANSWERS:
+            await self._flush()
+
+    async def _handle(self, event: ChannelData | ChannelClosed) -> None:
+        inlet = self._inlets.get(event.channel)
+        if inlet is None:
+            return
+        if isinstance(event, ChannelClosed):
+            inlet.end()
+            return
+        await self._connection.share.spend_on(event.data)
+        while not inlet.offer(event.data):
+            try:
+                async with asyncio.timeout(PONG_INTERVAL):
+                    await inlet.put(event.data)
+                return
+            except TimeoutError:
+                self._socket.pong()
+                await self._answer()

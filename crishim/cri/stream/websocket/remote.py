@@ -1,0 +1,42 @@
+"""A remote command's streams as numbered channels of a WebSocket."""
+
+from crishim.cri.stream.connection import Connection
+from crishim.cri.stream.remotecommand import CHANNELS, ERROR, RESIZE, STDERR, STDIN, STDOUT, V1, V4, V5, Outcome, Wanted
+from crishim.cri.stream.websocket.channel_codec import BASE64_V4
+from crishim.cri.stream.websocket.channels import Channels
+from crishim.cri.stream.websocket.protocol import WebSocket
+
+NUMBERS = {name: number for number, name in enumerate(CHANNELS)}
+REPORTS = {V5: V4, V4: V4, BASE64_V4: V4}  # whose reports are a Status; all others get a text
+
+
+class WebSocketBundle:
+    """Satisfies remote_command.Bundle. subprotocol: as negotiated, "" for none."""
+
+    def __init__(self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, wanted: Wanted):
+        readable = [NUMBERS[name] for name, on in ((STDIN, wanted.stdin), (RESIZE, wanted.tty)) if on]
+        self._channels = Channels(connection, socket, surplus, subprotocol, readable)
+        self._version = REPORTS.get(subprotocol, V1)
+        self._first = STDOUT if wanted.stdout else STDERR if wanted.stderr else ERROR
+
+    async def run(self) -> None:
+        await self._channels.run()
+
+    async def wait_ready(self) -> None:
+        """An empty message on the lowest channel we write tells the client that it is connected."""
+        await self.write(self._first, b"")
+
+    async def read_stdin(self) -> bytes:
+        return await self._channels.read(NUMBERS[STDIN])
+
+    async def read_resize(self) -> bytes:
+        return await self._channels.read(NUMBERS[RESIZE])
+
+    async def write(self, name: str, data: bytes) -> None:
+        await self._channels.write(NUMBERS[name], data)
+
+    async def finish(self, outcome: Outcome) -> None:
+        report = outcome.report(self._version)
+        if report:
+            await self.write(ERROR, report)
+        await self._channels.close()

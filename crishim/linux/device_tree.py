@@ -1,0 +1,56 @@
+"""What sysfs alone tells of a network device: links on top of it, and the virtual functions of hardware. sysfs(5).
+
+A link of the kind upper_NAME is there for every device on top, whatever its kind says of itself, in one namespace.
+"""
+
+import os
+from typing import NamedTuple
+
+from crishim.linux.sysfs import GONE
+
+
+class Function(NamedTuple):
+    """A virtual function of a physical one (SR-IOV)."""
+
+    address: str  # on its bus: "0000:03:10.0"
+    driver: str  # "" if none is bound
+    names: tuple[str, ...]  # its network devices in this sysfs's namespace
+
+
+def uppers(sysfs: int, name: str) -> list[str]:
+    """Names of the links on top of a device in its namespace; empty if it is not there."""
+    return [entry.removeprefix("upper_") for entry in _list(sysfs, f"class/net/{name}") if entry.startswith("upper_")]
+
+
+def functions(sysfs: int, name: str) -> list[Function]:
+    """Virtual functions of a device's hardware, in order of their address."""
+    device = f"class/net/{name}/device"
+    found = []
+    for entry in _list(sysfs, device):
+        if entry.startswith("virtfn"):
+            path = f"{device}/{entry}"
+            names = tuple(sorted(_list(sysfs, f"{path}/net")))
+            found.append(Function(_target(sysfs, path), _target(sysfs, f"{path}/driver"), names))
+    return sorted(found)
+
+
+def _list(sysfs: int, path: str) -> list[str]:
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)
+    except OSError as error:
+        if error.errno in GONE:
+            return []
+        raise
+    try:
+        return os.listdir(directory)  # noqa: PTH208
+    finally:
+        os.close(directory)
+
+
+def _target(sysfs: int, path: str) -> str:
+    try:
+        return os.path.basename(os.readlink(path, dir_fd=sysfs))  # noqa: PTH119
+    except OSError as error:
+        if error.errno in GONE:
+            return ""
+        raise

@@ -1,0 +1,100 @@
+"""Directories: each is made here, with a mode that somebody chose. mkdir(2).
+
+mkdir's own mode is cut by the umask and leaves a directory that exists as it is; pathlib's parents=True gives the
+parents 0755 whatever the child's is (containerd had that as CVE-2021-41103). tests/unit/linux/test_directories.py
+holds that no other module makes directories.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+PRIVATE = 0o700
+PASSAGE = 0o711  # for those who are let into something below, each by that directory's own mode; cannot be listed
+PUBLIC = 0o755
+_GROUPS = 0o710
+
+
+def own(path: Path, mode: int = PRIVATE, *, group: int | None = None) -> None:
+    """Make a directory of ours, or set right the mode and group of one that is there. Its parent must be there.
+
+    group: of a user namespace's root, who is nobody on the host: it and nobody else may pass then (0710; the owner
+    stays root). The directory is never wider than asked for, not even while it is being made.
+    """
+    if group is not None:
+        mode = _GROUPS
+    try:
+        os.mkdir(path, PRIVATE)  # noqa: PTH102
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    status = path.stat()
+    if group is not None and status.st_gid != group:
+        path.chmod(PRIVATE)
+        os.chown(path, -1, group)
+        status = path.stat()
+    if stat.S_IMODE(status.st_mode) != mode:
+        path.chmod(mode)
+
+
+def make_new(path: Path, mode: int = PRIVATE) -> None:
+    """Make a directory that is not there yet. FileExistsError if it is."""
+    os.mkdir(path, PRIVATE)  # noqa: PTH102
+    if mode != PRIVATE:
+        path.chmod(mode)
+
+
+def make_missing(path: Path, mode: int) -> None:
+    """Make a directory that is somebody else's, with the parents it lacks, all with this mode; those there stay as
+    they are."""
+    lacking = [path]
+    while not os.path.lexists(lacking[-1]):
+        lacking.append(lacking[-1].parent)
+    if not lacking[-1].is_dir():
+        raise NotADirectoryError(20, os.strerror(20), str(lacking[-1]))
+    for directory in reversed(lacking[:-1]):
+        try:
+            make_new(directory, mode)
+        except FileExistsError:
+            if not directory.is_dir():
+                raise
+
+
+def open_below(top: Path, parts: Sequence[str], *, make: bool) -> int:
+    """Open a directory below top, a name at a time, without following a symbolic link from top's own name on.
+
+    make: what is missing below top, mode 0755. The caller closes the descriptor. OSError names the path it failed at.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(top, flags)
+    path = top
+    for name in parts:
+        path /= name
+        try:
+            made = make and _make_at(fd, name)
+            below = os.open(name, flags, dir_fd=fd)
+            if made:
+                os.chmod(f"/proc/self/fd/{below}", PUBLIC)  # noqa: PTH101
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _make_at(directory: int, name: str) -> bool:
+    """Whether it was not there."""
+    try:
+        os.mkdir(name, PRIVATE, dir_fd=directory)
+    except FileExistsError:
+        return False
+    return True
+
+
+def make_temporary(parent: Path, prefix: str = "") -> Path:
+    """A directory with a new name, mode 0700. Its parent must be there."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))

@@ -1,0 +1,117 @@
+"""Entries a user made: permanent neighbours, proxied ones, forwarding entries of the device itself. linux/neighbour.h.
+
+What the kernel learned is not among them: it learns it again. Kept as the kernel wrote them.
+"""
+
+import ipaddress
+import struct
+from collections.abc import Collection, Container, Iterable, Iterator
+
+import msgspec
+
+from crishim.linux.netlink.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetlink, attributes, join, table, u32
+
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+AF_UNSPEC, AF_BRIDGE = 0, 7
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NTF_SELF, NTF_PROXY = 0x02, 0x08
+NTF_EXT_MANAGED = 1
+NDA_DST, NDA_LLADDR, NDA_CACHEINFO, NDA_PROBES, NDA_VLAN, NDA_IFINDEX, NDA_FLAGS_EXT = 1, 2, 3, 4, 5, 8, 15
+NDA_MASTER = 9
+
+_HEAD = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, ifindex, state, flags, type
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. attributes: NDA_* but for ages and counters."""
+
+    family: int
+    state: int  # NUD_*
+    flags: int  # NTF_*
+    type: int  # RTN_*
+    attributes: bytes
+
+    def __str__(self) -> str:
+        fields = table(self.attributes)
+        if self.family == AF_BRIDGE:
+            return f"forwarding entry {fields.get(NDA_LLADDR, b'').hex(':')}"
+        address = ipaddress.ip_address(fields[NDA_DST]) if NDA_DST in fields else "?"
+        return f"{'proxied neighbour' if self.flags & NTF_PROXY else 'neighbour'} {address}"
+
+    @property
+    def is_static(self) -> bool:
+        extended = table(self.attributes).get(NDA_FLAGS_EXT, bytes(4))
+        managed = bool(struct.unpack("=I", extended)[0] & NTF_EXT_MANAGED)
+        return bool(self.flags & NTF_PROXY or self.state & NUD_PERMANENT or managed)
+
+
+def _parse(body: bytes) -> Entry:
+    family, _, state, flags, type = _HEAD.unpack_from(body)
+    left = (NDA_CACHEINFO, NDA_PROBES, NDA_MASTER, NDA_IFINDEX if family != AF_BRIDGE else 0)
+    kept = join((kind, value) for kind, value in attributes(body[_HEAD.size :]) if kind not in left)
+    return Entry(family=family, state=state, flags=flags, type=type, attributes=kept)
+
+
+def dump(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+    """What a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
+    return dump_each(netlink, [index])[index]
+
+
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+    """The same of several links, read at once."""
+    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    only = u32(NDA_IFINDEX, next(iter(indexes))) if len(indexes) == 1 else b""
+    for flags in (0, NTF_PROXY):
+        for index, body in _mine(netlink, _HEAD.pack(AF_UNSPEC, 0, 0, flags, 0) + only, found):
+            entry = _parse(body)
+            if entry.is_static:
+                found[index] += (entry,)
+    return found
+
+
+def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+    """Forwarding entries of the device itself (a vxlan's remotes, a NIC's unicast filters). Raises OSError.
+
+    Multicast filters are the kernel's for the most part, and multicast.py's.
+    """
+    return dump_each_forwarding(netlink, [index])[index]
+
+
+def dump_each_forwarding(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+    """The same of several links, read at once."""
+    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    only = next(iter(indexes)) if len(indexes) == 1 else 0
+    for index, body in _mine(netlink, _HEAD.pack(AF_BRIDGE, only, 0, 0, 0), found):
+        entry = _parse(body)
+        if entry.state & NUD_PERMANENT and not _is_multicast(entry):
+            found[index] += (entry,)
+    return found
+
+
+def _mine(netlink: Rtnetlink, request: bytes, indexes: Container[int]) -> Iterator[tuple[int, bytes]]:
+    for message in netlink.dump(RTM_GETNEIGH, request):
+        index = int(_HEAD.unpack_from(message.body)[1])
+        if message.type == RTM_NEWNEIGH and index in indexes:
+            yield index, message.body
+
+
+def _is_multicast(entry: Entry) -> bool:
+    return bool(table(entry.attributes).get(NDA_LLADDR, b"\0")[0] & 1)
+
+
+def missing(now: Iterable[Entry], wanted: Iterable[Entry]) -> list[Entry]:
+    there = set(now)
+    return [e for e in wanted if e not in there]
+
+
+def add(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+    """Add an entry as it was read, in place of one for the same address. Raises OSError."""
+    how = NLM_F_CREATE | (NLM_F_REPLACE if entry.family != AF_BRIDGE else 0)
+    head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
+    netlink.request(RTM_NEWNEIGH, head + entry.attributes, how)
+
+
+def remove(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+    """Remove an entry. Raises OSError, ENOENT."""
+    head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
+    netlink.request(RTM_DELNEIGH, head + entry.attributes)

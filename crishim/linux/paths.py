@@ -1,0 +1,85 @@
+"""Paths inside a tree somebody else controls (an image's root): openat2(2) with RESOLVE_IN_ROOT.
+
+The kernel resolves every symlink and ".." as if the tree were "/", so that no image can point us at the host's files.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+from pathlib import Path
+
+from crishim.linux import files, libc
+
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x01, 0x02, 0x04
+RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x08, 0x10
+
+_ATTEMPTS = 16  # EAGAIN: a rename or mount happened while ".." was being resolved (openat2(2))
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how, openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_in_root(root: str | Path, path: str, flags: int) -> int:
+    """Open path inside the tree at root; the caller closes the descriptor. OSError as of open(2)."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    tree = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return libc.syscall(
+                    libc.OPENAT2,
+                    tree,
+                    ctypes.c_char_p(os.fsencode(path)),
+                    ctypes.byref(how),
+                    ctypes.sizeof(how),
+                    what=path,
+                )
+            except OSError as error:
+                if error.errno != errno.EAGAIN or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+    finally:
+        os.close(tree)
+
+
+def read_in_root(root: str | Path, path: str, limit: int) -> bytes:
+    """A regular file inside the tree at root. OSError: ENOENT; EINVAL for anything but a regular file; EFBIG.
+
+    A FIFO or a device that an image has put there is not even opened (files.read_regular).
+    """
+    found = open_in_root(root, path, os.O_PATH)
+    try:
+        fd = files.reopen_regular(found, path)
+    finally:
+        os.close(found)
+    try:
+        return files.read_bounded(fd, path, limit)
+    finally:
+        os.close(fd)
+
+
+def link_in_root(root: str | Path, path: str) -> str | None:
+    """What the symbolic link at a path inside the tree says; None if it is none, or not there."""
+    try:
+        fd = open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            return None
+        raise
+    try:
+        return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
+
+
+def directory_in_root(root: str | Path, path: str) -> str:
+    """The host path of a directory inside the tree at root, symlinks resolved. OSError: ENOENT, ENOTDIR, ELOOP."""
+    fd = open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
+    finally:
+        os.close(fd)
