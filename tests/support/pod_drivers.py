@@ -1,0 +1,139 @@
+"""A world's drivers of pods: namespaces, the network, the init, network devices."""
+
+import subprocess
+from pathlib import Path
+from typing import Any, Protocol
+
+from crishim.linux import processes
+from crishim.model import NamespacePaths, Network, PodRecord, ProcessRef
+from crishim.pb import cri_pb2 as cri
+
+CONFLIST = b'{"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "bridge"}]}'
+NETWORK = Network(name="n", conflist=CONFLIST, capability_args=b"{}", ips=("10.0.0.2",))
+
+
+class World(Protocol):
+    """What the drivers need of it."""
+
+    directory: Path
+    steps: list[str]
+    held: set[str]
+    processes: dict[str, subprocess.Popen[bytes]]
+    runtime: Any
+
+    async def step(self, name: str) -> None: ...
+
+
+class Driver:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+
+class Sandboxes(Driver):
+    def check_cgroup(self, config: cri.PodSandboxConfig) -> None: ...
+
+    def plan(self, id: str, config: cri.PodSandboxConfig) -> NamespacePaths:
+        return NamespacePaths(net=f"/nowhere/{id}/net", pid=f"/nowhere/{id}/pid" if config.hostname == "init" else "")
+
+    def cgroup(self, id: str, config: cri.PodSandboxConfig) -> str:
+        return f"/crishim-of-a-test/{id}"
+
+    def directory(self, id: str) -> Path:
+        return self.world.directory / "run/pods" / id
+
+    async def make(self, pod: PodRecord) -> None:
+        await self.world.step("sandboxes.make")
+        self.world.held.add(f"namespaces {pod.id}")
+
+    async def set_addresses(self, pod: PodRecord, ips: tuple[str, ...]) -> None:
+        await self.world.step("sandboxes.set_addresses")
+
+    async def remove(self, id: str) -> None:
+        await self.world.step("sandboxes.remove")
+        assert f"network {id}" not in self.world.held, "the namespaces go before the network"
+        self.world.held.discard(f"namespaces {id}")
+
+    def is_whole(self, pod: PodRecord) -> bool:
+        return f"namespaces {pod.id}" in self.world.held
+
+    def known(self) -> set[str]:
+        return {thing.removeprefix("namespaces ") for thing in self.world.held if thing.startswith("namespaces ")}
+
+
+class Networks(Driver):
+    async def plan(self, config: cri.PodSandboxConfig) -> Network:
+        await self.world.step("networks.plan")
+        return NETWORK
+
+    async def add(self, pod: PodRecord) -> Network | None:
+        await self.world.step("networks.add")
+        self.world.held.add(f"network {pod.id}")
+        return NETWORK
+
+    async def delete(self, pod: PodRecord, netns: str) -> None:
+        await self.world.step("networks.delete")
+        assert f"devices {pod.id}" not in self.world.held or "netdevices.return_devices" in self.world.steps
+        self.world.held.discard(f"network {pod.id}")
+
+    async def release(self, id: str, netns: str) -> None:
+        await self.world.step("networks.release")
+        self.world.held.discard(f"network {id}")
+
+    async def wait_for_plugins(self, pod: PodRecord) -> None:
+        await self.world.step("networks.wait_for_plugins")
+
+
+class Inits(Driver):
+    async def start(self, pod: PodRecord, directory: Path, runtime: object) -> ProcessRef | None:
+        if not pod.namespaces.pid:
+            return None
+        await self.world.step("inits.start")
+        self.world.held.add(f"init {pod.id}")
+        return processes.reference(1)
+
+    async def stop(self, pod: PodRecord, runtime: object) -> None:
+        await self.world.step("inits.stop")
+        self.world.held.discard(f"init {pod.id}")
+
+
+class Plan(Driver):
+    """Devices of one container; entered with leases, and left with an error gives them back."""
+
+    entries: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, world: World, pod: str) -> None:
+        super().__init__(world)
+        self.pod = pod
+
+    async def __aenter__(self) -> "Plan":
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None:
+            self.world.held.discard(f"devices {self.pod}")
+
+    async def begin(self) -> None:
+        await self.world.step("plan.begin")
+        self.world.held.add(f"devices {self.pod}")
+
+    async def verify_and_repair(self) -> None:
+        await self.world.step("plan.verify_and_repair")
+
+
+class NetDevices(Driver):
+    async def plan(self, requests: object, pod: Any, mover: object) -> Plan:
+        await self.world.step("netdevices.plan")
+        return Plan(self.world, pod.id)
+
+    async def hold(self, pod_id: str) -> None:
+        await self.world.step("netdevices.hold")
+
+    async def return_devices(self, pod: Any) -> None:
+        await self.world.step("netdevices.return_devices")
+        self.world.held.discard(f"devices {pod.id}")
+
+    async def forget(self, id: str) -> None:
+        await self.world.step("netdevices.forget")
+
+    async def recover(self, alive: object) -> None:
+        await self.world.step("netdevices.recover")
