@@ -40,6 +40,7 @@ class Lab:
         self.kit = kit
         self.directory = directory or ROOT / uuid.uuid4().hex[:8]
         self.containers: list[Container] = []
+        self.drivers: list[NetDevices] = []
         self.pins: list[Path] = []
         self.host = self.directory / "host.net"
         if directory is None:
@@ -50,7 +51,9 @@ class Lab:
 
     def driver(self, terms: Terms | None = None, **options: Any) -> NetDevices:
         """A driver as a freshly started daemon has it, on the same journal."""
-        return NetDevices(self.journal, host_netns=self.host, terms=terms or ANYTHING, **options)
+        made = NetDevices(self.journal, host_netns=self.host, terms=terms or ANYTHING, **options)
+        self.drivers.append(made)
+        return made
 
     @property
     def journal(self) -> Path:
@@ -183,6 +186,8 @@ class Lab:
     def close(self) -> None:
         for container in list(self.containers):
             container.kill()
+        for driver in self.drivers:  # their daemons have ended
+            driver._sysfs.close()
         for bundle in self.directory.glob("netdev-lab-*"):  # of a process that was killed
             Container.left_behind(self, bundle).kill()
         for pin in self.pins:
@@ -201,7 +206,7 @@ def census() -> dict[str, list[str]]:
     mine = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(ROOT) in line]
     cgroups = [str(p) for name in MADE for p in Path("/sys/fs/cgroup").glob(f"*/netdev-lab-{name}-*")]
     fds = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
-    spaces = [fd for fd in fds if fd.startswith(("net:", "socket:", str(ROOT)))]
+    spaces = [fd for fd in fds if fd.startswith(("net:", "socket:", str(ROOT))) or fd == "/"]  # /: a detached mount
     return {
         "links": sorted(os.listdir("/sys/class/net")),
         "mounts": mine,
