@@ -18,7 +18,7 @@ SHORT = (
 
 
 def campaign(*, short: bool, only: str = "") -> list[Row]:
-    """Every point of every operation; short: one in twelve, of the operations with the most steps.
+    """Every point of every operation; short: one in twenty, of the operations with the most steps.
 
     only: what the titles begin with, more than one between commas. An operation without a point has no row.
     """
@@ -33,7 +33,7 @@ def campaign(*, short: bool, only: str = "") -> list[Row]:
                 for scenario in scenarios(cast(awaits.FaultyDaemon, daemon), device, image, archive):
                     title = scenario.part or scenario.operation
                     if title.startswith(tuple(only.split(","))) and (not short or title in SHORT):
-                        row = awaits.campaign(scenario, every=12 if short else 1)
+                        row = awaits.campaign(scenario, every=20 if short else 1)
                         if row.says != awaits.NO_POINTS:
                             rows.append(row)
                         print(
