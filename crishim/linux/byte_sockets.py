@@ -2,23 +2,21 @@
 whose sender then waits. The counterpart of packets.py for SOCK_STREAM.
 """
 
-import asyncio
-import contextlib
 import socket
-from collections.abc import Callable
+
+from crishim.linux.async_sockets import AsyncSocket
 
 
-class ByteSocket:
+class ByteSocket(AsyncSocket):
     """Owns a connected, non-blocking socket."""
 
     def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
         self.ended = False  # take() has met the end
-        self._socket = connection
-        self._loop = asyncio.get_running_loop()
 
     async def readable(self) -> None:
         """Wait until take() has something to say."""
-        await self._ready(self._loop.add_reader, self._loop.remove_reader)
+        await self._readable()
 
     def take(self, size: int) -> bytes:
         """Bytes that have come, at most `size`; b"" if there are none, or at the end: then `ended` is set."""
@@ -38,25 +36,7 @@ class ByteSocket:
             try:
                 rest = rest[self._socket.send(rest, socket.MSG_NOSIGNAL) :]
             except BlockingIOError:
-                await self._ready(self._loop.add_writer, self._loop.remove_writer)
+                await self._writable()
             except OSError:
                 return False
         return True
-
-    def shutdown(self) -> None:
-        """End our sending side."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    async def _ready(
-        self, add: Callable[[socket.socket, Callable[[], None]], None], remove: Callable[[socket.socket], bool]
-    ) -> None:
-        ready = self._loop.create_future()
-        add(self._socket, lambda: None if ready.done() else ready.set_result(None))
-        try:
-            await ready
-        finally:
-            remove(self._socket)

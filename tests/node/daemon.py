@@ -19,10 +19,11 @@ from google.protobuf import message_factory
 from crishim.linux import cgroups, mounts
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
+from tests.node import residue
+from tests.node.residue import BRIDGE
 
 IMAGE = "localhost/crishim/busybox:latest"
 T = TypeVar("T")
-BRIDGE = "crishimt0"
 METHODS = {
     m.name: (s.full_name, m)
     for d in (cri.DESCRIPTOR, admin.DESCRIPTOR)
@@ -207,17 +208,17 @@ class Daemon:
         """Everything there is on the node that a pod or container could have made, by kind."""
         return {
             "mounts": {p.target for p in mounts.table() if str(self.directory) in p.target},
-            "links": _links(),
-            "cgroups": set(_cgroups(self.cgroup)),
-            "processes": set(_processes(str(self.run))),
-            "files": set(_files(self.directory)),
-            "rules": set(_rules()),
+            "links": residue.links(),
+            "cgroups": set(residue.groups(self.cgroup)),
+            "processes": set(residue.processes(str(self.run))),
+            "files": set(residue.files(self.directory)),
+            "rules": set(residue.rules()),
         }
 
     def delete(self) -> None:
         """Stop the daemon and remove all of the node, whatever state it is in."""
         self.kill()
-        for pid in _processes(str(self.run)):
+        for pid in residue.processes(str(self.run)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid.partition(" ")[0]), signal.SIGKILL)
         cgroups.kill(self.cgroup)
@@ -254,45 +255,6 @@ def assert_clean(daemon: Daemon, before: dict[str, set[str]], timeout: float = 5
     except AssertionError:
         found = new()
         assert not found, f"left behind: {found}"
-
-
-def _links() -> set[str]:
-    out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE, "lo"}
-
-
-def _rules() -> set[str]:
-    """Rules of pods: the bridge plugin's masquerading, portmap's forwarding. Their empty chains stay, as designed."""
-    out = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=False).stdout
-    return {line for line in out.splitlines() if "10.231." in line}
-
-
-def _cgroups(parent: str) -> Iterator[str]:
-    for top in cgroups.directories(parent):
-        yield from (str(d.relative_to(top)) for d in top.glob("**/") if d != top)
-
-
-def _processes(mark: str) -> Iterator[str]:
-    """Processes that carry the run directory in their command line, but the daemon itself, whose name is another."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if mark in command:
-                    yield f"{entry.name} {command[:200]}"
-
-
-def _files(directory: Path) -> Iterator[str]:
-    """Files of pods and containers, and leased addresses; not the images, the log, the daemon's own."""
-    kept = ("state/images", "state/downloads", "state/init", "run/images", "logs", "run/runtime")
-    for path in directory.rglob("*"):
-        name = str(path.relative_to(directory))
-        if name.startswith(kept) or name.startswith("ipam/test/last_reserved") or name == "ipam/test/lock":
-            continue
-        if path.is_file() or path.is_symlink():
-            yield name
-    for path in (directory / "run/runtime").glob("*/*"):
-        yield str(path.relative_to(directory))
 
 
 def to_toml(table: dict[str, Any], prefix: str = "") -> str:

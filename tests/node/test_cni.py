@@ -288,17 +288,3 @@ def test_configurations_come_and_go(network: Network) -> None:
     assert "99-broken.conflist" in message
     for path in daemon.cni.iterdir():
         path.unlink()
-
-
-def test_the_directory_is_missing(network: Network) -> None:
-    """No directory is no configuration; it may come later."""
-    daemon = network.daemon
-    aside = daemon.cni.rename(daemon.cni.with_name("aside"))
-    try:
-        assert not ready(daemon)[0]
-        daemon.cni.write_text("a file, not a directory")
-        assert "Not a directory" in ready(daemon)[1]
-    finally:
-        daemon.cni.unlink(missing_ok=True)
-        aside.rename(daemon.cni)
-    assert ready(daemon)[0]

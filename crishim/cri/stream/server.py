@@ -6,9 +6,9 @@
     await server.stop()
 
 The files beside this one, in the order a connection meets them: listener and connection (TCP, TLS), endpoints (HTTP,
-tokens, negotiation), limits (whether there is room), then for a command remote_command over remote_spdy or
-remote_websocket, for ports forward_spdy or forward_websocket. spdy_streams and channels turn the wire's state machines
-into streams; pace says when they may work.
+tokens, negotiation), limits (whether there is room), then for a command remote_command over spdy/remote or
+websocket/remote, for ports spdy/forward or websocket/forward. spdy/streams and websocket/channels turn the protocol
+machines into streams; pace says when they may work.
 """
 
 import asyncio

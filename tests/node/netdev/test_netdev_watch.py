@@ -16,9 +16,11 @@ from crishim.netdev import restore
 from crishim.netdev.records import Mover, Pod, State
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
+from tests.node.netdev.runtimes import kits
 
 pytestmark = pytest.mark.node
 UDEV = Path(__file__).with_name("fake_udev.py")
+RUNTIMES = [kit for kit in kits() if kit.mover is Mover.RUNTIME]
 
 
 async def eventually(look: Callable[[], object], what: str) -> None:
@@ -204,10 +206,9 @@ async def test_a_udev_while_the_device_is_taken(watched: Lab, udev: Callable[[st
     assert lab.picture("demo0") == before
 
 
+@pytest.mark.parametrize("lab", RUNTIMES, indirect=True, ids=[kit.name for kit in RUNTIMES])
 async def test_a_udev_while_an_oci_runtime_takes_it(lab: Lab) -> None:
     """Renamed between the check and the move: a runtime goes by the name and fails; the device is as it was."""
-    if lab.kit.mover is not Mover.RUNTIME:
-        pytest.skip("the built-in mover goes by ifindex")
     before = furnish(lab)
     pod = lab.pod()
     async with await lab.plan(pod, ("demo0", "net1")) as plan:

@@ -1,6 +1,5 @@
 """The driver's front over made-up ends: what each verb does with the journal, the locks and the counts."""
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -288,15 +287,3 @@ async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
     scene.known(5, State.LOST, pod=replace(scene.pod, id="pod-b"))
     async with await scene.driver.plan([Request(device="demo5", source=Source.COMMAND)], scene.pod, Mover.BUILTIN):
         assert scene.returned == [("demo5", False)]
-
-
-async def test_waiting_for_a_lock(scene: Scene) -> None:
-    """A plan of the same pod waits for the one before it."""
-    scene.driver._preparation = Prepared(scene, ([], []))  # type: ignore[assignment]
-    first = await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN)
-    second = asyncio.create_task(scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not second.done()
-    await first.rollback()
-    await (await second).rollback()

@@ -1,0 +1,49 @@
+"""What a daemon may leave on the node, by kind: what is there before a test and after it is compared."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from crishim.linux import cgroups
+
+BRIDGE = "crishimt0"
+
+
+def links() -> set[str]:
+    out = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE, "lo"}
+
+
+def rules() -> set[str]:
+    """Rules of pods: the bridge plugin's masquerading, portmap's forwarding. Their empty chains stay, as designed."""
+    out = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=False).stdout
+    return {line for line in out.splitlines() if "10.231." in line}
+
+
+def groups(parent: str) -> Iterator[str]:
+    for top in cgroups.directories(parent):
+        yield from (str(d.relative_to(top)) for d in top.glob("**/") if d != top)
+
+
+def processes(mark: str) -> Iterator[str]:
+    """Processes that carry the run directory in their command line, but the daemon itself, whose name is another."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if mark in command:
+                    yield f"{entry.name} {command[:200]}"
+
+
+def files(directory: Path) -> Iterator[str]:
+    """Files of pods and containers, and leased addresses; not the images, the log, the daemon's own."""
+    kept = ("state/images", "state/downloads", "state/init", "run/images", "logs", "run/runtime")
+    for path in directory.rglob("*"):
+        name = str(path.relative_to(directory))
+        if name.startswith(kept) or name.startswith("ipam/test/last_reserved") or name == "ipam/test/lock":
+            continue
+        if path.is_file() or path.is_symlink():
+            yield name
+    for path in (directory / "run/runtime").glob("*/*"):
+        yield str(path.relative_to(directory))

@@ -1,0 +1,19 @@
+"""Plans of one pod take turns."""
+
+import asyncio
+
+from crishim.netdev.records import Mover
+from tests.unit.netdev.test_attach import ASKED, Prepared, Scene
+from tests.unit.netdev.test_attach import scene as scene
+
+
+async def test_waiting_for_a_lock(scene: Scene) -> None:
+    """A plan of the same pod waits for the one before it."""
+    scene.driver._preparation = Prepared(scene, ([], []))  # type: ignore[assignment]
+    first = await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN)
+    second = asyncio.create_task(scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not second.done()
+    await first.rollback()
+    await (await second).rollback()
