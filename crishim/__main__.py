@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import crishim
+from crishim.cli.default_config import render_default
 from crishim.config import DEFAULT_PATH, Config, ConfigError, load
-from crishim.config_text import render_default
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,19 +70,19 @@ def parser_group(commands: object, name: str, help: str) -> object:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from crishim.serve import serve
+    from crishim.cli.serve import serve
 
     return serve(load(arguments.config))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from crishim.doctor import print_report
+    from crishim.cli.doctor import print_report
 
     return print_report(load(arguments.config))
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:
-    from crishim.cleanup import Options, clean_up
+    from crishim.cli.cleanup import Options, clean_up
 
     return clean_up(load(arguments.config), Options(arguments.apply, arguments.unknown, arguments.all))
 
@@ -101,14 +101,14 @@ def _config_check(arguments: argparse.Namespace) -> int:
 
 
 def _images_import(arguments: argparse.Namespace) -> int:
-    from crishim.commands import import_images
+    from crishim.cli.images import import_images
 
     return import_images(load(arguments.config), arguments.file, arguments.name)
 
 
 def _netdev(action: str) -> object:
     def run(arguments: argparse.Namespace) -> int:
-        from crishim.commands import netdev
+        from crishim.cli.netdev import netdev
 
         return netdev(load(arguments.config), action, arguments)
 

@@ -1,5 +1,5 @@
-"""Typed settings, parsed once at start. Each setting's default and description have their home here; config_text.py
-prints them.
+"""Typed settings, parsed once at start. Each setting's default and description have their home here;
+cli/default_config.py prints them.
 """
 
 import os

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from crishim import device_rules, ground
+from crishim import device_rules
 from crishim.cdi.edits import Registry
 from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
@@ -34,6 +34,7 @@ from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.policy import Policy, Terms
+from crishim.operations import own_directories
 from crishim.operations.adopt import Adoption
 from crishim.operations.filesystems import Filesystems, Places
 from crishim.operations.launch import Launcher, LaunchSettings
@@ -48,7 +49,7 @@ from crishim.state.subscribers import Subscribers
 from crishim.stats.cgroups import Cgroups
 from crishim.stats.devices import Devices
 from crishim.stats.layers import Layers
-from crishim.stats.meter import Meter
+from crishim.stats.provider import StatsProvider
 
 log = logging.getLogger("crishim")
 
@@ -93,7 +94,7 @@ class Node:
     host: Host
     exec_shares: Shares
     # what they use
-    meter: Meter
+    stats: StatsProvider
     layers: Layers
     block_devices: Devices
     # clients
@@ -102,7 +103,7 @@ class Node:
 
 
 class Checks(Protocol):
-    """Whether a record that is well-formed can be worked with (cri/usable.py): each raises for one that cannot."""
+    """Whether a well-formed record can be worked with (cri/record_checks.py): each raises for one that cannot."""
 
     def pod(self, record: PodRecord) -> None: ...
     def container(self, record: ContainerRecord) -> None: ...
@@ -117,15 +118,15 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
     pods, containers = stores(state, checks)
     names = Names()
     load_records(pods, containers, names, Adoption(run, config.pods.cgroup_parent, config.runtimes.default))
-    ground.set_right(config, pods, containers)
+    own_directories.set_right(config, pods, containers)
     handlers = _handlers(config)
     sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
     images, transport = image_parts(config)
     uses = Holds(lambda: _images_in_use(containers))
     limiter, paths, host = Limiter(), PodPaths(config.runtimes.path_timeout), Host.probe()
     networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
-    meter, layers = Meter(Cgroups.probe()), Layers(measure)
-    _forget_removed(pods, containers, meter, layers)
+    stats, layers = StatsProvider(Cgroups.probe()), Layers(measure)
+    _forget_removed(pods, containers, stats, layers)
     return Node(
         config=config,
         began=time.time_ns(),
@@ -157,7 +158,7 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
         paths=paths,
         host=host,
         exec_shares=Shares(),
-        meter=meter,
+        stats=stats,
         layers=layers,
         block_devices=Devices(),
         subscribers=Subscribers(),
@@ -203,10 +204,12 @@ def _reserve(names: Names, name: Name, id: str, noun: str) -> None:
         log.error(error.message, extra={"id": id})
 
 
-def _forget_removed(pods: Store[PodRecord], containers: Store[ContainerRecord], meter: Meter, layers: Layers) -> None:
+def _forget_removed(
+    pods: Store[PodRecord], containers: Store[ContainerRecord], stats: StatsProvider, layers: Layers
+) -> None:
     """What was measured of a pod or container goes with its record."""
-    pods.subscribe(lambda before, after: meter.forget(before.id) if before and not after else None)
-    containers.subscribe(lambda before, after: meter.forget(before.id) if before and not after else None)
+    pods.subscribe(lambda before, after: stats.forget(before.id) if before and not after else None)
+    containers.subscribe(lambda before, after: stats.forget(before.id) if before and not after else None)
     containers.subscribe(lambda before, after: layers.forget(before.id) if before and not after else None)
 
 

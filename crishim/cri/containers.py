@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from crishim.cri.batches import batches
 from crishim.cri.describe import describe_container
 from crishim.cri.filters import selects_labels
-from crishim.cri.fitting import fit
+from crishim.cri.message_limit import fit
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, is_visible_container
 from crishim.model import ContainerRecord

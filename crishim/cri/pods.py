@@ -8,7 +8,7 @@ from crishim.cri.batches import batches
 from crishim.cri.containers import container_status
 from crishim.cri.describe import describe_pod
 from crishim.cri.filters import selects_labels
-from crishim.cri.fitting import fit
+from crishim.cri.message_limit import fit
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, is_visible_container, is_visible_pod
 from crishim.model import PodRecord

@@ -12,7 +12,7 @@ from typing import Any
 from crishim.cri.batches import batches
 from crishim.cri.containers import visible as visible_container
 from crishim.cri.filters import selects_labels
-from crishim.cri.fitting import fit
+from crishim.cri.message_limit import fit
 from crishim.cri.pods import visible as visible_pod
 from crishim.cri.usage import container_stats, pod_stats, writable_layer
 from crishim.lifecycle import ContainerState, PodState, has_process, is_visible_container, is_visible_pod
@@ -20,7 +20,7 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 from crishim.stats.layers import Layer, LayerUsage
-from crishim.stats.meter import Group, Reading
+from crishim.stats.provider import Group, Reading
 
 LIST_PATIENCE = 0.05  # seconds a list waits for layers nobody has measured yet
 PATIENCE = 1.0  # seconds ContainerStats waits for a new figure of its one layer
@@ -65,7 +65,7 @@ async def of_containers(
 ) -> list[cri.ContainerStats]:
     """Statistics of each container. fresh: measure the writable layers anew, and wait for it."""
     reading, layers = await asyncio.gather(
-        node.meter.read(container_groups(chosen)), layer_usage(node, chosen, fresh=fresh)
+        node.stats.read(container_groups(chosen)), layer_usage(node, chosen, fresh=fresh)
     )
     return [_encode(node, c, reading, layers) for c in chosen]
 
@@ -76,7 +76,7 @@ async def of_pods(node: Node, chosen: Sequence[PodRecord]) -> list[cri.PodSandbo
     members = [c for c in measurable(node.containers) if c.pod_id in ids]
     groups = [Group(p.id, node.launcher.pod_cgroup(p), p.created_at, count=True) for p in chosen]
     reading, layers = await asyncio.gather(
-        node.meter.read([*groups, *container_groups(members)], network_handles(chosen)), layer_usage(node, members)
+        node.stats.read([*groups, *container_groups(members)], network_handles(chosen)), layer_usage(node, members)
     )
     encoded: dict[str, list[cri.ContainerStats]] = {}
     for container in members:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from crishim.model import ContainerRecord, PodRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.stats.figures import Interface, Pressure, Stall, Usage
 from crishim.stats.layers import LayerUsage
-from crishim.stats.meter import Reading
+from crishim.stats.measurements import Interface, Pressure, Stall, Usage
+from crishim.stats.provider import Reading
 
 DEFAULT_INTERFACE = "eth0"
 

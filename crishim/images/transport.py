@@ -2,7 +2,7 @@
 
 One skopeo run does each of them, and nothing else writes to the store. Locking between runs is containers/storage's
 own; here is only what it cannot know: identical pulls are one, removal of an image is one however often it is asked
-for, and the sweep runs alone.
+for, and garbage collection runs alone.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
-from crishim.images import archives, sweep
+from crishim.images import archives, garbage_collection
 from crishim.images.credentials import ANONYMOUS, Credentials
 from crishim.images.failures import lost_a_layer
 from crishim.images.reference import Reference
@@ -41,21 +41,21 @@ class Transport:
         self._pulls: SingleFlight[ImageRecord] = SingleFlight()
         self._removals: SingleFlight[None] = SingleFlight()
         self._copies = 0
-        self._sweeping = asyncio.Lock()
+        self._collecting = asyncio.Lock()
 
-    async def recover(self, *, sweep_store: bool = True) -> None:
+    async def recover(self, *, collect_garbage: bool = True) -> None:
         """Make the directories and clear what killed copies left. Call it once, before anything else.
 
-        sweep_store: not where the store's records cannot be trusted.
+        collect_garbage: not where the store's records cannot be trusted.
         """
         place = self._skopeo.place
         await executors.deletion(place.prepare)
-        if not sweep_store:
+        if not collect_garbage:
             return
-        for stored_id in await executors.records(sweep.half_images, place.root):
+        for stored_id in await executors.records(garbage_collection.half_images, place.root):
             log.info("removing an image whose pull was killed", extra={"image": stored_id})
             await self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT)
-        await self.sweep()
+        await self.collect_garbage()
 
     async def pull(self, reference: Reference, credentials: Credentials = ANONYMOUS) -> ImageRecord:
         """Fetch an image and return its record; always asks the registry, as a tag may have moved.
@@ -111,13 +111,15 @@ class Transport:
         if stored_id is None:
             return
         await self._removals.join(stored_id, lambda: self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT))
-        await self.sweep()
+        await self.collect_garbage()
 
-    async def sweep(self) -> None:
+    async def collect_garbage(self) -> None:
         """Remove layers without an image, unless a copy is under way, whose layers have no image yet."""
-        async with self._sweeping:
+        async with self._collecting:
             if not self._copies:
-                orphans = await asyncio.shield(executors.deletion(sweep.remove_orphans, self._skopeo.place.root))
+                orphans = await asyncio.shield(
+                    executors.deletion(garbage_collection.remove_orphans, self._skopeo.place.root)
+                )
                 if orphans:
                     log.info("removed layers without an image", extra={"layers": len(orphans)})
 
@@ -129,7 +131,7 @@ class Transport:
 
     @contextlib.asynccontextmanager
     async def _copying(self) -> AsyncIterator[None]:
-        async with self._sweeping:
+        async with self._collecting:
             self._copies += 1
         try:
             yield

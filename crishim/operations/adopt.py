@@ -173,7 +173,7 @@ def _take_in(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any,
     for known in (copy | salvaged, copy, {}):
         try:
             record = stand_in(unread, known)
-            store.usable(record)
+            store.check_record(record)
         except Exception as error:  # as in record_files.load()
             log.warning("what could be read of a record makes no sense", extra={"id": unread.id, "error": str(error)})
             continue

@@ -17,9 +17,9 @@ from crishim.node import Node
 from crishim.operations.admission import admit
 from crishim.operations.devices import plan_devices, wanted_devices
 from crishim.operations.exits import watch_exit
+from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
-from crishim.operations.timeline import span
-from crishim.operations.undo import Undo
+from crishim.operations.tracing import span
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.validate import check_container
 
@@ -39,14 +39,14 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
         check_container(config, pod.parse_config())
         wanted = await wanted_devices(node, pod, config)
         container = replace(container, image_id=image.id, image_ref=image.id)
-        undo = Undo()
+        rollback = Rollback()
         try:
-            async with undo:
+            async with rollback:
                 await node.containers.add(container)
-                undo.push("the root file system", _bound(filesystems.delete, container.id))
+                rollback.push("the root file system", _bound(filesystems.delete, container.id))
                 with span("root file system"):
                     prepared = await filesystems.prepare(pod, container, image)
-                undo.push("the runtime's container", _bound(launcher.discard, container))
+                rollback.push("the runtime's container", _bound(launcher.discard, container))
                 joining = target_namespace(node, pod, config)
                 runtime = launcher.runtime(container)
                 async with joining as target, await plan_devices(node, pod, wanted, runtime) as plan:
@@ -73,7 +73,7 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
                 created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
                 await node.containers.update(container.id, lambda _: created)
         except BaseException:
-            if not undo.failed:
+            if not rollback.failed:
                 await node.containers.remove(container.id)
             raise
         watch_exit(node, node.containers.find(container.id))

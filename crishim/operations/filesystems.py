@@ -175,7 +175,7 @@ class Filesystems:
         await self._roots.remove(self._places.writable / container_id, self._places.root(container_id))
         await executors.records(_remove_empty, directory)
 
-    async def sweep(self, keep: set[str]) -> None:
+    async def remove_orphans(self, keep: set[str]) -> None:
         """Delete what belongs to containers that are not in keep."""
         for id in await executors.records(self._known) - keep:
             await self.delete(id)

@@ -206,7 +206,7 @@ class Launcher:
     async def delete_bundle(self, container_id: str) -> None:
         await executors.deletion(shutil.rmtree, self.bundle(container_id), ignore_errors=True)
 
-    async def sweep(self, keep: set[str]) -> None:
+    async def remove_orphans(self, keep: set[str]) -> None:
         """Delete the bundles of containers that are not in keep."""
 
         def work() -> None:

@@ -1,4 +1,4 @@
-"""Recovery at start: compare the records with the node, finish or undo what was under way, sweep what has no record.
+"""Recovery at start: compare the records with the node, finish or undo what was under way, remove what has no record.
 
 The daemon may have been killed between any two steps. Each operation writes its intent first (a record in a transient
 state), so for every thing on the node there is a record that explains it, or it is nobody's:
@@ -53,10 +53,10 @@ async def recover(node: Node) -> None:
     alive = [device_pod(p) for p in node.pods if p.id in whole and p.namespaces.net]
     await _guarded(node.netdevices.recover(alive), "network devices")
     await _all_pods(node, whole)
-    await _guarded(_sweep_runtimes(node), "runtimes")
-    await _guarded(_sweep_sandboxes(node), "sandboxes")
-    for sweep in (node.filesystems.sweep, node.launcher.sweep):
-        await _guarded(sweep({c.id for c in node.containers}), "containers")
+    await _guarded(_delete_unknown_containers(node), "runtimes")
+    await _guarded(_remove_unknown_sandboxes(node), "sandboxes")
+    for remove_orphans in (node.filesystems.remove_orphans, node.launcher.remove_orphans):
+        await _guarded(remove_orphans({c.id for c in node.containers}), "containers")
 
 
 async def _images(node: Node) -> None:
@@ -67,7 +67,7 @@ async def _images(node: Node) -> None:
             log.error(
                 "images of running containers are not in the store: no layer is removed", extra={"images": sorted(lost)}
             )
-        await node.transport.recover(sweep_store=not lost)
+        await node.transport.recover(collect_garbage=not lost)
     except (CrishimError, OSError, ValueError) as error:
         log.error("the image store cannot be put in order", extra={"error": str(error)})
 
@@ -153,28 +153,28 @@ async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
         await stop_pod(node, pod.id)
 
 
-async def _sweep_runtimes(node: Node) -> None:
+async def _delete_unknown_containers(node: Node) -> None:
     """Containers a runtime knows and we do not: created and killed before their record was written, or inits."""
-    owned = {c.id for c in node.containers if has_process(c.state)}
-    owned |= {f"{p.id}-init" for p in node.pods if p.init}
+    known = {c.id for c in node.containers if has_process(c.state)}
+    known |= {f"{p.id}-init" for p in node.pods if p.init}
     for runtime in node.handlers:
-        for id in await runtime.known() - owned:
+        for id in await runtime.known() - known:
             if is_id(id.removesuffix("-init")):
                 log.warning("a container nobody knows is deleted", extra={"container": id})
                 await runtime.delete(id)
 
 
-async def _sweep_sandboxes(node: Node) -> None:
+async def _remove_unknown_sandboxes(node: Node) -> None:
     for id in await executors.kernel(node.sandboxes.known) - {p.id for p in node.pods}:
         if is_id(id):
             await _guarded(tear_down_unknown(node, id), id)
 
 
-async def _guarded(work: Awaitable[object], subject: str) -> None:
+async def _guarded(work: Awaitable[object], what: str) -> None:
     try:
         await work
     except Exception as error:
-        log.error("recovery failed", extra={"subject": subject, "error": str(error)})
+        log.error("recovery failed", extra={"what": what, "error": str(error)})
 
 
 def _has_init(pod: PodRecord) -> bool:

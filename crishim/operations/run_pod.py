@@ -18,9 +18,9 @@ from crishim.lifecycle import PodState
 from crishim.model import PodRecord
 from crishim.node import Node
 from crishim.operations.log_context import about
+from crishim.operations.rollback import Rollback
 from crishim.operations.stop_pod import remove_cgroup
-from crishim.operations.timeline import span, timed
-from crishim.operations.undo import Undo
+from crishim.operations.tracing import span, timed
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.validate import check_pod
 from crishim.state.names import pod_name
@@ -58,28 +58,28 @@ async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str
             namespaces=node.sandboxes.plan(id, config),
             cgroup_parent=node.sandboxes.cgroup(id, config),
         )
-        undo = Undo()
+        rollback = Rollback()
         try:
-            async with undo:
+            async with rollback:
                 if pod.namespaces.net:
                     pod = replace(pod, network=await node.networks.plan(config))
-                await _make(node, pod, undo, runtime)
+                await _make(node, pod, rollback, runtime)
         except BaseException:
-            await _forget(node, pod, undo)
+            await _forget(node, pod, rollback)
             raise
         return id
 
 
-async def _make(node: Node, pod: PodRecord, undo: Undo, runtime: Runtime) -> None:
+async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime) -> None:
     """From a planned pod to READY."""
     await node.pods.add(pod)
-    undo.push("the cgroup", lambda: remove_cgroup(pod))
-    undo.push("the namespaces", lambda: node.sandboxes.remove(pod.id))
+    rollback.push("the cgroup", lambda: remove_cgroup(pod))
+    rollback.push("the namespaces", lambda: node.sandboxes.remove(pod.id))
     with span("namespaces"):
         await node.sandboxes.make(pod)
-    undo.push("the network", lambda: node.networks.delete(pod, pod.namespaces.net))
+    rollback.push("the network", lambda: node.networks.delete(pod, pod.namespaces.net))
     if pod.namespaces.pid:
-        undo.push("the init", lambda: node.inits.stop(pod, runtime))
+        rollback.push("the init", lambda: node.inits.stop(pod, runtime))
     network, init = await _both(
         timed("CNI ADD", node.networks.add(pod)),
         timed("init", node.inits.start(pod, node.sandboxes.directory(pod.id), runtime)),
@@ -109,8 +109,8 @@ def _finished_before(node: Node, holder: str | None, config: cri.PodSandboxConfi
     return pod.id if same else None
 
 
-async def _forget(node: Node, pod: PodRecord, undo: Undo) -> None:
-    if undo.failed and node.pods.get(pod.id):
+async def _forget(node: Node, pod: PodRecord, rollback: Rollback) -> None:
+    if rollback.failed and node.pods.get(pod.id):
         await node.pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
         return
     await node.pods.remove(pod.id)

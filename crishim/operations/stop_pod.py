@@ -16,7 +16,7 @@ from crishim.netdev.records import Pod
 from crishim.node import Node
 from crishim.operations.log_context import about
 from crishim.operations.stop_container import stop_container
-from crishim.operations.timeline import timed
+from crishim.operations.tracing import timed
 from crishim.pb import cri_pb2 as cri
 
 

@@ -17,7 +17,7 @@ from crishim.lifecycle import ContainerState
 from crishim.linux import cgroup_limits, executors, oom_scores
 from crishim.model import ContainerRecord
 from crishim.node import Node
-from crishim.operations.undo import Undo
+from crishim.operations.rollback import Rollback
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.limits import clamp_oom_score
 from crishim.spec.resources import merge, to_oci
@@ -50,14 +50,14 @@ async def update_container(node: Node, id: str, update: cri.LinuxContainerResour
         score = clamp_oom_score(update.oom_score_adj, node.host, notes) if update.oom_score_adj else None
         node.launcher.say_once(notes, container.id)
         cgroup = container.cgroup
-        async with Undo() as undo:
+        async with Rollback() as rollback:
             if touches_cgroup(update):
                 saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
-                undo.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
+                rollback.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
                 await _set_limits(container, node.handlers.get(container.handler), limits)
             if score is not None:
                 scores = await executors.processes(oom_scores.read, cgroup)
-                undo.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
+                rollback.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
                 await executors.processes(_set_oom_score, container, score)
             resources = merged.SerializeToString(deterministic=True)
             await node.containers.update(container.id, lambda c: replace(c, resources=resources))

@@ -7,7 +7,9 @@ from crishim.spec.accounts import MAX_ID
 
 MAX_CONFIG = 4 << 20  # bytes; an object of Kubernetes has 1.5 MiB at most
 MAX_ANNOTATIONS = 384 << 10  # bytes; Kubernetes allows 256 KiB, to which the kubelet adds its own
-MAX_LABELS = 28 << 10  # bytes of labels and names: 500 pods or containers are one message of 16 MiB (cri/fitting.py)
+MAX_LABELS = (
+    28 << 10
+)  # bytes of labels and names: 500 pods or containers are one message of 16 MiB (cri/message_limit.py)
 _NAME_MAX = 253  # what Kubernetes allows
 
 

@@ -36,17 +36,17 @@ class Store(Generic[R]):
         kind: type[R],
         noun: str,
         check: Callable[[R, R], None],
-        usable: Callable[[R], object] = lambda record: None,
+        check_record: Callable[[R], object] = lambda record: None,
     ) -> None:
         """noun: how errors call a record ("pod sandbox"). check(before, after) raises on a forbidden transition.
 
-        usable: raises for a well-formed record that nobody could work with.
+        check_record: raises for a well-formed record that nobody could work with.
         """
         self._directory = directory
         self._kind = kind
         self._noun = noun
         self._check = check
-        self.usable = usable
+        self.check_record = check_record
         self._records: dict[str, R] = {}
         self._adopted: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -56,7 +56,7 @@ class Store(Generic[R]):
     def load(self) -> None:
         """Read every record of the directory, made (0700) if it is not there. Blocks: for before serving."""
         directories.own(self._directory)
-        found = record_files.load(self._directory, self._kind, is_id, self.usable)
+        found = record_files.load(self._directory, self._kind, is_id, self.check_record)
         self._records |= found.read
         self.unread = found.unread
 

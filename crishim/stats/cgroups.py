@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crishim.linux import cgroups
 from crishim.stats import v1, v2
-from crishim.stats.figures import Detail, Usage
+from crishim.stats.measurements import Detail, Usage
 
 _CHUNK = 16384
 _MAX_GROUPS = 2000  # below one container: it may make groups of its own if it is privileged

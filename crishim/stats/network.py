@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from crishim.linux import libc, namespaces
 from crishim.stats import parse
 from crishim.stats.cgroups import read_all
-from crishim.stats.figures import Interface
+from crishim.stats.measurements import Interface
 
 
 def counters(handles: Mapping[str, str]) -> dict[str, list[Interface]]:

@@ -3,7 +3,7 @@
 All take bytes as read and skip what they do not know: kernels add keys and lines.
 """
 
-from crishim.stats.figures import Interface, Io, Pressure, Stall
+from crishim.stats.measurements import Interface, Io, Pressure, Stall
 
 UNLIMITED = 1 << 62  # v1 says "no limit" with a number near 2^63, rounded to a page
 

@@ -7,7 +7,7 @@ beside the v1 ones, and where the runtime put the container there too, its press
 from collections.abc import Mapping
 
 from crishim.stats import parse
-from crishim.stats.figures import Detail, HugePages, Memory, Usage
+from crishim.stats.measurements import Detail, HugePages, Memory, Usage
 
 USAGE = (
     "cpuacct/cpuacct.usage",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from crishim.stats import parse
-from crishim.stats.figures import Detail, HugePages, Memory, Usage
+from crishim.stats.measurements import Detail, HugePages, Memory, Usage
 
 USAGE = (
     "unified/cpu.stat",

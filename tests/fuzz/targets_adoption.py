@@ -7,7 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from crishim import records
-from crishim.cri import usable
+from crishim.cri import record_checks
 from crishim.engine import conmon
 from crishim.linux import process_trees, record_files
 from crishim.linux.record_files import Unread
@@ -71,16 +71,16 @@ def adopted(data: bytes) -> None:
     for name in (record_files.COPY, "config.json", "conmon.pid", "pidfile"):
         (run / "containers" / ID / name).write_bytes(data)
     (run / "pods" / ID / record_files.COPY).write_bytes(data)
-    pods, containers = stores(place / "state", usable)
+    pods, containers = stores(place / "state", record_checks)
     with patch.object(process_trees, "command_lines", dict):  # of this machine: no part of the input
         pods.load()
         containers.load()
         Adoption(run, "/crishim", "crun").run(pods, containers)
     for pod in pods:
-        usable.pod(pod)
+        record_checks.pod(pod)
         assert pods.is_adopted(ID) == (NOTE in pod.parse_config().annotations)
     for container in containers:
-        usable.container(container)
+        record_checks.container(container)
         assert containers.is_adopted(ID) == (NOTE in container.parse_config().annotations)
     assert [p.id for p in pods] == [c.id for c in containers] == [ID]
 

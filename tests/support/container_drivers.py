@@ -63,7 +63,7 @@ class Images:
 
 
 class Transport(Driver):
-    async def recover(self, *, sweep_store: bool) -> None:
+    async def recover(self, *, collect_garbage: bool) -> None:
         await self.world.step("transport.recover")
 
 
@@ -89,8 +89,8 @@ class Filesystems(Driver):
         assert f"container {id}" not in self.world.held, "the root file system goes before the container"
         self.world.held.discard(f"rootfs {id}")
 
-    async def sweep(self, keep: set[str]) -> None:
-        await self.world.step("filesystems.sweep")
+    async def remove_orphans(self, keep: set[str]) -> None:
+        await self.world.step("filesystems.remove_orphans")
 
 
 class Launcher(Driver):
@@ -139,5 +139,5 @@ class Launcher(Driver):
         await self.end(container)
         await self.delete_bundle(container.id)
 
-    async def sweep(self, keep: set[str]) -> None:
-        await self.world.step("launcher.sweep")
+    async def remove_orphans(self, keep: set[str]) -> None:
+        await self.world.step("launcher.remove_orphans")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from crishim.config import Config
-from crishim.cri import usable
+from crishim.cri import record_checks
 from crishim.node import Node, load_records, stores
 from crishim.operations.adopt import Adoption
 from crishim.operations.tasks import Tasks
@@ -30,7 +30,7 @@ def make_node(directory: Path, **drivers: Any) -> Node:
     """A node with its state and run directories below `directory`. drivers: by field of Node."""
     state, run = directory / "state", directory / "run"
     state.mkdir(parents=True, exist_ok=True)
-    pods, containers = stores(state, usable)
+    pods, containers = stores(state, record_checks)
     names = Names()
     load_records(pods, containers, names, Adoption(run, "/crishim-of-a-test", "crun"))
     fields: dict[str, Any] = {field.name: Absent(field.name) for field in dataclasses.fields(Node)}

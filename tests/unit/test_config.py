@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crishim.cli.default_config import render_default
 from crishim.config import (
     Config,
     ConfigError,
@@ -20,7 +21,6 @@ from crishim.config import (
     load,
     parse,
 )
-from crishim.config_text import render_default
 
 
 def test_nothing_is_the_defaults() -> None:

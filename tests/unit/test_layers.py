@@ -7,11 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {
-    *("errors", "lifecycle", "model", "config", "config_text", "device_rules", "ids", "pb", "__init__"),
+    *("errors", "lifecycle", "model", "config", "device_rules", "ids", "pb", "__init__"),
     *("decoding", "records", "signals"),
 }
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
-OPERATIONS = {"operations", "node", "ground"}
+OPERATIONS = {"operations", "node"}
 LAYER = (
     dict.fromkeys(VOCABULARY, 0)
     | {"linux": 1}
@@ -25,7 +25,7 @@ PURE = [
     *(f"cri/stream/spdy/{name}" for name in ("session", "events", "frames", "headers", "outgoing", "state")),
     *(f"cri/stream/websocket/{name}" for name in ("protocol", "frames", "channel_codec")),
 ]
-TOP = 5  # daemon.py, serve.py, __main__.py and the commands
+TOP = 5  # cli/ and __main__.py
 
 
 def room(module: str) -> str:

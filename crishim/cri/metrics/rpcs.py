@@ -18,7 +18,7 @@ from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 from crishim.stats.devices import Filesystem
 from crishim.stats.layers import LayerUsage
-from crishim.stats.meter import DetailedReading
+from crishim.stats.provider import DetailedReading
 
 PODS_A_MESSAGE = 20  # a container's metrics are 18 KB, a message at most 16 MiB
 POD_CONTAINER = "POD"  # the label `container` of a pod's own metrics, as the kubelet has always named it
@@ -51,7 +51,7 @@ async def gather(node: Node) -> list[cri.PodSandboxMetrics]:
     pods = [p for p in node.pods if p.state is PodState.READY]
     running = [c for c in node.containers if is_visible_container(c.state) and has_process(c.state)]
     reading, layers, filesystem = await asyncio.gather(
-        node.meter.read_details(container_groups(running), network_handles(pods)),
+        node.stats.read_details(container_groups(running), network_handles(pods)),
         layer_usage(node, running),
         executors.statistics(node.block_devices.filesystem, node.filesystems.writable),
     )

@@ -6,7 +6,7 @@ from crishim.cri.metrics.descriptors import BY_NAME
 from crishim.model import ContainerRecord
 from crishim.pb import cri_pb2 as cri
 from crishim.stats.devices import Filesystem
-from crishim.stats.figures import Detail, Interface, Io, Pressure, Usage
+from crishim.stats.measurements import Detail, Interface, Io, Pressure, Usage
 from crishim.stats.processes import Processes
 
 Value = tuple[str, tuple[str, ...], int]

@@ -197,7 +197,7 @@ def install() -> None:
             *owner, attribute = name.split(".")
             holder = getattr(module, owner[0]) if owner else module
             setattr(holder, attribute, touching(getattr(holder, attribute)))
-    importlib.import_module("crishim.serve")  # before grpc: it tells that how to be
+    importlib.import_module("crishim.cli.serve")  # before grpc: it tells that how to be
     from crishim.cri import server
     from crishim.cri.stream.server import StreamServer
     from crishim.operations import recover

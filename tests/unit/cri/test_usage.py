@@ -3,9 +3,9 @@
 from crishim.cri.usage import container_stats, network_usage, pod_stats, writable_layer
 from crishim.lifecycle import PodState
 from crishim.pb import cri_pb2 as cri
-from crishim.stats.figures import Interface, Memory, Pressure, Stall, Usage
 from crishim.stats.layers import LayerUsage
-from crishim.stats.meter import Reading
+from crishim.stats.measurements import Interface, Memory, Pressure, Stall, Usage
+from crishim.stats.provider import Reading
 from tests.unit.cri.records import container, pod
 
 USAGE = Usage(

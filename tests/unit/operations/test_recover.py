@@ -126,8 +126,8 @@ async def test_what_nobody_knows_is_swept(world: World) -> None:
         "transport.recover",
         "netdevices.recover",
         "networks.delete",
-        "filesystems.sweep",
-        "launcher.sweep",
+        "filesystems.remove_orphans",
+        "launcher.remove_orphans",
         "launcher.end",
     ],
 )

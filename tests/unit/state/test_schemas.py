@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crishim import records
-from crishim.cri import usable
+from crishim.cri import record_checks
 from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState
 from crishim.linux import record_files
@@ -20,8 +20,8 @@ from crishim.netdev.records import Attachment, State
 HERE = Path(__file__).parents[2] / "records"
 SCHEMAS = sorted(HERE.glob("schema*"))
 KINDS: list[tuple[str, Any, Any, Any]] = [
-    ("pods", PodRecord, is_id, usable.pod),
-    ("containers", ContainerRecord, is_id, usable.container),
+    ("pods", PodRecord, is_id, record_checks.pod),
+    ("containers", ContainerRecord, is_id, record_checks.container),
     ("netdev", Attachment, salvage.is_id, salvage.usable),
 ]
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crishim.stats import parse
-from crishim.stats.figures import Interface, Io, Pressure, Stall
+from crishim.stats.measurements import Interface, Io, Pressure, Stall
 from tests.unit.stats.recorded import NET_DEV, V1, V2
 
 

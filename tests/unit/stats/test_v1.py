@@ -1,7 +1,7 @@
 """What a v1 cgroup's files say."""
 
 from crishim.stats import v1
-from crishim.stats.figures import HugePages, Io, Memory, Pressure, Stall, Usage
+from crishim.stats.measurements import HugePages, Io, Memory, Pressure, Stall, Usage
 from tests.unit.stats.recorded import V1
 
 

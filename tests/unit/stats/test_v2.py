@@ -1,7 +1,7 @@
 """What a v2 cgroup's files say."""
 
 from crishim.stats import v2
-from crishim.stats.figures import HugePages, Io, Memory, Pressure, Stall, Usage
+from crishim.stats.measurements import HugePages, Io, Memory, Pressure, Stall, Usage
 from tests.unit.stats.recorded import V2
 
 

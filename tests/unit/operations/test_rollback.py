@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from crishim.operations.undo import Undo
+from crishim.operations.rollback import Rollback
 
 
 def step(done: list[str], name: str, fails: bool = False):  # type: ignore[no-untyped-def]
@@ -20,18 +20,18 @@ def step(done: list[str], name: str, fails: bool = False):  # type: ignore[no-un
 async def test_success_keeps_everything() -> None:
     """Leaving without an exception undoes nothing."""
     done: list[str] = []
-    async with Undo() as undo:
-        undo.push("one", step(done, "one"))
-    assert (done, undo.failed) == ([], [])
+    async with Rollback() as rollback:
+        rollback.push("one", step(done, "one"))
+    assert (done, rollback.failed) == ([], [])
 
 
 async def test_failure_undoes_newest_first() -> None:
     """The exception goes on after all steps were undone."""
     done: list[str] = []
     with pytest.raises(KeyError):  # noqa: PT012
-        async with Undo() as undo:
+        async with Rollback() as rollback:
             for name in ("one", "two", "three"):
-                undo.push(name, step(done, name))
+                rollback.push(name, step(done, name))
             raise KeyError
     assert done == ["three", "two", "one"]
 
@@ -39,13 +39,13 @@ async def test_failure_undoes_newest_first() -> None:
 async def test_an_undo_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged by name, the others still run, the first exception stays, and the operation can tell."""
     done: list[str] = []
-    undo = Undo()
+    rollback = Rollback()
     with caplog.at_level(logging.ERROR), pytest.raises(KeyError):  # noqa: PT012
-        async with undo:
+        async with rollback:
             for name in ("one", "two", "three"):
-                undo.push(name, step(done, name, fails=name == "two"))
+                rollback.push(name, step(done, name, fails=name == "two"))
             raise KeyError
-    assert (done, undo.failed) == (["three", "two", "one"], ["two"])
+    assert (done, rollback.failed) == (["three", "two", "one"], ["two"])
     (line,) = caplog.records
     assert (line.what, line.error) == ("two", "two cannot be undone")  # type: ignore[attr-defined]
 
@@ -55,8 +55,8 @@ async def test_cancellation_undoes() -> None:
     done: list[str] = []
 
     async def operation() -> None:
-        async with Undo() as undo:
-            undo.push("one", step(done, "one"))
+        async with Rollback() as rollback:
+            rollback.push("one", step(done, "one"))
             await asyncio.sleep(60)
 
     task = asyncio.create_task(operation())

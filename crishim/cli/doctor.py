@@ -17,7 +17,7 @@ OK, WARN, FAIL = "ok", "warn", "FAIL"
 
 @dataclass(frozen=True)
 class Row:
-    subject: str
+    name: str
     status: str  # OK, WARN (works, with something missing) or FAIL
     found: str
     fix: str = ""
@@ -79,8 +79,8 @@ async def tools(config: Config) -> list[Row]:
         ("unshare", "util-linux"),
         ("setpriv", "util-linux"),
     ):
-        path, subject = find_program(name), Path(name).name
-        rows.append(Row(subject, OK, path) if path else Row(subject, FAIL, f"no {name}", f"apt-get install {package}"))
+        path, name = find_program(name), Path(name).name
+        rows.append(Row(name, OK, path) if path else Row(name, FAIL, f"no {name}", f"apt-get install {package}"))
     return rows
 
 
@@ -89,22 +89,22 @@ async def runtimes(config: Config) -> list[Row]:
 
     rows = []
     for name, handler in config.runtimes.handlers.items():
-        subject = f"runtime {name}" + (" (default)" if name == config.runtimes.default else "")
+        title = f"runtime {name}" + (" (default)" if name == config.runtimes.default else "")
         path = find_program(handler.path)
         if path is None:
             status = FAIL if name == config.runtimes.default else WARN
-            rows.append(Row(subject, status, f"no {handler.path}", f"install it, or drop runtimes.handlers.{name}"))
+            rows.append(Row(title, status, f"no {handler.path}", f"install it, or drop runtimes.handlers.{name}"))
             continue
         try:
             done = await programs.run([path, "--version"], timeout=10)
             features = await programs.run([path, "features"], timeout=10, check=False)
         except CrishimError as error:
-            rows.append(Row(subject, FAIL, error.message, f"reinstall {handler.path}"))
+            rows.append(Row(title, FAIL, error.message, f"reinstall {handler.path}"))
             continue
         first = (done.stdout.decode(errors="replace").splitlines() or ["?"])[0]
         can = features.returncode == 0 and moves_devices(decode_features(features.stdout))
         mover = "moves network devices itself" if can else "network devices are moved by crishim"
-        rows.append(Row(subject, OK, f"{path}: {first}; {mover}"))
+        rows.append(Row(title, OK, f"{path}: {first}; {mover}"))
     return rows
 
 
@@ -151,9 +151,9 @@ async def examine(config: Config) -> list[Row]:
 def print_report(config: Config) -> int:
     """Print the table; 1 if a row fails."""
     rows = asyncio.run(examine(config))
-    width = max(len(r.subject) for r in rows)
+    width = max(len(r.name) for r in rows)
     for row in rows:
-        sys.stdout.write(f"{row.status:4}  {row.subject:{width}}  {row.found}\n")
+        sys.stdout.write(f"{row.status:4}  {row.name:{width}}  {row.found}\n")
         if row.fix and row.status != OK:
             sys.stdout.write(f"{'':4}  {'':{width}}  fix: {row.fix}\n")
     return 1 if any(r.status == FAIL for r in rows) else 0

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from crishim import doctor
+from crishim.cli import doctor
+from crishim.cli.doctor import FAIL, OK, WARN, Row
 from crishim.config import Config, parse
-from crishim.doctor import FAIL, OK, WARN, Row
 from crishim.linux import capabilities, cgroups, mounts
 from crishim.linux.mounts import MountPoint
 
@@ -77,7 +77,7 @@ async def test_runtimes(tmp_path: Path) -> None:
     text = f"[runtimes]\ndefault = 'mover'\n[runtimes.handlers.mover]\npath = '{mover}'\n"
     text += f"[runtimes.handlers.plain]\npath = '{plain}'\n[runtimes.handlers.broken]\npath = '{broken}'\n"
     text += "[runtimes.handlers.none]\npath = '/no/such'\n"
-    rows = {row.subject: row for row in await doctor.runtimes(parse(text))}
+    rows = {row.name: row for row in await doctor.runtimes(parse(text))}
     assert rows["runtime mover (default)"].found == f"{mover}: mover 1.0; moves network devices itself"
     assert rows["runtime plain"].found.endswith("plain 0.1; network devices are moved by crishim")
     assert (rows["runtime broken"].status, "cannot load library" in rows["runtime broken"].found) == (FAIL, True)
@@ -112,8 +112,8 @@ async def test_a_check_that_breaks_is_a_row(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(doctor, "CHECKS", (broken, fine))
     first, second = await doctor.examine(Config())
-    assert (first.subject, first.status, "/proc/x" in first.found) == ("broken", FAIL, True)
-    assert second.subject == "fine"
+    assert (first.name, first.status, "/proc/x" in first.found) == ("broken", FAIL, True)
+    assert second.name == "fine"
 
 
 @pytest.mark.parametrize(("status", "code"), [(OK, 0), (WARN, 0), (FAIL, 1)])

@@ -1,60 +1,22 @@
-"""The short commands: load images, look at and move network devices."""
+"""`crishim netdev`: look at network devices of pods, and move one; the daemon must be running."""
 
 import argparse
-import asyncio
-import contextlib
 import datetime
 import json
-import os
-import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from crishim.cli.client import connect, fail
 from crishim.config import Config
-from crishim.errors import CrishimError, Kind
+from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
-
-CALL_TIMEOUT = 600.0  # seconds the daemon may take
-
-
-def import_images(config: Config, file: Path, name: str | None) -> int:
-    """Load the images of an archive, through the daemon if one runs, else by ourselves. Prints ids and names."""
-    request = admin.ImportImagesRequest(path=str(file.absolute()), name=name or "")
-    try:
-        if _daemon_answers(config):
-            with _daemon(config) as call:
-                answer = call("ImportImages", request, admin.ImportImagesResponse)
-            found = [(i.id, list(i.repo_tags)) for i in answer.images]
-        else:
-            found = asyncio.run(_import_alone(config, request.path, request.name))
-    except CrishimError as error:
-        return _fail(error.message)
-    for id, tags in found:
-        sys.stdout.write(f"{id}  {' '.join(tags) or '<no name>'}\n")
-    return 0
-
-
-async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str, list[str]]]:
-    from crishim.config import check_paths
-    from crishim.ground import make_directories
-    from crishim.node import image_parts
-    from crishim.operations.import_image import import_image
-    from crishim.serve import only_daemon
-
-    check_paths(config)
-    make_directories(config)
-    with only_daemon(Path(config.state_dir), Path(config.run_dir)):
-        _, transport = image_parts(config)
-        await transport.recover()
-        return [(i.id, list(i.repo_tags)) for i in await import_image(path, name, transport=transport)]
 
 
 def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
     """Ask the running daemon about network devices, or let it move one."""
     try:
-        with _daemon(config) as call:
+        with connect(config) as call:
             if action == "list" and arguments.host:
                 links = call("ListHostLinks", admin.ListHostLinksRequest(), admin.ListHostLinksResponse).links
                 return _print_links(links, as_json=arguments.json)
@@ -73,36 +35,8 @@ def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
                     "DetachNetDevice", admin.DetachNetDeviceRequest(**wanted), admin.DetachNetDeviceResponse
                 ).device
     except CrishimError as error:
-        return _fail(error.message)
+        return fail(error.message)
     return _print_table([device])
-
-
-def _daemon_answers(config: Config) -> bool:
-    """Whether somebody listens on the socket: the file alone may be left over."""
-    with socket.socket(socket.AF_UNIX) as s:
-        return s.connect_ex(config.socket) == 0
-
-
-@contextlib.contextmanager
-def _daemon(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
-    """A function that calls the daemon's own service; its errors come as CrishimError."""
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
-    import grpc
-
-    with grpc.insecure_channel(f"unix:{config.socket}") as channel:
-
-        def call(name: str, request: Any, answer: Any) -> Any:
-            method = channel.unary_unary(
-                f"/crishim.v1.Admin/{name}",
-                request_serializer=type(request).SerializeToString,
-                response_deserializer=answer.FromString,
-            )
-            try:
-                return method(request, timeout=CALL_TIMEOUT)
-            except grpc.RpcError as error:
-                raise CrishimError(Kind.INTERNAL, str(error.details())) from error
-
-        yield call
 
 
 def _print_table(devices: Sequence[Any]) -> int:
@@ -165,10 +99,5 @@ def _print_json(found: Iterable[object]) -> int:
 def _show(devices: Sequence[Any], name: str) -> int:
     found = [d for d in devices if name in (d.host_name, d.name)]
     if not found:
-        return _fail(f"no pod has a network device called {name!r}")
+        return fail(f"no pod has a network device called {name!r}")
     return _print_json(map(_facts, found))
-
-
-def _fail(text: str) -> int:
-    sys.stderr.write(f"crishim: {' '.join(text.split())}\n")
-    return 1

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from crishim.config import Config, ConfigError
-from crishim.ground import make_directories, set_right
 from crishim.lifecycle import ContainerState, PodState
 from crishim.model import ContainerRecord, PodRecord
+from crishim.operations.own_directories import make_directories, set_right
 from crishim.pb import cri_pb2 as cri
 
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from crishim.config import Config, ConfigError, check_paths
 from crishim.errors import CrishimError
-from crishim.ground import make_directories
 from crishim.linux import directories, executors
+from crishim.operations.own_directories import make_directories
 
 if TYPE_CHECKING:
-    from crishim.daemon import Daemon
+    from crishim.cli.daemon import Daemon
     from crishim.node import Node
 
 # gRPC's fork handlers are not wanted: no child of this process ever runs Python (set before grpc is imported).
@@ -81,7 +81,7 @@ def _private(path: str, flags: int) -> int:
 
 async def _daemon(config: Config, abandon: Callable[[], None]) -> None:
     """abandon: ends the process, whatever its threads and tasks are at."""
-    from crishim.daemon import build
+    from crishim.cli.daemon import build
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Rollback: each step of an operation registers how to undo it before it acts; a failure runs the undos, newest first.
 
-    async with Undo() as undo:
-        undo.push("the namespaces", lambda: sandboxes.remove(id))
+    async with Rollback() as rollback:
+        rollback.push("the namespaces", lambda: sandboxes.remove(id))
         await sandboxes.make(...)
         ...
     # leaving without an exception keeps everything
@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-log = logging.getLogger("crishim.undo")
+log = logging.getLogger("crishim.rollback")
 
 
-class Undo:
+class Rollback:
     """The undo steps of one running operation."""
 
     def __init__(self) -> None:

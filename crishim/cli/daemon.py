@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc.aio
 
 from crishim.config import Config
-from crishim.cri import rpcs, usable
+from crishim.cri import record_checks, rpcs
 from crishim.cri.metrics.endpoint import Collector
 from crishim.cri.server import Gate, make_server
 from crishim.cri.stream.limits import Limits
@@ -32,7 +32,7 @@ class Daemon:
 async def build(config: Config) -> Daemon:
     """Put the daemon together; nothing runs yet. ConfigError names a program that is not there."""
     streams = _streams(config)
-    node = await executors.records(open_node, config, usable, streams)
+    node = await executors.records(open_node, config, record_checks, streams)
     await executors.processes(exec_process.sweep, scratch(node))  # commands whose daemon was killed
     await executors.deletion(_empty, scratch(node))
     await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")

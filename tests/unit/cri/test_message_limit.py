@@ -2,8 +2,8 @@
 
 import pytest
 
-from crishim.cri import fitting
-from crishim.cri.fitting import fit
+from crishim.cri import message_limit
+from crishim.cri.message_limit import fit
 from crishim.cri.server import MESSAGE_LIMIT
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.checks import MAX_ANNOTATIONS, MAX_CONFIG, MAX_LABELS, too_large
@@ -33,7 +33,7 @@ def test_the_longest_annotations_go_and_the_short_stay() -> None:
 
 
 def test_what_fits_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    fitting._said.clear()
+    message_limit._said.clear()
     items = [pod(n, 64 << 10, 3000) for n in range(110)]
     before = [p.SerializeToString(deterministic=True) for p in items]
     assert [p.SerializeToString(deterministic=True) for p in fit(items, "pods")] == before

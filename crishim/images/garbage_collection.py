@@ -32,7 +32,7 @@ def half_images(root: Path) -> list[str]:
 def remove_orphans(root: Path) -> list[str]:
     """Remove layers that no image record reaches, and layer directories without a record; the ids removed. Blocks.
 
-    The record goes before the files: a crash in between leaves a directory without record, which the next sweep takes.
+    The record goes before the files: a crash in between leaves a directory without record, which the next run removes.
     """
     overlay = root / "overlay"
     if not overlay.is_dir():

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crishim.config import Config, ConfigError, check_paths
-from crishim.cri import usable
+from crishim.cri import record_checks
 from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError
-from crishim.ground import make_directories
 from crishim.ids import is_id
 from crishim.linux import cgroups, executors, mounts, record_files
 from crishim.linux.record_files import Found
@@ -32,8 +31,9 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev import salvage
 from crishim.netdev.records import Attachment
 from crishim.node import Node, open_node
-from crishim.operations import leftovers
-from crishim.operations.leftovers import Ground, Leftover
+from crishim.operations import inventory
+from crishim.operations.inventory import Item, Locations
+from crishim.operations.own_directories import make_directories
 from crishim.operations.recover import recover
 from crishim.operations.remove_container import remove_container
 from crishim.operations.remove_pod import remove_pod
@@ -55,35 +55,35 @@ class Owners(NamedTuple):
     recorded: frozenset[str]
     unknown: dict[str, str]  # and why
 
-    def goes(self, thing: Leftover, options: Options) -> bool:
+    def goes(self, thing: Item, options: Options) -> bool:
         owner = thing.name.rpartition("crishim-")[2] if thing.kind == "device mark" else thing.owner
         return options.all or (owner not in self.recorded and (options.unknown or owner not in self.unknown))
 
 
 def clean_up(config: Config, options: Options) -> int:
     """Look, print, and with options.apply act; the exit status, 1 if something could not be taken away."""
-    ground = Ground(
+    places = Locations(
         Path(config.state_dir), Path(config.run_dir), config.pods.cgroup_parent, Path(config.network.config_dir)
     )
     logging.basicConfig(level=logging.ERROR, format="crishim: %(message)s", stream=sys.stderr)
     if not options.apply:
-        if any(_is_locked(directory) for directory in (ground.state, ground.run)):
+        if any(_is_locked(directory) for directory in (places.state, places.run)):
             sys.stderr.write("crishim: a daemon is running: what it is just making may be in this list\n")
-        going = _report(ground, options)
+        going = _report(places, options)
         if going:
             sys.stdout.write("nothing was changed: crishim cleanup --apply does it\n")
         return 0
-    from crishim.serve import only_daemon
+    from crishim.cli.serve import only_daemon
 
     check_paths(config)
     make_directories(config)
     try:
-        with only_daemon(ground.state, ground.run):
-            _report(ground, options)
-            failures = asyncio.run(_apply(config, ground, options))
-            left = [thing for thing in leftovers.survey(ground) if owners(ground).goes(thing, options)]
+        with only_daemon(places.state, places.run):
+            _report(places, options)
+            failures = asyncio.run(_apply(config, places, options))
+            left = [thing for thing in inventory.take(places) if owners(places).goes(thing, options)]
             if options.all and not left:
-                failures += _uninstall(config, ground)
+                failures += _uninstall(config, places)
     except ConfigError as error:
         raise ConfigError(f"{error}: it takes away orphans when it starts; stop it for the rest") from None
     for thing in left:
@@ -93,16 +93,16 @@ def clean_up(config: Config, options: Options) -> int:
     return 1 if left or failures else 0
 
 
-def owners(ground: Ground) -> Owners:
+def owners(places: Locations) -> Owners:
     """Who has a record. Changes nothing."""
-    pods = _load(ground.state / "pods", PodRecord, usable.pod)
-    containers = _load(ground.state / "containers", ContainerRecord, usable.container)
-    journal = _load(ground.state / "netdev", Attachment, salvage.usable, salvage.is_id)
+    pods = _load(places.state / "pods", PodRecord, record_checks.pod)
+    containers = _load(places.state / "containers", ContainerRecord, record_checks.container)
+    journal = _load(places.state / "netdev", Attachment, salvage.usable, salvage.is_id)
     unknown = {u.id: u.reason for found in (pods, containers, journal) for u in found.unread.values()}
     known = {*pods.read, *(c.id for c in containers.read.values() if c.pod_id in pods.read.keys() | pods.unread.keys())}
-    alive = leftovers.alive(leftovers.survey(ground))
+    alive = inventory.alive(inventory.take(places))
     for kind in ("pods", "containers"):
-        for path in (ground.run / kind).glob(f"*/{record_files.COPY}"):
+        for path in (places.run / kind).glob(f"*/{record_files.COPY}"):
             id = path.parent.name
             if is_id(id) and id in alive and id not in known | unknown.keys():
                 unknown[id] = "is gone"
@@ -120,11 +120,11 @@ def _load(
     return record_files.load(directory, kind, is_id, usable, tidy=False)
 
 
-def _report(ground: Ground, options: Options) -> list[Leftover]:
+def _report(places: Locations, options: Options) -> list[Item]:
     """Print what goes and what is unknown and stays; the former."""
-    known = owners(ground)
+    known = owners(places)
     going = []
-    for thing in leftovers.survey(ground):
+    for thing in inventory.take(places):
         reason = known.unknown.get(thing.owner)
         if known.goes(thing, options):
             going.append(thing)
@@ -136,16 +136,16 @@ def _report(ground: Ground, options: Options) -> list[Leftover]:
     return going
 
 
-async def _apply(config: Config, ground: Ground, options: Options) -> list[str]:
+async def _apply(config: Config, places: Locations, options: Options) -> list[str]:
     """Remove what goes; what went wrong, one sentence each."""
-    things = await executors.kernel(leftovers.survey, ground)
-    node = await executors.kernel(open_node, config, usable, StreamServer())
+    things = await executors.kernel(inventory.take, places)
+    node = await executors.kernel(open_node, config, record_checks, StreamServer())
     await recover(node)
-    failures = await _remove(node, ground, options)
+    failures = await _remove(node, places, options)
     await node.tasks.drain(DRAIN)
-    known = await executors.kernel(owners, ground)
+    known = await executors.kernel(owners, places)
     # A lease is told by what else its pod has, which may be gone by now.
-    things = [t for t in things if t.kind == "lease"] + await executors.kernel(leftovers.survey, ground)
+    things = [t for t in things if t.kind == "lease"] + await executors.kernel(inventory.take, places)
     for thing in dict.fromkeys(things):
         if not known.goes(thing, options):
             continue
@@ -153,13 +153,13 @@ async def _apply(config: Config, ground: Ground, options: Options) -> list[str]:
             if thing.kind == "lease":
                 await node.networks.release(thing.owner, "")
             else:
-                await executors.deletion(leftovers.take_away, thing)
+                await executors.deletion(inventory.remove, thing)
         except (CrishimError, OSError) as error:
             failures.append(f"{thing.kind} {thing.name:.200}: {error}")
     return failures
 
 
-async def _remove(node: Node, ground: Ground, options: Options) -> list[str]:
+async def _remove(node: Node, places: Locations, options: Options) -> list[str]:
     """Remove the pods and containers that go, as clients do."""
     failures = []
     pods = [p.id for p in node.pods if options.all or (options.unknown and node.pods.is_adopted(p.id))]
@@ -173,19 +173,19 @@ async def _remove(node: Node, ground: Ground, options: Options) -> list[str]:
             failures.append(f"{id[:13]}: {error}")
     if options.unknown or options.all:
         held = {a.id for a in node.netdevices.attachments()}
-        for path in leftovers.unread_attachments(ground, held):
+        for path in inventory.unread_attachments(places, held):
             await executors.records(record_files.remove, path)
     return failures
 
 
-def _uninstall(config: Config, ground: Ground) -> list[str]:
+def _uninstall(config: Config, places: Locations) -> list[str]:
     """Delete the directories, the socket and the cgroup of pods; what could not be."""
-    failures = [f"{m} is mounted: unmount it first" for path in (ground.run, ground.state) for m in _inside(path)]
-    for path in (ground.run, ground.state) if not failures else ():
+    failures = [f"{m} is mounted: unmount it first" for path in (places.run, places.state) for m in _inside(path)]
+    for path in (places.run, places.state) if not failures else ():
         shutil.rmtree(path, onerror=lambda _, name, info: failures.append(f"{name}: {info[1]}"))
     Path(config.socket).unlink(missing_ok=True)
-    cgroups.remove(ground.cgroup_parent)
-    if config.images.root and not Path(config.images.root).is_relative_to(ground.state):
+    cgroups.remove(places.cgroup_parent)
+    if config.images.root and not Path(config.images.root).is_relative_to(places.state):
         sys.stdout.write(f"keep    images         {config.images.root}  (images.root is not below state_dir)\n")
     return failures
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from crishim.images.garbage_collection import half_images, remove_orphans
 from crishim.images.records import big_data_file
-from crishim.images.sweep import half_images, remove_orphans
 
 USED, BASE, ORPHAN, LOST = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
 IMAGE, HALF = "a" * 64, "b" * 64

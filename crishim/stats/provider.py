@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from crishim.linux import executors
 from crishim.stats import network, processes
 from crishim.stats.cgroups import Cgroups
-from crishim.stats.figures import Detail, Interface, Usage
+from crishim.stats.measurements import Detail, Interface, Usage
 from crishim.stats.processes import Processes
 from crishim.stats.rates import Rates
 
@@ -41,7 +41,7 @@ class DetailedReading:
     interfaces: Mapping[str, list[Interface]]
 
 
-class Meter:
+class StatsProvider:
     """Reads cgroups and network namespaces, and remembers samples to tell rates."""
 
     def __init__(self, cgroups: Cgroups) -> None:

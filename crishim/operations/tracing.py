@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-log = logging.getLogger("crishim.timeline")
+log = logging.getLogger("crishim.trace")
 
 
 @contextlib.contextmanager

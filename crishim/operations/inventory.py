@@ -26,7 +26,7 @@ _MARK = re.compile(r"crishim-[0-9a-f]{16}")  # the altname of a device that is a
 SCRATCH = ("exec", "secrets"), ("checkpoints", "downloads")  # below run_dir, below state_dir
 
 
-class Leftover(NamedTuple):
+class Item(NamedTuple):
     """One thing on the node. owner: id of its pod or container, "" if it is nobody's in particular."""
 
     kind: str
@@ -34,7 +34,7 @@ class Leftover(NamedTuple):
     owner: str = ""
 
 
-class Ground(NamedTuple):
+class Locations(NamedTuple):
     """Where crishim's things can be."""
 
     state: Path
@@ -43,18 +43,18 @@ class Ground(NamedTuple):
     cni_config: Path
 
 
-def survey(ground: Ground) -> list[Leftover]:
+def take(places: Locations) -> list[Item]:
     """All of it, in the order in which it can be taken away. Blocks: walks directories, processes and cgroups."""
-    found = [*_processes(ground), *_containers(ground), *_mounts(ground), *_directories(ground), *_marks()]
-    ids = {thing.owner for thing in found} - {""} | _recorded(ground)
-    found += [*_cgroups(ground, ids), *_leases(ground, ids), *_scratch(ground)]
+    found = [*_processes(places), *_containers(places), *_mounts(places), *_directories(places), *_marks()]
+    ids = {thing.owner for thing in found} - {""} | _recorded(places)
+    found += [*_cgroups(places, ids), *_leases(places, ids), *_scratch(places)]
     return sorted(found, key=lambda thing: _ORDER.index(thing.kind))
 
 
 _ORDER = ("process", "OCI container", "lease", "mount", "cgroup", "directory", "device mark", "scratch")
 
 
-def take_away(thing: Leftover) -> None:
+def remove(thing: Item) -> None:
     """Take one thing away, but for a lease, which is its plugin's; fine if it is gone. OSError if it cannot be."""
     if thing.kind == "process":
         process = processes.reference(int(thing.name.partition(" ")[0]))
@@ -81,7 +81,7 @@ def take_away(thing: Leftover) -> None:
                 shutil.rmtree(thing.name)
 
 
-def alive(things: Iterable[Leftover]) -> set[str]:
+def alive(things: Iterable[Item]) -> set[str]:
     """Owners of whom something runs, or who still have a namespace."""
     running = {t.owner for t in things if t.kind == "process" or (t.kind == "mount" and "/ns/" in t.name)}
     return running | {t.owner for t in things if t.kind == "cgroup" and cgroups.processes(t.name)}
@@ -99,13 +99,13 @@ def _entries(directory: Path) -> list[Path]:
         return []
 
 
-def _recorded(ground: Ground) -> set[str]:
-    return {p.stem for kind in ("pods", "containers") for p in _entries(ground.state / kind) if is_id(p.stem)}
+def _recorded(places: Locations) -> set[str]:
+    return {p.stem for kind in ("pods", "containers") for p in _entries(places.state / kind) if is_id(p.stem)}
 
 
-def _processes(ground: Ground) -> Iterator[Leftover]:
+def _processes(places: Locations) -> Iterator[Item]:
     """conmons, runtimes, commands: those with a path below run_dir among their arguments, and outside of containers."""
-    mark = os.fsencode(ground.run) + b"/"
+    mark = os.fsencode(places.run) + b"/"
     for pid, command in process_trees.command_lines().items():
         if pid == os.getpid() or not any(mark in word for word in command):
             continue
@@ -113,73 +113,73 @@ def _processes(ground: Ground) -> Iterator[Leftover]:
             if os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
                 text = b" ".join(command).decode(errors="replace")
                 if owner := _owner(text):  # not a person who looks at a log there
-                    yield Leftover("process", f"{pid} {text}", owner)
+                    yield Item("process", f"{pid} {text}", owner)
 
 
-def _containers(ground: Ground) -> Iterator[Leftover]:
-    for state in _entries(ground.run / "runtime"):
+def _containers(places: Locations) -> Iterator[Item]:
+    for state in _entries(places.run / "runtime"):
         for path in _entries(state):
-            yield Leftover("OCI container", str(path), _owner(path.name))
+            yield Item("OCI container", str(path), _owner(path.name))
 
 
-def _mounts(ground: Ground) -> Iterator[Leftover]:
+def _mounts(places: Locations) -> Iterator[Item]:
     """Those of pods and containers: a disk for the images, say, is its owner's."""
-    for top in (ground.run, ground.state):
+    for top in (places.run, places.state):
         for target in mounts.below(top):
             if owner := _owner(target.removeprefix(str(top))):
-                yield Leftover("mount", target, owner)
+                yield Item("mount", target, owner)
 
 
-def _directories(ground: Ground) -> Iterator[Leftover]:
-    tops = [ground.run / name for name in ("containers", "pods", "roots")]
-    for path in (path for top in (*tops, ground.state / "writable") for path in _entries(top)):
+def _directories(places: Locations) -> Iterator[Item]:
+    tops = [places.run / name for name in ("containers", "pods", "roots")]
+    for path in (path for top in (*tops, places.state / "writable") for path in _entries(top)):
         if is_id(path.name):
-            yield Leftover("directory", str(path), path.name)
+            yield Item("directory", str(path), path.name)
 
 
-def _scratch(ground: Ground) -> Iterator[Leftover]:
-    for top, names in zip((ground.run, ground.state), SCRATCH, strict=True):
+def _scratch(places: Locations) -> Iterator[Item]:
+    for top, names in zip((places.run, places.state), SCRATCH, strict=True):
         for path in (path for name in names for path in _entries(top / name)):
-            yield Leftover("scratch", str(path))
+            yield Item("scratch", str(path))
     for kind in ("pods", "containers", "netdev"):
-        for path in _entries(ground.state / kind):
+        for path in _entries(places.state / kind):
             if path.name.endswith((".tmp", ".json.broken")):  # of a killed write, of versions before 0.2
-                yield Leftover("scratch", str(path))
+                yield Item("scratch", str(path))
 
 
-def _cgroups(ground: Ground, ids: set[str]) -> Iterator[Leftover]:
+def _cgroups(places: Locations, ids: set[str]) -> Iterator[Item]:
     """Groups called by an id of ours wherever they are, and by any below our own parent; inner ones first."""
     found = set()
     for top in cgroups.hierarchies().values():
-        own = top / ground.cgroup_parent.lstrip("/")
+        own = top / places.cgroup_parent.lstrip("/")
         for directory, _, _ in os.walk(top):
             name = Path(directory).name
             id = _owner(name)
             if id in ids or (id and Path(directory).is_relative_to(own)):
                 found.add((f"/{Path(directory).relative_to(top)}", id))
     for path, id in sorted(found, reverse=True):
-        yield Leftover("cgroup", path, id)
+        yield Item("cgroup", path, id)
 
 
-def _leases(ground: Ground, ids: set[str]) -> Iterator[Leftover]:
-    for path, holder in leases.held(ground.cni_config):
+def _leases(places: Locations, ids: set[str]) -> Iterator[Item]:
+    for path, holder in leases.held(places.cni_config):
         if holder in ids:
-            yield Leftover("lease", str(path), holder)
-    for path, holder in leases.forsaken(ground.cni_config, ids):
-        yield Leftover("lease", str(path), holder)
+            yield Item("lease", str(path), holder)
+    for path, holder in leases.forsaken(places.cni_config, ids):
+        yield Item("lease", str(path), holder)
 
 
-def _marks() -> Iterator[Leftover]:
+def _marks() -> Iterator[Item]:
     """Links on the host that carry the mark of an attachment."""
     with Rtnetlink() as netlink:
         for link in links.dump(netlink):
             for name in link.altnames:
                 if _MARK.fullmatch(name):
-                    yield Leftover("device mark", f"{link.name} {name}")
+                    yield Item("device mark", f"{link.name} {name}")
 
 
-def unread_attachments(ground: Ground, known: set[str]) -> list[Path]:
+def unread_attachments(places: Locations, known: set[str]) -> list[Path]:
     """Files of the devices' journal, and their copies, of attachments that are not among the known."""
-    tops = (ground.state / "netdev", ground.run / "netdev")
+    tops = (places.state / "netdev", places.run / "netdev")
     paths = [path for top in tops for path in _entries(top)]
     return [path for path in paths if path.suffix == ".json" and path.stem not in known]

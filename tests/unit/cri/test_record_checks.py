@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from crishim.cri import usable
+from crishim.cri import record_checks
 from crishim.lifecycle import ContainerState, PodState
 from crishim.model import NamespacePaths, Network, User
 from tests.unit.cri.records import container, pod
@@ -15,12 +15,12 @@ NETWORK = Network(name="n", conflist=b'{"name": "n", "type": "bridge"}', capabil
 
 @pytest.mark.parametrize("state", list(PodState))
 def test_pods_of_every_state(state: PodState) -> None:
-    usable.pod(pod(state=state, network=NETWORK))
+    record_checks.pod(pod(state=state, network=NETWORK))
 
 
 @pytest.mark.parametrize("state", list(ContainerState))
 def test_containers_of_every_state(state: ContainerState) -> None:
-    usable.container(container(state=state))
+    record_checks.container(container(state=state))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_containers_of_every_state(state: ContainerState) -> None:
 )
 def test_a_pod_nobody_can_work_with(damage: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=r"."):
-        usable.pod(pod(**{"network": NETWORK} | damage))
+        record_checks.pod(pod(**{"network": NETWORK} | damage))
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_pod_nobody_can_work_with(damage: dict[str, Any]) -> None:
 )
 def test_a_container_nobody_can_work_with(damage: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=r"."):
-        usable.container(container(**damage))
+        record_checks.container(container(**damage))

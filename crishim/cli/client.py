@@ -1,0 +1,47 @@
+"""The command line's side of the daemon's own service, crishim.v1.Admin, on the CRI socket."""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from crishim.config import Config
+from crishim.errors import CrishimError, Kind
+
+CALL_TIMEOUT = 600.0  # seconds the daemon may take
+
+
+def daemon_answers(config: Config) -> bool:
+    """Whether somebody listens on the socket: the file alone may be left over."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(config.socket) == 0
+
+
+@contextlib.contextmanager
+def connect(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
+    """A function that calls the daemon's own service; its errors come as CrishimError."""
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+    import grpc
+
+    with grpc.insecure_channel(f"unix:{config.socket}") as channel:
+
+        def call(name: str, request: Any, answer: Any) -> Any:
+            method = channel.unary_unary(
+                f"/crishim.v1.Admin/{name}",
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=answer.FromString,
+            )
+            try:
+                return method(request, timeout=CALL_TIMEOUT)
+            except grpc.RpcError as error:
+                raise CrishimError(Kind.INTERNAL, str(error.details())) from error
+
+        yield call
+
+
+def fail(text: str) -> int:
+    """Print what went wrong as one line; the exit status."""
+    sys.stderr.write(f"crishim: {' '.join(text.split())}\n")
+    return 1
