@@ -12,6 +12,7 @@ A container's process is a real one that sleeps, so that signals and ends are wh
 
 import asyncio
 import subprocess
+from collections.abc import Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,10 +33,13 @@ class World:
         self.fail: dict[str, BaseException] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.runtime = Runtime(self)
+        self.node: Any = None
         self.node = self.start()
 
     def start(self) -> Any:
-        """The node of a new daemon over the same records and drivers."""
+        """The node of a new daemon over the same records and drivers; the old one, killed, does nothing more."""
+        if self.node is not None:
+            self.node.tasks.start = _ended
         return make_node(
             self.directory,
             sandboxes=Sandboxes(self),
@@ -66,3 +70,7 @@ class World:
         for process in self.processes.values():
             process.kill()
             process.wait()
+
+
+def _ended(work: Coroutine[Any, Any, Any], *, name: str) -> None:
+    work.close()
