@@ -34,6 +34,36 @@ def functions(sysfs: int, name: str) -> list[Function]:
     return sorted(found)
 
 
+def physical(sysfs: int, name: str) -> tuple[str, int] | None:
+    """For a virtual function: a network device of its physical one in this sysfs's namespace, and its number there.
+
+    Of several ports of one physical function the one with the same dev_port. None for all other devices.
+    """
+    device = f"class/net/{name}/device"
+    own = _target(sysfs, device)
+    entries = _list(sysfs, f"{device}/physfn") if own else []
+    numbers = [int(e[6:]) for e in entries if e.startswith("virtfn") and e[6:].isdecimal()]
+    number = next((n for n in sorted(numbers) if _target(sysfs, f"{device}/physfn/virtfn{n}") == own), None)
+    ports = {_port(sysfs, port): port for port in sorted(_list(sysfs, f"{device}/physfn/net"), reverse=True)}
+    if number is None or not ports:
+        return None
+    return ports.get(_port(sysfs, name), min(ports.values())), number
+
+
+def _port(sysfs: int, name: str) -> str:
+    """dev_port of a network device, "" without one."""
+    try:
+        file = os.open(f"class/net/{name}/dev_port", os.O_RDONLY | os.O_CLOEXEC, dir_fd=sysfs)
+    except OSError as error:
+        if error.errno in GONE:
+            return ""
+        raise
+    try:
+        return os.read(file, 16).strip().decode()
+    finally:
+        os.close(file)
+
+
 def _list(sysfs: int, path: str) -> list[str]:
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=sysfs)

@@ -4,7 +4,7 @@ import msgspec
 
 from crishim.linux import devconf, device_files, multicast
 from crishim.linux.netlink import ethtool, link_attributes, links, neighbour_entries, nexthops, queueing
-from crishim.netdev import programs
+from crishim.netdev import programs, virtual_functions
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
 from crishim.netdev.restoring import Restoring
@@ -58,6 +58,7 @@ def _again(place: Restoring) -> Captured:
         groups=multicast.groups([place.name])[place.name] if was.groups else frozenset(),
         queueing=queueing.read(netlink, index) if was.queueing else (),
         nexthops=nexthops.dump(netlink, index) if was.nexthops else (),
+        vf_settings=virtual_functions.read(place.host, place.name) if was.vf_settings else b"",
     )
 
 

@@ -22,7 +22,7 @@ from crishim.linux.netlink import (
 )
 from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
-from crishim.netdev import programs
+from crishim.netdev import programs, virtual_functions
 from crishim.netdev.records import Captured
 
 
@@ -95,4 +95,5 @@ def _capture(host: End, link: Link, tables: _Tables) -> Captured:
         groups=tables.groups[link.name],
         queueing=queued,
         nexthops=tables.nexthops[index],
+        vf_settings=virtual_functions.read(host, link.name),
     )

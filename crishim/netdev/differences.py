@@ -6,7 +6,7 @@ Names, addresses and routes are compared where they are restored (restore.py, ca
 from collections.abc import Iterator
 
 from crishim.linux import devconf
-from crishim.linux.netlink import link_attributes, queueing
+from crishim.linux.netlink import link_attributes, queueing, vf_settings
 from crishim.linux.netlink.links import IFF_UP
 from crishim.linux.netlink.rtnetlink import table
 from crishim.netdev.records import Captured
@@ -37,6 +37,8 @@ def _attributes(was: Captured, now: Captured) -> Iterator[str]:
     for tuning in was.tunings:
         if tunings.get(tuning.subject) != tuning:
             yield f"ethtool {tuning.subject}"
+    for kind, _ in vf_settings.changes(now.vf_settings, was.vf_settings):
+        yield vf_settings.name(kind)
     files = dict(now.files)
     for path, value in was.files:
         if files.get(path, value) != value:  # one that has no value now is no difference

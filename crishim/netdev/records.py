@@ -139,6 +139,7 @@ class Captured(Record, frozen=True, kw_only=True):
     groups: frozenset[str] = frozenset()  # IP multicast groups of the host's programs
     queueing: tuple[Node, ...] = ()  # disciplines, classes, filters with a handle
     nexthops: tuple[Nexthop, ...] = ()
+    vf_settings: bytes = b""  # of a virtual function (SR-IOV), what the host set of it through the physical one
 
 
 class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):

@@ -15,7 +15,7 @@ from crishim.linux.netlink import links
 from crishim.linux.netlink.addresses import Address, aged, relabel
 from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.linux.netns_thread import End
-from crishim.netdev import carry, names, programs, restore_link, restore_network
+from crishim.netdev import carry, names, programs, restore_link, restore_network, virtual_functions
 from crishim.netdev.audit import audit
 from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
 from crishim.netdev.records import Attachment
@@ -139,6 +139,7 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
     for what, step in (
         ("BPF programs", programs.restore),
         ("link", restore_link.restore_link),
+        ("virtual function's settings", virtual_functions.restore),
         ("ethtool settings", restore_link.restore_tunings),
         ("files", restore_link.restore_files),
         ("settings", restore_settings),

@@ -19,7 +19,7 @@ from crishim.linux.netlink import (
 )
 from crishim.linux.netlink.addresses import IFA_F_PERMANENT, IFA_F_STABLE_PRIVACY
 from crishim.linux.netlink.routes import Route
-from crishim.netdev import programs
+from crishim.netdev import programs, virtual_functions
 from crishim.netdev.capture import capture
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import FakeEnd, veth
@@ -49,6 +49,7 @@ def tables(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(ethtool, "read", lambda socket, index, kind: (index, kind))
     monkeypatch.setattr(device_files, "read", lambda sysfs, name: (f"files of {name}",))
     monkeypatch.setattr(programs, "read", lambda link, queued: (link.name, *queued))
+    monkeypatch.setattr(virtual_functions, "read", lambda host, name: f"set of {name}".encode())
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: 42)
     return calls
 
@@ -70,6 +71,7 @@ def test_everything_of_each_link(tables: Calls) -> None:
     assert (one.multicast, one.groups) == (("filter5",), {"g5"})
     assert (one.queueing, one.nexthops, one.programs) == (("node5",), ("nexthop5",), ("demo0", "node5"))
     assert (one.tunings, one.files) == ((5, "veth"), ("files of demo0",))
+    assert (one.vf_settings, found[6].vf_settings) == (b"set of demo0", b"set of demo1")
     assert found[6].entries == ("entry6", "forwarding6")
     assert host.entered == 1
 

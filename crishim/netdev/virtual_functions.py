@@ -1,0 +1,31 @@
+"""What the host sets of a virtual function through its physical one (SR-IOV): captured, put back, read again."""
+
+from crishim.linux import device_tree
+from crishim.linux.netlink import links, vf_settings
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
+from crishim.netdev.restoring import Restoring
+
+
+def read(host: End, name: str) -> bytes:
+    """The settings (vf_settings.read); b"" if it is no virtual function, or its physical one is not on the host."""
+    found = _find(host, name)
+    return vf_settings.read(host.netlink, *found) if found else b""
+
+
+def restore(place: Restoring, link: Link) -> None:
+    """After the MAC, which many drivers tell the physical function by themselves: set from there as well, it would be
+    out of the function's own hands, which is another state than before."""
+    found = _find(place.host, place.name) if place.was.vf_settings else None
+    if found is None:
+        return  # audit.py names what differs
+    for change in vf_settings.changes(vf_settings.read(place.host.netlink, *found), place.was.vf_settings):
+        with place.attempt(vf_settings.name(change[0])):
+            vf_settings.write(place.host.netlink, found[0], change)
+
+
+def _find(host: End, name: str) -> tuple[int, int] | None:
+    """ifindex of the physical function and number of the virtual one."""
+    found = device_tree.physical(host.sysfs, name)
+    index = links.index_of(host.netlink, found[0]) if found else 0
+    return (index, found[1]) if found and index else None
