@@ -33,6 +33,7 @@ def test_a_pod_lives_restarts_and_ends(gated: Node) -> None:
     gated.remove("lives")
 
 
+@pytest.mark.fact("feature gates")
 def test_the_gate_is_in_use(gated: Node) -> None:
     """The kubelet holds an event stream and asks for lists in batches exactly where its gates say so."""
     gated.run("used", pod())

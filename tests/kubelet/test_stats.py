@@ -150,6 +150,7 @@ def identity(node: Node, container: str) -> str:
     return identity.removeprefix("crishim://")
 
 
+@pytest.mark.fact("feature gates")
 def test_the_summary(busy: Node) -> None:
     """/stats/summary: CPU, memory, swap and processes of containers and pod are their cgroups'; both interfaces' bytes
     are the namespace's; the root file system's are the writable layer's."""

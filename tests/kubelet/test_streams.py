@@ -115,6 +115,7 @@ def test_logs(node: Node) -> None:
     assert node.logs("logs", "main", timestamps="true").split()[0].startswith(time.strftime("%Y-", time.gmtime()))
 
 
+@pytest.mark.fact("log lines and rotation")
 def test_log_rotation_loses_no_line(node: Node) -> None:
     """The kubelet rotates while the pod writes in bursts at full speed: every line is there, once and whole."""
     count = 240000

@@ -136,6 +136,7 @@ BAD_CONTAINERS = {
 }
 
 
+@pytest.mark.fact("StartContainer")
 @pytest.mark.parametrize("case", BAD_CONTAINERS)
 def test_containers_that_cannot_be(daemon: Daemon, pod: str, case: str) -> None:
     """Refused by CreateContainer, or by StartContainer where only the runtime can know; the name is free afterwards."""

@@ -92,6 +92,7 @@ def test_pods_that_cannot_be(daemon: Daemon, spoil: Callable[[cri.PodSandboxConf
     assert named in text
 
 
+@pytest.mark.fact("RunPodSandbox")
 def test_an_unknown_handler(daemon: Daemon) -> None:
     """The text names the handler and those there are."""
     code, text = refused(run_pod, daemon, handler="kata")

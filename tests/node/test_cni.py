@@ -16,6 +16,7 @@ from tests.node.refusals import refused
 pytestmark = pytest.mark.node
 
 
+@pytest.mark.fact("StopPodSandbox")
 def test_the_chain(network: Network) -> None:
     """ADD in order with prevResult handed on; DEL in reverse with the cached result; name, ids, CNI_ARGS."""
     daemon, config = network.daemon, pod_config("chained")
@@ -156,6 +157,7 @@ SPOILED = {
 }
 
 
+@pytest.mark.fact("RunPodSandbox")
 @pytest.mark.parametrize("how", SPOILED)
 def test_add_goes_wrong(network: Network, how: str) -> None:
     """The text names the plugin and has its words; every plugin gets its DEL, without a result; nothing is left."""
@@ -183,6 +185,7 @@ def test_add_goes_wrong(network: Network, how: str) -> None:
     remove_pod(daemon, run_pod(daemon, config))
 
 
+@pytest.mark.fact("StopPodSandbox")
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 def test_del_goes_wrong(network: Network, how: str) -> None:
     """StopPodSandbox errors, the pod is NOTREADY, Remove errors; once the plugin works again a retry succeeds."""
@@ -224,6 +227,7 @@ def test_a_stop_that_failed_is_tried_at_the_next_start(network: Network) -> None
     assert network.calls() == []
 
 
+@pytest.mark.fact("RunPodSandbox")
 def test_add_and_del_go_wrong(network: Network) -> None:
     """A failed ADD whose DEL fails too leaves a NOTREADY pod, which can be stopped and removed once DEL works."""
     daemon = network.daemon

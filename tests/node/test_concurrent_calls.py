@@ -25,6 +25,7 @@ pytestmark = pytest.mark.node
 Code = grpc.StatusCode
 
 
+@pytest.mark.fact("CreateContainer")
 def test_creates_against_a_stop(daemon: Daemon) -> None:
     """20 creates race a stop: each makes its container before, or is refused; none runs or is created afterwards."""
     pod = run_pod(daemon)
@@ -50,6 +51,7 @@ def test_creates_against_a_stop(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("StopContainer")
 def test_two_stops_with_different_timeouts(daemon: Daemon) -> None:
     """The shorter timeout of a second StopContainer takes effect; both return when the container has ended."""
     pod = run_pod(daemon)
@@ -66,6 +68,7 @@ def test_two_stops_with_different_timeouts(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("a retried RunPodSandbox")
 def test_one_name_many_times(daemon: Daemon) -> None:
     """Ten equal RunPodSandbox, then ten equal CreateContainer at once: one pod, one container, one answer."""
     config = pod_config("same")

@@ -81,6 +81,7 @@ async def test_the_caller_stays_where_it_is(netns: str) -> None:
         assert await asyncio.to_thread(lambda: os.readlink("/proc/thread-self/ns/net")) == here
 
 
+@pytest.mark.fact("Exec", "Attach", "PortForward")
 async def test_host_network(netns: str) -> None:
     """The empty path is the host's namespace."""
     with listening("/proc/self/ns/net", socket.AF_INET, "127.0.0.1") as port:

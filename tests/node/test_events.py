@@ -61,6 +61,7 @@ def subscription(daemon: Daemon) -> Iterator[Subscription]:
     subscription.end()
 
 
+@pytest.mark.fact("GetContainerEvents", "events carry pod metadata")
 def test_a_life_in_events(daemon: Daemon, subscription: Subscription) -> None:
     """CREATED, STARTED, STOPPED, DELETED of the pod and its container, in order, with complete statuses."""
     pod = run_pod(daemon, pod_config("evented"))

@@ -47,6 +47,7 @@ async def test_sync_of_a_command_that_is_not_there(rig: Rig) -> None:
     await rig.settled(container, *INIT)
 
 
+@pytest.mark.fact("ExecSync")
 async def test_sync_timeout_kills_the_command_and_its_children(rig: Rig) -> None:
     """DEADLINE, and nothing of it runs on, not even children that wait in the background or changed their session."""
     container = await rig.run(*IDLE)

@@ -160,6 +160,7 @@ async def test_full_disk_is_exhausted(node: Node, registry: Registry) -> None:
 # Credentials, mirrors, policy
 
 
+@pytest.mark.fact("PullImage")
 async def test_credentials_decide(node: Node, locked_registry: str, small: str) -> None:
     """Without or with the wrong password a pull is DENIED, with the right one it works; nothing shows the password."""
     node.trust(locked_registry)
@@ -215,6 +216,7 @@ async def test_mirror_of_registries_conf(node: Node, registry: Registry, small: 
     assert image.repo_digests == (f"registry.invalid/test/small@{small}",)
 
 
+@pytest.mark.fact("PullImage")
 async def test_policy_rejects(node: Node, registry: Registry, small: str) -> None:
     """What policy.json rejects is UNKNOWN with the kubelet's prefix, and is not stored."""
     policy = node.base / "policy.json"

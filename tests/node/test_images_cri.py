@@ -79,6 +79,7 @@ async def test_one_id_everywhere(service: Service, registry: Registry, small: st
     assert [i.id for i in await service.list()] == [ref]
 
 
+@pytest.mark.fact("StreamImages")
 async def test_list_honours_its_filter(service: Service, registry: Registry, small: str) -> None:
     """ListImages with a filter gives that image or nothing; StreamImages the same, and no message for an empty list."""
     registry.push(["test/another:1"], [tar_files({"another": b""})])
@@ -92,6 +93,7 @@ async def test_list_honours_its_filter(service: Service, registry: Registry, sma
     assert [r async for r in images.StreamImages(service.node, nothing)] == []
 
 
+@pytest.mark.fact("ListImages", "ImageStatus")
 @pytest.mark.parametrize(
     ("user", "uid", "username"),
     [("1002", 1002, ""), ("www-data", None, "www-data"), ("1003:1004", 1003, ""), ("www-data:1004", None, "www-data")],
@@ -114,6 +116,7 @@ async def test_verbose_status_has_the_configuration(service: Service, registry: 
     assert info["imageSpec"]["config"]["User"] == "www-data:33"
 
 
+@pytest.mark.fact("ListImages", "ImageStatus")
 async def test_absent_image(service: Service) -> None:
     """ImageStatus of an absent image is an answer without image; removing it is fine; no name at all is INVALID."""
     for text in ("no/such:image", "sha256:" + "0" * 64, "0" * 64, "0" * 12, "Not A Reference"):

@@ -24,6 +24,7 @@ from tests.node.registry import Registry
 pytestmark = pytest.mark.node
 
 
+@pytest.mark.fact("PullImage")
 async def test_ten_identical_pulls_are_one(node: Node, registry: Registry, small: str) -> None:
     """Ten pulls of one name at once start skopeo once and give the same image."""
     transport = node.with_skopeo(node.wrapper(f"echo run >> {node.base}/runs"))

@@ -21,6 +21,7 @@ from tests.support.nodes import make_node
 pytestmark = pytest.mark.node
 
 
+@pytest.mark.fact("RemoveImage")
 async def test_five_parallel_removals(node: Node, registry: Registry, small: str) -> None:
     """Five removals at once, by tag, digest and id, all succeed; image and tags are gone as each returns."""
     for name in ("test/small:1", "test/small:2", "other/small:1"):

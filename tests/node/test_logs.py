@@ -93,6 +93,7 @@ def test_an_error_is_logged_once(daemon: Daemon, log: Listener) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("PullImage")
 def test_no_secret_reaches_the_log(daemon: Daemon, log: Listener, registry: Registry, locked_registry: str) -> None:
     """Pulls with right and wrong credentials in each form, environment, annotations: none of it is logged at debug."""
     registry.push(["test/secret:1"], [tar_files({"f": b"x"})])

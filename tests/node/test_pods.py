@@ -77,6 +77,7 @@ def test_both_runtimes(daemon: Daemon, handler: str) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("PID mode")
 def test_a_shared_pid_namespace_has_catatonit_as_its_init(daemon: Daemon) -> None:
     """PID mode POD: containers see each other and a pid 1 that is not theirs; its root is not the host's."""
     config = pod_config()
@@ -94,6 +95,7 @@ def test_a_shared_pid_namespace_has_catatonit_as_its_init(daemon: Daemon) -> Non
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("StopPodSandbox", "RemovePodSandbox", "StopContainer")
 def test_stop_and_remove_are_idempotent(daemon: Daemon) -> None:
     """Stopping or removing what is stopped, removed or was never there is no error."""
     pod = run_pod(daemon)
@@ -110,6 +112,7 @@ def test_stop_and_remove_are_idempotent(daemon: Daemon) -> None:
     daemon.call("StopContainer", container_id="beef" * 16, timeout=0)
 
 
+@pytest.mark.fact("RemovePodSandbox")
 def test_remove_pod_takes_running_containers_along(daemon: Daemon) -> None:
     """RemovePodSandbox without Stop kills and removes what is in the pod."""
     pod = run_pod(daemon)
@@ -119,6 +122,7 @@ def test_remove_pod_takes_running_containers_along(daemon: Daemon) -> None:
     assert not daemon.call("ListContainers").containers
 
 
+@pytest.mark.fact("pod IP and network mode")
 def test_a_host_network_pod_skips_cni(daemon: Daemon) -> None:
     """Network mode NODE: no address of its own, the host's links."""
     config = pod_config()
@@ -134,6 +138,7 @@ def test_a_host_network_pod_skips_cni(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("ListPodSandbox")
 def test_lists_combine_their_filters(daemon: Daemon) -> None:
     """id AND state AND labels, for pods and for containers."""
     one = run_pod(daemon, pod_config(labels={"app": "a"}))

@@ -24,6 +24,7 @@ def answer(address: str, port: int) -> bytes:
             return b""
 
 
+@pytest.mark.fact("RunPodSandbox")
 def test_a_port_is_reached_from_the_host(daemon: Daemon) -> None:
     """Through the node's address and localhost; host_port 0 maps nothing; after the stop nobody answers."""
     mapping = cri.PortMapping(host_port=8097, container_port=80)

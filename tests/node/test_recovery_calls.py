@@ -45,6 +45,7 @@ def slow_portmap(daemon: Daemon):  # type: ignore[no-untyped-def]
     (daemon.plugins / "portmap").unlink()
 
 
+@pytest.mark.fact("a retried RunPodSandbox")
 def test_a_retry_after_a_deadline_gets_the_same_pod(daemon: Daemon, slow_portmap: None) -> None:
     """RunPodSandbox goes on when its client gives up; a retry, during or after it, returns that pod."""
     wish = pod_config()

@@ -27,6 +27,7 @@ from tests.node.pods import (
 pytestmark = pytest.mark.node
 
 
+@pytest.mark.fact("labels and annotations survive")
 def test_records_survive_byte_for_byte(daemon: Daemon) -> None:
     """Labels, annotations, odd unicode, environment that is no UTF-8 and fields nobody knows come back as they were."""
     odd = {"e": "\u00e9", "nul\x01": '\U0001f980 \u202e \\ " \n\t', "": "empty key", "big": "x" * 20_000}

@@ -83,6 +83,7 @@ class Limits:
         return {p: int(Path(f"/proc/{p}/oom_score_adj").read_text()) for p in sorted(cgroups.processes(self.cgroup))}
 
 
+@pytest.mark.fact("UpdateContainerResources")
 @pytest.mark.parametrize("begin", [create, start])
 def test_limits_are_in_force_when_the_call_returns(daemon: Daemon, pod: str, begin: Callable[..., str]) -> None:
     """Row UpdateContainerResources: synchronous, before the start too; what is not given stays."""
@@ -110,6 +111,7 @@ def test_limits_are_in_force_when_the_call_returns(daemon: Daemon, pod: str, beg
     )
 
 
+@pytest.mark.fact("UpdateContainerResources")
 def test_memory_and_swap(daemon: Daemon, pod: str) -> None:
     """Memory and swap move together in either direction."""
     config = container_config()
@@ -126,6 +128,7 @@ def test_memory_and_swap(daemon: Daemon, pod: str) -> None:
     assert found.swap_available_bytes.value == 16 * MIB
 
 
+@pytest.mark.fact("UpdateContainerResources")
 @pytest.mark.skipif("hugetlb" not in Host.probe().controllers, reason="no hugetlb cgroup controller is mounted here")
 def test_huge_pages(daemon: Daemon, pod: str) -> None:
     """Huge pages are limited under every runtime, and recorded."""
@@ -136,6 +139,7 @@ def test_huge_pages(daemon: Daemon, pod: str) -> None:
     assert (pages.page_size, pages.limit) == ("2MB", 4 * MIB)
 
 
+@pytest.mark.fact("UpdateContainerResources")
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [
@@ -174,6 +178,7 @@ def test_an_update_that_fails_changes_nothing(
     assert recorded(daemon, container) == record
 
 
+@pytest.mark.fact("UpdateContainerResources")
 def test_oom_scores_of_all_processes(daemon: Daemon, pod: str) -> None:
     """Row UpdateContainerResources: oom_score_adj included, for every process, clamped to what the daemon may set."""
     config = container_config(command=["sh", "-c", "sleep 1000 & sleep 1000 & exec sleep 1000"])
@@ -199,6 +204,7 @@ def test_only_living_containers(daemon: Daemon, pod: str) -> None:
     assert refused(lambda: update(daemon, "ff00ff", cpu_shares=2)) == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.fact("UpdatePodSandboxResources")
 def test_pod_resources_are_recorded_and_shown(daemon: Daemon, pod: str) -> None:
     """Row UpdatePodSandboxResources: record and reflect; a part that is not given stays."""
     daemon.call("UpdatePodSandboxResources", pod_sandbox_id=pod, overhead=R(memory_limit_in_bytes=MIB))
@@ -210,6 +216,7 @@ def test_pod_resources_are_recorded_and_shown(daemon: Daemon, pod: str) -> None:
     assert refused(lambda: daemon.call("UpdatePodSandboxResources", **unknown)) == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.fact("CheckpointContainer")
 def test_a_checkpoint_or_a_clear_no(daemon: Daemon, pod: str, tmp_path: Path) -> None:
     """Row CheckpointContainer: an archive at location while the container runs on; else UNIMPLEMENTED saying why."""
     container = start(daemon, pod)
@@ -227,6 +234,7 @@ def test_a_checkpoint_or_a_clear_no(daemon: Daemon, pod: str, tmp_path: Path) ->
     assert status(daemon, container).state == cri.CONTAINER_RUNNING
 
 
+@pytest.mark.fact("CheckpointPod", "RestorePod")
 @pytest.mark.parametrize("name", ["CheckpointPod", "RestorePod"])
 def test_pod_checkpoints_are_not_built(daemon: Daemon, name: str) -> None:
     """Row CheckpointPod / RestorePod: UNIMPLEMENTED."""

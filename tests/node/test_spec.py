@@ -113,6 +113,7 @@ def test_read_only_root(lab: Lab) -> None:
     assert lab.run(script, secured(readonly_rootfs=True)) == "read-only\nshm\n"
 
 
+@pytest.mark.fact("env values are bytes")
 def test_environment_bytes_survive(lab: Lab) -> None:
     """Every byte but NUL reaches the process, among ordinary variables, and in an exec too."""
     value = bytes(range(1, 256)) + b"\n\n"

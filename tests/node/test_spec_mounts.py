@@ -70,6 +70,7 @@ def test_propagation(lab: Lab, mode: int) -> None:
     assert (out == b"seen\n") == (mode != cri.PROPAGATION_PRIVATE)
 
 
+@pytest.mark.fact("recursive_read_only")
 def test_recursive_read_only(lab: Lab) -> None:
     """Mounts below a recursively read-only one are read-only too, else they are not; or the request is refused."""
     source = lab.directory / "tree"
@@ -141,6 +142,7 @@ def users(lab: Lab) -> cri.PodSandboxConfig:
     return pod
 
 
+@pytest.mark.fact("user namespaces")
 def test_user_namespace(lab: Lab, users: cri.PodSandboxConfig) -> None:
     """The pod's user namespace is joined: root inside is nobody outside, sysfs, mqueue and seccomp included."""
     config = secured(seccomp=cri.SecurityProfile(), run_as_user=cri.Int64Value(value=1000))
@@ -149,6 +151,7 @@ def test_user_namespace(lab: Lab, users: cri.PodSandboxConfig) -> None:
     assert (lab.rootfs / "tmp/made").stat().st_uid == 101000
 
 
+@pytest.mark.fact("user namespaces")
 def test_idmapped_volume(lab: Lab, users: cri.PodSandboxConfig) -> None:
     """uidMappings and gidMappings of a mount: the node's root owns it on both sides; or the request is refused."""
     source = lab.directory / "volume"

@@ -52,6 +52,7 @@ def unset(message: object) -> list[str]:
     return [f.name for f in fields if f.message_type and not f.is_repeated and not message.HasField(f.name)]  # type: ignore[attr-defined]
 
 
+@pytest.mark.fact("ContainerStats", "ListContainerStats")
 def test_a_running_containers_figures(daemon: Daemon, pod: str) -> None:
     """Rows ContainerStats: cpu, memory, writable_layer, swap and io, each wrapper set, psi where the kernel has it."""
     config = container_config(annotations={"a": "b"}, labels={"l": "m"})
@@ -87,6 +88,7 @@ def test_figures_follow_what_the_container_does(daemon: Daemon, pod: str) -> Non
     assert 0 < cores < 2.5
 
 
+@pytest.mark.fact("ContainerStats", "ListContainerStats", "PodSandboxStats", "ListPodSandboxStats")
 def test_filters_and_streams(daemon: Daemon, pod: str) -> None:
     """Id, pod and labels combine, no filter is all; streams give the same, each once; an empty list ends at once."""
     other = run_pod(daemon)
@@ -126,6 +128,7 @@ def test_an_ended_container_keeps_its_writable_layer(daemon: Daemon, pod: str) -
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.fact("PodSandboxStats", "ListPodSandboxStats")
 def test_a_pods_figures(daemon: Daemon, pod: str) -> None:
     """Row PodSandboxStats: cpu, memory, network (default and others), process, containers and io."""
     netns = daemon.run / "pods" / pod / "ns/net"
@@ -161,6 +164,7 @@ def test_a_pod_on_the_hosts_network_has_no_network_figures(daemon: Daemon) -> No
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("UNIMPLEMENTED only where it is")
 def test_the_kubelets_probe(daemon: Daemon) -> None:
     """PodSandboxStats("") is asked once to see whether the RPC exists: any code but UNIMPLEMENTED says yes."""
     with pytest.raises(grpc.RpcError) as caught:
@@ -168,6 +172,7 @@ def test_the_kubelets_probe(daemon: Daemon) -> None:
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.fact("List never waits")
 def test_a_frozen_container_delays_no_list(daemon: Daemon, pod: str) -> None:
     """A container whose processes cannot move is measured like any other."""
     container = start(daemon, pod)
@@ -189,6 +194,7 @@ def test_created_containers_are_measured(daemon: Daemon, pod: str) -> None:
     assert listed(daemon) == [container]
 
 
+@pytest.mark.fact("ListMetricDescriptors", "ListPodSandboxMetrics")
 def test_every_described_metric_has_a_sample(daemon: Daemon, pod: str) -> None:
     """Row ListMetricDescriptors: 56, help and labels, a sample of each but those excused, as many values as keys."""
     config = container_config()

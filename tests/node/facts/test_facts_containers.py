@@ -39,6 +39,7 @@ def code_of(daemon: Daemon, method: str, **fields: Any) -> grpc.StatusCode:
     return code
 
 
+@pytest.mark.fact("ListContainers", "ContainerStatus")
 def test_created_is_complete(daemon: Daemon, tmp_path: Path) -> None:
     """ContainerStatus: complete in CREATED already, and its image_id is the one ImageStatus and ListContainers say."""
     sandbox = pod_config(log_directory=str(tmp_path))
@@ -68,6 +69,7 @@ def test_created_is_complete(daemon: Daemon, tmp_path: Path) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("CreateContainer", "env values are bytes")
 def test_the_configuration_round_trips(daemon: Daemon) -> None:
     """CreateContainer: the configuration comes back unaltered, env values that are no UTF-8 included."""
     pod = run_pod(daemon)
@@ -85,6 +87,7 @@ def test_the_configuration_round_trips(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("CreateContainer")
 def test_name_and_attempt(daemon: Daemon) -> None:
     """CreateContainer: (name, attempt) is unique in a pod; a stopped pod takes no container."""
     pod = run_pod(daemon)
@@ -98,6 +101,7 @@ def test_name_and_attempt(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("StartContainer")
 @pytest.mark.parametrize("handler", ["crun", "runc"])
 def test_a_start_that_fails(daemon: Daemon, handler: str) -> None:
     """StartContainer: a command that cannot be executed leaves EXITED with reason and message, if it was created."""
@@ -117,6 +121,7 @@ def test_a_start_that_fails(daemon: Daemon, handler: str) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("ListContainers", "ContainerStatus")
 @pytest.mark.parametrize(
     ("script", "code", "reason"),
     [("exit 0", 0, "Completed"), ("exit 9", 9, "Error"), ("x=x; while :; do x=$x$x$x; done", 137, "OOMKilled")],
@@ -138,6 +143,7 @@ def is_ready(daemon: Daemon, container: str) -> bool:
     return execute(daemon, container, "test", "-e", "/ready")[0] == 0
 
 
+@pytest.mark.fact("StopContainer", "Signal names")
 def test_stop_signals(daemon: Daemon) -> None:
     """StopContainer: the container's stop signal; without one the default; a pod sees it in ContainerStatus."""
     pod = run_pod(daemon)
@@ -152,6 +158,7 @@ def test_stop_signals(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("StopContainer")
 def test_the_images_stop_signal(daemon: Daemon, tmp_path: Path) -> None:
     """StopContainer: without a stop signal of its own a container gets its image's, and the status says so."""
     name, archive = "localhost/facts/signal:1", tmp_path / "signal.tar"
@@ -171,6 +178,7 @@ def test_the_images_stop_signal(daemon: Daemon, tmp_path: Path) -> None:
     daemon.call("RemoveImage", image=cri.ImageSpec(image=name))
 
 
+@pytest.mark.fact("StopContainer")
 def test_stop_that_gets_hasty(daemon: Daemon) -> None:
     """StopContainer: a second Stop with a shorter timeout takes effect, 0 at once; both return; again is no error."""
     pod = run_pod(daemon)
@@ -186,6 +194,7 @@ def test_stop_that_gets_hasty(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("RemoveContainer")
 def test_remove_in_every_state(daemon: Daemon) -> None:
     """RemoveContainer: CREATED, RUNNING and EXITED; a second time too; its name is free afterwards."""
     pod = run_pod(daemon)
@@ -200,6 +209,7 @@ def test_remove_in_every_state(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("PID mode")
 def test_pid_target(daemon: Daemon) -> None:
     """PID mode TARGET: joins a running container of the same pod; an ended one, another pod's, none: refused."""
     pod, other = run_pod(daemon), run_pod(daemon)
@@ -224,6 +234,7 @@ def test_pid_target(daemon: Daemon) -> None:
     remove_pod(daemon, other)
 
 
+@pytest.mark.fact("UpdateContainerResources")
 def test_update_before_start(daemon: Daemon) -> None:
     """UpdateContainerResources: before the start too, reflected by ContainerStatus at once and in force afterwards."""
     pod = run_pod(daemon)

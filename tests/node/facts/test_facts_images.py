@@ -54,6 +54,7 @@ def digest(registry: Registry) -> str:
     return registry.push(["facts/a:1", "facts/a:2", "facts/b:1"], [tar_files({"f": os.urandom(16)})], {"User": "7:8"})
 
 
+@pytest.mark.fact("ListContainers", "ContainerStatus", "PullImage", "image collection")
 def test_one_reference(daemon: Daemon, registry: Registry, digest: str) -> None:
     """PullImage: image_ref is Image.id, and image_id and image_ref of the containers made from it."""
     name = f"{registry.address}/facts/a:1"
@@ -82,6 +83,7 @@ def test_one_reference(daemon: Daemon, registry: Registry, digest: str) -> None:
     assert find(daemon, ref) is None
 
 
+@pytest.mark.fact("ListImages", "ImageStatus")
 def test_pulled_by_digest(daemon: Daemon, registry: Registry, digest: str) -> None:
     """ImageStatus: pulled by digest there is no tag, and exactly that repository digest."""
     name = f"{registry.address}/facts/a@{digest}"
@@ -92,6 +94,7 @@ def test_pulled_by_digest(daemon: Daemon, registry: Registry, digest: str) -> No
     remove(daemon, name)
 
 
+@pytest.mark.fact("ListImages", "ImageStatus")
 def test_the_filter_is_honoured(daemon: Daemon, registry: Registry, digest: str) -> None:
     """ListImages: the filter is honoured by tag, digest and id; what is not there gives an empty list."""
     name = f"{registry.address}/facts/a:1"
@@ -103,6 +106,7 @@ def test_the_filter_is_honoured(daemon: Daemon, registry: Registry, digest: str)
     remove(daemon, name)
 
 
+@pytest.mark.fact("RemoveImage")
 def test_removal_by_one_tag(daemon: Daemon, registry: Registry, digest: str) -> None:
     """RemoveImage: by one tag all tags go, across repositories; five at once succeed, it is gone as each returns."""
     names = [f"{registry.address}/facts/{n}" for n in ("a:1", "a:2", "b:1")]
@@ -119,6 +123,7 @@ def test_removal_by_one_tag(daemon: Daemon, registry: Registry, digest: str) -> 
     remove(daemon, names[0])
 
 
+@pytest.mark.fact("ListImages", "ImageStatus", "image collection")
 def test_pinned(daemon: Daemon, registry: Registry) -> None:
     """Image.pinned: as the setting says, in list and status alike."""
     registry.push(["facts/pinned:1"], [tar_files({"p": os.urandom(16)})])
@@ -131,6 +136,7 @@ def test_pinned(daemon: Daemon, registry: Registry) -> None:
     remove(daemon, ref)
 
 
+@pytest.mark.fact("PullImage")
 def test_a_pull_under_a_short_deadline(daemon: Daemon, registry: Registry, digest: str) -> None:
     """PullImage: a client's deadline is DEADLINE_EXCEEDED, and the next pull works."""
     name = f"{registry.address}/facts/a:1"
@@ -140,6 +146,7 @@ def test_a_pull_under_a_short_deadline(daemon: Daemon, registry: Registry, diges
     remove(daemon, pull(daemon, name))
 
 
+@pytest.mark.fact("PullImage")
 def test_errors_the_kubelet_knows(daemon: Daemon, registry: Registry) -> None:
     """PullImage: RegistryUnavailable comes as a prefix with code UNKNOWN; an image that is not there is NOT_FOUND."""
     with pytest.raises(grpc.RpcError) as caught:
@@ -151,6 +158,7 @@ def test_errors_the_kubelet_knows(daemon: Daemon, registry: Registry) -> None:
     assert caught.value.code() == Code.NOT_FOUND
 
 
+@pytest.mark.fact("PullImage")
 def test_identical_pulls(daemon: Daemon, registry: Registry, digest: str) -> None:
     """PullImage: identical pulls at once all succeed with one reference."""
     name = f"{registry.address}/facts/a:1"
@@ -160,6 +168,7 @@ def test_identical_pulls(daemon: Daemon, registry: Registry, digest: str) -> Non
     remove(daemon, name)
 
 
+@pytest.mark.fact("ImageFsInfo", "image collection")
 def test_image_fs_info(daemon: Daemon) -> None:
     """ImageFsInfo: a time, an existing directory as mountpoint, and both figures set."""
     (usage,) = daemon.call("ImageFsInfo").image_filesystems

@@ -27,6 +27,7 @@ def refusal(daemon: Daemon, pod: str, mount: cri.Mount) -> tuple[grpc.StatusCode
     return caught.value.code(), caught.value.details()
 
 
+@pytest.mark.fact("host_path")
 def test_a_host_path_that_does_not_exist(daemon: Daemon, pod: str, tmp_path: Path) -> None:
     """host_path: one that does not exist is refused by default, with a text that names it and the setting."""
     missing = tmp_path / "missing"
@@ -37,6 +38,7 @@ def test_a_host_path_that_does_not_exist(daemon: Daemon, pod: str, tmp_path: Pat
     assert not missing.exists()
 
 
+@pytest.mark.fact("host_path")
 def test_a_host_path_that_is_made(busybox_archive: Path, tmp_path: Path) -> None:
     """host_path: with the setting a missing directory is made."""
     with scratch_daemon(runtimes={"missing_host_path": "create"}) as daemon:
@@ -49,6 +51,7 @@ def test_a_host_path_that_is_made(busybox_archive: Path, tmp_path: Path) -> None
         remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("host_path")
 def test_a_symlink_is_resolved(daemon: Daemon, pod: str, tmp_path: Path) -> None:
     """host_path: a symbolic link is followed; the status has the mount as it was asked for."""
     (tmp_path / "real").mkdir()
@@ -60,6 +63,7 @@ def test_a_symlink_is_resolved(daemon: Daemon, pod: str, tmp_path: Path) -> None
     assert list(status(daemon, one).mounts) == [mount]
 
 
+@pytest.mark.fact("recursive_read_only")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -76,6 +80,7 @@ def test_recursive_read_only(daemon: Daemon, pod: str, wrong: cri.Mount) -> None
     assert "recursive_read_only" in text
 
 
+@pytest.mark.fact("mount_options")
 @pytest.mark.parametrize("handler", ["crun", "runc"])
 def test_mount_options(daemon: Daemon, tmp_path: Path, handler: str) -> None:
     """mount_options: noexec, nodev and nosuid are in force; any other is refused."""
@@ -96,6 +101,7 @@ def image_volume(**fields: object) -> cri.Mount:
     return cri.Mount(container_path="/x", image=cri.ImageSpec(image=IMAGE), readonly=True, **fields)  # type: ignore[arg-type]
 
 
+@pytest.mark.fact("image_ref of an image volume", "image volumes")
 @pytest.mark.parametrize("handler", ["crun", "runc"])
 def test_image_volume(daemon: Daemon, handler: str) -> None:
     """Image volumes: read-only, with a sub path, and the status names the image's digest for the kubelet."""
@@ -110,6 +116,7 @@ def test_image_volume(daemon: Daemon, handler: str) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("image volumes")
 def test_image_volume_rules(daemon: Daemon, pod: str) -> None:
     """Image volumes: readonly=false, a host path, and a sub path that leaves, is missing or no directory: refused."""
     writable = image_volume()

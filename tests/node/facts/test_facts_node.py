@@ -50,6 +50,7 @@ def seen(held: Path) -> bool:
     return found
 
 
+@pytest.mark.fact("Version")
 def test_version(daemon: Daemon) -> None:
     """Version: four fields, the runtime API's numbers, and a runtime version that is a semantic one."""
     answer = daemon.call("Version", version="0.1.0")
@@ -58,6 +59,7 @@ def test_version(daemon: Daemon) -> None:
     assert re.fullmatch(SEMVER, answer.runtime_version)
 
 
+@pytest.mark.fact("Status", "recursive_read_only", "mount_options")
 def test_status(daemon: Daemon) -> None:
     """Status: both conditions, handlers with "" among them, the node's features; info only when it is asked for."""
     answer = daemon.call("Status")
@@ -74,6 +76,7 @@ def test_status(daemon: Daemon) -> None:
     assert Path(info["stateDir"]) == daemon.state
 
 
+@pytest.mark.fact("RuntimeConfig")
 def test_runtime_config(daemon: Daemon) -> None:
     """RuntimeConfig: the cgroup driver is said, since the definition's default is the other one."""
     answer = daemon.call("RuntimeConfig")
@@ -81,6 +84,7 @@ def test_runtime_config(daemon: Daemon) -> None:
     assert answer.linux.cgroup_driver == cri.CGROUPFS
 
 
+@pytest.mark.fact("UpdateRuntimeConfig")
 def test_update_runtime_config(daemon: Daemon) -> None:
     """UpdateRuntimeConfig: a pod_cidr of one family or both is accepted, none is ignored, nonsense is refused."""
     for cidr in ("10.200.0.0/16", "10.200.0.0/16,fd00:10::/64", ""):
@@ -94,6 +98,7 @@ def test_update_runtime_config(daemon: Daemon) -> None:
     assert caught.value.code() == Code.INVALID_ARGUMENT
 
 
+@pytest.mark.fact("CheckpointPod", "RestorePod", "UNIMPLEMENTED only where it is")
 def test_every_rpc_is_there(daemon: Daemon) -> None:
     """All RPCs of the definition: only the two pod checkpoints (and without criu the container's) are UNIMPLEMENTED."""
     absent = set()
@@ -110,6 +115,15 @@ def test_every_rpc_is_there(daemon: Daemon) -> None:
     assert absent == {"CheckpointPod", "RestorePod"}
 
 
+@pytest.mark.fact(
+    "StreamPodSandboxes",
+    "StreamContainers",
+    "StreamContainerStats",
+    "StreamPodSandboxStats",
+    "StreamPodSandboxMetrics",
+    "StreamImages",
+    "no Stream* is UNIMPLEMENTED",
+)
 def test_streamed_lists(daemon: Daemon) -> None:
     """Stream*: each item once in batches that are never empty; an empty list ends at once; none is UNIMPLEMENTED."""
     parts = {
@@ -147,6 +161,7 @@ def quick(daemon: Daemon) -> None:
         assert time.monotonic() - began < 5, name
 
 
+@pytest.mark.fact("List never waits")
 @pytest.mark.parametrize("stage", ["ADD", "DEL"])
 def test_lists_wait_for_no_pod(daemon: Daemon, stage: str) -> None:
     """List never waits: a network plugin that hangs holds up its own pod only, when run and when stopped."""
@@ -174,6 +189,7 @@ def stop(daemon: Daemon, pod: str) -> None:
     daemon.call("StopPodSandbox", pod_sandbox_id=pod)
 
 
+@pytest.mark.fact("List never waits")
 def test_a_container_that_takes_its_time_delays_no_list(daemon: Daemon) -> None:
     """List never waits: a StopContainer with a long grace, and an ExecSync that hangs, hold up nothing else."""
     pod = run_pod(daemon)
@@ -189,6 +205,7 @@ def test_a_container_that_takes_its_time_delays_no_list(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("Version", "answers during recovery")
 def test_version_during_recovery(daemon: Daemon) -> None:
     """Version and RuntimeConfig answer while a start still recovers; all else says UNAVAILABLE until it is done."""
     pod = run_pod(daemon)
@@ -222,6 +239,7 @@ def test_version_during_recovery(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("PodSandboxStatus", "ListContainers", "ContainerStatus", "NotFound")
 def test_not_found(daemon: Daemon) -> None:
     """NotFound: ContainerStatus and PodSandboxStatus of what never was, and of what was removed, say just that code."""
     pod = run_pod(daemon)
@@ -238,6 +256,7 @@ def test_not_found(daemon: Daemon) -> None:
             assert caught.value.code() == Code.NOT_FOUND
 
 
+@pytest.mark.fact("16 MiB")
 def test_a_large_list_fits(daemon: Daemon) -> None:
     """The client's 16 MiB: lists of much metadata are whole, plain and in batches."""
     config = pod_config(annotations={"big": "x" * 200_000})

@@ -32,6 +32,7 @@ def code_of(daemon: Daemon, method: str, **fields: Any) -> grpc.StatusCode:
     return code
 
 
+@pytest.mark.fact("ExecSync", "16 MiB")
 def test_exec_sync_cap(daemon: Daemon) -> None:
     """ExecSync: more output than a message holds is cut without an error, on one stream and on both together."""
     pod = run_pod(daemon)
@@ -48,6 +49,7 @@ def test_exec_sync_cap(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("ExecSync")
 def test_exec_sync_timeout(daemon: Daemon) -> None:
     """ExecSync: on timeout DEADLINE_EXCEEDED and the process is gone; a non-zero exit is an answer; 0 is no timeout."""
     pod = run_pod(daemon)
@@ -60,6 +62,7 @@ def test_exec_sync_timeout(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("Exec", "Attach", "PortForward")
 def test_streaming_urls(daemon: Daemon) -> None:
     """Exec, Attach, PortForward: a whole URL with a token of its own each time; host-network pods forward too."""
     config = pod_config()
@@ -86,6 +89,7 @@ def test_streaming_urls(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("ReopenContainerLog", "log lines and rotation")
 def test_log_format_and_rotation(daemon: Daemon, tmp_path: Path) -> None:
     """ReopenContainerLog: rotated thrice while it writes, no line is lost or torn, and each line has the CRI's form."""
     sandbox = pod_config(log_directory=str(tmp_path))
@@ -117,6 +121,7 @@ def test_log_format_and_rotation(daemon: Daemon, tmp_path: Path) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("ReopenContainerLog")
 @pytest.mark.parametrize("state", ["created", "ended"])
 def test_reopen_creates_nothing(daemon: Daemon, tmp_path: Path, state: str) -> None:
     """ReopenContainerLog: of a container that is not running, an error and no file."""

@@ -20,6 +20,7 @@ def refusal(daemon: Daemon, config: cri.PodSandboxConfig, handler: str = "") -> 
     return caught.value.code(), caught.value.details()
 
 
+@pytest.mark.fact("PodSandboxStatus", "events carry pod metadata")
 def test_pod_status_has_what_peers_leave_out(daemon: Daemon) -> None:
     """PodSandboxStatus: containers_statuses with ended and created ones, a timestamp, and the runtime handler."""
     pod = run_pod(daemon, handler="runc")
@@ -43,6 +44,7 @@ def test_pod_status_has_what_peers_leave_out(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("PodSandboxStatus", "pod IP and network mode")
 def test_pod_status_echoes(daemon: Daemon) -> None:
     """PodSandboxStatus: metadata, labels, annotations and namespace options as given; ip is not in additional_ips."""
     config = pod_config(labels={"l": "1"}, annotations={"a": "2"}, hostname="echo")
@@ -57,6 +59,7 @@ def test_pod_status_echoes(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("ListPodSandbox")
 @pytest.mark.parametrize("handler", ["", "crun", "runc"])
 def test_pod_lists_name_the_handler(daemon: Daemon, handler: str) -> None:
     """ListPodSandbox: runtime_handler as it was asked for, in the list, the stream and the status."""
@@ -68,6 +71,7 @@ def test_pod_lists_name_the_handler(daemon: Daemon, handler: str) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("RunPodSandbox")
 def test_run_pod_that_fails(daemon: Daemon) -> None:
     """RunPodSandbox: an unknown handler, and a network plugin that fails, leave no pod; the name is free at once."""
     config = pod_config("again")
@@ -85,6 +89,7 @@ def test_run_pod_that_fails(daemon: Daemon) -> None:
     remove_pod(daemon, run_pod(daemon, config))
 
 
+@pytest.mark.fact("StopPodSandbox", "RemovePodSandbox")
 def test_a_network_that_cannot_be_torn_down(daemon: Daemon) -> None:
     """StopPodSandbox, RemovePodSandbox: an error while the tear-down fails, NOTREADY meanwhile, OK afterwards."""
     pod = run_pod(daemon)
@@ -103,6 +108,7 @@ def test_a_network_that_cannot_be_torn_down(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("run_as_group of the sandbox")
 def test_a_group_without_user_for_the_sandbox(daemon: Daemon) -> None:
     """run_as_group: the sandbox takes it without run_as_user, as the kubelet sends a pod-level runAsGroup."""
     config = pod_config()
@@ -110,6 +116,7 @@ def test_a_group_without_user_for_the_sandbox(daemon: Daemon) -> None:
     remove_pod(daemon, run_pod(daemon, config))
 
 
+@pytest.mark.fact("user namespaces")
 @pytest.mark.parametrize("mode", [cri.CONTAINER, cri.TARGET])
 def test_user_namespace_modes(daemon: Daemon, mode: int) -> None:
     """User namespaces: CONTAINER and TARGET are refused for pod and container."""
@@ -125,6 +132,7 @@ def test_user_namespace_modes(daemon: Daemon, mode: int) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("user namespaces")
 @pytest.mark.parametrize("mappings", [[], [(0, 100000, 1000), (1000, 200000, 1000)], [(1, 100000, 65535)]])
 def test_user_namespace_mappings(daemon: Daemon, mappings: list[tuple[int, int, int]]) -> None:
     """User namespaces: none or more than one mapping, or id 0 unmapped, is refused."""
@@ -137,6 +145,7 @@ def test_user_namespace_mappings(daemon: Daemon, mappings: list[tuple[int, int, 
     assert refusal(daemon, config)[0] == Code.INVALID_ARGUMENT
 
 
+@pytest.mark.fact("user namespaces")
 def test_user_namespace_status(daemon: Daemon) -> None:
     """User namespaces: the mappings are in the pod's status, and root of the container is another user of the node."""
     config = pod_config()
@@ -153,6 +162,7 @@ def test_user_namespace_status(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("cgroup_parent")
 def test_cgroup_parent(daemon: Daemon) -> None:
     """cgroup_parent: what the client names is used as it is, and left to the client; without one it is ours."""
     parent = f"{daemon.cgroup}/kubepods-like"

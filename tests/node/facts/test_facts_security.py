@@ -38,6 +38,7 @@ def refusal(daemon: Daemon, pod: str, config: cri.ContainerConfig) -> tuple[grpc
     return caught.value.code(), caught.value.details()
 
 
+@pytest.mark.fact("supplemental groups")
 @pytest.mark.parametrize("policy", [cri.Merge, cri.Strict])
 def test_supplemental_groups(daemon: Daemon, pod: str, policy: int) -> None:
     """Supplemental groups: the primary gid is among them in the status; exec'd processes have the same ones."""
@@ -57,6 +58,7 @@ def test_supplemental_groups(daemon: Daemon, pod: str, policy: int) -> None:
     assert execute(daemon, one, "grep", "-E", "^(Uid|Gid|Groups):", "/proc/self/status")[1] == own
 
 
+@pytest.mark.fact("run_as_group")
 def test_a_group_without_user(daemon: Daemon, pod: str) -> None:
     """run_as_group: without run_as_user and run_as_username it is an error of the container."""
     code, text = refusal(daemon, pod, context(container_config(), run_as_group=cri.Int64Value(value=5)))
@@ -72,6 +74,7 @@ def seccomp_mode(daemon: Daemon, pod: str, name: str, **fields: Any) -> str:
     return text.split()[1]
 
 
+@pytest.mark.fact("seccomp, AppArmor, SELinux")
 def test_seccomp_precedence(daemon: Daemon, pod: str) -> None:
     """seccomp: nil is unconfined, an empty struct the runtime's default, and the field wins over the old path."""
     unconfined = Profile(profile_type=Profile.Unconfined)
@@ -83,6 +86,7 @@ def test_seccomp_precedence(daemon: Daemon, pod: str) -> None:
     assert seccomp_mode(daemon, pod, "other", seccomp=Profile(), seccomp_profile_path="unconfined") == "2"
 
 
+@pytest.mark.fact("seccomp, AppArmor, SELinux")
 def test_privileged_ignores_seccomp(daemon: Daemon) -> None:
     """seccomp: a privileged container has none, whatever it asks for."""
     sandbox = pod_config()
@@ -92,6 +96,7 @@ def test_privileged_ignores_seccomp(daemon: Daemon) -> None:
     remove_pod(daemon, pod)
 
 
+@pytest.mark.fact("seccomp, AppArmor, SELinux")
 def test_apparmor(daemon: Daemon, pod: str) -> None:
     """AppArmor: a profile that is not loaded, by field or old string, fails in CreateContainer; the field wins."""
     unloaded = Profile(profile_type=Profile.Localhost, localhost_ref="crishim-not-loaded")
@@ -107,6 +112,7 @@ def test_apparmor(daemon: Daemon, pod: str) -> None:
         start(daemon, pod, config)
 
 
+@pytest.mark.fact("seccomp, AppArmor, SELinux")
 def test_a_malformed_selinux_level(daemon: Daemon, pod: str) -> None:
     """SELinux: a malformed label fails in CreateContainer, on hosts without SELinux too."""
     code, text = refusal(daemon, pod, context(container_config(), selinux_options=cri.SELinuxOption(level="nonsense")))
@@ -114,6 +120,7 @@ def test_a_malformed_selinux_level(daemon: Daemon, pod: str) -> None:
     assert "nonsense" in text
 
 
+@pytest.mark.fact("hugepages, unified, swap, cpuset, oom_score_adj")
 def test_oom_score(daemon: Daemon, pod: str) -> None:
     """oom_score_adj: what the daemon may not set is clamped, and the log says so once for any number of containers."""
     own = int(Path("/proc/self/oom_score_adj").read_text())
@@ -129,6 +136,7 @@ def test_oom_score(daemon: Daemon, pod: str) -> None:
     assert len(said) == (0 if given == -998 else 1)
 
 
+@pytest.mark.fact("hugepages, unified, swap, cpuset, oom_score_adj")
 def test_limits_at_create(daemon: Daemon, pod: str) -> None:
     """Resources: hugepage_limits, memory and swap, cpuset and unified of CreateContainer are in force and shown."""
     config = container_config()
@@ -159,6 +167,7 @@ def test_limits_at_create(daemon: Daemon, pod: str) -> None:
         assert file("memory.memsw.limit_in_bytes") == str(96 << 20)
 
 
+@pytest.mark.fact("hugepages, unified, swap, cpuset, oom_score_adj")
 def test_unified_on_v1(daemon: Daemon, pod: str) -> None:
     """unified: where there is no cgroup v2 it cannot be in force, and is refused rather than forgotten."""
     config = container_config()

@@ -95,6 +95,7 @@ async def subscribed(node: Node) -> tuple["asyncio.Task[list[cri.ContainerEventR
     return task, going
 
 
+@pytest.mark.fact("GetContainerEvents")
 async def test_an_event_carries_the_pod_and_all_its_containers(node: Node) -> None:
     """The kubelet's only source: exited containers are in it, and the pod's metadata."""
     task, _ = await subscribed(node)

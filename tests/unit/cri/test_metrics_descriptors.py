@@ -1,5 +1,7 @@
 """The named metrics."""
 
+import pytest
+
 from crishim.cri.metrics.descriptors import BASE_LABELS, BY_NAME, DESCRIPTORS, encode
 
 # What newer critest asks for (pkg/validate/pod.go of cri-tools, 1.37).
@@ -19,12 +21,14 @@ spec_memory_swap_limit_bytes start_time_seconds threads threads_max ulimits_soft
 """
 
 
+@pytest.mark.fact("ListMetricDescriptors", "ListPodSandboxMetrics")
 def test_all_named_metrics_are_described() -> None:
     """Row ListMetricDescriptors: the 56 names, each once."""
     assert sorted(d.name for d in DESCRIPTORS) == sorted(f"container_{name}" for name in EXPECTED.split())
     assert len(BY_NAME) == len(DESCRIPTORS) == 56
 
 
+@pytest.mark.fact("ListMetricDescriptors", "ListPodSandboxMetrics")
 def test_help_and_labels_are_there() -> None:
     """Each has a help text and label keys, the common ones first."""
     for descriptor in encode():

@@ -2,6 +2,8 @@
 
 from itertools import chain
 
+import pytest
+
 from crishim.cri.metrics import samples
 from crishim.cri.metrics.descriptors import BASE_LABELS, BY_NAME, COUNTER, GAUGE
 from crishim.pb import cri_pb2 as cri
@@ -41,6 +43,7 @@ def test_every_described_metric_has_a_sample() -> None:
     assert {name for name, _, _ in everything(v1, V1)} == set(BY_NAME) - without_psi
 
 
+@pytest.mark.fact("ListMetricDescriptors", "ListPodSandboxMetrics")
 def test_label_values_match_the_keys_in_number() -> None:
     """As many values as keys, or the kubelet drops the metric."""
     for metric in samples.metrics(everything(v2, V2), BASE_LABELS, 5):

@@ -1,5 +1,7 @@
 """Figures as CRI messages."""
 
+import pytest
+
 from crishim.cri.usage import container_stats, network_usage, pod_stats, writable_layer
 from crishim.lifecycle import PodState
 from crishim.pb import cri_pb2 as cri
@@ -43,6 +45,7 @@ def test_psi_is_set_where_the_kernel_counts_it_and_unset_elsewhere() -> None:
     assert not stats.io.HasField("psi")
 
 
+@pytest.mark.fact("wrappers are set")
 def test_every_wrapper_is_set_even_for_zero() -> None:
     """The kubelet takes an unset sub-message for broken."""
     stats = container_stats(container(), Usage(taken_at=1), 0)
@@ -77,6 +80,7 @@ def test_pod_stats() -> None:
     assert stats.linux.io.timestamp == stats.linux.process.timestamp == stats.linux.network.timestamp == 200
 
 
+@pytest.mark.fact("wrappers are set")
 def test_a_pod_on_the_hosts_network_has_no_network() -> None:
     """`network` is left out, `linux` is there."""
     stats = pod_stats(pod(), Reading({"p1": USAGE}), [])
@@ -105,6 +109,7 @@ def test_without_eth0_another_one_is_the_default() -> None:
     assert network_usage([Interface("net1")], 5).default_interface.name == "net1"
 
 
+@pytest.mark.fact("wrappers are set")
 def test_the_writable_layer_names_a_directory() -> None:
     """Its mountpoint is where the kubelet asks for the file system's size."""
     assert writable_layer(LayerUsage(9, 4096, 2), "/w") == cri.FilesystemUsage(

@@ -85,6 +85,7 @@ async def refused(bench: Bench, **how: object) -> CrishimError:
     return caught.value
 
 
+@pytest.mark.fact("CheckpointContainer")
 async def test_the_archive_holds_processes_layer_and_configuration(bench: Bench) -> None:
     """Everything a restore needs, readable by root alone, links as links."""
     await bench.checkpoint()
@@ -121,6 +122,7 @@ async def test_a_runtime_built_without_criu(bench: Bench) -> None:
     assert (await refused(bench)).message.endswith("crun is built without criu")
 
 
+@pytest.mark.fact("CheckpointContainer")
 async def test_the_timeout_ends_it_and_the_container_runs_on(bench: Bench) -> None:
     """DEADLINE after the seconds of the request; whatever froze the container for the dump is undone."""
     bench.runtime("sleep 60")

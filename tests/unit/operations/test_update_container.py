@@ -128,6 +128,7 @@ async def test_an_unlimited_quota_is_written_by_us(bench: Bench) -> None:
     assert "quota" not in json.loads(bench.asked.read_text())["cpu"]
 
 
+@pytest.mark.fact("UpdateContainerResources")
 async def test_unified_reaches_the_runtime_and_is_undone(bench: Bench) -> None:
     """v2's own files are saved, too."""
     await bench.add()

@@ -28,6 +28,7 @@ def host(tmp_path: Path) -> Host:
     return Host(apparmor=True, apparmor_profiles=str(profiles), apparmor_default="crishim-default")
 
 
+@pytest.mark.fact("seccomp, AppArmor, SELinux")
 @pytest.mark.parametrize(
     ("request_", "profile"),
     [
@@ -51,6 +52,7 @@ def test_profile(make, apply, host: Host, request_, profile) -> None:
     assert process.get("apparmorProfile") == profile
 
 
+@pytest.mark.fact("seccomp, AppArmor, SELinux")
 @pytest.mark.parametrize("request_", [config(LOCALHOST, "other"), config(old="localhost/other")])
 def test_an_unloaded_profile_fails(make, apply, host: Host, request_) -> None:
     """An AppArmor profile that is not loaded fails at CreateContainer, and is named."""

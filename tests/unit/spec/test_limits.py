@@ -15,6 +15,7 @@ def test_no_new_privs(make, apply) -> None:
         assert apply(limits.no_new_privileges, make(config=config)).spec["process"]["noNewPrivileges"] is wanted
 
 
+@pytest.mark.fact("hugepages, unified, swap, cpuset, oom_score_adj")
 @pytest.mark.parametrize(
     ("asked", "floor", "given", "noted"),
     [(500, -1000, 500, False), (-997, -1000, -997, False), (-997, 0, 0, True), (0, 0, 0, False), (0, 100, 100, True)],

@@ -72,6 +72,7 @@ def test_image_sub_path(tmp_path: Path) -> None:
     assert volume(tmp_path, "up").source == str(tmp_path / "srv/data")
 
 
+@pytest.mark.fact("image volumes")
 @pytest.mark.parametrize("sub_path", ["missing", "file", "escape"])
 def test_image_sub_path_must_be_a_directory_inside(tmp_path: Path, sub_path: str) -> None:
     """Missing, a file, or a link to a place only the host has: the kubelet's prefix, under UNKNOWN."""

@@ -70,6 +70,7 @@ def test_a_request_without_options_means_its_pods(make, apply) -> None:
     assert found(make, apply, pod=pod, namespaces=NODE)["pid"] == ""
 
 
+@pytest.mark.fact("PID mode")
 def test_pod_pid_mode_needs_a_live_pod_namespace(make, apply) -> None:
     """A pod made without a shared PID namespace has none to join; with the node's, POD means the node's."""
     pod = cri.PodSandboxConfig()

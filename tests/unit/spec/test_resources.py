@@ -68,6 +68,7 @@ def test_hugepage_limits() -> None:
     assert notes == []
 
 
+@pytest.mark.fact("hugepages, unified, swap, cpuset, oom_score_adj")
 def test_unified() -> None:
     """unified is cgroup v2's; on v1 it cannot be carried out and is refused."""
     assert oci(V2, unified={"memory.high": "1"}) == {"unified": {"memory.high": "1"}}

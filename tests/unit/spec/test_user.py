@@ -83,12 +83,14 @@ def test_run_as_group_replaces_the_primary_group() -> None:
     assert (found.gid, found.groups) == (42, (42, 10, 50000))
 
 
+@pytest.mark.fact("supplemental groups")
 def test_supplemental_groups_merge() -> None:
     """Merge: the request's groups and the image's; the primary gid is among them."""
     found = user.resolve(context(run_as_user=1000, supplemental_groups=[1234]), "", read)
     assert found.groups == (1000, 1234, 10, 50000)
 
 
+@pytest.mark.fact("supplemental groups")
 def test_supplemental_groups_strict() -> None:
     """Strict: the request's groups only; the primary gid is still among them."""
     found = user.resolve(

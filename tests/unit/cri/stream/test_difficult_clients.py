@@ -143,6 +143,7 @@ async def test_a_client_that_asks_much_and_reads_nothing_has_to_wait(server: Str
         assert client._writer.transport.get_write_buffer_size() > 0
 
 
+@pytest.mark.fact("reference behaviour")
 async def test_an_idle_connection_is_closed(openers: Openers) -> None:
     """Nothing moves for the idle time: the session ends."""
     openers.session = FakeSession(until="never")

@@ -131,6 +131,7 @@ async def test_leaving_closes_all_connections(server: StreamServer, echo: Echo) 
     await eventually(lambda: not echo.open)
 
 
+@pytest.mark.fact("SPDY and WebSocket")
 async def test_the_tunnel(server: StreamServer, echo: Echo) -> None:
     """SPDY in binary messages, cut anywhere, behaves as SPDY on TCP."""
     async with websocket(url(server), TUNNEL) as client:
@@ -154,6 +155,7 @@ async def test_the_tunnel(server: StreamServer, echo: Echo) -> None:
         assert received == b"THROUGH THE TUNNEL"
 
 
+@pytest.mark.fact("reference behaviour")
 @pytest.mark.parametrize("name", ["", V4, BASE64_V4])
 async def test_the_old_websocket_form(server: StreamServer, openers: Openers, echo: Echo, name: str) -> None:
     """Two channels a port, each opened by the port in little-endian; the data goes both ways."""

@@ -27,6 +27,7 @@ async def open_all(client: SpdyClient, *more: str) -> None:
         await client.open(streamType=kind)
 
 
+@pytest.mark.fact("SPDY and WebSocket")
 @pytest.mark.parametrize("version", [V1, V2, V3, V4])
 async def test_bytes_go_both_ways_over_spdy(server: StreamServer, openers: Openers, version: str) -> None:
     """stdin reaches the session, stdout the client, and every version reports success in its own way."""
@@ -42,6 +43,7 @@ async def test_bytes_go_both_ways_over_spdy(server: StreamServer, openers: Opene
     assert openers.session.closed.is_set()
 
 
+@pytest.mark.fact("exit codes")
 @pytest.mark.parametrize("version", [V2, V4])
 async def test_exit_codes_over_spdy(server: StreamServer, openers: Openers, version: str) -> None:
     """A non-zero exit is a number from version 4 on and a text before; the outputs come whole."""
@@ -78,6 +80,7 @@ async def test_terminal_sizes_over_spdy(server: StreamServer, openers: Openers) 
         await client.text(ERROR)
 
 
+@pytest.mark.fact("reference behaviour")
 async def test_streams_that_do_not_come(server: StreamServer, openers: Openers) -> None:
     """A client that does not open all its streams in time is dropped, and nothing was started."""
     async with spdy(url(server), V4) as client:
@@ -98,6 +101,7 @@ async def test_streams_nobody_asked_for_are_refused(server: StreamServer, opener
         assert await client.text(11) == b"x"
 
 
+@pytest.mark.fact("SPDY and WebSocket")
 @pytest.mark.parametrize("name", ["", V1, V4, V5, BASE64_V1, BASE64_V4])
 async def test_every_websocket_form(server: StreamServer, openers: Openers, name: str) -> None:
     """An empty message first, bytes both ways, and the report in the form's own encoding."""
@@ -131,6 +135,7 @@ async def test_version_5_ends_stdin(server: StreamServer, openers: Openers) -> N
     assert json.loads(messages[1][1:])["status"] == "Success"
 
 
+@pytest.mark.fact("reference behaviour")
 @pytest.mark.parametrize(
     ("streams", "first"), [({"stdout": False, "stderr": True}, b"\x02"), ({"stdout": False}, b"\x03")]
 )

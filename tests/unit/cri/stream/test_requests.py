@@ -16,6 +16,7 @@ def test_an_exec_keeps_what_was_asked() -> None:
     assert (found.container_id, found.spec) == ("c", expected)
 
 
+@pytest.mark.fact("Exec", "Attach", "PortForward")
 @pytest.mark.parametrize(
     "request_",
     [
@@ -33,6 +34,7 @@ def test_an_exec_that_cannot_work(request_: cri.ExecRequest) -> None:
     assert caught.value.kind is Kind.INVALID
 
 
+@pytest.mark.fact("Exec", "Attach", "PortForward")
 def test_an_attach_that_cannot_work() -> None:
     """The same rules as for exec."""
     assert from_attach(cri.AttachRequest(container_id="c", stdin=True)).wanted.stdin

@@ -34,6 +34,7 @@ async def test_urls_name_the_server_and_a_token(server: StreamServer) -> None:
     assert "/portforward/" in server.port_forward_url(cri.PortForwardRequest(pod_sandbox_id="p"))
 
 
+@pytest.mark.fact("reference behaviour")
 async def test_unknown_used_and_mismatched_tokens_are_not_found(server: StreamServer, openers: Openers) -> None:
     """404 for a token that is unknown, was used, or stands for something else."""
     assert status(await ask(f"{server.url}/exec/unknown1", *UPGRADE, f"X-Stream-Protocol-Version: {V4}")) == 404
@@ -55,6 +56,7 @@ async def test_a_refused_attempt_spends_the_token(server: StreamServer) -> None:
     assert status(await ask(url, *UPGRADE, f"X-Stream-Protocol-Version: {V4}")) == 404
 
 
+@pytest.mark.fact("reference behaviour")
 async def test_spdy_versions_are_negotiated(server: StreamServer) -> None:
     """No version header is 400, none of ours 403 with those we have, otherwise the client's first that we know."""
     assert status(await ask(server.exec_url(exec_request()), *UPGRADE)) == 400
@@ -67,6 +69,7 @@ async def test_spdy_versions_are_negotiated(server: StreamServer) -> None:
         assert "upgrade: spdy/3.1\r\n" in client.head.lower()
 
 
+@pytest.mark.fact("reference behaviour")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_get_and_post_are_the_same(server: StreamServer, method: str) -> None:
     """Old clients use GET, the kubelet POST."""

@@ -16,6 +16,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.fact("Exec", "Attach", "PortForward")
 def test_a_token_is_good_once() -> None:
     """A token gives its request the first time and nothing the second."""
     tokens: Tokens[str] = Tokens()
@@ -26,6 +27,7 @@ def test_a_token_is_good_once() -> None:
     assert tokens.redeem(token) is None
 
 
+@pytest.mark.fact("reference behaviour")
 def test_a_token_expires() -> None:
     """A token is good for a minute and not longer."""
     clock = Clock()
@@ -37,6 +39,7 @@ def test_a_token_expires() -> None:
     assert tokens.redeem(second) is None
 
 
+@pytest.mark.fact("reference behaviour")
 def test_only_so_many_wait() -> None:
     """The thousand-and-first is refused until one is used or expires."""
     clock = Clock()
