@@ -6,6 +6,7 @@ and without carrier. Others keep their detection, and whoever waits for it does 
 
 import errno
 from collections.abc import Sequence
+from itertools import takewhile
 
 from crishim.linux.netlink import addresses
 from crishim.linux.netlink.addresses import IFA_F_DADFAILED, IFA_F_PERMANENT, RT_SCOPE_UNIVERSE, Address
@@ -31,30 +32,10 @@ def make_equal(
     prune: remove others, except those the kernel makes by itself. settle: take the NODAD flag off again.
     """
     present = [a for a in addresses.dump(netlink, index) if not a.is_automatic and _may_touch(a, wanted)]
-    problems = _make_equal_ipv4(
-        netlink, index, [a for a in wanted if a.family == AF_INET], [a for a in present if a.family == AF_INET], prune
-    )
-    refused: list[tuple[Address, OSError]] = []
-    wanted6 = [a for a in wanted if a.family == AF_INET6]
-    present6 = {a.essence: a for a in present if a.family == AF_INET6}
-    goals = {a.essence for a in wanted6}
-    if prune:
-        for essence, address in present6.items():
-            if essence not in goals:
-                _remove(netlink, index, address)
-    for address in wanted6:
-        now = present6.get(address.essence)
-        if now is not None and (now.is_verified or not address.is_verified):
-            continue
-        try:
-            if now is not None:
-                _remove(netlink, index, now)
-            addresses.add(netlink, index, address, nodad=address.is_verified)
-            if settle and address.is_verified:
-                addresses.settle(netlink, index, address)
-        except OSError as error:
-            refused.append((address, error))
-    return problems + _explain(refused)
+    wanted4, present4 = ([a for a in x if a.family == AF_INET] for x in (wanted, present))
+    wanted6, present6 = ([a for a in x if a.family == AF_INET6] for x in (wanted, present))
+    problems = _make_equal_ipv4(netlink, index, wanted4, present4, prune)
+    return problems + _make_equal_ipv6(netlink, index, wanted6, present6, prune, settle)
 
 
 def _may_touch(address: Address, wanted: Sequence[Address]) -> bool:
@@ -85,6 +66,39 @@ def _make_equal_ipv4(
         except OSError as error:
             problems.append(f"{address} was not carried over: {error.strerror}")
     return problems
+
+
+def _make_equal_ipv6(
+    netlink: Rtnetlink, index: int, wanted: list[Address], present: list[Address], prune: bool, settle: bool
+) -> list[str]:
+    """Which of several is a connection's source depends on the order, too: with prune, from the first that is not in
+    its place on, all are added anew."""
+    there = {a.essence: a for a in present}
+    if prune:
+        goals = {a.essence for a in wanted}
+        for essence in there.keys() - goals:
+            _remove(netlink, index, there.pop(essence))
+        in_place = takewhile(lambda pair: _is_right(*pair), zip(there.values(), wanted, strict=False))
+        right = {a.essence for _, a in in_place}
+    else:
+        right = {a.essence for a in wanted if a.essence in there and _is_right(there[a.essence], a)}
+    refused: list[tuple[Address, OSError]] = []
+    for address in wanted:
+        if address.essence in right:
+            continue
+        try:
+            if address.essence in there:
+                _remove(netlink, index, there[address.essence])
+            addresses.add(netlink, index, address, nodad=address.is_verified)
+            if settle and address.is_verified:
+                addresses.settle(netlink, index, address)
+        except OSError as error:
+            refused.append((address, error))
+    return _explain(refused)
+
+
+def _is_right(now: Address, wanted: Address) -> bool:
+    return now.essence == wanted.essence and (now.is_verified or not wanted.is_verified)
 
 
 def _remove(netlink: Rtnetlink, index: int, address: Address) -> None:

@@ -22,7 +22,7 @@ from tests.unit.netdev.fake_addresses import GONE, FakeAddresses, address
 NETLINK: Any = None
 P = IFA_F_PERMANENT
 ONE, TWO, THREE = (address(f"192.0.2.{i}/24", P) for i in (1, 2, 3))
-SIX, SEVEN = (address(f"2001:db8::{i}/64", P) for i in (6, 7))
+SIX, SEVEN, EIGHT = (address(f"2001:db8::{i}/64", P) for i in (6, 7, 8))
 TENTATIVE, FAILED = replace(SIX, flags=P | IFA_F_TENTATIVE), replace(SIX, flags=P | IFA_F_DADFAILED)
 OWN = address("fe80::1/64", P, scope=RT_SCOPE_LINK)
 
@@ -85,6 +85,28 @@ def test_ipv6_one_by_one(fake_addresses: FakeAddresses) -> None:
         ("settle", "2001:db8::6/64"),
         ("add", "2001:db8::6/64"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("present", "moved"),
+    [
+        ([EIGHT, SEVEN, SIX], [SIX, SEVEN, EIGHT]),
+        ([SIX, EIGHT, SEVEN], [SEVEN, EIGHT]),
+        ([SEVEN, EIGHT], [SIX, SEVEN, EIGHT]),
+        ([SIX, SEVEN], [EIGHT]),
+        ([replace(SIX, flags=P | IFA_F_TENTATIVE), SEVEN, EIGHT], [SIX, SEVEN, EIGHT]),
+        ([SIX, SEVEN, EIGHT], []),
+    ],
+)
+def test_the_order_of_ipv6(fake_addresses: FakeAddresses, present: list[Address], moved: list[Address]) -> None:
+    """crun adds the newest first. What is in its place stays; with no pruning, what a pod has ordered stays so."""
+    fake_addresses.found[5] = list(present)
+    assert carry.make_equal(NETLINK, 5, [SIX, SEVEN, EIGHT]) == []
+    assert [str(a) for a in fake_addresses.found[5]] == [str(a) for a in (SIX, SEVEN, EIGHT)]
+    assert [on for what, on in fake_addresses.done if what == "add nodad"] == [str(a) for a in moved]
+    fake_addresses.found[6], fake_addresses.done = [EIGHT, SEVEN, SIX], []
+    assert carry.make_equal(NETLINK, 6, [SIX, SEVEN, EIGHT], prune=False) == []
+    assert fake_addresses.done == []
 
 
 @pytest.mark.parametrize(
