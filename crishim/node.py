@@ -16,7 +16,7 @@ from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
 from crishim.config import Config, ConfigError, find_program
-from crishim.engine.exec_shares import Shares
+from crishim.engine.exec.limits import ExecLimits
 from crishim.engine.handlers import Handlers, remember
 from crishim.engine.init import Inits
 from crishim.engine.runtime import Runtime
@@ -92,7 +92,7 @@ class Node:
     launcher: Launcher
     paths: PodPaths
     host: Host
-    exec_shares: Shares
+    exec_limits: ExecLimits
     # what they use
     stats: StatsProvider
     layers: Layers
@@ -157,7 +157,7 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
         launcher=Launcher(run, handlers, sandboxes, host, _launch_settings(config), limiter, paths),
         paths=paths,
         host=host,
-        exec_shares=Shares(),
+        exec_limits=ExecLimits(),
         stats=stats,
         layers=layers,
         block_devices=Devices(),

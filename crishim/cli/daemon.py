@@ -12,7 +12,7 @@ from crishim.cri.metrics.endpoint import Collector
 from crishim.cri.server import Gate, make_server
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
-from crishim.engine import exec_process
+from crishim.engine.exec.orphans import kill_orphans
 from crishim.linux import directories, executors
 from crishim.node import Node, open_node
 from crishim.operations.exec import scratch
@@ -33,7 +33,7 @@ async def build(config: Config) -> Daemon:
     """Put the daemon together; nothing runs yet. ConfigError names a program that is not there."""
     streams = _streams(config)
     node = await executors.records(open_node, config, record_checks, streams)
-    await executors.processes(exec_process.sweep, scratch(node))  # commands whose daemon was killed
+    await executors.processes(kill_orphans, scratch(node))  # commands whose daemon was killed
     await executors.deletion(_empty, scratch(node))
     await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
     gate = Gate()

@@ -4,29 +4,31 @@ from crishim.cri.containers import visible
 from crishim.cri.pods import visible as visible_pod
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
-from crishim.model import ContainerRecord, ExecSpec
+from crishim.model import ExecSpec
 from crishim.node import Node
-from crishim.operations import exec as commands
+from crishim.operations.exec import exec_sync, running_container
 from crishim.operations.reopen_log import reopen_log
 from crishim.pb import cri_pb2 as cri
 
 
 async def ExecSync(node: Node, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
-    container = running(node, request.container_id)
+    container = visible(node.containers, request.container_id)
     if not request.cmd:
         raise CrishimError(Kind.INVALID, "ExecSync without a command")
     spec = ExecSpec(argv=tuple(request.cmd))
-    result = await commands.run_sync(node, container, spec, max(0, request.timeout))
+    result = await exec_sync(node, container.id, spec, max(0, request.timeout))
     return cri.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
 
 
 async def Exec(node: Node, request: cri.ExecRequest) -> cri.ExecResponse:
-    request.container_id = running(node, request.container_id).id
+    container = visible(node.containers, request.container_id)
+    request.container_id = running_container(node, container.id).id
     return cri.ExecResponse(url=node.streams.exec_url(request))
 
 
 async def Attach(node: Node, request: cri.AttachRequest) -> cri.AttachResponse:
-    request.container_id = running(node, request.container_id).id
+    container = visible(node.containers, request.container_id)
+    request.container_id = running_container(node, container.id).id
     return cri.AttachResponse(url=node.streams.attach_url(request))
 
 
@@ -41,8 +43,3 @@ async def PortForward(node: Node, request: cri.PortForwardRequest) -> cri.PortFo
 async def ReopenContainerLog(node: Node, request: cri.ReopenContainerLogRequest) -> cri.ReopenContainerLogResponse:
     await reopen_log(node, request.container_id)
     return cri.ReopenContainerLogResponse()
-
-
-def running(node: Node, id: str) -> ContainerRecord:
-    """The running container of an id. NOT_FOUND; PRECONDITION in any other state."""
-    return commands.running(node, visible(node.containers, id).id)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from crishim.engine.attach import Attachment
-from crishim.engine.exec_session import ExecSession
+from crishim.engine.exec.session import ExecSession
 from crishim.linux.byte_sockets import ByteSocket
 from crishim.model import ExecSpec
 from crishim.node import Node

@@ -4,11 +4,12 @@ They run through the container's own runtime, as the same user and with the same
 """
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from crishim.engine import attach, exec_session, exec_sync
+from crishim.engine.attach import Attachment, open_attachment
+from crishim.engine.exec import session, sync
+from crishim.engine.exec.child import Command
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.linux import executors
@@ -17,55 +18,37 @@ from crishim.node import Node
 from crishim.spec.process import exec_process
 
 
-async def run_sync(node: Node, container: ContainerRecord, spec: ExecSpec, timeout: float) -> exec_sync.SyncResult:
-    """Run a command to its end; see exec_sync.run_sync. It waits for its turn first: see exec_shares."""
-    async with node.exec_shares.place(container.id, timeout) as share:
-        container = running(node, container.id)
-        runtime = node.handlers.get(container.handler)
-        process = await _process(node, container, spec)
-        return await exec_sync.run_sync(
-            Path(runtime.path),
-            runtime.root,
-            container.id,
-            process,
-            scratch(node),
-            timeout=timeout,
-            keep=share.keep,
-        )
+async def exec_sync(node: Node, container_id: str, spec: ExecSpec, timeout: float) -> sync.SyncResult:
+    """Run a command to its end, after waiting for a slot (engine/exec/limits.py); errors as sync.run().
+
+    NOT_FOUND; PRECONDITION if the container does not run, now or when the slot has come.
+    """
+    running_container(node, container_id)
+    async with node.exec_limits.slot(container_id, timeout) as slot:
+        command = await _command(node, running_container(node, container_id), spec)
+        return await sync.run(command, slot, timeout=timeout)
 
 
-async def open_exec(node: Node, container_id: str, spec: ExecSpec) -> exec_session.ExecSession:
+async def open_exec(node: Node, container_id: str, spec: ExecSpec) -> session.ExecSession:
     """Start an interactive command. PRECONDITION if the container does not run."""
-    container = running(node, container_id)
-    runtime = node.handlers.get(container.handler)
-    return await exec_session.start(
-        Path(runtime.path),
-        runtime.root,
-        container.id,
-        await _process(node, container, spec),
-        scratch(node),
-        stdin=spec.stdin,
-        stdout=spec.stdout,
-        stderr=spec.stderr,
-    )
+    command = await _command(node, running_container(node, container_id), spec)
+    return await session.start(command, stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
 
 
 async def open_attach(
     node: Node, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
-) -> attach.Attachment:
+) -> Attachment:
     """Connect to the container's own streams. PRECONDITION if it does not run."""
-    container = running(node, container_id)
+    container = running_container(node, container_id)
     bundle = node.launcher.bundle(container.id)
     config = container.parse_config()
     if tty != config.tty:
         has = "a terminal" if config.tty else "no terminal"
         raise CrishimError(Kind.INVALID, f"container {container.id[:13]} has {has}", container=container.id)
-    return await attach.open_attachment(
-        bundle / "attach", bundle / "ctl", stdin=stdin, stdout=stdout, stderr=stderr, tty=tty
-    )
+    return await open_attachment(bundle / "attach", bundle / "ctl", stdin=stdin, stdout=stdout, stderr=stderr, tty=tty)
 
 
-def running(node: Node, id: str) -> ContainerRecord:
+def running_container(node: Node, id: str) -> ContainerRecord:
     """The running container of an id or of the beginning of one. NOT_FOUND; PRECONDITION in any other state."""
     container = node.containers.find(id)
     if container.state is not ContainerState.RUNNING:
@@ -82,6 +65,9 @@ def scratch(node: Node) -> Path:
     return Path(node.config.run_dir) / "exec"
 
 
-async def _process(node: Node, container: ContainerRecord, spec: ExecSpec) -> dict[str, Any]:
+async def _command(node: Node, container: ContainerRecord, spec: ExecSpec) -> Command:
+    """The command as the container's first process runs: the same user, limits and environment."""
     config = await executors.records((node.launcher.bundle(container.id) / "config.json").read_bytes)
-    return exec_process(msgspec.json.decode(config), spec.argv, tty=spec.tty)
+    process = exec_process(msgspec.json.decode(config), spec.argv, tty=spec.tty)
+    runtime = node.handlers.get(container.handler)
+    return Command(Path(runtime.path), runtime.root, container.id, process, scratch(node))

@@ -17,7 +17,13 @@ from typing import Any
 import pytest
 
 from crishim.cri.stream.server import StreamServer
-from crishim.engine import attach, conmon, exec_session, exec_sync
+from crishim.engine import attach, conmon
+from crishim.engine.exec import session
+from crishim.engine.exec.child import Command
+from crishim.engine.exec.limits import ExecLimits
+from crishim.engine.exec.session import ExecSession
+from crishim.engine.exec.sync import SyncResult
+from crishim.engine.exec.sync import run as run_sync
 from crishim.engine.runtime import Runtime
 from crishim.linux import dialing, terminals
 from crishim.linux.byte_sockets import ByteSocket
@@ -88,7 +94,7 @@ class Rig:
         self.executable = Path(runtime)
         self.containers: dict[str, Container] = {}
         self.clients: list[asyncio.subprocess.Process] = []
-        self.sessions: list[exec_session.ExecSession | attach.Attachment] = []
+        self.sessions: list[ExecSession | attach.Attachment] = []
         self.streams = StreamServer(creation_timeout=5)
         self.cri = StreamingCri(self.streams, self.run_sync)
         self._rootfs = self.base / "rootfs"
@@ -130,25 +136,24 @@ class Rig:
         await self.sync(container, "ip", "link", "set", "lo", "up")
         return container
 
-    async def sync(self, container: Container, *argv: str, **options: Any) -> exec_sync.SyncResult:
-        process = container.process(*argv)
-        return await exec_sync.run_sync(
-            self.executable, container.runtime.root, container.id, process, self.scratch, **options
-        )
+    async def sync(self, container: Container, *argv: str, **options: Any) -> SyncResult:
+        return await self.sync_process(container, container.process(*argv), **options)
 
-    async def start_exec(
-        self, container: Container, *argv: str, tty: bool = False, **streams: bool
-    ) -> exec_session.ExecSession:
-        process = container.process(*argv, tty=tty)
-        streams = {"stdin": True, **streams}
-        return await exec_session.start(
-            self.executable, container.runtime.root, container.id, process, self.scratch, **streams
-        )
+    async def sync_process(self, container: Container, process: dict[str, Any], **options: Any) -> SyncResult:
+        async with ExecLimits().slot(container.id, 0) as slot:
+            return await run_sync(self._command(container, process), slot, **options)
+
+    def _command(self, container: Container, process: dict[str, Any]) -> Command:
+        return Command(self.executable, container.runtime.root, container.id, process, self.scratch)
+
+    async def start_exec(self, container: Container, *argv: str, tty: bool = False, **streams: bool) -> ExecSession:
+        command = self._command(container, container.process(*argv, tty=tty))
+        return await session.start(command, **{"stdin": True, **streams})
 
     # what the streaming server is given
 
-    async def open_exec(self, container_id: str, spec: ExecSpec) -> exec_session.ExecSession:
-        session = await self.start_exec(
+    async def open_exec(self, container_id: str, spec: ExecSpec) -> ExecSession:
+        opened = await self.start_exec(
             self.containers[container_id],
             *spec.argv,
             tty=spec.tty,
@@ -156,14 +161,14 @@ class Rig:
             stdout=spec.stdout,
             stderr=spec.stderr,
         )
-        self.sessions.append(session)
-        return session
+        self.sessions.append(opened)
+        return opened
 
     async def open_attach(self, container_id: str, **streams: bool) -> attach.Attachment:
         bundle = self.containers[container_id].bundle
-        session = await attach.open_attachment(bundle / "attach", bundle / "ctl", **streams)
-        self.sessions.append(session)
-        return session
+        opened = await attach.open_attachment(bundle / "attach", bundle / "ctl", **streams)
+        self.sessions.append(opened)
+        return opened
 
     async def open_port(self, pod_id: str, port: int) -> ByteSocket:
         return await dialing.dial(f"/proc/{self.containers[pod_id].pid}/ns/net", port)

@@ -1,4 +1,4 @@
-"""crishim/engine/exec_session.py and exec_sync.py with the real runtimes."""
+"""crishim/engine/exec/ with the real runtimes."""
 
 import asyncio
 import os
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from crishim.engine import exec_process, exec_session, exec_sync
-from crishim.engine.exec_sync import OUTPUT_LIMIT
+from crishim.engine.exec import strategy
+from crishim.engine.exec.orphans import kill_orphans
+from crishim.engine.exec.runc import RuncExec
+from crishim.engine.exec.session import ExecSession
+from crishim.engine.exec.sync import OUTPUT_LIMIT
 from crishim.errors import CrishimError, Kind
 from tests.fakes.stream_sessions import eventually
 from tests.node.streaming_rig import Rig
@@ -78,7 +81,7 @@ async def test_sync_does_not_wait_for_a_background_process(rig: Rig) -> None:
     answer = rig.sync(container, "sh", "-c", "sleep 505 & head -c 100000 /dev/zero; exit 4")
     release = tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2])
     async with asyncio.timeout(30):
-        if release < (6, 15) and await exec_process.copies_output(rig.executable):
+        if release < (6, 15) and isinstance(await strategy.choose(rig.executable), RuncExec):
             with pytest.raises(CrishimError, match="not known"):
                 await answer
         else:
@@ -124,7 +127,7 @@ async def test_a_terminal_has_a_size_and_a_line_discipline(rig: Rig) -> None:
     await rig.settled(container, *INIT)
 
 
-async def until_size(session: exec_session.ExecSession, size: str) -> None:
+async def until_size(session: ExecSession, size: str) -> None:
     """Ask until the answer is right: the runtime sets the size when the command has begun already."""
     for _ in range(100):
         await session.write_stdin(b"\n")
@@ -188,22 +191,21 @@ async def test_a_user_without_rights_can_write_to_its_own_stdout(rig: Rig) -> No
     """/dev/stdout can be opened by the user the command runs as."""
     container = await rig.run(*IDLE)
     process = container.process("sh", "-c", "echo mine > /proc/self/fd/1", uid=1234)
-    result = await exec_sync.run_sync(rig.executable, container.runtime.root, container.id, process, rig.scratch)
-    assert result == (b"mine\n", b"", 0)
+    assert await rig.sync_process(container, process) == (b"mine\n", b"", 0)
 
 
-async def test_commands_of_a_daemon_that_died_are_swept(rig: Rig) -> None:
+async def test_commands_of_a_daemon_that_died_are_killed(rig: Rig) -> None:
     """At the next start what was executed is killed, and the files are gone."""
     container = await rig.run(*IDLE)
     sessions = [await rig.start_exec(container, "sleep", "509", tty=tty) for tty in (False, True)]
     await eventually(lambda: "sleep 509" in rig.processes(container))
     for session in sessions:
         await until_executed(session)
-    assert await asyncio.to_thread(exec_process.sweep, rig.scratch) == 2
+    assert await asyncio.to_thread(kill_orphans, rig.scratch) == 2
     await rig.settled(container, *INIT)
     for session in sessions:
         await session.close()
 
 
-async def until_executed(session: exec_session.ExecSession) -> None:
-    await eventually(session._process._pid_file.exists)
+async def until_executed(session: ExecSession) -> None:
+    await eventually(session._child.pid_file.exists)

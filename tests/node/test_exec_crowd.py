@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from crishim.engine.exec_shares import OF_ONE, WAITING
+from crishim.engine.exec.limits import CONTAINER_QUEUE, CONTAINER_SLOTS
 from crishim.pb import cri_pb2 as cri
 from tests.node.daemon import METHODS, Daemon, eventually
 from tests.node.pods import container_config, execute, pod_config, remove_pod, run_pod, start
@@ -55,19 +55,21 @@ def test_a_crowd_waits_or_is_told(daemon: Daemon, handler: str) -> None:
     one, other = (start(daemon, pod, container_config(name)) for name in ("one", "other"))
     execute(daemon, one, "true")
     before = descriptors(daemon)
-    with concurrent.futures.ThreadPoolExecutor(OF_ONE) as pool, Watch(daemon) as watch:
-        endless = [begin(daemon, one) for _ in range(OF_ONE)]
-        eventually(lambda: runtimes(daemon) == OF_ONE, f"{OF_ONE} commands run")
-        late = [pool.submit(outcome, partial(execute, daemon, one, "true", timeout=1)) for _ in range(OF_ONE)]
+    with concurrent.futures.ThreadPoolExecutor(CONTAINER_SLOTS) as pool, Watch(daemon) as watch:
+        endless = [begin(daemon, one) for _ in range(CONTAINER_SLOTS)]
+        eventually(lambda: runtimes(daemon) == CONTAINER_SLOTS, f"{CONTAINER_SLOTS} commands run")
+        late = [pool.submit(outcome, partial(execute, daemon, one, "true", timeout=1)) for _ in range(CONTAINER_SLOTS)]
         assert execute(daemon, other, "echo", "here") == (0, "here\n")
         told = [e for call in late if (e := call.result())]
         most = runtimes(daemon)
         for call in endless:
             call.cancel()
         eventually(lambda: runtimes(daemon) == 0, "the commands are gone", 60)
-    assert [e.code() for e in told] == [Code.RESOURCE_EXHAUSTED] * OF_ONE
-    assert all(f"container {one[:13]} runs {OF_ONE} commands already" in (e.details() or "") for e in told), told
-    assert most == OF_ONE
+    assert [e.code() for e in told] == [Code.RESOURCE_EXHAUSTED] * CONTAINER_SLOTS
+    assert all(f"container {one[:13]} runs {CONTAINER_SLOTS} commands already" in (e.details() or "") for e in told), (
+        told
+    )
+    assert most == CONTAINER_SLOTS
     assert watch.slowest < 5
     eventually(lambda: descriptors(daemon) <= before, "the descriptors are back")
     assert execute(daemon, one, "echo", "again") == (0, "again\n")
@@ -78,9 +80,9 @@ def test_short_commands_all_get_their_turn(daemon: Daemon) -> None:
     """Three times as many as may run at once: each runs, within its own timeout, in its turn."""
     pod = run_pod(daemon)
     container = start(daemon, pod)
-    with concurrent.futures.ThreadPoolExecutor(3 * OF_ONE) as pool:
-        found = pool.map(lambda n: execute(daemon, container, "echo", str(n), timeout=60), range(3 * OF_ONE))
-        assert list(found) == [(0, f"{n}\n") for n in range(3 * OF_ONE)]
+    with concurrent.futures.ThreadPoolExecutor(3 * CONTAINER_SLOTS) as pool:
+        found = pool.map(lambda n: execute(daemon, container, "echo", str(n), timeout=60), range(3 * CONTAINER_SLOTS))
+        assert list(found) == [(0, f"{n}\n") for n in range(3 * CONTAINER_SLOTS)]
     remove_pod(daemon, pod)
 
 
@@ -88,11 +90,11 @@ def test_what_cannot_even_wait_is_refused_at_once(daemon: Daemon) -> None:
     """Calls without a timeout wait as long as their client does; beyond so many of them the answer comes at once."""
     pod = run_pod(daemon)
     container = start(daemon, pod)
-    calls = [begin(daemon, container) for _ in range(OF_ONE + WAITING)]
+    calls = [begin(daemon, container) for _ in range(CONTAINER_SLOTS + CONTAINER_QUEUE)]
     refused = outcome(lambda: execute(daemon, container, "true", timeout=60))
     assert refused is not None
     assert refused.code() == Code.RESOURCE_EXHAUSTED
-    assert f"and {WAITING} wait" in (refused.details() or "")
+    assert f"and {CONTAINER_QUEUE} wait" in (refused.details() or "")
     for call in calls:
         call.cancel()
     eventually(lambda: runtimes(daemon) == 0, "the commands of those who left are gone", 60)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from crishim.engine import exec_process
-from crishim.engine.exec_process import ExecProcess
-from crishim.engine.exec_session import ExecSession
+from crishim.engine.exec import child
+from crishim.engine.exec.child import Command, ExecChild
+from crishim.engine.exec.crun import CrunExec
+from crishim.engine.exec.session import ExecSession
 from crishim.images.skopeo import Place, Skopeo
 from crishim.linux import executors, scratch
 from crishim.linux.executors import Executor
@@ -90,13 +91,12 @@ async def test_an_exec_session_closes_its_descriptors_when_its_directory_cannot_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "records", Failing(0))
-    monkeypatch.setattr(exec_process, "_discarded", Discarded(executors.records), raising=False)
+    monkeypatch.setattr(child, "_discarded", Discarded(executors.records))
     made = []
     for number in range(2):
-        process = ExecProcess(Path("/bin/true"), "0" * 64, "true", tmp_path, copies=False)
-        session = ExecSession(process)
-        await session.prepare({"args": ["true"]})
-        await session.open_pipes(tmp_path, stdin=False, stdout=True, stderr=False)
+        command = Command(Path("/bin/true"), tmp_path, "0" * 64, {"args": ["true"]}, tmp_path)
+        session = ExecSession(ExecChild(command), CrunExec())
+        await session.open(terminal=False, stdin=False, stdout=True, stderr=False)
         made.append(session._stdout)
         executors.records.failures = 1 - number  # type: ignore[attr-defined]
         await session.close()
