@@ -16,7 +16,7 @@ from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux import executors
-from crishim.linux.packets import PacketSocket
+from crishim.linux.seqpacket import SeqpacketSocket
 
 STDOUT, STDERR = 2, 3  # the first byte of a packet
 PACKET = 32 * 1024  # bytes conmon takes at once
@@ -26,7 +26,7 @@ RECEIVED = 64 * 1024  # more than conmon sends at once
 class Attachment:
     """One connection; satisfies crishim.cri.stream.sessions.Session. Made by open_attachment()."""
 
-    def __init__(self, connection: PacketSocket, control: Path, *, stdout: bool, stderr: bool, tty: bool) -> None:
+    def __init__(self, connection: SeqpacketSocket, control: Path, *, stdout: bool, stderr: bool, tty: bool) -> None:
         self._connection = connection
         self._control = control
         self._tty = tty
@@ -91,7 +91,7 @@ async def open_attachment(
     there if the container was created with it. PRECONDITION if conmon is gone.
     """
     connection = await executors.records(_connect, socket)
-    return Attachment(PacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
+    return Attachment(SeqpacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
 
 
 def _connect(path: Path) -> sockets.socket:

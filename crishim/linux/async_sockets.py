@@ -1,4 +1,4 @@
-"""A connected, non-blocking socket in the event loop: what byte_sockets.py and packets.py share. socket(7)."""
+"""A connected, non-blocking socket in the event loop: what byte_sockets.py and seqpacket.py share. socket(7)."""
 
 import asyncio
 import contextlib

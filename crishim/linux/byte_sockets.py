@@ -1,5 +1,5 @@
 """A connected stream socket in the event loop, without a buffer of our own: what is not asked for stays in the kernel,
-whose sender then waits. The counterpart of packets.py for SOCK_STREAM.
+whose sender then waits. The counterpart of seqpacket.py for SOCK_STREAM.
 """
 
 import socket

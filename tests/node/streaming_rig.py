@@ -25,8 +25,9 @@ from crishim.engine.exec.session import ExecSession
 from crishim.engine.exec.sync import SyncResult
 from crishim.engine.exec.sync import run as run_sync
 from crishim.engine.runtime import Runtime
-from crishim.linux import dialing, terminals
+from crishim.linux import terminals
 from crishim.linux.byte_sockets import ByteSocket
+from crishim.linux.netns_connect import connect_in_netns
 from crishim.linux.programs import Finished
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
@@ -171,7 +172,7 @@ class Rig:
         return opened
 
     async def open_port(self, pod_id: str, port: int) -> ByteSocket:
-        return await dialing.dial(f"/proc/{self.containers[pod_id].pid}/ns/net", port)
+        return await connect_in_netns(f"/proc/{self.containers[pod_id].pid}/ns/net", port)
 
     async def run_sync(self, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
         container = self.containers[request.container_id]

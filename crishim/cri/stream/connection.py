@@ -1,7 +1,7 @@
 """One client's TCP connection: reading and writing with backpressure, and noticing that it ended.
 
 A connection ends in one of three ways, and each ends what is served over it: the client hangs up (noticed even while
-nothing is read, see crishim/linux/hangups.py), nothing moves for the idle time, or the server finishes it.
+nothing is read, see crishim/linux/peer_close.py), nothing moves for the idle time, or the server finishes it.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import traceback
 
 from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.pace import Share
-from crishim.linux.hangups import HangupWatch, Watched
+from crishim.linux.peer_close import PeerCloseWatcher, Watched
 
 LINGER = 10.0  # seconds a client has, after our end, to close its side
 
@@ -41,18 +41,18 @@ class Connection:
     """Wraps one accepted connection. share: its part of the server's work."""
 
     def __init__(
-        self, stream: ByteStream, sock: socket.socket, hangups: HangupWatch, idle_timeout: float, share: Share
+        self, stream: ByteStream, sock: socket.socket, peer_watcher: PeerCloseWatcher, idle_timeout: float, share: Share
     ) -> None:
         self.share = share
         self._stream = stream
-        self._hangups = hangups
+        self._peer_watcher = peer_watcher
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._idle_timeout = idle_timeout
         self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(idle_timeout, self._check_idle)
         _prepare(sock)
-        self._watched: Watched | None = hangups.watch(sock.fileno(), lambda: self._end("the client hung up"))
+        self._watched: Watched | None = peer_watcher.watch(sock.fileno(), lambda: self._end("the client hung up"))
 
     async def read(self) -> bytes:
         """Some bytes. ConnectionEnded when there will be no more."""
@@ -96,7 +96,7 @@ class Connection:
         """Free everything at once. What was not written yet is lost; use finish() before where it matters."""
         self._timer.cancel()
         if self._watched is not None:
-            self._hangups.forget(self._watched)
+            self._peer_watcher.forget(self._watched)
             self._watched = None  # it refers back to us
         self._ended.cancel()
         self._stream.abort()

@@ -27,7 +27,7 @@ from crishim.cri.stream.sessions import Openers
 from crishim.cri.stream.tidying import Tidying
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
-from crishim.linux.hangups import HangupWatch
+from crishim.linux.peer_close import PeerCloseWatcher
 from crishim.pb import cri_pb2 as cri
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class StreamServer:
         self._idle_timeout = idle_timeout
         self._pace = Pace()
         self._listener: Listener | None = None
-        self._hangups: HangupWatch | None = None
+        self._peer_watcher: PeerCloseWatcher | None = None
         self._tidying = Tidying()
 
     async def start(self, openers: Openers, address: str, port: int) -> None:
@@ -75,17 +75,17 @@ class StreamServer:
             raise CrishimError(
                 Kind.UNAVAILABLE, f"cannot listen for streaming on {address} port {port}: {error.strerror}"
             ) from error
-        self._listener, self._hangups = listener, HangupWatch()
+        self._listener, self._peer_watcher = listener, PeerCloseWatcher()
         self.url = _url("https" if context else "http", *where)
 
     async def stop(self) -> None:
         """Stop listening, close every session (exec'd commands are killed) and wait until they are gone."""
-        if self._listener is None or self._hangups is None:
+        if self._listener is None or self._peer_watcher is None:
             return
         await self._listener.stop()
-        self._hangups.close()
+        self._peer_watcher.close()
         await self._tidying.stop()
-        self._listener = self._hangups = None
+        self._listener = self._peer_watcher = None
 
     def exec_url(self, request: cri.ExecRequest) -> str:
         """A URL for one exec. INVALID without a stream or a command; EXHAUSTED when 1000 URLs wait for clients."""
@@ -106,9 +106,9 @@ class StreamServer:
 
     async def _serve(self, stream: ByteStream, stranger: Stranger) -> None:
         """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
-        assert self._hangups is not None
+        assert self._peer_watcher is not None
         assert self._endpoints is not None
-        connection = Connection(stream, stranger.sock, self._hangups, self._idle_timeout, Share(self._pace))
+        connection = Connection(stream, stranger.sock, self._peer_watcher, self._idle_timeout, Share(self._pace))
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(connection.wait_ended())

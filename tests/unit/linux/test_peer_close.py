@@ -1,4 +1,4 @@
-"""crishim/linux/hangups.py"""
+"""crishim/linux/peer_close.py"""
 
 import asyncio
 import socket
@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from crishim.linux.hangups import HangupWatch
+from crishim.linux.peer_close import PeerCloseWatcher
 
 
 @pytest.fixture
-async def watch() -> AsyncIterator[HangupWatch]:
-    watch = HangupWatch()
+async def watch() -> AsyncIterator[PeerCloseWatcher]:
+    watch = PeerCloseWatcher()
     yield watch
     watch.close()
 
@@ -21,7 +21,7 @@ async def turns() -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_a_hang_up_behind_unread_data_is_seen(watch: HangupWatch) -> None:
+async def test_a_hang_up_behind_unread_data_is_seen(watch: PeerCloseWatcher) -> None:
     """The peer's end is reported once although nobody reads what came before it."""
     ours, theirs = socket.socketpair()
     calls: list[str] = []
@@ -35,7 +35,7 @@ async def test_a_hang_up_behind_unread_data_is_seen(watch: HangupWatch) -> None:
     ours.close()
 
 
-async def test_what_is_forgotten_is_not_reported(watch: HangupWatch) -> None:
+async def test_what_is_forgotten_is_not_reported(watch: PeerCloseWatcher) -> None:
     """After forget() there is no call, and forgetting twice does nothing."""
     ours, theirs = socket.socketpair()
     calls: list[str] = []
@@ -48,7 +48,7 @@ async def test_what_is_forgotten_is_not_reported(watch: HangupWatch) -> None:
     ours.close()
 
 
-async def test_a_number_that_is_used_again_stays_watched(watch: HangupWatch) -> None:
+async def test_a_number_that_is_used_again_stays_watched(watch: PeerCloseWatcher) -> None:
     """Forgetting a socket that was closed long ago leaves the next one with its number alone."""
     ours, theirs = socket.socketpair()
     number = ours.fileno()

@@ -1,4 +1,4 @@
-"""TCP connections from inside a network namespace. A socket belongs for life to the namespace it was made in.
+"""TCP connections from inside a network namespace: a socket belongs to the namespace it was made in (setns(2)).
 
 So only making it needs a thread in that namespace, and the event loop does the rest. setns(2) acts on one thread, and a
 thread that has moved must never be used for anything else again: each call has a throw-away thread of its own.
@@ -16,10 +16,10 @@ from crishim.linux.byte_sockets import ByteSocket
 ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
-_threads = executors.Executor("dialing", 4)  # clients of port-forward choose how many sockets are made
+_threads = executors.Executor("netns-connect", 4)  # clients of port-forward choose how many sockets are made
 
 
-async def dial(netns: str, port: int, timeout: float = 10) -> ByteSocket:
+async def connect_in_netns(netns: str, port: int, timeout: float = 10) -> ByteSocket:
     """Connect to `port` on the loopback (127.0.0.1, then ::1) of the namespace at path `netns` ("": the host's).
 
     timeout: seconds for both addresses. UNAVAILABLE if nothing listens on either, NOT_FOUND if the namespace is gone.

@@ -1,16 +1,16 @@
-"""crishim/linux/packets.py"""
+"""crishim/linux/seqpacket.py"""
 
 import asyncio
 import socket
 
-from crishim.linux.packets import PacketSocket
+from crishim.linux.seqpacket import SeqpacketSocket
 
 
-def pair() -> tuple[PacketSocket, PacketSocket]:
+def pair() -> tuple[SeqpacketSocket, SeqpacketSocket]:
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setblocking(False)
-    return PacketSocket(ends[0]), PacketSocket(ends[1])
+    return SeqpacketSocket(ends[0]), SeqpacketSocket(ends[1])
 
 
 async def test_packets_keep_their_bounds() -> None:

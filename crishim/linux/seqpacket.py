@@ -5,7 +5,7 @@ import socket
 from crishim.linux.async_sockets import AsyncSocket
 
 
-class PacketSocket(AsyncSocket):
+class SeqpacketSocket(AsyncSocket):
     """Owns a connected, non-blocking packet socket."""
 
     async def receive(self, size: int) -> bytes:

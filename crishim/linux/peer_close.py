@@ -1,8 +1,8 @@
-"""Noticing that a peer hung up while nobody reads its socket. epoll(7), EPOLLRDHUP.
+"""Noticing that a peer closed its connection while nobody reads the socket. epoll(7), EPOLLRDHUP.
 
 asyncio sees the end of a connection only by reading it. A connection whose reading is paused, because what came last
 has not been used up, would keep its session alive after its client is gone. One more epoll instance that asks for
-nothing but the hang-up tells at once, unless the peer's own data is still queued before it.
+nothing but EPOLLRDHUP tells at once, unless the peer's own data is still queued before it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ class Watched(NamedTuple):
     callback: Callable[[], None]
 
 
-class HangupWatch:
+class PeerCloseWatcher:
     """Watches sockets of the running loop. Close it when done."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""crishim/linux/dialing.py with real network namespaces."""
+"""crishim/linux/netns_connect.py with real network namespaces."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.linux import dialing, namespaces
+from crishim.linux import namespaces
 from crishim.linux.byte_sockets import ByteSocket
+from crishim.linux.netns_connect import connect_in_netns
 
 pytestmark = pytest.mark.node
 
@@ -66,9 +67,9 @@ async def everything(connection: ByteSocket) -> bytes:
 async def test_both_families_are_tried(netns: str, family: int, address: str) -> None:
     """A server on either loopback address is found, inside and not on the host."""
     with listening(netns, family, address) as port:
-        assert await everything(await dialing.dial(netns, port)) == b"from inside\n"
+        assert await everything(await connect_in_netns(netns, port)) == b"from inside\n"
         with pytest.raises(CrishimError):
-            await dialing.dial("", port)
+            await connect_in_netns("", port)
 
 
 async def test_the_caller_stays_where_it_is(netns: str) -> None:
@@ -76,7 +77,7 @@ async def test_the_caller_stays_where_it_is(netns: str) -> None:
     here = os.readlink("/proc/self/ns/net")
     with listening(netns, socket.AF_INET, "127.0.0.1") as port:
         for _ in range(5):
-            (await dialing.dial(netns, port)).close()
+            (await connect_in_netns(netns, port)).close()
     for _ in range(8):
         assert await asyncio.to_thread(lambda: os.readlink("/proc/thread-self/ns/net")) == here
 
@@ -85,14 +86,14 @@ async def test_the_caller_stays_where_it_is(netns: str) -> None:
 async def test_host_network(netns: str) -> None:
     """The empty path is the host's namespace."""
     with listening("/proc/self/ns/net", socket.AF_INET, "127.0.0.1") as port:
-        assert await everything(await dialing.dial("", port)) == b"from inside\n"
+        assert await everything(await connect_in_netns("", port)) == b"from inside\n"
 
 
 async def test_nobody_listens(netns: str) -> None:
     """UNAVAILABLE, with the port and the reason; nothing is left open."""
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(CrishimError, match=r"port 9 .*Connection refused") as caught:
-        await dialing.dial(netns, 9)
+        await connect_in_netns(netns, 9)
     assert caught.value.kind is Kind.UNAVAILABLE
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -102,5 +103,5 @@ async def test_a_namespace_that_is_gone() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = str(Path(directory) / "gone")
         with pytest.raises(CrishimError, match=path) as caught:
-            await dialing.dial(path, 80)
+            await connect_in_netns(path, 80)
     assert caught.value.kind is Kind.NOT_FOUND
