@@ -28,7 +28,7 @@ from crishim.ids import is_id
 from crishim.linux import cgroups, executors, mounts, record_files
 from crishim.linux.record_files import Found
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev import salvage
+from crishim.netdev import adopt
 from crishim.netdev.records import Attachment
 from crishim.node import Node, open_node
 from crishim.operations import inventory
@@ -97,7 +97,7 @@ def owners(places: Locations) -> Owners:
     """Who has a record. Changes nothing."""
     pods = _load(places.state / "pods", PodRecord, record_checks.pod)
     containers = _load(places.state / "containers", ContainerRecord, record_checks.container)
-    journal = _load(places.state / "netdev", Attachment, salvage.usable, salvage.is_id)
+    journal = _load(places.state / "netdev", Attachment, adopt.usable, adopt.is_id)
     unknown = {u.id: u.reason for found in (pods, containers, journal) for u in found.unread.values()}
     known = {*pods.read, *(c.id for c in containers.read.values() if c.pod_id in pods.read.keys() | pods.unread.keys())}
     alive = inventory.alive(inventory.take(places))

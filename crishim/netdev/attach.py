@@ -25,20 +25,20 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import executors
 from crishim.linux.netns_thread import End
 from crishim.linux.sysfs import Kept
+from crishim.netdev.adopt import boot_id
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
-from crishim.netdev.nests import SOUGHT, Nests, end_with, search
+from crishim.netdev.metrics import Metrics
+from crishim.netdev.nested_namespaces import SOUGHT, NestedNamespaces, end_with, search
 from crishim.netdev.observe import Observation, observe
+from crishim.netdev.orphans import Orphans, outlives_its_pod
 from crishim.netdev.plan import Plan, bring_back
 from crishim.netdev.policy import Terms
-from crishim.netdev.preflight import View, resolve
 from crishim.netdev.prepare import Planned, Preparation
-from crishim.netdev.records import STRAY, Attachment, Mover, Pod, Request, State
-from crishim.netdev.salvage import boot_id
-from crishim.netdev.strays import Strays, outlives_its_pod
-from crishim.netdev.tally import Tally
+from crishim.netdev.records import ORPHANED, Attachment, Mover, Pod, Request, State
 from crishim.netdev.threads import across
+from crishim.netdev.validate import View, resolve
 from crishim.netdev.watch import Watch
 
 log = logging.getLogger("crishim.netdev")
@@ -61,17 +61,17 @@ class NetDevices:
         """journal: directory of the attachment files, copies: of copies of them; made if missing.
         host_netns: where devices come from, the process's own namespace if None. terms: who may have which device.
         dad_timeout: seconds to wait for duplicate address detection."""
-        self.tally = Tally()
+        self.metrics = Metrics()
         self._journal = Journal(journal, copies)
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
-        self._nests = Nests()
+        self._nested = NestedNamespaces()
         self._sysfs = Kept()  # of the host
         self._preparation = Preparation(self._journal, terms)
         self._terms = terms
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
-        self.strays = Strays(self._journal, self._host, self._lock, self._return)
-        self._watch = Watch(self.strays, self._journal, self._host)
+        self.orphans = Orphans(self._journal, self._host, self._lock, self._return)
+        self._watch = Watch(self.orphans, self._journal, self._host)
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
@@ -80,7 +80,7 @@ class NetDevices:
         (clash, immovable, in use, host network), ABORTED (another pod holds it: fact `holder`). The host's links are
         then exactly as they were.
         """
-        await self.strays.fetch_requested(requests)
+        await self.orphans.fetch_requested(requests)
         lock = self._lock(pod.id)
         if requests:
             await lock.acquire()
@@ -92,14 +92,14 @@ class NetDevices:
                     await self._forget_intents(pod)
                 finally:
                     lock.release()
-            self.tally.fail("attach", error.kind.value if isinstance(error, CrishimError) else "internal")
+            self.metrics.fail("attach", error.kind.value if isinstance(error, CrishimError) else "internal")
             raise
         return Plan(
             pod,
             new,
             kept,
             journal=self._journal,
-            tally=self.tally,
+            metrics=self.metrics,
             run=self._between(pod.netns),
             release=lock.release if requests else lambda: None,
             dad_timeout=self._dad_timeout,
@@ -110,8 +110,8 @@ class NetDevices:
             return [], []
         if not pod.netns:
             resolve(requests, View(pod, (), (), ()))  # raises: the pod is on the host's network
-        nests = self._nests.handles(pod.id)
-        return await self._across(pod.netns, partial(self._preparation.run, requests, pod, mover), nests)
+        nested = self._nested.handles(pod.id)
+        return await self._across(pod.netns, partial(self._preparation.run, requests, pod, mover), nested)
 
     async def _forget_intents(self, pod: Pod) -> None:
         """Drop what a plan that nobody got has journalled: nothing was touched. The pod's device lock is held."""
@@ -140,15 +140,15 @@ class NetDevices:
             return [bring_back(a, self._journal, host, end_with(a, ends)) for a in attachments]
 
         pod_id = attachments[0].pod.id
-        ended = await self._across(path, work, self._nests.handles(pod_id))
+        ended = await self._across(path, work, self._nested.handles(pod_id))
         returned = [a for a, _ in ended if a.state is State.DONE]
-        self.tally.observe("return", time.monotonic() - started, len(returned))
+        self.metrics.observe("return", time.monotonic() - started, len(returned))
         failures = [text for _, text in ended if text]
         if not failures and not any(a.state in SOUGHT for a in self._journal.all(pod_id)):
-            self._nests.drop(pod_id)
+            self._nested.drop(pod_id)
         for attachment, text in ended:
             if attachment.state is not State.DONE:
-                self.tally.fail("return", "internal" if text else str(attachment.state))
+                self.metrics.fail("return", "internal" if text else str(attachment.state))
         if failures:
             raise CrishimError(Kind.INTERNAL, failures[0], pod=attachments[0].pod.id)
         return tuple(a for a, _ in ended)
@@ -165,7 +165,7 @@ class NetDevices:
         except CrishimError as error:
             log.error(f"a pod's devices were not looked for before its end: {error.message}", extra={"pod": pod_id})
             return
-        for inode in self._nests.keep(pod_id, found):
+        for inode in self._nested.keep(pod_id, found):
             log.warning("a pod has moved a device into a namespace of its own", extra={"pod": pod_id, "netns": inode})
 
     async def forget(self, pod_id: str) -> None:
@@ -174,13 +174,13 @@ class NetDevices:
         Hardware that is LOST stays in the journal: no pod can destroy it, and it may turn up yet.
         """
         for attachment in self._journal.all(pod_id):
-            if attachment.state in STRAY:
-                await self.strays.retry(attachment, attachment.pod.netns)
+            if attachment.state in ORPHANED:
+                await self.orphans.retry(attachment, attachment.pod.netns)
                 now = self._journal.find(attachment.id)
                 if now is not None and not outlives_its_pod(now):
                     await executors.records(self._journal.drop, now)
         self._locks.pop(pod_id, None)
-        self._nests.drop(pod_id)
+        self._nested.drop(pod_id)
 
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
@@ -211,7 +211,7 @@ class NetDevices:
             return bring_back(attachment, self._journal, host, inside)[0]
 
         ended = await self._across(path, work)
-        if ended.state in STRAY and pod is None and not outlives_its_pod(ended):
+        if ended.state in ORPHANED and pod is None and not outlives_its_pod(ended):
             await executors.records(self._journal.drop, ended)
 
     async def watch(self) -> None:

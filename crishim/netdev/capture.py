@@ -22,7 +22,7 @@ from crishim.linux.netlink import (
 )
 from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
-from crishim.netdev import programs, virtual_functions
+from crishim.netdev import bpf_programs, virtual_functions
 from crishim.netdev.records import Captured
 
 
@@ -89,7 +89,7 @@ def _capture(host: End, link: Link, tables: _Tables) -> Captured:
         tunings=ethtool.read(host.genetlink, index, link.kind),
         files=device_files.read(host.sysfs, link.name),
         sysctls=devconf.read_files(link.name),
-        programs=programs.read(link, queued),
+        programs=bpf_programs.read(link, queued),
         entries=tables.entries[index] + tables.forwarding[index],
         multicast=tables.filters[index],
         groups=tables.groups[link.name],

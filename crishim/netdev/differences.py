@@ -1,6 +1,7 @@
 """What of a device is not as it was captured: the words for a warning. Compares records; asks nobody.
 
-Names, addresses and routes are compared where they are restored (restore.py, carry.py): they depend on each other.
+Names, addresses and routes are compared where they are restored (restore.py, address_sync.py): they depend
+on each other.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ FIELDS = ("mac", "mtu", "queue_length", "group", "alias")
 
 
 def differences(was: Captured, now: Captured) -> list[str]:
-    """What differs, each by the name under which its restoring keeps the kernel's refusal (Restoring.refusals)."""
+    """What differs, each by the name under which its restoring keeps the kernel's refusal (RestoreContext.refusals)."""
     if not was.complete:
         return list(_fields(was, now))
     found = [*_fields(was, now), *_attributes(was, now), *_settings(was, now), *_tables(was, now)]

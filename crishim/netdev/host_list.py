@@ -6,11 +6,11 @@ from typing import NamedTuple
 from crishim.device_rules import PHYSICAL
 from crishim.linux.netlink import links
 from crishim.linux.netns_thread import End
-from crishim.netdev import never
-from crishim.netdev.never import Scene
+from crishim.netdev import link_checks
+from crishim.netdev.link_checks import HostState
+from crishim.netdev.link_usage import read_usage
 from crishim.netdev.policy import Grant, Terms
 from crishim.netdev.records import Attachment
-from crishim.netdev.surroundings import look
 
 
 class HostLink(NamedTuple):
@@ -28,11 +28,11 @@ class HostLink(NamedTuple):
 def list_links(host: End, held: Sequence[Attachment], terms: Terms) -> list[HostLink]:
     """Look at all of them as before a move, ordered by ifindex; those that pods have come last. Raises OSError."""
     here = links.dump(host.netlink)
-    scene = Scene(here, held, look(host, here), terms.node_addresses, terms.network_links())
+    scene = HostState(here, held, read_usage(host, here), terms.node_addresses, terms.network_links())
     found = []
     for link in here:
-        why = never.reason(link, scene)
-        spared = bool(why) and terms.allow_node_device and not never.reason(link, scene, node_device_allowed=True)
+        why = link_checks.reason(link, scene)
+        spared = bool(why) and terms.allow_node_device and not link_checks.reason(link, scene, node_device_allowed=True)
         found.append(
             HostLink(
                 link.name,

@@ -24,8 +24,8 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.linux import directories, files, record_files
 from crishim.linux.record_files import Unread
-from crishim.netdev.records import STRAY, Attachment, Pod, State, check_transition, held_by
-from crishim.netdev.salvage import is_id, stand_in, usable
+from crishim.netdev.adopt import is_id, stand_in, usable
+from crishim.netdev.records import ORPHANED, Attachment, Pod, State, check_transition, held_by
 
 log = logging.getLogger("crishim.netdev")
 
@@ -69,7 +69,7 @@ class Journal:
 
     def held(self) -> list[Attachment]:
         """Those that hold their host device."""
-        return [a for a in self.all() if a.state not in STRAY]
+        return [a for a in self.all() if a.state not in ORPHANED]
 
     def find(self, id: str) -> Attachment | None:
         return self._attachments.get(id)
@@ -162,7 +162,7 @@ class Journal:
 
 
 def _tell(after: Attachment, before: Attachment | None) -> None:
-    level = logging.ERROR if after.state in STRAY else logging.INFO
+    level = logging.ERROR if after.state in ORPHANED else logging.INFO
     log.log(
         level,
         "network device %s",

@@ -18,7 +18,7 @@ from crishim.linux.netlink import addresses, links
 from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.rtnetlink import Rtnetlink
 from crishim.linux.netns_thread import End
-from crishim.netdev import carry
+from crishim.netdev import address_sync
 from crishim.netdev.identity import find_impostor, find_in_pod
 from crishim.netdev.records import Attachment
 
@@ -71,16 +71,18 @@ def verify(attachment: Attachment, link: Link, pod: End, *, first: bool) -> Veri
     Raises PRECONDITION if it cannot be given its name, OSError if it is gone.
     """
     _repair_link(attachment, link, pod, first)
-    wanted = carry.for_pod(attachment.host, attachment.name)
-    problems = carry.make_equal(pod.netlink, link.index, wanted, prune=first)
+    wanted = address_sync.for_pod(attachment.host, attachment.name)
+    problems = address_sync.make_equal(pod.netlink, link.index, wanted, prune=first)
     if first:
-        problems += [f"{a} had failed duplicate address detection on the host" for a in wanted if carry.failed(a)]
+        problems += [
+            f"{a} had failed duplicate address detection on the host" for a in wanted if address_sync.failed(a)
+        ]
     present = addresses.dump(pod.netlink, link.index)
     return Verified(
         link.index,
         tuple(str(a) for a in present if a.scope == addresses.RT_SCOPE_UNIVERSE),
         tuple(problems),
-        undecided=bool(carry.unverified(present, wanted)),
+        undecided=bool(address_sync.unverified(present, wanted)),
     )
 
 
@@ -144,9 +146,9 @@ def _detection(attachments: list[Attachment], netlink: Rtnetlink) -> tuple[bool,
         link = links.get(netlink, attachment.index)
         if link is None:
             continue
-        wanted = carry.for_pod(attachment.host, attachment.name)
-        for address in carry.unverified(addresses.dump(netlink, link.index), wanted):
-            if carry.failed(address):
+        wanted = address_sync.for_pod(attachment.host, attachment.name)
+        for address in address_sync.unverified(addresses.dump(netlink, link.index), wanted):
+            if address_sync.failed(address):
                 text = f"{address} is in use elsewhere on the link (duplicate address detection failed)"
             elif not link.has_carrier:
                 text = f"{address} stays tentative: {attachment.name} has no carrier"

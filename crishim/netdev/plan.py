@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
-from crishim.netdev import move, stranger
+from crishim.netdev import move, wrong_device
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import STRAY, Attachment, Mover, Pod, State
+from crishim.netdev.metrics import Metrics
+from crishim.netdev.records import ORPHANED, Attachment, Mover, Pod, State
 from crishim.netdev.restore import restore
-from crishim.netdev.tally import Tally
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Plan:
         kept: list[Attachment],
         *,
         journal: Journal,
-        tally: Tally,
+        metrics: Metrics,
         run: Runner[Any],
         release: Callable[[], None],
         dad_timeout: float,
@@ -49,14 +49,14 @@ class Plan:
         self._new = [a.id for a in new]
         self._kept = [a.id for a in kept]
         self._journal = journal
-        self._tally = tally
+        self._metrics = metrics
         self._run = run
         self._release = release
         self._dad_timeout = dad_timeout
         self._started = time.monotonic()
         self._verified: dict[str, move.Verified] = {}
         self._settled = False
-        self._on_host: frozenset[int] = frozenset()  # devices, as stranger.entries() tells them
+        self._on_host: frozenset[int] = frozenset()  # devices, as wrong_device.entries() tells them
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -95,7 +95,7 @@ class Plan:
                 ) from error
         mine = [a for a in self._known(self._new) if a.mover is Mover.BUILTIN]
         if len(mine) < len(self._new):
-            self._on_host = frozenset(stranger.entries(host).values())
+            self._on_host = frozenset(wrong_device.entries(host).values())
         for attachment in mine:  # back to back: the kernel waits in whole ticks, a pause costs one
             move.move(attachment, host, pod)
         self._repair([(a, move.locate(a, pod)) for a in self._known(self._kept)], pod, first=False)
@@ -121,7 +121,7 @@ class Plan:
             return self.attachments
         await self._run(self._verify)
         if self._new:
-            self._tally.observe("attach", time.monotonic() - self._started, len(self._new))
+            self._metrics.observe("attach", time.monotonic() - self._started, len(self._new))
         self._settle()
         return self.attachments
 
@@ -155,7 +155,7 @@ class Plan:
         if attachment.state is not State.INTENT:
             return attachment, move.locate(attachment, pod)
         if find_in_pod(attachment, pod) is None and find_on_host(attachment, host) is not None:
-            stranger.send_back(attachment, self._on_host, host, pod)
+            wrong_device.send_back(attachment, self._on_host, host, pod)
             text = f"the OCI runtime left device {attachment.device} on the host: moving it"
             log.warning(text, extra={"device": attachment.device, "pod": self.pod.id})
             move.move(attachment, host, pod)
@@ -173,7 +173,7 @@ class Plan:
 
     def _undo(self, host: End, pod: End) -> None:
         """Newest first. What cannot be brought back stays RETURNING in the journal, for the stop or the next start."""
-        self._tally.fail("attach", "rolled back")
+        self._metrics.fail("attach", "rolled back")
         for attachment in reversed(self._known(self._new)):
             bring_back(attachment, self._journal, host, pod)
 
@@ -198,7 +198,7 @@ def bring_back(attachment: Attachment, journal: Journal, host: End, pod: End | N
     A kernel that refuses the move is asked REFUSALS times in all, at each call once; then the device is LOST, so that
     its pod can end.
     """
-    if attachment.state not in STRAY:
+    if attachment.state not in ORPHANED:
         attachment = journal.advance(attachment, State.RETURNING)
     about = {"device": attachment.device, "pod": attachment.pod.id}
     try:
@@ -224,7 +224,7 @@ def bring_back(attachment: Attachment, journal: Journal, host: End, pod: End | N
 
 def _refused(attachment: Attachment, journal: Journal, why: str, text: str) -> tuple[Attachment, str]:
     refusals = attachment.refusals + 1
-    if attachment.state in STRAY or refusals >= REFUSALS:
+    if attachment.state in ORPHANED or refusals >= REFUSALS:
         reason = f"the kernel refuses to move it back: {why} ({refusals} times)"
         return journal.advance(attachment, State.LOST, reason=reason, refusals=refusals), ""
     return journal.advance(attachment, State.RETURNING, reason=why, refusals=refusals), text

@@ -15,16 +15,16 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
+from crishim.netdev.adopt import boot_id
 from crishim.netdev.capture import capture
 from crishim.netdev.identity import find_in_pod, identify, same
 from crishim.netdev.journal import Journal
-from crishim.netdev.nests import end_with
+from crishim.netdev.link_usage import read_usage
+from crishim.netdev.nested_namespaces import end_with
 from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
-from crishim.netdev.preflight import View, Wish, assign_names, resolve
-from crishim.netdev.records import STRAY, Attachment, Captured, Mover, Pod, Request, State
-from crishim.netdev.salvage import boot_id
-from crishim.netdev.surroundings import look
+from crishim.netdev.records import ORPHANED, Attachment, Captured, Mover, Pod, Request, State
+from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 
 Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 ATTEMPTS = 5  # looks at a host whose links change meanwhile
@@ -41,12 +41,12 @@ class Preparation:
         self._journal = journal
         self._terms = terms
 
-    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End, *nests: End) -> Planned:
+    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End, *nested: End) -> Planned:
         """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan().
 
-        nests: where else devices of the pod may be (nests.py).
+        nested: where else devices of the pod may be (nested_namespaces.py).
         """
-        self._drop_strays(pod, host, inside, *nests)
+        self._drop_orphans(pod, host, inside, *nested)
         for _ in range(ATTEMPTS):
             try:
                 return self._attempt(requests, pod, mover, host, inside)
@@ -65,32 +65,32 @@ class Preparation:
         receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
         on_host, in_pod = links.dump(host.netlink), links.dump(inside.netlink)
         view = View(receiver, on_host, in_pod, self._journal.held(), self._terms)
-        wishes = resolve(requests, view)
-        candidates = [w.link for w in wishes if w.link is not None]
+        merged_requests = resolve(requests, view)
+        candidates = [w.link for w in merged_requests if w.link is not None]
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
             view = view._replace(host_links=links.dump(host.netlink)) if candidates else view
             current = {link.index: _again(link, view.host_links) for link in candidates}
-            view = view._replace(around=look(host, list(current.values())))
-            chosen = [(w, name, w.link.index) for w, name in assign_names(wishes, view) if w.link is not None]
+            view = view._replace(around=read_usage(host, list(current.values())))
+            chosen = [(w, name, w.link.index) for w, name in assign_names(merged_requests, view) if w.link is not None]
             was = capture(host, [current[index] for _, _, index in chosen])
             new = [_intent(w, name, pod, mover, inside, current[i], host, was[i]) for w, name, i in chosen]
             self._open(new)
-        return new, [self._keep(w.attachment, w.sources) for w in wishes if w.attachment is not None]
+        return new, [self._keep(w.attachment, w.sources) for w in merged_requests if w.attachment is not None]
 
     def _open(self, new: list[Attachment]) -> None:
         """Lease and journal. What an earlier pod left of the same device, LOST or DOWN, is over with that.
 
         A device that is still DOWN has lost its routes by that: what it is to have again is what it had before.
         """
-        strays = [a for a in self._journal.all() if a.state in STRAY]
+        orphans = [a for a in self._journal.all() if a.state in ORPHANED]
         for number, attachment in enumerate(new):
-            for old in strays:
+            for old in orphans:
                 if same(old.identity, attachment.identity) and not attachment.host.flags & links.IFF_UP:
                     kept = {field: getattr(old.host, field) for field in ("flags", "routes", "nexthops")}
                     host = msgspec.structs.replace(attachment.host, **kept)
                     new[number] = msgspec.structs.replace(attachment, host=host)
         self._journal.open(new)
-        for old in strays:
+        for old in orphans:
             if any(same(old.identity, attachment.identity) for attachment in new):
                 self._journal.drop(old)
 
@@ -107,11 +107,11 @@ class Preparation:
             return attachment
         return self._journal.advance(attachment, attachment.state, sources=merged)
 
-    def _drop_strays(self, pod: Pod, host: End, inside: End, *nests: End) -> None:
+    def _drop_orphans(self, pod: Pod, host: End, inside: End, *nested: End) -> None:
         """A device that left the pod without us is no longer attached: it may be asked for again."""
         for attachment in self._journal.all(pod.id):
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
-                bring_back(attachment, self._journal, host, end_with(attachment, (inside, *nests)))
+                bring_back(attachment, self._journal, host, end_with(attachment, (inside, *nested)))
 
 
 def _again(link: Link, now: Sequence[Link]) -> Link:
@@ -123,7 +123,7 @@ def _again(link: Link, now: Sequence[Link]) -> Link:
 
 
 def _intent(
-    wish: Wish, name: str, pod: Pod, mover: Mover, inside: End, link: Link, host: End, was: Captured
+    merged: MergedRequest, name: str, pod: Pod, mover: Mover, inside: End, link: Link, host: End, was: Captured
 ) -> Attachment:
     now = time.time_ns()
     return Attachment(
@@ -132,8 +132,8 @@ def _intent(
         netns_inode=inside.inode,
         state=State.INTENT,
         mover=mover,
-        sources=wish.sources,
-        wanted=wish.wanted,
+        sources=merged.sources,
+        wanted=merged.wanted,
         name=name,
         host=was,
         identity=identify(link, host),

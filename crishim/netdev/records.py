@@ -65,7 +65,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.DOWN: frozenset({State.DONE, State.LOST}),
     State.LOST: frozenset({State.DONE, State.DOWN}),  # a lost device may turn up again
 }
-STRAY = frozenset({State.DOWN, State.LOST})  # not attached any more, and not as they were either: no lease
+ORPHANED = frozenset({State.DOWN, State.LOST})  # not attached any more, and not as they were either: no lease
 
 
 def check_transition(before: State, after: State) -> None:
@@ -75,7 +75,7 @@ def check_transition(before: State, after: State) -> None:
 
 
 class Request(Record, frozen=True, kw_only=True):
-    """One wish: this host device, under this name in the pod."""
+    """One request: this host device, under this name in the pod."""
 
     device: str  # name or altname on the host
     name: str = ""  # in the pod; "" keeps the host's name, "net%d" takes the first free number

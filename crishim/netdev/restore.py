@@ -15,12 +15,12 @@ from crishim.linux.netlink import links
 from crishim.linux.netlink.addresses import Address, aged, relabel
 from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.linux.netns_thread import End
-from crishim.netdev import carry, names, programs, restore_link, restore_network, virtual_functions
+from crishim.netdev import address_sync, bpf_programs, names, restore_link, restore_network, virtual_functions
 from crishim.netdev.audit import audit
 from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
 from crishim.netdev.records import Attachment
+from crishim.netdev.restore_context import RestoreContext
 from crishim.netdev.restore_settings import restore_settings
-from crishim.netdev.restoring import Restoring
 
 RENAMED = 3  # times in a row that the host's udev may rename a device that comes home
 
@@ -88,8 +88,8 @@ def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
 def _mend(pod: End, link: Link, attachment: Attachment) -> None:
     """What must be right before the device appears on the host, where others watch: MAC, MTU. The host's part does
     again, and says, what is refused here."""
-    place = Restoring(pod, link.index, link.name, attachment.host)
-    restore_link.restore_fields(place, pod, link)
+    context = RestoreContext(pod, link.index, link.name, attachment.host)
+    restore_link.restore_fields(context, pod, link)
 
 
 def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
@@ -135,32 +135,32 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
     was = attachment.host
     host.enter()
     name = _rename(host, link, attachment, problems)
-    place = Restoring(host, link.index, name, was)
+    context = RestoreContext(host, link.index, name, was)
     for what, step in (
-        ("BPF programs", programs.restore),
+        ("BPF programs", bpf_programs.restore),
         ("link", restore_link.restore_link),
         ("virtual function's settings", virtual_functions.restore),
         ("ethtool settings", restore_link.restore_tunings),
         ("files", restore_link.restore_files),
         ("settings", restore_settings),
     ):
-        problems.attempt(f"the {what} of {name} were not restored", step, place, link)
+        problems.attempt(f"the {what} of {name} were not restored", step, context, link)
     down = _restore_flags(host, link, name, was.flags, problems)
     if was.flags & IFF_UP and not down:
-        problems.attempt(f"the state of {name} was not restored", restore_link.restore_condition, place)
-    restore_link.restore_refused_files(place)
-    problems.attempt(f"the addresses of {name} were not restored", _restore_addresses, place, problems)
+        problems.attempt(f"the state of {name} was not restored", restore_link.restore_condition, context)
+    restore_link.restore_refused_files(context)
+    problems.attempt(f"the addresses of {name} were not restored", _restore_addresses, context, problems)
     if was.flags & IFF_UP and not down:
-        problems.attempt(f"the nexthops of {name} were not restored", restore_network.restore_nexthops, place)
-        problems += restore_network.restore_routes(place)
+        problems.attempt(f"the nexthops of {name} were not restored", restore_network.restore_nexthops, context)
+        problems += restore_network.restore_routes(context)
     _restore_altnames(host, link, attachment, problems)  # before neighbours: without carrier it costs proxied ones
     for what, later in (
         ("neighbours", restore_network.restore_entries),
         ("multicast filters", restore_network.restore_multicast),
         ("queueing disciplines", restore_network.restore_queueing),
     ):
-        problems.attempt(f"the {what} of {name} were not restored", later, place)
-    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(place, down=bool(down))))
+        problems.attempt(f"the {what} of {name} were not restored", later, context)
+    problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(context, down=bool(down))))
     return Outcome(name, tuple(problems), down=down, ifindex=link.index)
 
 
@@ -185,12 +185,12 @@ def _restore_flags(host: End, link: Link, name: str, flags: int, problems: Probl
     return str(error.strerror) if error and flags & IFF_UP else ""
 
 
-def _restore_addresses(place: Restoring, problems: Problems) -> None:
+def _restore_addresses(context: RestoreContext, problems: Problems) -> None:
     """Those whose lifetime has not ended meanwhile."""
-    was = place.was
-    left = [a for a in (aged(a, place.away) for a in was.addresses) if a is not None]
-    wanted = [a if place.name == was.name else _relabelled(a, place.name) for a in left]
-    problems += carry.make_equal(place.host.netlink, place.index, wanted, settle=True)
+    was = context.was
+    left = [a for a in (aged(a, context.away) for a in was.addresses) if a is not None]
+    wanted = [a if context.name == was.name else _relabelled(a, context.name) for a in left]
+    problems += address_sync.make_equal(context.host.netlink, context.index, wanted, settle=True)
 
 
 def _relabelled(address: Address, name: str) -> Address:

@@ -8,80 +8,80 @@ import errno
 from crishim.linux import bpf, multicast
 from crishim.linux.netlink import neighbour_entries, nexthops, queueing, routes
 from crishim.linux.netlink.queueing import Node
-from crishim.netdev.programs import TC_FILTER, is_loaded
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.bpf_programs import TC_FILTER, is_loaded
+from crishim.netdev.restore_context import RestoreContext
 
 
-def restore_nexthops(place: Restoring) -> None:
+def restore_nexthops(context: RestoreContext) -> None:
     """Nexthop objects, then the groups they were in."""
-    for nexthop in place.was.nexthops:
-        with place.attempt(f"nexthop {nexthop.id}"):
+    for nexthop in context.was.nexthops:
+        with context.attempt(f"nexthop {nexthop.id}"):
             if nexthop.members:
-                nexthops.add_group(place.host.netlink, nexthop)
+                nexthops.add_group(context.host.netlink, nexthop)
             else:
-                nexthops.add(place.host.netlink, nexthop, place.index)
+                nexthops.add(context.host.netlink, nexthop, context.index)
 
 
-def restore_routes(place: Restoring) -> list[str]:
+def restore_routes(context: RestoreContext) -> list[str]:
     """Routes without a gateway first: the others are reached through them. Returns what was refused."""
     problems = []
-    replaced = {place.was.index: place.index}
-    for captured in sorted(place.was.routes, key=lambda r: r.has_gateway or r.uses_nexthop_object):
-        route = routes.aged(captured, place.away)
+    replaced = {context.was.index: context.index}
+    for captured in sorted(context.was.routes, key=lambda r: r.has_gateway or r.uses_nexthop_object):
+        route = routes.aged(captured, context.away)
         if route is None:
             continue
         try:
-            routes.add(place.host.netlink, route, replaced)
+            routes.add(context.host.netlink, route, replaced)
         except OSError as error:
             if error.errno != errno.EEXIST:
                 what = "a route by a nexthop object" if route.uses_nexthop_object else f"a route in table {route.table}"
-                problems.append(f"{what} over {place.was.name} was not restored: {error.strerror}")
+                problems.append(f"{what} over {context.was.name} was not restored: {error.strerror}")
     return problems
 
 
-def restore_entries(place: Restoring) -> None:
+def restore_entries(context: RestoreContext) -> None:
     """Static and proxied neighbours, forwarding entries; those a pod added to a vxlan go."""
-    netlink, was = place.host.netlink, place.was
+    netlink, was = context.host.netlink, context.was
     if not was.entries and was.kind != "vxlan":
         return
-    now = neighbour_entries.dump(netlink, place.index)
+    now = neighbour_entries.dump(netlink, context.index)
     if was.kind == "vxlan" or any(e.family == neighbour_entries.AF_BRIDGE for e in was.entries):
-        now += neighbour_entries.dump_forwarding(netlink, place.index)
+        now += neighbour_entries.dump_forwarding(netlink, context.index)
     for entry in neighbour_entries.missing(was.entries, now):
-        with place.attempt(str(entry)):
-            neighbour_entries.remove(netlink, place.index, entry)
+        with context.attempt(str(entry)):
+            neighbour_entries.remove(netlink, context.index, entry)
     for entry in neighbour_entries.missing(now, was.entries):
-        with place.attempt(str(entry)):
-            neighbour_entries.add(netlink, place.index, entry)
+        with context.attempt(str(entry)):
+            neighbour_entries.add(netlink, context.index, entry)
 
 
-def restore_multicast(place: Restoring) -> None:
+def restore_multicast(context: RestoreContext) -> None:
     """Link-layer filters a user set. Groups are joined by sockets and cannot be joined for them."""
-    if not place.was.multicast:
+    if not context.was.multicast:
         return
-    now = multicast.filters([place.index])[place.index]
-    for address in place.was.multicast:
+    now = multicast.filters([context.index])[context.index]
+    for address in context.was.multicast:
         if address not in now:
-            with place.attempt(f"multicast filter {address.hex(':')}"):
-                multicast.change_filter(place.name, address, add=True)
+            with context.attempt(f"multicast filter {address.hex(':')}"):
+                multicast.change_filter(context.name, address, add=True)
 
 
-def restore_queueing(place: Restoring) -> None:
+def restore_queueing(context: RestoreContext) -> None:
     """Disciplines, classes, filters; nothing if all are there. A filter's BPF program must still be loaded."""
-    if not place.was.queueing:
+    if not context.was.queueing:
         return
-    programs = {p.id: p for p in place.was.programs if p.hook == TC_FILTER}
-    for node in queueing.missing(queueing.read(place.host.netlink, place.index), place.was.queueing):
-        with place.attempt(str(node)):
+    programs = {p.id: p for p in context.was.programs if p.hook == TC_FILTER}
+    for node in queueing.missing(queueing.read(context.host.netlink, context.index), context.was.queueing):
+        with context.attempt(str(node)):
             program = programs.get(queueing.program_of(node))
             if program is None:
-                queueing.add(place.host.netlink, place.index, node)
+                queueing.add(context.host.netlink, context.index, node)
             elif is_loaded(program):
-                _add_with_program(place, node, program.id)
+                _add_with_program(context, node, program.id)
             else:
                 raise OSError(errno.ENOENT, f"{program} is not loaded any more")
 
 
-def _add_with_program(place: Restoring, node: Node, id: int) -> None:
+def _add_with_program(context: RestoreContext, node: Node, id: int) -> None:
     with bpf.opened(bpf.PROG_GET_FD_BY_ID, id) as fd:
-        queueing.add(place.host.netlink, place.index, queueing.with_program(node, fd))
+        queueing.add(context.host.netlink, context.index, queueing.with_program(node, fd))

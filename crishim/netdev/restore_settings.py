@@ -9,71 +9,71 @@ from crishim.linux import devconf
 from crishim.linux.devconf import Settings
 from crishim.linux.netlink import links, neighbours
 from crishim.linux.netlink.links import IFLA_INET6_ADDR_GEN_MODE, IFLA_INET6_TOKEN, Link
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 
 
-def restore_settings(place: Restoring, link: Link) -> None:
+def restore_settings(context: RestoreContext, link: Link) -> None:
     """In the thread's namespace, which must be the host's. link: as it came to the host."""
-    wanted = place.was.settings
+    wanted = context.was.settings
     now = devconf.parse(link.settings)
-    if link.mtu != place.was.mtu:
-        now = _again(place, now)  # a small one has no IPv6
-    _restore_files(place)
-    _restore_ipv4(place, now)
-    for ageing in place.was.ageing:
-        with place.attempt("neighbour settings"):
-            neighbours.restore(place.host.netlink, place.index, ageing)
+    if link.mtu != context.was.mtu:
+        now = _again(context, now)  # a small one has no IPv6
+    _restore_files(context)
+    _restore_ipv4(context, now)
+    for ageing in context.was.ageing:
+        with context.attempt("neighbour settings"):
+            neighbours.restore(context.host.netlink, context.index, ageing)
     if wanted.token != now.token and any(wanted.token):
-        _restore_token(place, wanted.token)
-        now = _again(place, now)
+        _restore_token(context, wanted.token)
+        now = _again(context, now)
     for setting, value in devconf.ipv6_changes(now, wanted):
-        with place.attempt(f"net.ipv6.conf.{setting}"):
-            devconf.write_ipv6(place.name, setting, value)
-    may_differ = wanted.gen_mode != now.gen_mode or bool(place.was.sysctls)  # a secret brings its mode with it
-    if wanted.gen_mode is not None and may_differ and wanted.gen_mode != _again(place, now).gen_mode:
-        with place.attempt("addrgenmode"):
+        with context.attempt(f"net.ipv6.conf.{setting}"):
+            devconf.write_ipv6(context.name, setting, value)
+    may_differ = wanted.gen_mode != now.gen_mode or bool(context.was.sysctls)  # a secret brings its mode with it
+    if wanted.gen_mode is not None and may_differ and wanted.gen_mode != _again(context, now).gen_mode:
+        with context.attempt("addrgenmode"):
             mode = bytes([wanted.gen_mode])
-            links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_ADDR_GEN_MODE, mode)
+            links.set_ipv6_attribute(context.host.netlink, context.index, IFLA_INET6_ADDR_GEN_MODE, mode)
 
 
-def _again(place: Restoring, before: Settings) -> Settings:
-    link = links.get(place.host.netlink, place.index)
+def _again(context: RestoreContext, before: Settings) -> Settings:
+    link = links.get(context.host.netlink, context.index)
     return before if link is None else devconf.parse(link.settings)
 
 
-def _restore_files(place: Restoring) -> None:
+def _restore_files(context: RestoreContext) -> None:
     """A secret first: the mode that uses it is refused without one."""
-    if not place.was.sysctls:
+    if not context.was.sysctls:
         return
-    now = dict(devconf.read_files(place.name))
-    for pattern, value in place.was.sysctls:
+    now = dict(devconf.read_files(context.name))
+    for pattern, value in context.was.sysctls:
         if now.get(pattern) != value:
-            with place.attempt(devconf.file_name(pattern)):
-                devconf.write_file(place.name, pattern, value)
+            with context.attempt(devconf.file_name(pattern)):
+                devconf.write_file(context.name, pattern, value)
 
 
-def _restore_ipv4(place: Restoring, now: Settings) -> None:
+def _restore_ipv4(context: RestoreContext, now: Settings) -> None:
     """In one message, and if the kernel refuses that, each by itself."""
-    changes = devconf.ipv4_changes(now, place.was.settings)
+    changes = devconf.ipv4_changes(now, context.was.settings)
     if not changes:
         return
     try:
-        links.set_ipv4_settings(place.host.netlink, place.index, changes)
+        links.set_ipv4_settings(context.host.netlink, context.index, changes)
     except OSError:
         for kind, value in changes:
-            with place.attempt(f"net.ipv4.conf.{devconf.ipv4_name(kind)}"):
-                links.set_ipv4_settings(place.host.netlink, place.index, [(kind, value)])
+            with context.attempt(f"net.ipv4.conf.{devconf.ipv4_name(kind)}"):
+                links.set_ipv4_settings(context.host.netlink, context.index, [(kind, value)])
 
 
-def _restore_token(place: Restoring, token: bytes) -> None:
+def _restore_token(context: RestoreContext, token: bytes) -> None:
     """The kernel takes one only from a link that listens to router advertisements; later that may have been switched
     off, and is again afterwards, with the other settings."""
-    with place.attempt("IPv6 token"):
+    with context.attempt("IPv6 token"):
         try:
-            links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_TOKEN, token)
+            links.set_ipv6_attribute(context.host.netlink, context.index, IFLA_INET6_TOKEN, token)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             for setting, value in (("forwarding", 0), ("accept_ra", 2), ("router_solicitations", 1)):
-                devconf.write_ipv6(place.name, setting, value)
-            links.set_ipv6_attribute(place.host.netlink, place.index, IFLA_INET6_TOKEN, token)
+                devconf.write_ipv6(context.name, setting, value)
+            links.set_ipv6_attribute(context.host.netlink, context.index, IFLA_INET6_TOKEN, token)

@@ -4,7 +4,7 @@ from crishim.linux import device_tree
 from crishim.linux.netlink import links, vf_settings
 from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 
 
 def read(host: End, name: str) -> bytes:
@@ -13,15 +13,15 @@ def read(host: End, name: str) -> bytes:
     return vf_settings.read(host.netlink, *found) if found else b""
 
 
-def restore(place: Restoring, link: Link) -> None:
+def restore(context: RestoreContext, link: Link) -> None:
     """After the MAC, which many drivers tell the physical function by themselves: set from there as well, it would be
     out of the function's own hands, which is another state than before."""
-    found = _find(place.host, place.name) if place.was.vf_settings else None
+    found = _find(context.host, context.name) if context.was.vf_settings else None
     if found is None:
         return  # audit.py names what differs
-    for change in vf_settings.changes(vf_settings.read(place.host.netlink, *found), place.was.vf_settings):
-        with place.attempt(vf_settings.name(change[0])):
-            vf_settings.write(place.host.netlink, found[0], change)
+    for change in vf_settings.changes(vf_settings.read(context.host.netlink, *found), context.was.vf_settings):
+        with context.attempt(vf_settings.name(change[0])):
+            vf_settings.write(context.host.netlink, found[0], change)
 
 
 def _find(host: End, name: str) -> tuple[int, int] | None:

@@ -1,5 +1,5 @@
 """The host's links, watched while the daemon runs: a LOST device that turns up comes home, one that is DOWN comes up
-when it can (second_tries.py), a returned one keeps its name, or gets it when that is free.
+when it can (return_retries.py), a returned one keeps its name, or gets it when that is free.
 
 A device turns up by itself when the namespace it was in has ended (the kernel hands hardware back to the first
 namespace, down, under whatever name is free), when hardware is plugged in again, when somebody moves it by hand.
@@ -20,9 +20,9 @@ from crishim.linux import executors
 from crishim.linux.netlink.link_events import LinkEvents
 from crishim.linux.netlink.links import Link
 from crishim.netdev.journal import Journal
+from crishim.netdev.orphans import Orphans
 from crishim.netdev.records import Attachment
-from crishim.netdev.second_tries import SecondTries
-from crishim.netdev.strays import Strays
+from crishim.netdev.return_retries import ReturnRetries
 
 log = logging.getLogger("crishim.netdev")
 PAUSE = 0.2  # seconds between two looks: a link that appears is renamed and changed several times at once
@@ -32,16 +32,16 @@ NAMED_FOR = 10.0  # seconds after the return in which a rename is taken for udev
 class Watch:
     """Started once recovery is over."""
 
-    def __init__(self, strays: Strays, journal: Journal, netns: Path) -> None:
+    def __init__(self, orphans: Orphans, journal: Journal, netns: Path) -> None:
         """netns: the host's network namespace."""
-        self._strays = strays
+        self._orphans = orphans
         self._journal = journal
         self._netns = netns
         self._links: dict[int, Link] = {}  # that changed, by ifindex
         self._missed = True  # events, or nobody has looked yet
         self._returned: dict[int, tuple[Attachment, float]] = {}  # by ifindex; watched until
         self._doubtful: list[Attachment] = []  # may have another name by now
-        self._second = SecondTries(journal)
+        self._retries = ReturnRetries(journal)
         self._wake = asyncio.Event()
         self._events: LinkEvents | None = None
         self._task: asyncio.Task[None] | None = None
@@ -64,20 +64,20 @@ class Watch:
             await asyncio.wait([self._task])
 
     def _changed(self, link: Link | None) -> None:
-        due = link is not None and self._second.note(link)
+        due = link is not None and self._retries.note(link)
         if link is None:
             self._missed = True
-            self._second.all()
+            self._retries.all()
         elif self._is_renamed(link):
             self._doubtful.append(self._returned[link.index][0])
-        elif self._strays.may_be_one(link):
+        elif self._orphans.may_be_one(link):
             self._links[link.index] = link
         elif not due:
             return
         self._wake.set()
 
     def _gone(self, link: Link) -> None:
-        if self._second.note(link, gone=True):
+        if self._retries.note(link, gone=True):
             self._wake.set()
 
     def _note(self, attachment: Attachment, index: int) -> None:
@@ -96,23 +96,23 @@ class Watch:
         return any(known.id == attachment.id for known, _ in self._returned.values())
 
     async def _name_again(self, attachment: Attachment) -> None:
-        named = await self._strays.name_again(attachment)
+        named = await self._orphans.name_again(attachment)
         if named.done:
             self._returned = {i: e for i, e in self._returned.items() if e[0].id != attachment.id}
-        self._second.misname(attachment, named.called)
+        self._retries.misname(attachment, named.called)
 
     async def _try_again(self, attachment: Attachment) -> None:
-        if attachment.id in self._second.misnamed:
-            _, called = self._second.misnamed[attachment.id]
-            named = await self._strays.name_again(attachment, called)
-            self._second.misname(attachment, named.called)
+        if attachment.id in self._retries.misnamed:
+            _, called = self._retries.misnamed[attachment.id]
+            named = await self._orphans.name_again(attachment, called)
+            self._retries.misname(attachment, named.called)
         else:
-            await self._strays.retry(attachment)
+            await self._orphans.retry(attachment)
 
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._second.wait(time.monotonic())):
+                async with asyncio.timeout(self._retries.wait(time.monotonic())):
                     await self._wake.wait()
             await asyncio.sleep(PAUSE)
             self._wake.clear()
@@ -123,8 +123,8 @@ class Watch:
                 for attachment in doubtful:
                     if self._is_watched(attachment):
                         await self._name_again(attachment)
-                for attachment in self._second.take(time.monotonic()):
+                for attachment in self._retries.take(time.monotonic()):
                     await self._try_again(attachment)
-                await self._strays.fetch(None if missed else changed)
+                await self._orphans.fetch(None if missed else changed)
             except (CrishimError, OSError) as error:
                 log.error("a look at the host's links failed", extra={"error": str(error)})

@@ -11,7 +11,7 @@ from crishim.cri import record_checks
 from crishim.engine import conmon
 from crishim.linux import process_trees, record_files
 from crishim.linux.record_files import Unread
-from crishim.netdev import salvage
+from crishim.netdev import adopt
 from crishim.netdev.records import Attachment, State
 from crishim.node import stores
 from crishim.operations.adopt import NOTE, Adoption
@@ -36,7 +36,7 @@ def attachment(data: bytes) -> None:
     """Read and written as the same, or what stands for it holds its device; from the copy if there is one."""
     try:
         record = records.decode(data, Attachment)
-        salvage.usable(record)
+        adopt.usable(record)
     except records.UnreadableError:
         fields = records.salvage(data, Attachment)
     except Exception:  # as record_files.load(): well-formed, and of no use
@@ -47,10 +47,10 @@ def attachment(data: bytes) -> None:
     copies = _ground() / "copies"
     (copies / "ab.json").write_bytes(data)
     for known in (fields, {}):
-        found = salvage.stand_in(Unread("ab", copies / "ab.json", "is damaged", known), copies)
+        found = adopt.stand_in(Unread("ab", copies / "ab.json", "is damaged", known), copies)
         if found is not None:
             assert found.state in (State.READY, State.RETURNING, State.LOST, State.DOWN)
-            salvage.usable(found)
+            adopt.usable(found)
 
 
 def exit_file(data: bytes) -> None:

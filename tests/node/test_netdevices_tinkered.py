@@ -6,10 +6,10 @@ import pytest
 
 from crishim.linux import bpf, netns_thread
 from crishim.linux.netlink import links
-from crishim.netdev import programs
+from crishim.netdev import bpf_programs
 from tests.node.daemon import Daemon
 from tests.node.isolation import ip, remove_link
-from tests.node.netdev import bpf_programs
+from tests.node.netdev import bpf_samples
 from tests.node.netdev.tinkering import differing, picture, tinker
 from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start
 
@@ -36,7 +36,7 @@ def found(netns: str, name: str) -> list[tuple[str, int]]:
     def read(end: netns_thread.End) -> list[tuple[str, int]]:
         link = links.get(end.netlink, name)
         assert link is not None
-        return [(p.hook, p.id) for p in programs.read(link)]
+        return [(p.hook, p.id) for p in bpf_programs.read(link)]
 
     return netns_thread.across((netns,), read)
 
@@ -55,8 +55,8 @@ def test_a_pod_that_changes_everything(daemon: Daemon, device: str, handler: str
         link = links.get(end.netlink, "net1")
         assert link is not None
         for hook in ("tcx ingress", "tcx egress"):
-            held.append(bpf_programs.load(bpf_programs.SCHED_CLS, 2))
-            held.append(bpf_programs.link(held[-1], link.index, bpf.HOOKS[hook]))
+            held.append(bpf_samples.load(bpf_samples.SCHED_CLS, 2))
+            held.append(bpf_samples.link(held[-1], link.index, bpf.HOOKS[hook]))
 
     netns_thread.across((netns,), attach)
     try:
@@ -69,4 +69,4 @@ def test_a_pod_that_changes_everything(daemon: Daemon, device: str, handler: str
         assert {k for k in different if k.rpartition(".")[2] not in said} == set(), after
         assert different <= {"file.threaded"}, after
     finally:
-        bpf_programs.close(*held)
+        bpf_samples.close(*held)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.tally import BOUNDS
+from crishim.netdev.metrics import BOUNDS
 from crishim.node import Node
 
 OPERATIONS = ("attach", "return")
@@ -19,7 +19,7 @@ class Collector:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._tally = node.netdevices.tally
+        self._metrics = node.netdevices.metrics
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -28,14 +28,14 @@ class Collector:
             "crishim_netdevice_duration_seconds", "Time to attach or return one network device.", labels=["operation"]
         )
         for operation in OPERATIONS:
-            seen = self._tally.histogram(operation)
+            seen = self._metrics.histogram(operation)
             buckets = [(str(bound), float(n)) for bound, n in zip(BOUNDS, seen.buckets, strict=True)]
             durations.add_metric([operation], [*buckets, ("+Inf", float(seen.total))], seen.seconds)
         yield durations
         failures = CounterMetricFamily(
             "crishim_netdevice_failures", "Failed attachments and returns.", labels=["operation", "kind"]
         )
-        for (operation, kind), count in self._tally.failures().items():
+        for (operation, kind), count in self._metrics.failures().items():
             failures.add_metric([operation, kind], count)
         yield failures
         counts: dict[tuple[str, str], int] = {}

@@ -106,7 +106,7 @@ def enslave(lab: Lab, pod: PodModel, held: Held) -> None:
 
 
 def stray_altname(lab: Lab, pod: PodModel, held: Held) -> None:
-    lab.ip(f"link property add dev {held.name} altname {_free_name(pod, 'stray')}", pod.pod.netns)
+    lab.ip(f"link property add dev {held.name} altname {_free_name(pod, 'orphan')}", pod.pod.netns)
 
 
 def down_and_renamed_over(lab: Lab, pod: PodModel, held: Held) -> None:
@@ -131,6 +131,6 @@ MISCHIEF: dict[str, Callable[[Lab, PodModel, Held], None]] = {
     "impostor": impostor,
     "replace": replace,
     "enslave": enslave,
-    "stray altname": stray_altname,
+    "orphan altname": stray_altname,
     "renamed over": down_and_renamed_over,
 }

@@ -27,12 +27,12 @@ def write(path: Path, version: str = "1.1.0", kind: str = "vendor.com/nic", **de
     path.write_text(json.dumps({"cdiVersion": version, "kind": kind, "devices": made}))
 
 
-def wishes(edits: Edits) -> list[Request]:
+def merged_requests(edits: Edits) -> list[Request]:
     return [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
 
 
 async def planned(lab: Lab, pod: Pod, edits: Edits) -> Plan:
-    return await lab.devices.plan(wishes(edits), pod, lab.kit.mover)
+    return await lab.devices.plan(merged_requests(edits), pod, lab.kit.mover)
 
 
 async def run(lab: Lab, pod: Pod, edits: Edits) -> None:

@@ -21,7 +21,7 @@ def spoil(lab: Lab, pod: Pod) -> None:
     lab.ip("link set mine address 02:00:00:00:00:99 mtu 1350 alias ha txqueuelen 5", pod.netns)
     lab.ip("addr flush dev mine", pod.netns)
     lab.ip("addr add 203.0.113.77/24 dev mine", pod.netns)
-    lab.ip("link property add dev mine altname stray", pod.netns)
+    lab.ip("link property add dev mine altname orphan", pod.netns)
     lab.ip("link set mine up promisc on", pod.netns)
 
 
@@ -169,7 +169,7 @@ async def test_a_device_in_a_nested_namespace_comes_home_if_it_was_held(builtin_
     (returned,) = await lab.devices.return_devices(pod)
     assert (returned.state, returned.warnings) == (State.DONE, ())
     assert lab.picture("demo0") == before
-    assert not lab.devices._nests.handles(pod.id)
+    assert not lab.devices._nested.handles(pod.id)
 
 
 async def test_a_container_made_anew_has_the_device_that_its_predecessor_hid(builtin_lab: Lab) -> None:
@@ -185,7 +185,7 @@ async def test_a_container_made_anew_has_the_device_that_its_predecessor_hid(bui
     (again,) = await lab.attach(pod, ("demo0", "net1"))
     assert (again.state, again.name, again.addresses) == (State.READY, "net1", first.addresses)
     await lab.devices.return_devices(pod)
-    assert not lab.devices._nests.handles(pod.id)
+    assert not lab.devices._nested.handles(pod.id)
 
 
 async def test_nothing_is_held_of_a_pod_whose_devices_are_in_place(builtin_lab: Lab) -> None:
@@ -196,5 +196,5 @@ async def test_nothing_is_held_of_a_pod_whose_devices_are_in_place(builtin_lab: 
     await lab.attach(pod, ("demo0", "net1"))
     lab.ip("link set net1 name mine", pod.netns)
     await lab.devices.hold(pod.id)
-    assert not lab.devices._nests.handles(pod.id)
+    assert not lab.devices._nested.handles(pod.id)
     await lab.devices.return_devices(pod)

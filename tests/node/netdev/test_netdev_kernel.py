@@ -75,7 +75,7 @@ async def test_a_device_is_looked_at_in_its_pod(builtin_lab: Lab) -> None:
 
 
 async def test_counters_count(builtin_lab: Lab) -> None:
-    """Attaches, returns and failures are in the tally."""
+    """Attaches, returns and failures are in the metrics."""
     lab = builtin_lab
     lab.demo()
     pod = lab.pod()
@@ -83,9 +83,9 @@ async def test_counters_count(builtin_lab: Lab) -> None:
         await lab.attach(pod, ("none0", "net1"))
     await lab.attach(pod, ("demo0", "net1"), run=False)
     await lab.devices.return_devices(pod)
-    assert lab.devices.tally.histogram("attach").total == 1
-    assert lab.devices.tally.histogram("return").total == 1
-    assert lab.devices.tally.failures() == {("attach", "not found"): 1}
+    assert lab.devices.metrics.histogram("attach").total == 1
+    assert lab.devices.metrics.histogram("return").total == 1
+    assert lab.devices.metrics.failures() == {("attach", "not found"): 1}
 
 
 async def test_two_hundred_devices_over_fifty_pods(builtin_lab: Lab) -> None:
@@ -100,8 +100,8 @@ async def test_two_hundred_devices_over_fifty_pods(builtin_lab: Lab) -> None:
     pods = [lab.pod(f"p{i}", cni=False) for i in range(count // share)]
 
     async def attach(number: int, pod: Pod) -> int:
-        wishes = [request(f"d{number * share + i}", f"net{i + 1}") for i in range(share)]
-        async with await lab.devices.plan(wishes, pod, lab.kit.mover) as plan:
+        merged_requests = [request(f"d{number * share + i}", f"net{i + 1}") for i in range(share)]
+        async with await lab.devices.plan(merged_requests, pod, lab.kit.mover) as plan:
             await plan.begin()
             return len([a for a in await plan.verify_and_repair() if a.state is State.READY])
 

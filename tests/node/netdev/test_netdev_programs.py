@@ -9,10 +9,10 @@ import pytest
 
 from crishim.linux import bpf, mounts, netns_thread, xdp
 from crishim.linux.netlink import links
-from crishim.netdev import programs
+from crishim.netdev import bpf_programs
 from crishim.netdev.records import Pod
-from tests.node.netdev import bpf_programs
-from tests.node.netdev.bpf_programs import SCHED_CLS, XDP
+from tests.node.netdev import bpf_samples
+from tests.node.netdev.bpf_samples import SCHED_CLS, XDP
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
@@ -36,7 +36,7 @@ def programs_of(lab: Lab, name: str, netns: str | Path | None = None) -> list[tu
     def read(end: netns_thread.End, index: int) -> None:
         link = links.get(end.netlink, index)
         assert link is not None
-        found.extend((p.hook, p.id) for p in programs.read(link))
+        found.extend((p.hook, p.id) for p in bpf_programs.read(link))
 
     on_device(netns or lab.host, name, read)
     return found
@@ -47,12 +47,12 @@ def held() -> Iterator[list[int]]:
     """Descriptors that somebody goes on holding: a pod's process, or a daemon of the host."""
     descriptors: list[int] = []
     yield descriptors
-    bpf_programs.close(*descriptors)
+    bpf_samples.close(*descriptors)
 
 
 def xdp_by_netlink(mode: str) -> Attach:
     def attach(end: netns_thread.End, index: int, held: list[int]) -> None:
-        program = bpf_programs.load(XDP, 2)
+        program = bpf_samples.load(XDP, 2)
         xdp.attach(end.netlink, index, mode, program)
         os.close(program)
 
@@ -61,8 +61,8 @@ def xdp_by_netlink(mode: str) -> Attach:
 
 def xdp_by_link(mode: str) -> Attach:
     def attach(end: netns_thread.End, index: int, held: list[int]) -> None:
-        program = bpf_programs.load(XDP, 2)
-        held += [program, bpf_programs.link(program, index, bpf_programs.ATTACH_XDP, bpf_programs.BPF_XDP_FLAGS[mode])]
+        program = bpf_samples.load(XDP, 2)
+        held += [program, bpf_samples.link(program, index, bpf_samples.ATTACH_XDP, bpf_samples.BPF_XDP_FLAGS[mode])]
 
     return attach
 
@@ -70,12 +70,12 @@ def xdp_by_link(mode: str) -> Attach:
 def tcx(hook: str, *, by_link: bool, count: int = 1) -> Attach:
     def attach(end: netns_thread.End, index: int, held: list[int]) -> None:
         for answer in range(count):
-            program = bpf_programs.load(SCHED_CLS, answer)
+            program = bpf_samples.load(SCHED_CLS, answer)
             held.append(program)
             if by_link:
-                held.append(bpf_programs.link(program, index, bpf.HOOKS[hook]))
+                held.append(bpf_samples.link(program, index, bpf.HOOKS[hook]))
             else:
-                bpf.attach(index, hook, bpf_programs.number(program))
+                bpf.attach(index, hook, bpf_samples.number(program))
 
     return attach
 
@@ -122,14 +122,14 @@ async def test_a_pinned_link_holds_no_program_on_the_device(builtin_lab: Lab, tm
     lab.demo()
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
-    bpf_programs.mount_bpffs(str(tmp_path))
+    bpf_samples.mount_bpffs(str(tmp_path))
     try:
 
         def attach(end: netns_thread.End, index: int) -> None:
-            program = bpf_programs.load(SCHED_CLS, 2)
-            link = bpf_programs.link(program, index, bpf.HOOKS["tcx ingress"])
-            bpf_programs.pin(link, f"{tmp_path}/pinned")
-            bpf_programs.close(link, program)
+            program = bpf_samples.load(SCHED_CLS, 2)
+            link = bpf_samples.link(program, index, bpf.HOOKS["tcx ingress"])
+            bpf_samples.pin(link, f"{tmp_path}/pinned")
+            bpf_samples.close(link, program)
 
         on_device(pod.netns, "net1", attach)
         assert programs_of(lab, "net1", pod.netns)
@@ -153,8 +153,8 @@ async def test_traffic_passes_after_the_return(builtin_lab: Lab, held: list[int]
     lab.ip("link set demo0-peer up", far)
 
     def drop(end: netns_thread.End, index: int) -> None:
-        program = bpf_programs.load(SCHED_CLS, 2)  # TC_ACT_SHOT
-        held.extend([program, bpf_programs.link(program, index, bpf.HOOKS["tcx egress"])])
+        program = bpf_samples.load(SCHED_CLS, 2)  # TC_ACT_SHOT
+        held.extend([program, bpf_samples.link(program, index, bpf.HOOKS["tcx egress"])])
 
     on_device(pod.netns, "net1", drop)
     await lab.devices.return_devices(pod)
@@ -232,7 +232,7 @@ async def test_programs_of_the_host_are_put_back_in_their_order(builtin_lab: Lab
 
     def attach(end: netns_thread.End, index: int) -> None:
         tcx("tcx ingress", by_link=False, count=3)(end, index, held)
-        held.append(bpf_programs.load(XDP, 2))
+        held.append(bpf_samples.load(XDP, 2))
         xdp.attach(end.netlink, index, "XDP generic", held[-1])
 
     on_device(lab.host, "demo0", attach)
@@ -253,8 +253,8 @@ async def test_programs_of_the_host_that_cannot_be_put_back_are_named(builtin_la
     lab.demo()
 
     def attach(end: netns_thread.End, index: int) -> None:
-        program = bpf_programs.load(SCHED_CLS, 0, "guard")
-        bpf.attach(index, "tcx ingress", bpf_programs.number(program))
+        program = bpf_samples.load(SCHED_CLS, 0, "guard")
+        bpf.attach(index, "tcx ingress", bpf_samples.number(program))
         os.close(program)
         tcx("tcx egress", by_link=True)(end, index, held)
 

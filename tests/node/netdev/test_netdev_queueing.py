@@ -6,7 +6,7 @@ import re
 import pytest
 
 from crishim.linux import netns_thread
-from tests.node.netdev import bpf_programs
+from tests.node.netdev import bpf_samples
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.test_netdev_network import away
 from tests.node.netdev.test_netdev_programs import on_device
@@ -48,10 +48,10 @@ async def test_a_filter_with_a_program(builtin_lab: Lab) -> None:
     lab = builtin_lab
     lab.demo()
     lab.tc("qdisc add dev demo0 clsact")
-    program = bpf_programs.load(bpf_programs.SCHED_CLS, 0, "guard")
+    program = bpf_samples.load(bpf_samples.SCHED_CLS, 0, "guard")
 
     def attach(end: netns_thread.End, index: int) -> None:
-        bpf_programs.add_filter(end.netlink, index, program, "guard")
+        bpf_samples.add_filter(end.netlink, index, program, "guard")
 
     on_device(lab.host, "demo0", attach)
     before = lab.tc("filter show dev demo0 ingress")

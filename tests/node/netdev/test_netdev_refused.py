@@ -14,9 +14,9 @@ from tests.node.netdev.lab import ANYTHING, Lab, request
 pytestmark = pytest.mark.node
 
 
-async def refusal(lab: Lab, pod: Pod, *wishes: tuple[str, str]) -> CrishimError:
+async def refusal(lab: Lab, pod: Pod, *merged_requests: tuple[str, str]) -> CrishimError:
     with pytest.raises(CrishimError) as caught:
-        await lab.attach(pod, *wishes)
+        await lab.attach(pod, *merged_requests)
     assert lab.devices.attachments() == []
     return caught.value
 
@@ -27,8 +27,8 @@ async def test_one_device_under_two_names_is_refused(lab: Lab) -> None:
     lab.ip("link property add dev demo0 altname also-demo")
     before = lab.picture("demo0")
     pod = lab.pod()
-    for wishes in ((("demo0", "net1"), ("demo0", "net2")), (("demo0", "net1"), ("also-demo", "net2"))):
-        error = await refusal(lab, pod, *wishes)
+    for merged_requests in ((("demo0", "net1"), ("demo0", "net2")), (("demo0", "net1"), ("also-demo", "net2"))):
+        error = await refusal(lab, pod, *merged_requests)
         assert error.kind is Kind.PRECONDITION
         assert "net1" in str(error)
         assert "net2" in str(error)

@@ -8,7 +8,7 @@ import pytest
 from crishim.errors import CrishimError
 from crishim.linux import net_namespaces
 from tests.node.netdev.lab import ANYTHING, Lab
-from tests.node.netdev.test_netdev_never import ADDRESS, ADDRESS6, GATEWAY, given, refusal
+from tests.node.netdev.test_netdev_link_checks import ADDRESS, ADDRESS6, GATEWAY, given, refusal
 
 pytestmark = pytest.mark.node
 

@@ -9,7 +9,7 @@ import pytest
 
 from crishim.cri.metrics.endpoint import Collector, serve
 from crishim.errors import CrishimError
-from crishim.netdev.tally import Tally
+from crishim.netdev.metrics import Metrics
 from tests.support.nodes import make_node
 from tests.unit.cri.records import pod
 
@@ -22,10 +22,10 @@ def free_port() -> int:
 
 def test_a_scrape_shows_devices_and_objects(tmp_path: Path) -> None:
     """Latencies, failures and states appear under their names and labels; stopping frees the port."""
-    tally = Tally()
-    node = make_node(tmp_path, netdevices=SimpleNamespace(tally=tally), pods=[pod("p1"), pod("p2")], containers=[])
-    tally.observe("attach", 0.025, 1)
-    tally.fail("return", "lost")
+    metrics = Metrics()
+    node = make_node(tmp_path, netdevices=SimpleNamespace(metrics=metrics), pods=[pod("p1"), pod("p2")], containers=[])
+    metrics.observe("attach", 0.025, 1)
+    metrics.fail("return", "lost")
     port = free_port()
     stop = serve(f"127.0.0.1:{port}", Collector(node))
     try:
@@ -48,4 +48,4 @@ def test_an_address_in_use_is_one_sentence(tmp_path: Path) -> None:
         s.listen()
         address = f"127.0.0.1:{s.getsockname()[1]}"
         with pytest.raises(CrishimError, match=rf"metrics.address: .*{address}"):
-            serve(address, Collector(make_node(tmp_path, netdevices=SimpleNamespace(tally=Tally()))))
+            serve(address, Collector(make_node(tmp_path, netdevices=SimpleNamespace(metrics=Metrics()))))

@@ -104,11 +104,11 @@ def test_what_is_remembered(tmp_path: Path) -> None:
     memory.put("trace", "a", [2])
     assert Memory(tmp_path / "sub/memory.jsonl").get("trace", "a") == [2]
     assert memory.get("mutant", "a") is None
-    tally = Path(__file__).parents[3] / "crishim/netdev/tally.py"
-    first = next(i for i, line in enumerate(tally.read_text().splitlines(), 1) if "def fail(" in line)
-    assert relative([(str(tally), first), (str(tally), first + 2), (str(tally), 1)]) == {
-        "crishim/netdev/tally.py:Tally.fail": [0, 2]
+    metrics = Path(__file__).parents[3] / "crishim/netdev/metrics.py"
+    first = next(i for i, line in enumerate(metrics.read_text().splitlines(), 1) if "def fail(" in line)
+    assert relative([(str(metrics), first), (str(metrics), first + 2), (str(metrics), 1)]) == {
+        "crishim/netdev/metrics.py:Metrics.fail": [0, 2]
     }
-    assert function_digest("crishim/netdev/tally.py:Tally.fail") != function_digest(
-        "crishim/netdev/tally.py:Tally.fall"
+    assert function_digest("crishim/netdev/metrics.py:Metrics.fail") != function_digest(
+        "crishim/netdev/metrics.py:Metrics.fall"
     )

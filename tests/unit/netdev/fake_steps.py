@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crishim.linux.netlink.links import IFF_UP
-from crishim.netdev import programs, restore_link, restore_network
+from crishim.netdev import bpf_programs, restore_link, restore_network
 from crishim.netdev import restore as module
 from crishim.netdev.records import Captured
 from tests.unit.netdev.fake_addresses import FakeAddresses
@@ -17,7 +17,7 @@ from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 WAS = Captured(index=5, name="demo0", kind="veth", mtu=1400, flags=IFF_UP, altnames=("also",))
 KNOWN = attachment(host=WAS)
 STEPS = [
-    (programs, "restore"),
+    (bpf_programs, "restore"),
     (restore_link, "restore_link"),
     (restore_link, "restore_tunings"),
     (restore_link, "restore_files"),

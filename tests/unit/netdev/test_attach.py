@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev import attach as module
+from crishim.netdev.adopt import boot_id
 from crishim.netdev.attach import NetDevices
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
-from crishim.netdev.salvage import boot_id
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ASKED = [Request(device="demo0", name="net1", source=Source.COMMAND)]
@@ -68,7 +68,7 @@ class Scene:
         return made
 
     def counts(self, operation: str) -> tuple[int, dict[tuple[str, str], int]]:
-        return self.driver.tally.histogram(operation).total, self.driver.tally.failures()
+        return self.driver.metrics.histogram(operation).total, self.driver.metrics.failures()
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_a_pods_devices_return(scene: Scene) -> None:
     assert scene.paths == [("/host", str(scene.netns))]
     assert scene.returned == [("demo5", True), ("demo6", True)]
     assert scene.counts("return") == (1, {("return", "lost"): 1})
-    assert 0 <= scene.driver.tally.histogram("return").seconds < 60
+    assert 0 <= scene.driver.metrics.histogram("return").seconds < 60
 
 
 async def test_a_pod_without_devices(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from crishim.linux.netlink.rtnetlink import text, u32
 from crishim.netdev import audit as module
 from crishim.netdev.audit import audit
 from crishim.netdev.records import Captured
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import Calls
 
@@ -43,7 +43,7 @@ def read(calls: Calls, fake_links: None) -> Calls:
     calls.note(ethtool, "read", answer=lambda *_: ())
     calls.note(device_files, "read_again", answer=lambda *_: {"threaded": "1"})
     calls.note(devconf, "read_files", answer=lambda *_: ())
-    calls.note(module.programs, "read", answer=lambda *_: ())
+    calls.note(module.bpf_programs, "read", answer=lambda *_: ())
     calls.note(neighbour_entries, "dump", "dump_forwarding", answer=lambda *_: ())
     calls.note(multicast, "filters", answer=lambda *_: {5: ()})
     calls.note(multicast, "groups", answer=lambda *_: {"demo0": frozenset()})
@@ -52,10 +52,10 @@ def read(calls: Calls, fake_links: None) -> Calls:
     return calls
 
 
-def place(was: Captured = WAS, **link: Any) -> Restoring:
+def place(was: Captured = WAS, **link: Any) -> RestoreContext:
     host: Any = FakeEnd(veth(5, "demo0", **{"mtu": 1500, "flags": IFF_UP | 0x10000} | link))
     host.genetlink = host
-    return Restoring(host, 5, "demo0", was)
+    return RestoreContext(host, 5, "demo0", was)
 
 
 def names(calls: Calls) -> list[str]:

@@ -19,7 +19,7 @@ from crishim.linux.netlink import (
 )
 from crishim.linux.netlink.addresses import IFA_F_PERMANENT, IFA_F_STABLE_PRIVACY
 from crishim.linux.netlink.routes import Route
-from crishim.netdev import programs, virtual_functions
+from crishim.netdev import bpf_programs, virtual_functions
 from crishim.netdev.capture import capture
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import FakeEnd, veth
@@ -48,7 +48,7 @@ def tables(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(link_attributes, "keep", lambda value: b"kept " + value)
     monkeypatch.setattr(ethtool, "read", lambda socket, index, kind: (index, kind))
     monkeypatch.setattr(device_files, "read", lambda sysfs, name: (f"files of {name}",))
-    monkeypatch.setattr(programs, "read", lambda link, queued: (link.name, *queued))
+    monkeypatch.setattr(bpf_programs, "read", lambda link, queued: (link.name, *queued))
     monkeypatch.setattr(virtual_functions, "read", lambda host, name: f"set of {name}".encode())
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: 42)
     return calls

@@ -8,10 +8,10 @@ from crishim.device_rules import PHYSICAL, Rule
 from crishim.linux.netlink.links import IFF_LOOPBACK, IFF_LOWER_UP, IFF_UP, Link
 from crishim.netdev import host_list
 from crishim.netdev.host_list import HostLink, list_links
+from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.policy import Grant, Policy, Terms
 from crishim.netdev.records import Captured
-from crishim.netdev.surroundings import Surroundings
 from tests.unit.netdev.fake_addresses import FakeAddresses, address
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -28,8 +28,8 @@ def told(allow: bool, monkeypatch: pytest.MonkeyPatch) -> list[HostLink]:
         Link(index=2, name="eth9"),
         veth(5, "demo0", altnames=("mine", LOST.altname)),
     )
-    around = Surroundings(owned={2: frozenset({ADDRESS})})
-    monkeypatch.setattr(host_list, "look", lambda host, found: around if list(found) == list(links) else None)
+    around = LinkUsage(owned={2: frozenset({ADDRESS})})
+    monkeypatch.setattr(host_list, "read_usage", lambda host, found: around if list(found) == list(links) else None)
     host: Any = FakeEnd(*links)
     policy = Policy([Rule(devices=["demo*", "eth9", "lo"], namespaces=["team"])])
     return list_links(host, [HELD, LOST], Terms(policy, allow, frozenset({ADDRESS})))
@@ -37,8 +37,8 @@ def told(allow: bool, monkeypatch: pytest.MonkeyPatch) -> list[HostLink]:
 
 def test_every_link(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Why nobody gets it, or by which rule; what pods have comes last."""
-    own = [x for x in host_list.never.ALWAYS if x.__name__ != "_ours"]
-    monkeypatch.setattr(host_list.never, "ALWAYS", tuple(own))
+    own = [x for x in host_list.link_checks.ALWAYS if x.__name__ != "_ours"]
+    monkeypatch.setattr(host_list.link_checks, "ALWAYS", tuple(own))
     node = "it has the node's address 192.0.2.7"
     loopback = HostLink("lo", (), PHYSICAL, reason="it is the loopback interface")
     veth0 = HostLink("demo0", ("mine",), "veth", grants=(GRANT,))

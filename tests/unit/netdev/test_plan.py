@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev import move, stranger
+from crishim.netdev import move, wrong_device
 from crishim.netdev import plan as module
 from crishim.netdev.journal import Journal
+from crishim.netdev.metrics import Metrics
 from crishim.netdev.move import Verified
 from crishim.netdev.plan import Plan
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, State
 from crishim.netdev.restore import Outcome
-from crishim.netdev.tally import Tally
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -41,7 +41,7 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.journal = Journal(path / "journal")
         self.journal.load()
-        self.tally = Tally()
+        self.metrics = Metrics()
         self.host: Any = FakeEnd(*(veth(i, f"demo{i}") for i in range(5, 9)))
         self.pod: Any = FakeEnd(inode=2)
         self.released = 0
@@ -54,7 +54,7 @@ class Scene:
             list(new),
             list(kept),
             journal=self.journal,
-            tally=self.tally,
+            metrics=self.metrics,
             run=self.run,
             release=self._release,
             dad_timeout=3.0,
@@ -80,7 +80,7 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path, fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene(tmp_path)
-    monkeypatch.setattr(stranger, "entries", lambda end: {x.name: end.devices[i] for i, x in end.links.items()})
+    monkeypatch.setattr(wrong_device, "entries", lambda end: {x.name: end.devices[i] for i, x in end.links.items()})
 
     def restore(known: Attachment, host: Any, pod: Any) -> Outcome:
         made.runs.append(f"restore {known.device}")
@@ -100,9 +100,9 @@ async def test_the_built_in_mover(scene: Scene) -> None:
         ready = await plan.verify_and_repair()
         assert scene.released == 1
     assert [(a.device, a.state, a.index) for a in ready] == [("demo5", State.READY, 5), ("demo6", State.READY, 6)]
-    assert scene.tally.histogram("attach").total == 2
-    assert 0 <= scene.tally.histogram("attach").seconds < 60
-    assert scene.tally.failures() == {}
+    assert scene.metrics.histogram("attach").total == 2
+    assert 0 <= scene.metrics.histogram("attach").seconds < 60
+    assert scene.metrics.failures() == {}
     assert scene.released == 1
     assert scene.runs == ["_begin", "_verify"]
     assert ready[0].since > 5
@@ -155,7 +155,7 @@ async def test_one_that_is_nowhere_after_the_runtime(scene: Scene) -> None:
         with pytest.raises(CrishimError, match="was moved but is not in pod") as caught:
             await plan.verify_and_repair()
     assert caught.value.kind is Kind.PRECONDITION
-    assert scene.tally.failures() == {("attach", "rolled back"): 1}
+    assert scene.metrics.failures() == {("attach", "rolled back"): 1}
 
 
 async def test_what_is_there_already(scene: Scene) -> None:
@@ -175,7 +175,7 @@ async def test_what_is_there_already(scene: Scene) -> None:
         del scene.pod.links[5]
         with pytest.raises(CrishimError, match="demo5 is not in pod"):
             await again.verify_and_repair()
-    assert scene.tally.histogram("attach").total == 1
+    assert scene.metrics.histogram("attach").total == 1
 
 
 async def test_one_that_went_between_the_steps(scene: Scene) -> None:
@@ -209,7 +209,7 @@ async def test_rolled_back(scene: Scene) -> None:
     assert scene.runs.count("_undo") == 1
     assert scene.states() == {"demo7": State.READY}
     assert scene.released == 1
-    assert scene.tally.failures() == {("attach", "rolled back"): 1}
+    assert scene.metrics.failures() == {("attach", "rolled back"): 1}
     async with scene.plan(kept=(kept,)) as only:
         await only.begin()
     assert scene.runs[-1] == "_begin"

@@ -6,8 +6,8 @@ from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Grant, Policy, Terms
-from crishim.netdev.preflight import View, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
+from crishim.netdev.validate import View, resolve
 
 POD = Pod(id="pod-a", netns="/run/a", title="team-a/web", namespace="team-a")
 RULES = [
@@ -89,8 +89,8 @@ def test_what_roots_source_gives_anyway_is_not_denied() -> None:
     """A CDI device that an annotation of the same container names too; alone the annotation is refused."""
     view = View(POD, HOST, (), ())
     requests = [Request(device="x", source=s) for s in (Source.CDI, Source.ANNOTATION)]
-    (wish,) = resolve(requests, view)
-    assert not wish.by_annotation
+    (merged,) = resolve(requests, view)
+    assert not merged.by_annotation
     with pytest.raises(CrishimError):
         resolve(requests[1:], view)
 

@@ -14,12 +14,12 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev import prepare as module
+from crishim.netdev.adopt import boot_id
 from crishim.netdev.journal import Journal
+from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
-from crishim.netdev.salvage import boot_id
-from crishim.netdev.surroundings import Surroundings
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
@@ -46,9 +46,9 @@ class Scene:
             return list(self.dumps.pop(0)())
         return list(end.links.values())
 
-    def look(self, host: Any, found: Sequence[Link]) -> Surroundings:
+    def read_usage(self, host: Any, found: Sequence[Link]) -> LinkUsage:
         self.looked.append([x.name for x in found])
-        return Surroundings()
+        return LinkUsage()
 
     def capture(self, host: Any, found: Sequence[Link]) -> dict[int, Captured]:
         self.captured.append([x.name for x in found])
@@ -68,7 +68,7 @@ class Scene:
 def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene(tmp_path)
     monkeypatch.setattr(links, "dump", made.dump)
-    for name in ("look", "capture", "bring_back"):
+    for name in ("read_usage", "capture", "bring_back"):
         monkeypatch.setattr(module, name, getattr(made, name))
     return made
 

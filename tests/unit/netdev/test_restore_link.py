@@ -12,7 +12,7 @@ from crishim.linux.netlink.links import IFF_KEPT, IFF_UP
 from crishim.linux.netlink.rtnetlink import u32
 from crishim.netdev import restore_link
 from crishim.netdev.records import Captured
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import BUSY, Calls
 
@@ -24,10 +24,10 @@ LINK = veth(5, "demo0", mac=MAC, mtu=1400, queue_length=1000, group=3, alias="a"
 RINGS, PAUSE = (Tuning(subject=s, attributes=u32(1, 1)) for s in ("rings", "pause"))
 
 
-def place(was: Captured = WAS, **link: Any) -> Restoring:
+def place(was: Captured = WAS, **link: Any) -> RestoreContext:
     end: Any = FakeEnd(replace(LINK, **link))
     end.genetlink = end
-    return Restoring(end, 5, "demo0", was)
+    return RestoreContext(end, 5, "demo0", was)
 
 
 def test_fields_that_differ(fake_links: None) -> None:

@@ -20,10 +20,10 @@ def test_names_a_pod_gave_it(steps: Steps) -> None:
     known = attachment(host=replace(WAS, altnames=("also", "second")))
     host = empty()
     host.links[9] = veth(9, "also")
-    pod = in_pod(altnames=("stray", "also", "second", KNOWN.altname))
+    pod = in_pod(altnames=("orphan", "also", "second", KNOWN.altname))
     outcome = restore(known, host, pod)
     assert [x for x in pod.done if x[0] == "remove altname"] == [
-        ("remove altname", 5, "stray"),
+        ("remove altname", 5, "orphan"),
         ("remove altname", 5, "also"),
     ]
     assert set(host.links[5].altnames) == {"second", "also"}
@@ -75,7 +75,7 @@ def test_its_name_may_be_taken(steps: Steps) -> None:
 
 def test_a_name_that_is_free_again(steps: Steps) -> None:
     """Back from the fallback; its own altname is not in the way; a taken one is said again."""
-    host = at_home(name="dev5", altnames=("demo0", KNOWN.altname, "stray"))
+    host = at_home(name="dev5", altnames=("demo0", KNOWN.altname, "orphan"))
     assert restore(KNOWN, host, None) == Outcome("demo0", (), "", "", 5)
     assert host.links[5].altnames == ("also",)
     host = at_home(name="dev5")

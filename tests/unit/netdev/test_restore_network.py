@@ -17,16 +17,16 @@ from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
 from crishim.linux.netlink.routes import Route
 from crishim.linux.netlink.rtnetlink import attribute, text, u32
 from crishim.netdev import restore_network as network
-from crishim.netdev.programs import TC_FILTER
+from crishim.netdev.bpf_programs import TC_FILTER
 from crishim.netdev.records import Captured
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 from tests.unit.netdev.wire_calls import BUSY, Calls
 
 
-def place(**was: Any) -> Restoring:
+def place(**was: Any) -> RestoreContext:
     """demo0, back on the host with ifindex 9; it was 5."""
     host: Any = type("Host", (), {"netlink": "netlink"})()
-    return Restoring(host, 9, "demo0", Captured(index=5, name="demo0", **was))
+    return RestoreContext(host, 9, "demo0", Captured(index=5, name="demo0", **was))
 
 
 def test_nexthops_and_their_groups(calls: Calls) -> None:

@@ -21,8 +21,8 @@ from crishim.linux.netlink.links import (
 from crishim.linux.netlink.neighbours import Ageing
 from crishim.linux.netlink.rtnetlink import attribute, nested
 from crishim.netdev.records import Captured
+from crishim.netdev.restore_context import RestoreContext
 from crishim.netdev.restore_settings import restore_settings
-from crishim.netdev.restoring import Restoring
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import BUSY, INVALID, Calls
 
@@ -50,9 +50,9 @@ def made(calls: Calls, fake_links: None) -> Calls:
     return calls
 
 
-def place(was: Captured = WAS, **fields: Any) -> tuple[Restoring, Any]:
+def place(was: Captured = WAS, **fields: Any) -> tuple[RestoreContext, Any]:
     host: Any = FakeEnd(veth(5, "demo0", **{"mtu": 1500, "settings": spec()} | fields))
-    return Restoring(host, 5, "demo0", was), host.links[5]
+    return RestoreContext(host, 5, "demo0", was), host.links[5]
 
 
 def test_nothing_differs(made: Calls) -> None:
@@ -204,14 +204,14 @@ def test_a_link_that_does_not_listen(made: Calls, monkeypatch: pytest.MonkeyPatc
 def test_how_long_it_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "clock_gettime_ns", lambda _: 5 * 10**9)
     host: Any = None
-    assert Restoring(host, 5, "demo0", replace(WAS, taken=2 * 10**9)).away == 3.0
-    assert Restoring(host, 5, "demo0", replace(WAS, taken=9 * 10**9)).away == 0.0
-    assert Restoring(host, 5, "demo0", WAS).away == 0.0
+    assert RestoreContext(host, 5, "demo0", replace(WAS, taken=2 * 10**9)).away == 3.0
+    assert RestoreContext(host, 5, "demo0", replace(WAS, taken=9 * 10**9)).away == 0.0
+    assert RestoreContext(host, 5, "demo0", WAS).away == 0.0
 
 
 def test_refusals_without_words() -> None:
     host: Any = None
-    at = Restoring(host, 5, "demo0", WAS)
+    at = RestoreContext(host, 5, "demo0", WAS)
     with at.attempt("x"):
         raise OSError("odd")
     assert at.refusals == {"x": "odd"}

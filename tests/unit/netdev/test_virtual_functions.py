@@ -19,7 +19,7 @@ from crishim.linux.netlink.rtnetlink import Message, attribute, attributes, nest
 from crishim.netdev import virtual_functions
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 
 PF = 7  # ifindex
 
@@ -84,8 +84,8 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     os.close(sysfs)
 
 
-def place(kernel: Any, was: Captured) -> Restoring:
-    return Restoring(kernel, 5, "vf1", was)
+def place(kernel: Any, was: Captured) -> RestoreContext:
+    return RestoreContext(kernel, 5, "vf1", was)
 
 
 def captured(kernel: Any) -> Captured:

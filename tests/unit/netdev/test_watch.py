@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev import watch as module
+from crishim.netdev.orphans import Named
 from crishim.netdev.records import Attachment, State
-from crishim.netdev.strays import Named
 from crishim.netdev.watch import NAMED_FOR, Watch
 from tests.unit.netdev.fake_links import attachment, veth
 
 KNOWN, OTHER = attachment(), attachment(id="f" * 16)
 
 
-class Strays:
+class Orphans:
     """What the watch asks for. looks: each fetch's candidates; renamed: whose names it was asked for."""
 
     def __init__(self) -> None:
@@ -71,11 +71,11 @@ class Events:
 
 class Scene:
     def __init__(self) -> None:
-        self.strays = Strays()
+        self.orphans = Orphans()
         self.attachments: list[Attachment] = []
         self.journal: Any = type("Journal", (), {"on_return": None, "all": lambda _: self.attachments})()
-        strays: Any = self.strays
-        self.watch = Watch(strays, self.journal, Path("/host"))
+        orphans: Any = self.orphans
+        self.watch = Watch(orphans, self.journal, Path("/host"))
         self.events: Any = None
 
     def opened(self, netns: Path, tell: Any, gone: Any) -> Events:
@@ -91,7 +91,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     monkeypatch.setattr(module, "LinkEvents", made.opened)
     await made.watch.start()
     assert made.events.started
-    await made.strays.look()
+    await made.orphans.look()
     yield made
     task = made.watch._task
     await made.watch.close()
@@ -109,13 +109,13 @@ async def settled() -> None:
 
 async def test_the_first_look_is_at_everything(scene: Scene) -> None:
     """And the next only at what has changed, each link as it was told last."""
-    assert scene.strays.looks == [None]
+    assert scene.orphans.looks == [None]
     scene.events.tell(veth(7, "a"))
     scene.events.tell(veth(7, "b"))
-    await scene.strays.look()
+    await scene.orphans.look()
     scene.events.tell(veth(7, "c"))
-    await scene.strays.look()
-    assert scene.strays.looks == [None, [7], [7]]
+    await scene.orphans.look()
+    assert scene.orphans.looks == [None, [7], [7]]
 
 
 async def test_a_pause_before_each_look(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,88 +123,88 @@ async def test_a_pause_before_each_look(scene: Scene, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "PAUSE", 3600)
     scene.events.tell(veth(7, "a"))
     await settled()
-    assert scene.strays.looks == [None]
+    assert scene.orphans.looks == [None]
 
 
 async def test_what_does_not_matter(scene: Scene) -> None:
     """Wakes nobody."""
     scene.events.tell(veth(8, "x"))
     await settled()
-    assert scene.strays.looks == [None]
+    assert scene.orphans.looks == [None]
 
 
 async def test_events_that_were_missed(scene: Scene) -> None:
     """Everything is looked at again, once."""
     scene.events.tell(None)
-    await scene.strays.look()
+    await scene.orphans.look()
     scene.events.tell(veth(7, "a"))
-    await scene.strays.look()
-    assert scene.strays.looks == [None, None, [7]]
+    await scene.orphans.look()
+    assert scene.orphans.looks == [None, None, [7]]
 
 
 async def test_a_look_that_fails(scene: Scene) -> None:
     """Is not the last one."""
     for error in (OSError("x"), CrishimError(Kind.INTERNAL, "x")):
-        scene.strays.fails = error
+        scene.orphans.fails = error
         scene.events.tell(veth(7, "a"))
-        await scene.strays.look()
-    scene.strays.fails = None
+        await scene.orphans.look()
+    scene.orphans.fails = None
     scene.events.tell(veth(7, "a"))
-    await scene.strays.look()
-    assert scene.strays.looks == [None, [7], [7], [7]]
+    await scene.orphans.look()
+    assert scene.orphans.looks == [None, [7], [7], [7]]
 
 
 async def test_a_returned_device_has_its_name_looked_after(scene: Scene) -> None:
     """At once, and when it is renamed; until it was named once more."""
     scene.journal.on_return(KNOWN, 5)
-    await scene.strays.look()
-    assert scene.strays.names == [KNOWN.id]
+    await scene.orphans.look()
+    assert scene.orphans.names == [KNOWN.id]
     scene.events.tell(veth(5, "ens5"))
-    await scene.strays.look()
-    assert scene.strays.names == [KNOWN.id] * 2
+    await scene.orphans.look()
+    assert scene.orphans.names == [KNOWN.id] * 2
     scene.events.tell(veth(5, "demo0"))  # its own name
     scene.events.tell(veth(6, "ens5"))  # another link
     await settled()
-    assert scene.strays.names == [KNOWN.id] * 2
+    assert scene.orphans.names == [KNOWN.id] * 2
     scene.journal.on_return(OTHER, 6)
-    await scene.strays.look()
-    scene.strays.was_renamed = True
+    await scene.orphans.look()
+    scene.orphans.was_renamed = True
     scene.events.tell(veth(5, "ens5"))
-    await scene.strays.look()
-    assert scene.strays.names[2:] == [OTHER.id, KNOWN.id]
+    await scene.orphans.look()
+    assert scene.orphans.names[2:] == [OTHER.id, KNOWN.id]
     scene.events.tell(veth(5, "ens5"))  # whoever does it now means it
     await settled()
-    scene.strays.was_renamed = False
+    scene.orphans.was_renamed = False
     scene.events.tell(veth(6, "ens6"))
-    await scene.strays.look()
-    assert scene.strays.names[4:] == [OTHER.id]
-    assert scene.strays.looks == [None, [], [], [], [], []]
+    await scene.orphans.look()
+    assert scene.orphans.names[4:] == [OTHER.id]
+    assert scene.orphans.looks == [None, [], [], [], [], []]
 
 
 async def test_one_that_was_named_meanwhile(scene: Scene) -> None:
     """Told of twice before a look: its name is given back once."""
     scene.journal.on_return(KNOWN, 5)
-    await scene.strays.look()
-    scene.strays.was_renamed = True
+    await scene.orphans.look()
+    scene.orphans.was_renamed = True
     scene.events.tell(veth(5, "ens5"))
     scene.events.tell(veth(5, "ens6"))
-    await scene.strays.look()
-    assert scene.strays.names == [KNOWN.id] * 2
+    await scene.orphans.look()
+    assert scene.orphans.names == [KNOWN.id] * 2
 
 
 async def test_one_whose_name_is_anothers(scene: Scene) -> None:
     """Asked about again when a link is gone, as long as it is called what it was called, until it has its name."""
-    scene.strays.called = "demo0-0123"
+    scene.orphans.called = "demo0-0123"
     scene.journal.on_return(KNOWN, 5)
-    await scene.strays.look()
+    await scene.orphans.look()
     scene.events.tell(veth(8, "demo0"))
     await settled()
-    scene.strays.was_renamed, scene.strays.called = True, ""
+    scene.orphans.was_renamed, scene.orphans.called = True, ""
     scene.events.gone(veth(8, "demo0"))
-    await scene.strays.look()
+    await scene.orphans.look()
     scene.events.gone(veth(9, "x"))
     await settled()
-    assert scene.strays.names == [KNOWN.id, KNOWN.id + "demo0-0123"]
+    assert scene.orphans.names == [KNOWN.id, KNOWN.id + "demo0-0123"]
 
 
 async def test_one_that_is_down(scene: Scene) -> None:
@@ -214,13 +214,13 @@ async def test_one_that_is_down(scene: Scene) -> None:
     scene.events.tell(veth(8, "x"))
     scene.events.gone(veth(8, "x"))
     await settled()
-    assert scene.strays.looks == [None]
+    assert scene.orphans.looks == [None]
     scene.events.tell(veth(3, "parent0"))
-    await scene.strays.look()
-    assert (scene.strays.retried, scene.strays.looks) == ([down.id], [None, []])
+    await scene.orphans.look()
+    assert (scene.orphans.retried, scene.orphans.looks) == ([down.id], [None, []])
     scene.events.tell(None)  # too soon for another try
-    await scene.strays.look()
-    assert (scene.strays.retried, scene.strays.looks) == ([down.id], [None, [], None])
+    await scene.orphans.look()
+    assert (scene.orphans.retried, scene.orphans.looks) == ([down.id], [None, [], None])
 
 
 async def test_only_for_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

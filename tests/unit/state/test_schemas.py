@@ -13,7 +13,7 @@ from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState
 from crishim.linux import record_files
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev import salvage
+from crishim.netdev import adopt
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, State
 
@@ -22,7 +22,7 @@ SCHEMAS = sorted(HERE.glob("schema*"))
 KINDS: list[tuple[str, Any, Any, Any]] = [
     ("pods", PodRecord, is_id, record_checks.pod),
     ("containers", ContainerRecord, is_id, record_checks.container),
-    ("netdev", Attachment, salvage.is_id, salvage.usable),
+    ("netdev", Attachment, adopt.is_id, adopt.usable),
 ]
 
 

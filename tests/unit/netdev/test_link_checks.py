@@ -9,9 +9,9 @@ import pytest
 from crishim.linux.device_tree import Function
 from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.rtnetlink import attribute, u32
-from crishim.netdev.never import Scene, reason
+from crishim.netdev.link_checks import HostState, reason
+from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, State
-from crishim.netdev.surroundings import Surroundings
 
 ADDRESS = bytes([192, 0, 2, 7])
 DEMO = Link(index=5, name="demo0")
@@ -36,9 +36,9 @@ def holder(identity: Identity) -> Attachment:
     )
 
 
-def scene(*others: Link, held: tuple[Attachment, ...] = (), **around: Any) -> Scene:
+def scene(*others: Link, held: tuple[Attachment, ...] = (), **around: Any) -> HostState:
     owned, owners = {5: frozenset({ADDRESS})}, {ADDRESS: frozenset({5})}
-    return Scene((DEMO, *others), held, Surroundings(owned=owned, owners=owners, **around))
+    return HostState((DEMO, *others), held, LinkUsage(owned=owned, owners=owners, **around))
 
 
 def test_a_device_nothing_hangs_on() -> None:
@@ -100,7 +100,7 @@ def test_flow_based_tunnels(kind: str, info: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["wireguard", "ipip", "sit", "gre", "ip6tnl", "geneve", "vxlan", "xfrm"])
 def test_tunnels_with_routes(kind: str) -> None:
-    ways = Surroundings().ways._replace(tunnelled={6: "10.1.0.0/16 in table 52"})
+    ways = LinkUsage().ways._replace(tunnelled={6: "10.1.0.0/16 in table 52"})
     assert "route 10.1.0.0/16 in table 52" in reason(link(6, "wg0", kind=kind), scene(ways=ways))
     assert reason(link(6, "demo1", kind="macvlan"), scene(ways=ways)) == ""
 

@@ -13,10 +13,10 @@ from crishim.linux.bpf import Program
 from crishim.linux.netlink import links, queueing
 from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
-from crishim.netdev import programs as module
-from crishim.netdev.programs import TC_FILTER, hooks, is_loaded, read, restore
+from crishim.netdev import bpf_programs as module
+from crishim.netdev.bpf_programs import TC_FILTER, hooks, is_loaded, read, restore
 from crishim.netdev.records import Captured
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 from tests.unit.netdev.fake_links import veth
 from tests.unit.netdev.wire_calls import BUSY, Calls
 
@@ -65,9 +65,9 @@ def _parse(value: bytes) -> dict[str, int]:
     return {f"XDP {words[0]}": int(words[1])} if words else {}
 
 
-def place(**was: Any) -> Restoring:
+def place(**was: Any) -> RestoreContext:
     host: Any = type("Host", (), {"netlink": "netlink"})()
-    return Restoring(host, 9, "demo0", replace(WAS, **was))
+    return RestoreContext(host, 9, "demo0", replace(WAS, **was))
 
 
 def program(hook: str, id: int, **fields: Any) -> Program:

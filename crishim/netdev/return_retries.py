@@ -13,7 +13,7 @@ FIRST, LONGEST = 1.0, 60.0  # seconds between tries
 MOST = 256  # devices whose name is another's: each pod can leave its own
 
 
-class SecondTries:
+class ReturnRetries:
     """Times are time.monotonic()'s."""
 
     def __init__(self, journal: Journal) -> None:

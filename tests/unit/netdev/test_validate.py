@@ -8,8 +8,8 @@ from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Policy, Terms
-from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
+from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
 POD = Pod(id="pod-a", netns="/run/a", title="default/a")
@@ -42,7 +42,7 @@ def ask(device: str, name: str = "", source: Source = Source.ANNOTATION, origin:
 
 
 def plan(requests: list[Request], seen: View) -> list[tuple[str, str]]:
-    return [(wish.device, name) for wish, name in assign_names(resolve(requests, seen), seen)]
+    return [(merged.device, name) for merged, name in assign_names(resolve(requests, seen), seen)]
 
 
 def refused(requests: list[Request], seen: View, kind: Kind = Kind.PRECONDITION) -> str:
@@ -53,11 +53,11 @@ def refused(requests: list[Request], seen: View, kind: Kind = Kind.PRECONDITION)
 
 
 def test_requests_for_one_device_are_merged_in_order() -> None:
-    """CDI, NRI and annotation ask for the same: one wish that knows them all, by name and altname."""
+    """CDI, NRI and annotation ask for the same: one merged that knows them all, by name and altname."""
     seen = view(link(5, "demo0", altnames=("also",)))
     asked = [ask("demo0", "net1", Source.CDI, "v/c=a"), ask("also", "net1", Source.NRI), ask("demo0", "net1")]
     assert resolve(asked, seen) == [
-        Wish("demo0", "net1", ("cdi: v/c=a", "nri", "annotation"), link=seen.host_links[0]),
+        MergedRequest("demo0", "net1", ("cdi: v/c=a", "nri", "annotation"), link=seen.host_links[0]),
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_device_in_this_pod_is_kept() -> None:
     mine = attachment(POD, Captured(index=5, name="demo0", altnames=("also",)), "net1", "net%d")
     seen = view(held=(mine,), pod=(link(3, "net1"),))
     for request in (ask("demo0", "net1"), ask("also", "net%d")):
-        assert resolve([request], seen) == [Wish("demo0", "net%d", ("annotation",), attachment=mine)]
+        assert resolve([request], seen) == [MergedRequest("demo0", "net%d", ("annotation",), attachment=mine)]
         assert plan([request], seen) == []
     assert "net1" in refused([ask("demo0", "net2")], seen)
 

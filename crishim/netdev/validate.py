@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
-from crishim.netdev import never
+from crishim.netdev import link_checks
+from crishim.netdev.link_checks import HostState
+from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.names import TEMPLATE, check_name, expand
-from crishim.netdev.never import Scene
 from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, Pod, Request, Source, held_by
-from crishim.netdev.surroundings import Surroundings
 
 
 class View(NamedTuple):
@@ -25,11 +25,11 @@ class View(NamedTuple):
     pod_links: Sequence[Link]
     attachments: Sequence[Attachment]  # that hold a device, of every pod
     terms: Terms = Terms()
-    around: Surroundings = Surroundings()  # of the links to be moved
+    around: LinkUsage = LinkUsage()  # of the links to be moved
 
     @property
-    def scene(self) -> Scene:
-        return Scene(
+    def scene(self) -> HostState:
+        return HostState(
             self.host_links,
             self.attachments,
             self.around,
@@ -43,7 +43,7 @@ class View(NamedTuple):
         return min(found, key=lambda a: a.pod.id != self.pod.id, default=None)
 
 
-class Wish(NamedTuple):
+class MergedRequest(NamedTuple):
     """One device for one container, its requests merged."""
 
     device: str  # primary name on the host
@@ -58,7 +58,7 @@ class Wish(NamedTuple):
         return all(source.partition(":")[0] == Source.ANNOTATION for source in self.sources)
 
 
-def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
+def resolve(requests: Sequence[Request], view: View) -> list[MergedRequest]:
     """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID, DENIED.
 
     Raises PRECONDITION for one device under two names, and for two devices under one name, naming both; DENIED for an
@@ -70,21 +70,21 @@ def resolve(requests: Sequence[Request], view: View) -> list[Wish]:
             f"device {requests[0].device} cannot go to pod {view.pod}: it is on the host's network",
             device=requests[0].device,
         )
-    wishes: dict[str, Wish] = {}
+    merged_requests: dict[str, MergedRequest] = {}
     on_host = {name: link for link in view.host_links for name in link.names}
     for request in requests:
-        wish = _find(request, view, on_host.get(request.device), wishes)
-        known = wishes.get(wish.device)
+        merged = _find(request, view, on_host.get(request.device), merged_requests)
+        known = merged_requests.get(merged.device)
         if known is not None:
-            if known.wanted != wish.wanted:
-                raise _two_names(wish.device, (known.wanted, known.sources), (wish.wanted, wish.sources))
-            wish = known._replace(sources=tuple(dict.fromkeys(known.sources + wish.sources)))
-        wishes[wish.device] = wish
-    _check_distinct(list(wishes.values()))
-    return list(wishes.values())
+            if known.wanted != merged.wanted:
+                raise _two_names(merged.device, (known.wanted, known.sources), (merged.wanted, merged.sources))
+            merged = known._replace(sources=tuple(dict.fromkeys(known.sources + merged.sources)))
+        merged_requests[merged.device] = merged
+    _check_distinct(list(merged_requests.values()))
+    return list(merged_requests.values())
 
 
-def _find(request: Request, view: View, link: Link | None, earlier: Collection[str]) -> Wish:
+def _find(request: Request, view: View, link: Link | None, earlier: Collection[str]) -> MergedRequest:
     source = f"{request.source}: {request.origin}" if request.origin else request.source.value
     if request.name:
         check_name(request.name, request.device)
@@ -93,13 +93,13 @@ def _find(request: Request, view: View, link: Link | None, earlier: Collection[s
         wanted = request.name or holder.host.name
         if wanted not in (holder.name, holder.wanted):
             raise _two_names(holder.host.name, (holder.name, holder.sources), (wanted, (source,)))
-        return Wish(holder.host.name, holder.wanted, (source,), attachment=holder)
+        return MergedRequest(holder.host.name, holder.wanted, (source,), attachment=holder)
     if request.source is Source.ANNOTATION and (link is None or link.name not in earlier):
         _check_policy(request.device, link, holder, view)
     if link is not None:
         wanted = request.name or link.name
         check_name(wanted, link.name)
-        return Wish(link.name, wanted, (source,), link=link)
+        return MergedRequest(link.name, wanted, (source,), link=link)
     if holder is not None:
         raise held_by(holder, request.device)
     raise CrishimError(
@@ -126,17 +126,17 @@ def _two_names(device: str, first: tuple[str, Sequence[str]], second: tuple[str,
     )
 
 
-def _check_distinct(wishes: Sequence[Wish]) -> None:
-    first: dict[str, Wish] = {}
-    for wish in wishes:
-        other = first.setdefault(wish.wanted, wish)
-        if other is not wish and TEMPLATE not in wish.wanted:
+def _check_distinct(merged_requests: Sequence[MergedRequest]) -> None:
+    first: dict[str, MergedRequest] = {}
+    for merged in merged_requests:
+        other = first.setdefault(merged.wanted, merged)
+        if other is not merged and TEMPLATE not in merged.wanted:
             raise CrishimError(
                 Kind.PRECONDITION,
-                f"devices {other.device} ({other.sources[0]}) and {wish.device} ({wish.sources[0]}) "
-                f"both want the name {wish.wanted}",
-                devices=[other.device, wish.device],
-                name=wish.wanted,
+                f"devices {other.device} ({other.sources[0]}) and {merged.device} ({merged.sources[0]}) "
+                f"both want the name {merged.wanted}",
+                devices=[other.device, merged.device],
+                name=merged.wanted,
             )
 
 
@@ -146,33 +146,33 @@ def _altnames(link: Link, view: View) -> str:
     return f"its alternative name {clash[0]} is taken in the pod" if clash else ""
 
 
-def assign_names(wishes: Sequence[Wish], view: View) -> list[tuple[Wish, str]]:
+def assign_names(merged_requests: Sequence[MergedRequest], view: View) -> list[tuple[MergedRequest, str]]:
     """The devices to move, each with its final name, after every check. Raises PRECONDITION, INVALID, ABORTED."""
     scene = view.scene
     taken = {name: x.name for x in view.pod_links for name in x.names}
-    chosen: list[tuple[Wish, str]] = []
-    fixed_first = sorted(wishes, key=lambda w: TEMPLATE in w.wanted)
-    for wish in fixed_first:
-        if wish.link is None:
+    chosen: list[tuple[MergedRequest, str]] = []
+    fixed_first = sorted(merged_requests, key=lambda w: TEMPLATE in w.wanted)
+    for merged in fixed_first:
+        if merged.link is None:
             continue
-        allowed = view.terms.allow_node_device and not wish.by_annotation
-        problem = never.reason(wish.link, scene, node_device_allowed=allowed) or _altnames(wish.link, view)
+        allowed = view.terms.allow_node_device and not merged.by_annotation
+        problem = link_checks.reason(merged.link, scene, node_device_allowed=allowed) or _altnames(merged.link, view)
         if problem:
             raise CrishimError(
                 Kind.PRECONDITION,
-                f"device {wish.device} cannot be given to pod {view.pod}: {problem}",
-                device=wish.device,
+                f"device {merged.device} cannot be given to pod {view.pod}: {problem}",
+                device=merged.device,
             )
-        name = expand(wish.wanted, taken, wish.device)
+        name = expand(merged.wanted, taken, merged.device)
         if name in taken:
             raise CrishimError(
                 Kind.PRECONDITION,
-                f"device {wish.device} cannot be {name} in pod {view.pod}: {_owner(name, taken[name], view)} is",
-                device=wish.device,
+                f"device {merged.device} cannot be {name} in pod {view.pod}: {_owner(name, taken[name], view)} is",
+                device=merged.device,
                 name=name,
             )
-        taken[name] = wish.device
-        chosen.append((wish, name))
+        taken[name] = merged.device
+        chosen.append((merged, name))
     return chosen
 
 

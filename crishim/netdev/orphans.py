@@ -13,7 +13,7 @@ from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
 from crishim.netdev.identity import find_on_host, is_device, is_hardware, looks_like
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import STRAY, Attachment, Request, State
+from crishim.netdev.records import ORPHANED, Attachment, Request, State
 from crishim.netdev.threads import across
 
 log = logging.getLogger("crishim.netdev")
@@ -28,7 +28,7 @@ class Named(NamedTuple):
     called: str = ""
 
 
-class Strays:
+class Orphans:
     """Looks for them."""
 
     def __init__(self, journal: Journal, host: Path, lock: Callable[[str], asyncio.Lock], give_back: Return) -> None:
@@ -43,14 +43,14 @@ class Strays:
         """Look once more for a LOST device, try once more to bring up one that is DOWN; also: one in these states."""
         async with self._lock(attachment.pod.id):
             current = self._journal.find(attachment.id)
-            if current is not None and current.state in STRAY | also:
+            if current is not None and current.state in ORPHANED | also:
                 await self._give_back([current], netns)
 
     async def fetch_requested(self, requests: Sequence[Request]) -> None:
         """What is asked for comes home first, before its state of today is taken for what is to last."""
         asked = {request.device for request in requests}
         for attachment in self._journal.all():
-            if attachment.state in STRAY and asked & {attachment.host.name, *attachment.host.altnames}:
+            if attachment.state in ORPHANED and asked & {attachment.host.name, *attachment.host.altnames}:
                 await self.retry(attachment)
 
     def may_be_one(self, link: Link) -> bool:
@@ -97,5 +97,5 @@ class Strays:
 
 
 def outlives_its_pod(attachment: Attachment) -> bool:
-    """Whether a stray's record is kept when its pod is gone: no pod can destroy hardware, it may turn up yet."""
+    """Whether a orphan's record is kept when its pod is gone: no pod can destroy hardware, it may turn up yet."""
     return attachment.state is State.LOST and is_hardware(attachment.identity)

@@ -11,7 +11,7 @@ from crishim.linux import bpf, xdp
 from crishim.linux.bpf import Program
 from crishim.linux.netlink import links, queueing
 from crishim.linux.netlink.links import Link
-from crishim.netdev.restoring import Restoring
+from crishim.netdev.restore_context import RestoreContext
 
 TC_FILTER = "tc filter"
 
@@ -38,57 +38,57 @@ def _describe(hook: str, id: int, *, by_link: bool = False) -> Program:
         return Program(hook=hook, id=id, by_link=by_link)
 
 
-def restore(place: Restoring, link: Link) -> None:
+def restore(context: RestoreContext, link: Link) -> None:
     """Take off a pod's, put back the host's. Raises OSError if they cannot be asked for."""
-    take_off(place, link)
-    put_back(place, link)
+    take_off(context, link)
+    put_back(context, link)
 
 
-def take_off(place: Restoring, link: Link) -> None:
+def take_off(context: RestoreContext, link: Link) -> None:
     """Every XDP and tcx program that the host did not have there. What resists is a problem."""
-    was = {(p.hook, p.id) for p in place.was.programs}
+    was = {(p.hook, p.id) for p in context.was.programs}
     for mode, id in xdp.parse(link.xdp).items():
-        if (mode, id) not in was and not place.was.xdp:
-            place.touched.add("programs")
-            with place.attempt(f"{mode} program {id}"):
-                _detach_xdp(place, mode, id)
+        if (mode, id) not in was and not context.was.xdp:
+            context.touched.add("programs")
+            with context.attempt(f"{mode} program {id}"):
+                _detach_xdp(context, mode, id)
     for hook in hooks(link.kind):
         for id, held in bpf.query(link.index, hook):
             if (hook, id) not in was:
-                place.touched.add("programs")
-                with place.attempt(f"{hook} program {id}"):
+                context.touched.add("programs")
+                with context.attempt(f"{hook} program {id}"):
                     bpf.detach(link.index, hook, id, held)
 
 
-def _detach_xdp(place: Restoring, mode: str, id: int) -> None:
-    netlink = place.host.netlink
+def _detach_xdp(context: RestoreContext, mode: str, id: int) -> None:
+    netlink = context.host.netlink
     try:
-        xdp.detach(netlink, place.index, mode)
+        xdp.detach(netlink, context.index, mode)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        for held in bpf.xdp_links(place.index, id):  # on the host: this ifindex is no other host device's
+        for held in bpf.xdp_links(context.index, id):  # on the host: this ifindex is no other host device's
             bpf.detach_link(held)
-            now = links.get(netlink, place.index)
+            now = links.get(netlink, context.index)
             if now is None or xdp.parse(now.xdp).get(mode) != id:
                 return
         raise
 
 
-def put_back(place: Restoring, link: Link) -> None:
+def put_back(context: RestoreContext, link: Link) -> None:
     """The host's XDP and tcx programs that the pod took off, if they still exist and no bpf_link held them."""
-    if not place.was.programs:
+    if not context.was.programs:
         return
     now = {(p.hook, p.id) for p in read(link)}
-    for program in place.was.programs:
+    for program in context.was.programs:
         if (program.hook, program.id) in now or program.hook == TC_FILTER or program.by_link or not is_loaded(program):
             continue
-        with place.attempt(str(program)):
+        with context.attempt(str(program)):
             if program.hook in bpf.HOOKS:
-                bpf.attach(place.index, program.hook, program.id, before=_next(place, program))
+                bpf.attach(context.index, program.hook, program.id, before=_next(context, program))
             else:
                 with bpf.opened(bpf.PROG_GET_FD_BY_ID, program.id) as fd:
-                    xdp.attach(place.host.netlink, place.index, program.hook, fd)
+                    xdp.attach(context.host.netlink, context.index, program.hook, fd)
 
 
 def is_loaded(program: Program) -> bool:
@@ -100,9 +100,9 @@ def is_loaded(program: Program) -> bool:
     return (now.tag, now.loaded) == (program.tag, program.loaded)
 
 
-def _next(place: Restoring, program: Program) -> int:
+def _next(context: RestoreContext, program: Program) -> int:
     """The program that ran next after it and is there, 0 if it was the last."""
-    there = {id for id, _ in bpf.query(place.index, program.hook)}
-    mine = [p for p in place.was.programs if p.hook == program.hook]
+    there = {id for id, _ in bpf.query(context.index, program.hook)}
+    mine = [p for p in context.was.programs if p.hook == program.hook]
     behind = mine[mine.index(program) + 1 :]
     return next((p.id for p in behind if p.id in there), 0)

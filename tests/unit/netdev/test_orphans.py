@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.linux.netlink.links import Link
-from crishim.netdev import strays as module
+from crishim.netdev import orphans as module
 from crishim.netdev.journal import Journal
+from crishim.netdev.orphans import Named, Orphans, outlives_its_pod
 from crishim.netdev.records import Attachment, Captured, Identity, Request, Source, State
-from crishim.netdev.strays import Named, Strays, outlives_its_pod
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 CARD = Identity(inode=9, bus="pci", bus_device="0000:03:00.0", permanent_mac=b"\2\0\0\0\0\1")
@@ -29,7 +29,7 @@ class Scene:
         self.returned: list[tuple[str, str, bool]] = []
         self.locked_for: list[str] = []
         self.looks = 0
-        self.strays = Strays(self.journal, Path("/host"), self._lock, self._give_back)
+        self.orphans = Orphans(self.journal, Path("/host"), self._lock, self._give_back)
 
     def _lock(self, pod: str) -> asyncio.Lock:
         self.locked_for.append(pod)
@@ -64,15 +64,15 @@ async def test_what_is_tried_again(scene: Scene, state: State) -> None:
     """LOST and DOWN, and what is asked for besides; under its pod's lock, as the journal knows it now."""
     known = scene.known(5, state)
     stale = replace(known, state=State.LOST)
-    await scene.strays.retry(stale, "/run/a")
+    await scene.orphans.retry(stale, "/run/a")
     assert scene.returned == ([("demo5", "/run/a", True)] if state in (State.LOST, State.DOWN) else [])
     assert scene.locked_for == ["pod-a"]
     scene.returned.clear()
-    await scene.strays.retry(known, also=frozenset({state}))
+    await scene.orphans.retry(known, also=frozenset({state}))
     assert scene.returned == [("demo5", "", True)]
     scene.returned.clear()
     scene.journal.drop(known)
-    await scene.strays.retry(stale)
+    await scene.orphans.retry(stale)
     assert scene.returned == []
 
 
@@ -81,7 +81,7 @@ async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
     for number, state in ((5, State.LOST), (6, State.DOWN), (7, State.READY), (8, State.LOST)):
         scene.known(number, state)
     asked = [Request(device=name, source=Source.CDI) for name in ("demo5", "also6", "demo7", "other")]
-    await scene.strays.fetch_requested(asked)
+    await scene.orphans.fetch_requested(asked)
     assert [name for name, _, _ in scene.returned] == ["demo5", "demo6"]
 
 
@@ -106,7 +106,7 @@ async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
 async def test_links_worth_a_look(scene: Scene, state: State, fields: dict[str, Any], link: Link, worth: bool) -> None:
     """A LOST one may be any of its kind; of a READY one there has to be a sign."""
     scene.known(5, state, **fields)
-    assert scene.strays.may_be_one(link) is worth
+    assert scene.orphans.may_be_one(link) is worth
 
 
 async def test_what_turned_up(scene: Scene) -> None:
@@ -117,41 +117,41 @@ async def test_what_turned_up(scene: Scene) -> None:
     for index in (5, 6, 7, 8):
         scene.host.links[index] = veth(index, f"x{index}")
         scene.host.devices[index] = 1000 + index
-    await scene.strays.fetch([scene.host.links[5], scene.host.links[8]])
+    await scene.orphans.fetch([scene.host.links[5], scene.host.links[8]])
     assert [name for name, _, _ in scene.returned] == ["demo5"]
     scene.returned.clear()
-    await scene.strays.fetch(None)
+    await scene.orphans.fetch(None)
     assert [name for name, _, _ in scene.returned] == ["demo5", "demo6"]
     scene.returned.clear()
     del scene.host.links[5]
-    await scene.strays.fetch(None)
+    await scene.orphans.fetch(None)
     assert [name for name, _, _ in scene.returned] == ["demo6"]
 
 
 async def test_nothing_to_look_for(scene: Scene) -> None:
     """No thread is started: nothing is missing, or nothing changed."""
     scene.known(7, State.DOWN)
-    await scene.strays.fetch(None)
+    await scene.orphans.fetch(None)
     scene.known(5, State.LOST)
-    await scene.strays.fetch([])
+    await scene.orphans.fetch([])
     assert scene.looks == 0
-    await scene.strays.fetch(None)
+    await scene.orphans.fetch(None)
     assert scene.looks == 1
 
 
 async def test_a_name_is_given_back(scene: Scene) -> None:
     """Unless it has it, or somebody else has, or it is gone, or is called otherwise than it was."""
     known = scene.known(5, State.LOST)
-    assert await scene.strays.name_again(known) == Named()
+    assert await scene.orphans.name_again(known) == Named()
     scene.host.links[5], scene.host.devices[5] = veth(5, "ens5"), 1005
     scene.host.links[6], scene.host.devices[6] = veth(6, "demo5"), 1006
-    assert await scene.strays.name_again(known) == Named(called="ens5")
-    assert await scene.strays.name_again(known, "ens5") == Named(called="ens5")
+    assert await scene.orphans.name_again(known) == Named(called="ens5")
+    assert await scene.orphans.name_again(known, "ens5") == Named(called="ens5")
     del scene.host.links[6]
-    assert await scene.strays.name_again(known, "ens6") == Named()
-    assert await scene.strays.name_again(known, "ens5") == Named(done=True)
+    assert await scene.orphans.name_again(known, "ens6") == Named()
+    assert await scene.orphans.name_again(known, "ens5") == Named(done=True)
     assert scene.host.links[5].name == "demo5"
-    assert await scene.strays.name_again(known) == Named()
+    assert await scene.orphans.name_again(known) == Named()
     assert len(scene.host.done) == 1
 
 

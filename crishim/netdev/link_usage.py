@@ -1,5 +1,5 @@
 """What hangs on host links that are to be given away, read once for all of them: routes, addresses, links on top also
-in other namespaces, virtual functions. Only reads; never.py decides.
+in other namespaces, virtual functions. Only reads; link_checks.py decides.
 """
 
 import struct
@@ -22,7 +22,7 @@ ELSEWHERE = struct.pack("=HH", 8, links.IFLA_LINK_NETNSID)
 PAIR = tuple(text(links.IFLA_INFO_KIND, kind) for kind in sorted(PAIRED))
 
 
-class Surroundings(NamedTuple):
+class LinkUsage(NamedTuple):
     """By ifindex of the links asked about, but for ways.borrowing."""
 
     ways: Ways = Ways({}, {}, {}, frozenset())
@@ -32,13 +32,13 @@ class Surroundings(NamedTuple):
     functions: Mapping[int, Sequence[Function]] = {}
 
 
-NOTHING_SEEN = Surroundings()
+UNUSED = LinkUsage()
 
 
-def look(host: End, candidates: Sequence[Link]) -> Surroundings:
+def read_usage(host: End, candidates: Sequence[Link]) -> LinkUsage:
     """Read what hangs on the candidates. Raises OSError."""
     if not candidates:
-        return NOTHING_SEEN
+        return UNUSED
     indexes = {link.index for link in candidates}
     owners: dict[bytes, set[int]] = {}
     for index, address in _addresses(host.netlink):
@@ -49,7 +49,7 @@ def look(host: End, candidates: Sequence[Link]) -> Surroundings:
     owned = {i: frozenset(a for a, held in theirs.items() if i in held) for i in indexes}
     above = {**_in_sysfs(host, candidates), **_elsewhere(host, indexes, theirs)}
     functions = {link.index: device_tree.functions(host.sysfs, link.name) for link in candidates if not link.kind}
-    return Surroundings(ways, owned, {a: frozenset(held) for a, held in owners.items()}, above, functions)
+    return LinkUsage(ways, owned, {a: frozenset(held) for a, held in owners.items()}, above, functions)
 
 
 def _addresses(netlink: Rtnetlink) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ from crishim.linux.netns_thread import End
 from crishim.netdev.records import Captured
 
 
-class Restoring:
+class RestoreContext:
     """One device's way back. refusals: the kernel's words, by what was to be restored (the names of differences.py).
 
     A refusal alone is no warning: what counts is what differs in the end.

@@ -11,7 +11,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import addresses, links
 from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
-from crishim.netdev import carry, names
+from crishim.netdev import address_sync, names
 from crishim.netdev.identity import is_device
 from crishim.netdev.records import Attachment
 
@@ -55,6 +55,6 @@ def _move_home(link: Link, attachment: Attachment, host: End, pod: End) -> str:
     found = links.get(host.netlink, name)
     if found is not None:
         wanted = [addresses.relabel(a, lambda label: names.relabel(label, name)) for a in carried]
-        for problem in carry.make_equal(host.netlink, found.index, wanted, settle=True):
+        for problem in address_sync.make_equal(host.netlink, found.index, wanted, settle=True):
             log.warning(problem, extra={"device": name})
     return name

@@ -15,7 +15,7 @@ class Histogram(NamedTuple):
     seconds: float
 
 
-class Tally:
+class Metrics:
     """Counters of one daemon's life. Safe from several threads."""
 
     def __init__(self) -> None:

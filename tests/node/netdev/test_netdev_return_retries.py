@@ -37,13 +37,13 @@ async def test_one_that_was_named_since_keeps_that(watched: Lab) -> None:
     for name in ("demo0", "demo1"):
         lab.ip(f"link add {name} type ifb")
     first, second = await lab.devices.return_devices(pod)
-    await eventually(lambda: len(lab.devices._watch._second.misnamed) == 2, "the watch has seen them")
+    await eventually(lambda: len(lab.devices._watch._retries.misnamed) == 2, "the watch has seen them")
     lab.devices._watch._returned.clear()  # the time in which a rename is udev's is over
     lab.ip(f"link set {first.device}-{first.id[:4]} name mine")
     for name in ("demo0", "demo1"):
         lab.ip(f"link del {name}")
     await eventually(lambda: second.device in lab.names(), "the other has its name")
-    await eventually(lambda: not lab.devices._watch._second.misnamed, "nothing is left to do")
+    await eventually(lambda: not lab.devices._watch._retries.misnamed, "nothing is left to do")
     assert {"mine", second.device} <= lab.names()
     assert first.device not in lab.names()
 

@@ -9,8 +9,8 @@ import pytest
 
 from crishim.linux import net_namespaces
 from crishim.linux.net_namespaces import Place
-from crishim.netdev import nests as module
-from crishim.netdev.nests import MOST, Nests, end_with, search
+from crishim.netdev import nested_namespaces as module
+from crishim.netdev.nested_namespaces import MOST, NestedNamespaces, end_with, search
 from crishim.netdev.records import Attachment, Captured, Identity, State
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -139,20 +139,20 @@ def test_a_search_that_fails(there: dict[str, Nest], monkeypatch: pytest.MonkeyP
 def test_what_is_held(tmp_path: Path) -> None:
     """Once each, so many at most, until it is dropped; of each pod by itself."""
     before = descriptors()
-    nests = Nests()
-    assert nests.handles("a") == ()
+    nested = NestedNamespaces()
+    assert nested.handles("a") == ()
     first = {i: opened() for i in range(MOST - 1)}
-    assert nests.keep("a", first) == list(range(MOST - 1))
-    assert nests.keep("a", {0: opened(), 100: opened(), 101: opened()}) == [100]
-    assert nests.keep("b", {0: opened()}) == [0]
-    assert len(nests.handles("a")) == MOST
-    assert nests.handles("a")[0] == f"/proc/self/fd/{first[0]}"
+    assert nested.keep("a", first) == list(range(MOST - 1))
+    assert nested.keep("a", {0: opened(), 100: opened(), 101: opened()}) == [100]
+    assert nested.keep("b", {0: opened()}) == [0]
+    assert len(nested.handles("a")) == MOST
+    assert nested.handles("a")[0] == f"/proc/self/fd/{first[0]}"
     assert descriptors() == before + MOST + 1
-    nests.drop("a")
-    nests.drop("a")
-    assert nests.handles("a") == ()
+    nested.drop("a")
+    nested.drop("a")
+    assert nested.handles("a") == ()
     assert descriptors() == before + 1
-    nests.drop("b")
+    nested.drop("b")
     assert descriptors() == before
 
 

@@ -12,9 +12,9 @@ from crishim.linux.device_tree import Function
 from crishim.linux.net_namespaces import Place
 from crishim.linux.netlink.links import IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, Link
 from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32
-from crishim.netdev import surroundings as module
+from crishim.netdev import link_usage as module
 from crishim.netdev.host_routes import Ways
-from crishim.netdev.surroundings import Surroundings, look
+from crishim.netdev.link_usage import LinkUsage, read_usage
 from tests.unit.netdev.fake_links import FakeEnd, veth
 
 CARD, TUNNEL = Link(index=5, name="demo0"), Link(index=6, name="tun0", kind="ipip")
@@ -80,13 +80,13 @@ def _ways(indexes: set[int], tunnels: list[int], theirs: Mapping[bytes, set[int]
     return Ways({}, dict.fromkeys(tunnels, str(sorted(indexes))), {}, frozenset(theirs))
 
 
-def seen(host: Host, *links: Link) -> Surroundings:
+def seen(host: Host, *links: Link) -> LinkUsage:
     end: Any = host
-    return look(end, links)
+    return read_usage(end, links)
 
 
 def test_nothing_is_looked_at_for_nothing() -> None:
-    assert seen(Host()) == Surroundings()
+    assert seen(Host()) == LinkUsage()
 
 
 def test_addresses_and_routes(others: dict[str, list[bytes]]) -> None:

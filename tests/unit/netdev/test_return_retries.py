@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev.records import Attachment, Captured, State
-from crishim.netdev.second_tries import LONGEST, MOST, SecondTries
+from crishim.netdev.return_retries import LONGEST, MOST, ReturnRetries
 from tests.unit.netdev.fake_links import attachment
 
 MAC = b"\2\0\0\0\0\1"
@@ -22,9 +22,9 @@ class Journal:
         return self.attachments
 
 
-def tries(*attachments: Attachment) -> SecondTries:
+def tries(*attachments: Attachment) -> ReturnRetries:
     journal: Any = Journal(*attachments)
-    return SecondTries(journal)
+    return ReturnRetries(journal)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from crishim.linux.netlink.addresses import (
     RT_SCOPE_LINK,
     Address,
 )
-from crishim.netdev import carry
+from crishim.netdev import address_sync
 from crishim.netdev.records import Captured
 from tests.unit.netdev.fake_addresses import GONE, FakeAddresses, address
 
@@ -39,14 +39,14 @@ def test_what_a_pod_is_to_see() -> None:
             SIX,
         ),
     )
-    found = carry.for_pod(host, "net1")
+    found = address_sync.for_pod(host, "net1")
     assert [(str(a), a.label) for a in found] == [("192.0.2.1/24", "net1:web"), ("2001:db8::6/64", "")]
 
 
 def test_nothing_is_touched_where_nothing_differs(fake_addresses: FakeAddresses) -> None:
     fake_addresses.found[5] = [ONE, TWO, replace(SIX, flags=P | IFA_F_NODAD)]
-    assert carry.make_equal(NETLINK, 5, [ONE, TWO, SIX]) == []
-    assert carry.make_equal(NETLINK, 5, [ONE, TWO, SIX], settle=True) == []
+    assert address_sync.make_equal(NETLINK, 5, [ONE, TWO, SIX]) == []
+    assert address_sync.make_equal(NETLINK, 5, [ONE, TWO, SIX], settle=True) == []
     assert fake_addresses.done == []
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_touched_where_nothing_differs(fake_addresses: FakeAddresses)
 def test_ipv4_is_made_anew_if_anything_differs(fake_addresses: FakeAddresses, present: list[Address]) -> None:
     """The last goes first, so that no secondary becomes a primary; the order is the list's in the end."""
     fake_addresses.found[5] = list(present)
-    assert carry.make_equal(NETLINK, 5, [ONE, TWO]) == []
+    assert address_sync.make_equal(NETLINK, 5, [ONE, TWO]) == []
     assert fake_addresses.found[5] == [ONE, TWO]
     removed = [("remove", str(a)) for a in reversed(present)]
     assert fake_addresses.done == [*removed, ("add", "192.0.2.1/24"), ("add", "192.0.2.2/24")]
@@ -68,7 +68,7 @@ def test_without_pruning_only_what_is_missing_is_added(
     fake_addresses: FakeAddresses, present: list[Address], after: list[Address]
 ) -> None:
     fake_addresses.found[5] = [*present, SEVEN]
-    assert carry.make_equal(NETLINK, 5, [ONE, TWO], prune=False) == []
+    assert address_sync.make_equal(NETLINK, 5, [ONE, TWO], prune=False) == []
     assert fake_addresses.dump(None, 5) == [*after, SEVEN]
     assert "remove" not in [what for what, _ in fake_addresses.done]
 
@@ -76,10 +76,10 @@ def test_without_pruning_only_what_is_missing_is_added(
 def test_ipv6_one_by_one(fake_addresses: FakeAddresses) -> None:
     """Others go; a verified one is usable at once; with settle the flag for that is off again."""
     fake_addresses.found[5] = [SEVEN]
-    assert carry.make_equal(NETLINK, 5, [SIX]) == []
+    assert address_sync.make_equal(NETLINK, 5, [SIX]) == []
     assert fake_addresses.done == [("remove", "2001:db8::7/64"), ("add nodad", "2001:db8::6/64")]
     fake_addresses.found[6], fake_addresses.done = [], []
-    assert carry.make_equal(NETLINK, 6, [SIX, TENTATIVE], settle=True) == []
+    assert address_sync.make_equal(NETLINK, 6, [SIX, TENTATIVE], settle=True) == []
     assert fake_addresses.done == [
         ("add nodad", "2001:db8::6/64"),
         ("settle", "2001:db8::6/64"),
@@ -101,11 +101,11 @@ def test_ipv6_one_by_one(fake_addresses: FakeAddresses) -> None:
 def test_the_order_of_ipv6(fake_addresses: FakeAddresses, present: list[Address], moved: list[Address]) -> None:
     """crun adds the newest first. What is in its place stays; with no pruning, what a pod has ordered stays so."""
     fake_addresses.found[5] = list(present)
-    assert carry.make_equal(NETLINK, 5, [SIX, SEVEN, EIGHT]) == []
+    assert address_sync.make_equal(NETLINK, 5, [SIX, SEVEN, EIGHT]) == []
     assert [str(a) for a in fake_addresses.found[5]] == [str(a) for a in (SIX, SEVEN, EIGHT)]
     assert [on for what, on in fake_addresses.done if what == "add nodad"] == [str(a) for a in moved]
     fake_addresses.found[6], fake_addresses.done = [EIGHT, SEVEN, SIX], []
-    assert carry.make_equal(NETLINK, 6, [SIX, SEVEN, EIGHT], prune=False) == []
+    assert address_sync.make_equal(NETLINK, 6, [SIX, SEVEN, EIGHT], prune=False) == []
     assert fake_addresses.done == []
 
 
@@ -123,7 +123,7 @@ def test_detection_that_has_not_ended(
 ) -> None:
     """One that was verified before is put there anew, without detection; its own detection is left to run."""
     fake_addresses.found[5] = [present]
-    assert carry.make_equal(NETLINK, 5, [wanted]) == []
+    assert address_sync.make_equal(NETLINK, 5, [wanted]) == []
     assert [what for what, _ in fake_addresses.done] == done
 
 
@@ -131,51 +131,53 @@ def test_what_the_kernel_makes_by_itself_stays(fake_addresses: FakeAddresses) ->
     """Also a link-local address that does not say so, unless it is one of the list."""
     made = replace(SEVEN, flags=P | IFA_F_STABLE_PRIVACY)
     fake_addresses.found[5] = [made, OWN]
-    assert carry.make_equal(NETLINK, 5, []) == []
+    assert address_sync.make_equal(NETLINK, 5, []) == []
     assert fake_addresses.found[5] == [made, OWN]
     listed = replace(OWN, flags=P | IFA_F_TENTATIVE)
     fake_addresses.found[5] = [listed]
-    carry.make_equal(NETLINK, 5, [OWN])
+    address_sync.make_equal(NETLINK, 5, [OWN])
     assert [what for what, _ in fake_addresses.done] == ["remove", "add nodad"]
     narrow = address("192.0.2.9/24", P, scope=RT_SCOPE_LINK)
     fake_addresses.found[5] = [narrow]
-    carry.make_equal(NETLINK, 5, [])
+    address_sync.make_equal(NETLINK, 5, [])
     assert fake_addresses.found[5] == []
 
 
 def test_what_is_refused_is_said(fake_addresses: FakeAddresses) -> None:
     """IPv4 each by itself; IPv6 in one sentence, with the likely reason."""
     fake_addresses.refuse = {"192.0.2.1/24": errno.ENOBUFS}
-    assert carry.make_equal(NETLINK, 5, [ONE, TWO]) == ["192.0.2.1/24 was not carried over: No buffer space available"]
+    assert address_sync.make_equal(NETLINK, 5, [ONE, TWO]) == [
+        "192.0.2.1/24 was not carried over: No buffer space available"
+    ]
     assert fake_addresses.found[5] == [TWO]
     off = "was not carried over: IPv6 is off there (disable_ipv6, or an MTU below 1280)"
     for error, said in ((errno.EACCES, off), (errno.ENOBUFS, "was not carried over: No buffer space available")):
         fake_addresses.refuse = {"add nodad": error}
-        found = carry.make_equal(NETLINK, 6, [SIX, SEVEN])
+        found = address_sync.make_equal(NETLINK, 6, [SIX, SEVEN])
         assert found == [f"2001:db8::6/64, 2001:db8::7/64 {said}"]
 
 
 def test_the_first_refusal_is_the_reason(fake_addresses: FakeAddresses) -> None:
     fake_addresses.refuse = {str(SIX): errno.ENOBUFS, str(SEVEN): errno.EACCES}
     said = "2001:db8::6/64, 2001:db8::7/64 was not carried over: No buffer space available"
-    assert carry.make_equal(NETLINK, 5, [SIX, SEVEN]) == [said]
+    assert address_sync.make_equal(NETLINK, 5, [SIX, SEVEN]) == [said]
 
 
 def test_an_address_that_has_gone_by_itself(fake_addresses: FakeAddresses) -> None:
     """With its primary, for one; any other failure to take an address off is an error."""
     fake_addresses.found[5] = [TWO]
     fake_addresses.refuse = {"remove": GONE}
-    assert carry.make_equal(NETLINK, 5, [ONE]) == []
+    assert address_sync.make_equal(NETLINK, 5, [ONE]) == []
     fake_addresses.refuse = {"remove": errno.EPERM}
     fake_addresses.found[5] = [TWO]
     with pytest.raises(OSError, match="Operation not permitted"):
-        carry.make_equal(NETLINK, 5, [ONE])
+        address_sync.make_equal(NETLINK, 5, [ONE])
 
 
 def test_what_has_not_been_verified() -> None:
     """Of the wanted ones, whatever else is there."""
     other = replace(SEVEN, flags=P | IFA_F_TENTATIVE)
-    assert carry.unverified([TENTATIVE, other, ONE], [SIX, ONE]) == [TENTATIVE]
-    assert carry.unverified([SIX], [SIX]) == []
-    assert carry.failed(FAILED)
-    assert not carry.failed(TENTATIVE)
+    assert address_sync.unverified([TENTATIVE, other, ONE], [SIX, ONE]) == [TENTATIVE]
+    assert address_sync.unverified([SIX], [SIX]) == []
+    assert address_sync.failed(FAILED)
+    assert not address_sync.failed(TENTATIVE)

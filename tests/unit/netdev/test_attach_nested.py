@@ -15,17 +15,17 @@ __all__ = ["scene"]
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     """What the next search finds; searched: with which ends."""
-    nests: dict[int, int] = {}
+    nested: dict[int, int] = {}
 
     def search(attachments: Any, host: Any, pod: Any) -> dict[int, int]:
         assert host is not None
-        taken = dict(nests)
-        nests.clear()
-        nests[-1] = -1 if pod is None else len(attachments)
+        taken = dict(nested)
+        nested.clear()
+        nested[-1] = -1 if pod is None else len(attachments)
         return taken
 
     monkeypatch.setattr(module, "search", search)
-    return nests
+    return nested
 
 
 def nest() -> int:
@@ -52,7 +52,7 @@ async def test_held_until_the_devices_are_home(scene: Scene, found: dict[int, in
     scene.ends["demo6"] = (State.DONE, "")
     await scene.driver.return_devices(scene.pod)
     assert scene.paths[3][-1] == handle
-    assert scene.driver._nests.handles("pod-a") == ()
+    assert scene.driver._nested.handles("pod-a") == ()
 
 
 async def test_nothing_to_hold(scene: Scene, found: dict[int, int]) -> None:
@@ -77,16 +77,16 @@ async def test_a_search_that_fails(scene: Scene, found: dict[int, int]) -> None:
     scene.known(5)
     scene.fails = OSError(1, "no")
     await scene.driver.hold("pod-a")
-    assert scene.driver._nests.handles("pod-a") == ()
+    assert scene.driver._nested.handles("pod-a") == ()
 
 
 async def test_let_go_of_with_the_pod(scene: Scene, found: dict[int, int]) -> None:
     scene.known(5)
     found[8] = nest()
     await scene.driver.hold("pod-a")
-    assert len(scene.driver._nests.handles("pod-a")) == 1
+    assert len(scene.driver._nested.handles("pod-a")) == 1
     await scene.driver.forget("pod-a")
-    assert scene.driver._nests.handles("pod-a") == ()
+    assert scene.driver._nested.handles("pod-a") == ()
 
 
 async def test_a_plan_looks_into_them(scene: Scene, found: dict[int, int]) -> None:
@@ -95,7 +95,7 @@ async def test_a_plan_looks_into_them(scene: Scene, found: dict[int, int]) -> No
     scene.known(5)
     found[8] = nest()
     await scene.driver.hold("pod-a")
-    handle = scene.driver._nests.handles("pod-a")[0]
+    handle = scene.driver._nested.handles("pod-a")[0]
     async with await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN):
         assert scene.paths[-1] == ("/host", str(scene.netns), handle)
-    scene.driver._nests.drop("pod-a")
+    scene.driver._nested.drop("pod-a")

@@ -4,10 +4,10 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
-from crishim.netdev.preflight import View, Wish, assign_names, resolve
 from crishim.netdev.records import Captured, Pod, Source
+from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 from tests.unit.netdev.fake_links import attachment
-from tests.unit.netdev.test_preflight import ANYTHING, POD, ask, link, plan, refused, view
+from tests.unit.netdev.test_validate import ANYTHING, POD, ask, link, plan, refused, view
 
 OTHER = Pod(id="pod-b", netns="/run/b", title="default/b")
 
@@ -33,7 +33,7 @@ def test_a_device_that_two_pods_had_by_one_name() -> None:
     ],
 )
 def test_whose_wish_it_is(sources: tuple[str, ...], by_annotation: bool) -> None:
-    assert Wish("demo0", "net1", sources).by_annotation is by_annotation
+    assert MergedRequest("demo0", "net1", sources).by_annotation is by_annotation
 
 
 def test_the_nodes_own_device() -> None:
@@ -105,8 +105,8 @@ def test_who_has_a_name() -> None:
 
 
 def test_devices_that_are_there_need_no_name() -> None:
-    wish = Wish("demo0", "net1", ("cdi",), attachment=attachment(pod=POD))
+    merged = MergedRequest("demo0", "net1", ("cdi",), attachment=attachment(pod=POD))
     seen: View = view(link(5, "demo1"))
-    assert assign_names([wish], seen) == []
-    new = Wish("demo1", "net2", ("cdi",), link=link(5, "demo1"))
-    assert assign_names([wish, new], seen) == [(new, "net2")]
+    assert assign_names([merged], seen) == []
+    new = MergedRequest("demo1", "net2", ("cdi",), link=link(5, "demo1"))
+    assert assign_names([merged, new], seen) == [(new, "net2")]

@@ -11,8 +11,8 @@ from functools import cached_property
 
 from crishim.linux.netlink.links import IFF_LOOPBACK, Link
 from crishim.linux.stacking import NOTHING, PAIRED, Below, below, is_external, is_tunnel
+from crishim.netdev.link_usage import UNUSED, LinkUsage
 from crishim.netdev.records import Attachment
-from crishim.netdev.surroundings import NOTHING_SEEN, Surroundings
 
 # Links that network plugins make under names of their own, also where their kind does not give them away.
 PLUGINS = {
@@ -33,12 +33,12 @@ PLUGINS = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class HostState:
     """What the checks look at."""
 
     host_links: Sequence[Link]
     attachments: Sequence[Attachment]  # that hold a device, of every pod
-    around: Surroundings = NOTHING_SEEN
+    around: LinkUsage = UNUSED
     node_addresses: frozenset[bytes] = frozenset()
     network_links: Collection[str] = ()  # names of links that the pods' CNI network is built on
 
@@ -52,23 +52,23 @@ class Scene:
         return next((x.name for x in self.host_links if x.index == index), f"link {index}")
 
 
-def _loopback(link: Link, _: Scene) -> str:
+def _loopback(link: Link, _: HostState) -> str:
     return "it is the loopback interface" if link.flags & IFF_LOOPBACK else ""
 
 
-def _network(link: Link, scene: Scene) -> str:
+def _network(link: Link, scene: HostState) -> str:
     return "the CNI network of the pods is built on it" if set(link.names) & set(scene.network_links) else ""
 
 
-def _immovable(link: Link, _: Scene) -> str:
+def _immovable(link: Link, _: HostState) -> str:
     return "its kind cannot leave its namespace" if link.immovable or link.kind == "bridge" else ""
 
 
-def _port(link: Link, scene: Scene) -> str:
+def _port(link: Link, scene: HostState) -> str:
     return f"it belongs to {scene.name(link.master)}" if link.master else ""
 
 
-def _lower(link: Link, scene: Scene) -> str:
+def _lower(link: Link, scene: HostState) -> str:
     """Ports and links on top, here and in the pods; by device or by address."""
     addresses = scene.around.owned.get(link.index, frozenset())
     for other, stands in scene.stacked:
@@ -86,20 +86,20 @@ def _lower(link: Link, scene: Scene) -> str:
     return f"{above} depends on it" if above else ""
 
 
-def _way_out(link: Link, scene: Scene) -> str:
+def _way_out(link: Link, scene: HostState) -> str:
     """A default route, in any table, or what is as wide: half of all addresses."""
     route = scene.around.ways.wide.get(link.index)
     return f"the node's own traffic goes over it: route {route}" if route else ""
 
 
-def _node_address(link: Link, scene: Scene) -> str:
+def _node_address(link: Link, scene: HostState) -> str:
     own = scene.around.owned.get(link.index, frozenset())
     for address in sorted(own & (scene.node_addresses | scene.around.ways.sources)):
         return f"it has the node's address {_ip(address)}"
     return ""
 
 
-def _source(link: Link, scene: Scene) -> str:
+def _source(link: Link, scene: HostState) -> str:
     """The kernel takes such a route away with the address (fib_sync_down_addr), and nobody would put it back."""
     for address in sorted(scene.around.owned.get(link.index, frozenset())):
         if address not in scene.around.ways.borrowing:
@@ -111,7 +111,7 @@ def _source(link: Link, scene: Scene) -> str:
     return ""
 
 
-def _other_end(link: Link, scene: Scene) -> str:
+def _other_end(link: Link, scene: HostState) -> str:
     if link.kind not in PAIRED:
         return ""
     for a in scene.attachments:
@@ -121,7 +121,7 @@ def _other_end(link: Link, scene: Scene) -> str:
     return "its other end is in another network namespace, a pod's for all one can tell" if away else ""
 
 
-def _overlay(link: Link, scene: Scene) -> str:
+def _overlay(link: Link, scene: HostState) -> str:
     if not is_tunnel(link):
         return ""
     if is_external(link):
@@ -130,12 +130,12 @@ def _overlay(link: Link, scene: Scene) -> str:
     return f"it is a tunnel that is in use: route {route}" if route else ""
 
 
-def _plugin(link: Link, _: Scene) -> str:
+def _plugin(link: Link, _: HostState) -> str:
     found = [owner for pattern, owner in PLUGINS.items() if any(fnmatchcase(name, pattern) for name in link.names)]
     return f"its name is one that {found[0]} gives its own" if found else ""
 
 
-def _functions(link: Link, scene: Scene) -> str:
+def _functions(link: Link, scene: HostState) -> str:
     """A function with a driver and no network device here is a pod's, a virtual machine's, a user-space driver's."""
     for function in scene.around.functions.get(link.index, ()):
         holder = next((a for a in scene.attachments if a.identity.bus_device == function.address), None)
@@ -146,12 +146,12 @@ def _functions(link: Link, scene: Scene) -> str:
     return ""
 
 
-def _ours(link: Link, scene: Scene) -> str:
+def _ours(link: Link, scene: HostState) -> str:
     holder = next((a for a in scene.attachments if a.altname in link.altnames), None)
     return f"pod {holder.pod} has it, and somebody brought it back by hand" if holder else ""
 
 
-def _text(link: Link, _: Scene) -> str:
+def _text(link: Link, _: HostState) -> str:
     try:
         "\n".join((*link.names, link.alias)).encode()
     except UnicodeEncodeError:
@@ -163,7 +163,7 @@ def _ip(address: bytes) -> str:
     return str(ipaddress.ip_address(address))
 
 
-Check = Callable[[Link, Scene], str]
+Check = Callable[[Link, HostState], str]
 OF_THE_NODE: tuple[Check, ...] = (_way_out, _node_address)  # what allow_node_device lets root's sources have
 ALWAYS: tuple[Check, ...] = (
     _loopback,
@@ -181,7 +181,7 @@ ALWAYS: tuple[Check, ...] = (
 )
 
 
-def reason(link: Link, scene: Scene, *, node_device_allowed: bool = False) -> str:
+def reason(link: Link, scene: HostState, *, node_device_allowed: bool = False) -> str:
     """Why a link is given to nobody; "" if it may be."""
     checks = ALWAYS if node_device_allowed else (*OF_THE_NODE, *ALWAYS)
     return next(filter(None, (check(link, scene) for check in checks)), "")

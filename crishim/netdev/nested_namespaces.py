@@ -19,7 +19,7 @@ MOST = 64  # namespaces held for a pod: it may spread its devices over as many a
 SOUGHT = frozenset({State.MOVED, State.READY, State.RETURNING, State.LOST})
 
 
-class Nests:
+class NestedNamespaces:
     """By pod. Not for several threads, but for search()."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The checks of never.py one by one: what is said, in which order, and when nothing is."""
+"""The checks of link_checks.py one by one: what is said, in which order, and when nothing is."""
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -11,9 +11,9 @@ from crishim.linux.device_tree import Function
 from crishim.linux.netlink.links import IFF_LOOPBACK, Link
 from crishim.linux.netlink.rtnetlink import attribute
 from crishim.netdev.host_routes import Ways
-from crishim.netdev.never import Scene, reason
+from crishim.netdev.link_checks import HostState, reason
+from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.records import Attachment, Captured, State
-from crishim.netdev.surroundings import Surroundings
 from tests.unit.netdev.fake_links import attachment, veth
 
 LOW, HIGH = bytes([192, 0, 2, 7]), bytes([192, 0, 2, 9])
@@ -40,8 +40,10 @@ def ways(**found: Any) -> Ways:
     return Ways({}, {}, {}, frozenset())._replace(**found)
 
 
-def scene(*others: Link, held: tuple[Attachment, ...] = (), around: dict[str, Any] | None = None, **more: Any) -> Scene:
-    return Scene((DEMO, *others), held, Surroundings(**{**OWNED, **(around or {})}), **more)
+def scene(
+    *others: Link, held: tuple[Attachment, ...] = (), around: dict[str, Any] | None = None, **more: Any
+) -> HostState:
+    return HostState((DEMO, *others), held, LinkUsage(**{**OWNED, **(around or {})}), **more)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_what_stands_on_it() -> None:
     elsewhere = Link(index=6, name="gre0", kind="gre", info=attribute(6, bytes([192, 0, 2, 99])))
     assert reason(DEMO, scene(elsewhere)) == ""
     own = replace(DEMO, kind="vxlan", info=attribute(4, LOW))
-    assert reason(own, Scene((own,), (), Surroundings(**OWNED))) == ""
+    assert reason(own, HostState((own,), (), LinkUsage(**OWNED))) == ""
 
 
 @pytest.mark.parametrize(

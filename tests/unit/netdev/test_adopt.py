@@ -10,8 +10,8 @@ from crishim import records
 from crishim.linux import record_files
 from crishim.linux.netlink.addresses import Address
 from crishim.linux.record_files import Unread
+from crishim.netdev.adopt import boot_id, is_id, stand_in, usable
 from crishim.netdev.records import Attachment, Captured, Mover, State
-from crishim.netdev.salvage import boot_id, is_id, stand_in, usable
 from tests.unit.netdev.fake_links import attachment
 
 BROKEN = Address(family=2, prefix=24, scope=0, flags=0, attributes=b"")  # without an address in it
