@@ -1,4 +1,4 @@
-"""What the streaming server can open on a node (cri/stream/sessions.py)."""
+"""What the streaming server can open on a node (cri/stream/runtime.py)."""
 
 from dataclasses import dataclass
 

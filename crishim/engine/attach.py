@@ -24,7 +24,7 @@ RECEIVED = 64 * 1024  # more than conmon sends at once
 
 
 class Attachment:
-    """One connection; satisfies crishim.cri.stream.sessions.Session. Made by open_attachment()."""
+    """One connection; satisfies crishim.cri.stream.runtime.ProcessSession. Made by open_attachment()."""
 
     def __init__(self, connection: SeqpacketSocket, control: Path, *, stdout: bool, stderr: bool, tty: bool) -> None:
         self._connection = connection

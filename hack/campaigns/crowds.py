@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.cri.stream.spdy.frames import RstStream, SynStream
 from hack.campaigns.ground import a_node
 from hack.campaigns.table import Row

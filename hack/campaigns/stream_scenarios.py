@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.remotecommand.protocol import V4
 from hack.campaigns.awaits import Broken, FaultyDaemon
 from hack.campaigns.scenarios import PodScenario
 from hack.kubelet.spdy import FORWARD, Direct, Streams, Tunnel
@@ -153,7 +153,7 @@ class Attach(SessionScenario):
 
 class Forward(SessionScenario):
     title = "port-forward over SPDY,"
-    carrier: type[Direct] | type[Tunnel] = Direct
+    transport: type[Direct] | type[Tunnel] = Direct
 
     def prepare(self) -> None:
         super().prepare()
@@ -162,7 +162,7 @@ class Forward(SessionScenario):
 
     def talk(self) -> None:
         url = self.daemon.call("PortForward", pod_sandbox_id=self.pod, port=[80]).url
-        streams = Streams(self.carrier(url, FORWARD, upgraded))
+        streams = Streams(self.transport(url, FORWARD, upgraded))
         with contextlib.closing(streams):
             error = streams.open(streamtype="error", port="80", requestid="0")
             data = streams.open(streamtype="data", port="80", requestid="0")
@@ -174,7 +174,7 @@ class Forward(SessionScenario):
 
 class ForwardTunnel(Forward):
     title = "port-forward over SPDY in a WebSocket,"
-    carrier = Tunnel
+    transport = Tunnel
 
 
 SESSIONS = (Exec, ExecTerminal, ExecWebSocket, Attach, Forward, ForwardTunnel)

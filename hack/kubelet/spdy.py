@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from crishim.cri.stream.spdy.events import DataReceived, SessionFailed, StreamEnded, StreamReplied, StreamReset
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 from hack.kubelet.streams import Upgrade, WebSocket, exit_code, path_of, upgraded
 
 FORWARD = "portforward.k8s.io"
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """What takes the session's bytes there and back; receive() gives b"" at the end."""
 
     def send(self, data: bytes) -> None: ...
@@ -56,9 +56,9 @@ class Tunnel(WebSocket):
 class Streams:
     """A SPDY session: what its streams received, and which have ended."""
 
-    def __init__(self, carrier: Carrier) -> None:
-        self._carrier = carrier
-        self._session = Session(Role.CLIENT, flow_control=FlowControl.LEARNED)
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._session = SpdySession(Role.CLIENT, flow_control=FlowControl.LEARNED)
         self.received: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self._replied: set[int] = set()
@@ -66,7 +66,7 @@ class Streams:
     def open(self, **headers: str) -> int:
         stream = self._session.open_stream({name.lower(): value for name, value in headers.items()})
         self.received[stream] = b""
-        self._carrier.send(self._session.data_to_send())
+        self._transport.send(self._session.data_to_send())
         self.until(lambda: stream in self._replied | self.ended)
         return stream
 
@@ -74,22 +74,22 @@ class Streams:
         """Send on a stream; nothing if the server has reset it."""
         if self._session.is_sending(stream):
             self._session.send_data(stream, data, fin=fin)
-        self._carrier.send(self._session.data_to_send())
+        self._transport.send(self._session.data_to_send())
 
     def until(self, holds: Callable[[], bool], timeout: float = 20.0) -> None:
         deadline = time.monotonic() + timeout
         while not holds():
             assert time.monotonic() < deadline, f"not within {timeout:g} s: {self.received}"
-            data = self._carrier.receive()
+            data = self._transport.receive()
             if not data:
                 self.ended |= set(self.received)
                 return
             for event in self._session.receive_data(data):
                 self._note(event)
-            self._carrier.send(self._session.data_to_send())
+            self._transport.send(self._session.data_to_send())
 
     def close(self) -> None:
-        self._carrier.close()
+        self._transport.close()
 
     def _note(self, event: object) -> None:
         match event:
@@ -139,10 +139,10 @@ class Remote:
         return self._streams.received.get(self._ids.get(name, -1), b"")
 
 
-def forwarded(pod: str, port: int, data: list[bytes], carrier: type[Direct] | type[Tunnel]) -> list[bytes]:
+def forwarded(pod: str, port: int, data: list[bytes], transport: type[Direct] | type[Tunnel]) -> list[bytes]:
     """Send each of data on a connection of its own to a port of a pod, all over one session; the answers."""
     # A kubelet that does not know the tunnel takes it for the older WebSocket form, which names the port here.
-    streams = Streams(carrier(path_of("portForward", pod, "", [("port", str(port))]), FORWARD))
+    streams = Streams(transport(path_of("portForward", pod, "", [("port", str(port))]), FORWARD))
     try:
         opened = [_connection(streams, {"port": str(port), "requestid": str(n)}, body) for n, body in enumerate(data)]
         streams.until(lambda: {stream for pair in opened for stream in pair} <= streams.ended)

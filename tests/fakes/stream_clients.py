@@ -19,7 +19,7 @@ from crishim.cri.stream.spdy.events import (
     StreamReplied,
     StreamReset,
 )
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -51,7 +51,7 @@ class SpdyClient:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
         self.head = head
-        self.session = Session(Role.CLIENT, flow_control=FlowControl.LEARNED)
+        self.session = SpdySession(Role.CLIENT, flow_control=FlowControl.LEARNED)
         self.received: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.reset: dict[int, int] = {}

@@ -81,7 +81,7 @@ class EndlessSession(FakeSession):
         return bytes(32768)
 
 
-class Openers:
+class FakeRuntime:
     """What a StreamServer is given. The next session is `session`; ports are those of a server on the loopback."""
 
     def __init__(self) -> None:

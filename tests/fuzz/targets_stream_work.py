@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 
-from crishim.cri.stream.portforward import Pairing
+from crishim.cri.stream.portforward.protocol import Pairing
 from crishim.cri.stream.spdy.events import DataReceived, StreamOpened, StreamReset
 from crishim.cri.stream.spdy.frames import (
     SETTING_INITIAL_WINDOW,
@@ -26,7 +26,7 @@ from crishim.cri.stream.spdy.frames import (
     SynStream,
     WindowUpdate,
 )
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 from tests.fuzz import targets_streams
 from tests.fuzz.work import work
@@ -38,7 +38,7 @@ A_LONG_BYTE = 60
 
 def spdy_frames(data: bytes) -> None:
     """A server's session under any sequence of frames: its count of streams is right, and their windows add up."""
-    session, writer, pairing = Session(Role.SERVER, flow_control=FlowControl.LEARNED), FrameWriter(), Pairing()
+    session, writer, pairing = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED), FrameWriter(), Pairing()
     sent = b"".join(writer.write(frame) for frame in frames(data))
     _bounded(partial(_receive, session, pairing, sent), len(sent) * A_LONG_BYTE, data)
     if session.failed:
@@ -78,7 +78,7 @@ def _frame(kind: int, a: int, b: int, c: int) -> Frame:
     return GoAway(stream, 0)
 
 
-def _receive(session: Session, pairing: Pairing, sent: bytes) -> None:
+def _receive(session: SpdySession, pairing: Pairing, sent: bytes) -> None:
     session.feed(sent)
     while (events := session.next_events()) is not None:
         for event in events:

@@ -4,11 +4,11 @@ The bytes come in pieces, cut where the input says. What a byte may cost is boun
 """
 
 from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, refusal
-from crishim.cri.stream.portforward import BadStream, Pairing
-from crishim.cri.stream.remotecommand import ResizeDecoder
+from crishim.cri.stream.portforward.protocol import BadStream, Pairing
+from crishim.cri.stream.remotecommand.protocol import ResizeDecoder
 from crishim.cri.stream.spdy.events import DataReceived, SessionFailed, StreamOpened, StreamReset
 from crishim.cri.stream.spdy.outgoing import LocalError
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelCodec
 from crishim.cri.stream.websocket.protocol import WebSocket, accept
@@ -25,7 +25,7 @@ def pieces(data: bytes) -> list[bytes]:
 
 def spdy(data: bytes) -> None:
     """A server's session: it fails, or its streams can be answered; what it sends is bounded by what it got."""
-    session, pairing, sent = Session(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=16), Pairing(), 0
+    session, pairing, sent = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=16), Pairing(), 0
     for piece in pieces(data):
         for event in session.receive_data(piece):
             match event:
@@ -41,7 +41,7 @@ def spdy(data: bytes) -> None:
     assert sent <= MOST_OUT * len(data) + CONSTANT
 
 
-def _answer(session: Session, pairing: Pairing, stream: int, headers: dict[str, str]) -> None:
+def _answer(session: SpdySession, pairing: Pairing, stream: int, headers: dict[str, str]) -> None:
     try:
         session.reply(stream)
         pairing.stream_opened(stream, headers)

@@ -90,8 +90,8 @@ def test_port_forward(node: Node) -> None:
     get = b"GET / HTTP/1.0\r\n\r\n"
     for name, port, text in (("forward", 8080, b"inside\n"), ("forward-host", 8081, b"outside\n")):
         assert streams.forwarded(name, port, get).endswith(text)
-        for carrier in (spdy.Direct, spdy.Tunnel):
-            answers = spdy.forwarded(name, port, [get] * 5, carrier)
+        for transport in (spdy.Direct, spdy.Tunnel):
+            answers = spdy.forwarded(name, port, [get] * 5, transport)
             assert [answer.endswith(text) for answer in answers] == [True] * 5
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from crishim.cri.stream.portforward import PROTOCOL
+from crishim.cri.stream.portforward.protocol import PROTOCOL
 from crishim.cri.stream.spdy.frames import Frame, FrameReader, FrameWriter, Ping, SynStream
 from tests.node.daemon import Daemon
 

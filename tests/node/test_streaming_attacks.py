@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from crishim.cri.stream.remotecommand import V4, V5
+from crishim.cri.stream.remotecommand.protocol import V4, V5
 from crishim.cri.stream.spdy.events import SESSION
 from crishim.cri.stream.spdy.frames import (
     SETTING_INITIAL_WINDOW,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.pb import cri_pb2 as cri
 from tests.fakes.stream_clients import spdy
 from tests.fakes.stream_sessions import eventually

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.cri.stream.spdy.frames import SynStream
 from tests.node import pods
 from tests.node.daemon import Daemon, eventually, scratch_daemon

@@ -21,7 +21,12 @@ LAYER = (
 )
 PURE = [
     *("decoding", "lifecycle", "records", "signals", "cni/format", "cdi/format", "images/image_config"),
-    *("images/reference", "cri/stream/http_upgrade", "cri/stream/portforward", "cri/stream/remotecommand"),
+    *(
+        "images/reference",
+        "cri/stream/http_upgrade",
+        "cri/stream/portforward/protocol",
+        "cri/stream/remotecommand/protocol",
+    ),
     *(f"cri/stream/spdy/{name}" for name in ("session", "events", "frames", "headers", "outgoing", "state")),
     *(f"cri/stream/websocket/{name}" for name in ("protocol", "frames", "channel_codec")),
 ]

@@ -10,19 +10,20 @@ A token is spent by the attempt, even one that is refused, as by the reference s
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from crishim.cri.stream import portforward, remotecommand
-from crishim.cri.stream.carriers import Direct, Tunnel
 from crishim.cri.stream.connection import Connection, ConnectionEnded
-from crishim.cri.stream.http_upgrade import BadRequest, Request, RequestHead, refusal
+from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, UpgradeRequest, refusal
 from crishim.cri.stream.limits import Full, Limits
 from crishim.cri.stream.listener import PATIENCE
-from crishim.cri.stream.remote_command import serve
-from crishim.cri.stream.requests import Attach, Exec, PortForward, Waiting
-from crishim.cri.stream.sessions import Openers, Session
-from crishim.cri.stream.spdy.forward import SpdyForwarder
-from crishim.cri.stream.spdy.remote import SpdyBundle
+from crishim.cri.stream.portforward import protocol as portforward
+from crishim.cri.stream.portforward.spdy import SpdyForwarder
+from crishim.cri.stream.remotecommand import protocol as remotecommand
+from crishim.cri.stream.remotecommand.serve import serve
+from crishim.cri.stream.remotecommand.spdy import SpdyClientStreams
+from crishim.cri.stream.requests import AttachStream, ExecStream, PortForwardStream, StreamRequest
+from crishim.cri.stream.runtime import StreamingRuntime
+from crishim.cri.stream.spdy.transport import ConnectionTransport, TunnelTransport
 from crishim.cri.stream.tokens import Tokens
 from crishim.cri.stream.websocket import channel_codec as websocket_channels
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 PARSING = 32  # units of work (pace.py) that a request costs
 SPDY = "SPDY/3.1"
 VERSION_HEADER = "X-Stream-Protocol-Version"
-KINDS = {"exec": Exec, "attach": Attach, "portforward": PortForward}
+KINDS = {"exec": ExecStream, "attach": AttachStream, "portforward": PortForwardStream}
 
 
 class Refused(Exception):
@@ -47,14 +48,14 @@ class Endpoints:
 
     def __init__(
         self,
-        tokens: Tokens[Waiting],
-        openers: Openers,
+        tokens: Tokens[StreamRequest],
+        runtime: StreamingRuntime,
         creation_timeout: float,
         limits: Limits,
     ) -> None:
         self._limits = limits
         self._tokens = tokens
-        self._openers = openers
+        self._runtime = runtime
         self._creation_timeout = creation_timeout
 
     async def serve(self, connection: Connection, welcome: Callable[[], None]) -> None:
@@ -64,14 +65,14 @@ class Endpoints:
         """
         head = RequestHead()
         try:
-            request = await _read_head(connection, head)
-            waiting = self._redeem(request)
-            with self._limits.session(waiting):
+            upgrade = await _read_head(connection, head)
+            request = self._redeem(upgrade)
+            with self._limits.session(request):
                 welcome()
-                if request.upgrades_to("websocket"):
-                    await self._serve_websocket(connection, head, request, waiting)
+                if upgrade.asks_for("websocket"):
+                    await self._serve_websocket(connection, head, upgrade, request)
                 else:
-                    await self._serve_spdy(connection, head, request, waiting)
+                    await self._serve_spdy(connection, head, upgrade, request)
         except Refused as refused:
             await connection.write(refused.answer)
         except Full as full:
@@ -80,58 +81,54 @@ class Endpoints:
         except BadRequest as error:
             await connection.write(refusal(400, str(error)))
 
-    def _redeem(self, request: Request) -> Waiting:
-        if request.method not in ("GET", "POST"):
-            raise Refused(405, f"method {request.method} is not allowed", (("Allow", "GET, POST"),))
-        _, kind, token = [*request.path.split("/", 2), "", ""][:3]
-        waiting = self._tokens.redeem(token) if kind in KINDS else None
-        if waiting is None or not isinstance(waiting, KINDS[kind]):
+    def _redeem(self, upgrade: UpgradeRequest) -> StreamRequest:
+        if upgrade.method not in ("GET", "POST"):
+            raise Refused(405, f"method {upgrade.method} is not allowed", (("Allow", "GET, POST"),))
+        _, kind, token = [*upgrade.path.split("/", 2), "", ""][:3]
+        request = self._tokens.redeem(token) if kind in KINDS else None
+        if request is None or not isinstance(request, KINDS[kind]):
             raise Refused(404, "404 page not found")
-        return waiting
+        return request
 
-    async def _serve_spdy(self, connection: Connection, head: RequestHead, request: Request, waiting: Waiting) -> None:
-        supported = (portforward.PROTOCOL,) if isinstance(waiting, PortForward) else remotecommand.SPDY_VERSIONS
-        version = _negotiate(request, supported)
-        if not request.upgrades_to(SPDY):
+    async def _serve_spdy(
+        self, connection: Connection, head: RequestHead, upgrade: UpgradeRequest, request: StreamRequest
+    ) -> None:
+        supported = (portforward.PROTOCOL,) if isinstance(request, PortForwardStream) else remotecommand.SPDY_VERSIONS
+        version = _negotiate(upgrade, supported)
+        if not upgrade.asks_for(SPDY):
             raise Refused(400, f"unable to upgrade: the request does not ask for {SPDY} or websocket")
         answer = head.switch([("Connection", "Upgrade"), ("Upgrade", SPDY), (VERSION_HEADER, version)])
         await connection.write(answer)
-        carrier = Direct(connection, head.surplus())
-        if isinstance(waiting, PortForward):
-            await SpdyForwarder(carrier, self._openers, waiting.pod_id, self._creation_timeout, self._limits).serve()
+        transport = ConnectionTransport(connection, head.surplus())
+        if isinstance(request, PortForwardStream):
+            await SpdyForwarder(transport, self._runtime, request.pod_id, self._creation_timeout, self._limits).serve()
         else:
-            bundle = SpdyBundle(carrier, version, waiting.wanted, self._creation_timeout)
-            await serve(bundle, waiting.wanted, self._opener(waiting))
+            client = SpdyClientStreams(transport, version, request.options, self._creation_timeout)
+            await serve(client, request, self._runtime)
 
     async def _serve_websocket(
-        self, connection: Connection, head: RequestHead, request: Request, waiting: Waiting
+        self, connection: Connection, head: RequestHead, upgrade: UpgradeRequest, request: StreamRequest
     ) -> None:
-        from crishim.cri.stream.websocket.forward import WebSocketForwarder  # late: the library costs 5 MB
+        from crishim.cri.stream.portforward.websocket import WebSocketForwarder  # late: the library costs 5 MB
+        from crishim.cri.stream.remotecommand.websocket import WebSocketClientStreams
         from crishim.cri.stream.websocket.protocol import WebSocket, accept
-        from crishim.cri.stream.websocket.remote import WebSocketBundle
 
-        offered = request.values("Sec-WebSocket-Protocol")
-        chosen = _choose(offered, waiting)
-        await connection.write(head.switch(accept(request, chosen)))
+        subprotocol = _choose(upgrade.values("Sec-WebSocket-Protocol"), request)
+        await connection.write(head.switch(accept(upgrade, subprotocol)))
         socket, surplus = WebSocket(), head.surplus()
-        if isinstance(waiting, PortForward) and chosen == portforward.TUNNEL:
-            carrier = Tunnel(connection, socket, surplus)
-            await SpdyForwarder(carrier, self._openers, waiting.pod_id, self._creation_timeout, self._limits).serve()
-        elif isinstance(waiting, PortForward):
+        if isinstance(request, PortForwardStream) and subprotocol == portforward.TUNNEL:
+            transport = TunnelTransport(connection, socket, surplus)
+            await SpdyForwarder(transport, self._runtime, request.pod_id, self._creation_timeout, self._limits).serve()
+        elif isinstance(request, PortForwardStream):
             await WebSocketForwarder(
-                connection, socket, surplus, chosen, waiting.ports, self._openers, waiting.pod_id
+                connection, socket, surplus, subprotocol, request.ports, self._runtime, request.pod_id
             ).serve()
         else:
-            bundle = WebSocketBundle(connection, socket, surplus, chosen, waiting.wanted)
-            await serve(bundle, waiting.wanted, self._opener(waiting))
-
-    def _opener(self, waiting: Exec | Attach) -> Callable[[], Awaitable[Session]]:
-        if isinstance(waiting, Exec):
-            return lambda: self._openers.open_exec(waiting.container_id, waiting.spec)
-        return lambda: self._openers.open_attach(waiting.container_id, **waiting.wanted._asdict())
+            client = WebSocketClientStreams(connection, socket, surplus, subprotocol, request.options)
+            await serve(client, request, self._runtime)
 
 
-async def _read_head(connection: Connection, head: RequestHead) -> Request:
+async def _read_head(connection: Connection, head: RequestHead) -> UpgradeRequest:
     try:
         async with asyncio.timeout(PATIENCE):
             while (request := head.receive_data(await connection.read())) is None:
@@ -142,8 +139,8 @@ async def _read_head(connection: Connection, head: RequestHead) -> Request:
     return request
 
 
-def _negotiate(request: Request, supported: tuple[str, ...]) -> str:
-    offered = request.values(VERSION_HEADER)
+def _negotiate(upgrade: UpgradeRequest, supported: tuple[str, ...]) -> str:
+    offered = upgrade.values(VERSION_HEADER)
     if not offered:
         raise Refused(400, f"unable to upgrade: header {VERSION_HEADER} is missing or empty")
     version = remotecommand.negotiate(offered, supported)
@@ -154,15 +151,15 @@ def _negotiate(request: Request, supported: tuple[str, ...]) -> str:
     return version
 
 
-def _choose(offered: list[str], waiting: Waiting) -> str:
+def _choose(offered: list[str], request: StreamRequest) -> str:
     """The WebSocket subprotocol to speak."""
-    if isinstance(waiting, PortForward):
+    if isinstance(request, PortForwardStream):
         supported: tuple[str, ...] = (portforward.TUNNEL, *websocket_channels.PORT_FORWARD)
     else:
         supported = websocket_channels.REMOTE_COMMAND
     chosen = websocket_channels.select(offered, supported)
     if chosen is None:
         raise Refused(403, f"requested protocols {offered} are not supported, only {[*supported]}")
-    if isinstance(waiting, PortForward) and chosen != portforward.TUNNEL and not waiting.ports:
+    if isinstance(request, PortForwardStream) and chosen != portforward.TUNNEL and not request.ports:
         raise Refused(400, "port forwarding in this form needs the ports in the request")
     return chosen

@@ -25,7 +25,7 @@ class BadRequest(ValueError):
     """Not an HTTP request we can answer; the text is for the client."""
 
 
-class Request(NamedTuple):
+class UpgradeRequest(NamedTuple):
     method: str
     path: str  # without the query
     headers: dict[str, list[str]]  # by lower-case name, in the order received
@@ -35,7 +35,7 @@ class Request(NamedTuple):
         lines = self.headers.get(name.lower(), [])
         return [v for line in lines for v in (part.strip() for part in line.split(",")) if v]
 
-    def upgrades_to(self, protocol: str) -> bool:
+    def asks_for(self, protocol: str) -> bool:
         """Whether the client asks for this protocol (in any case, as Kubernetes compares them)."""
         wants = any("upgrade" in v.lower() for v in self.values("Connection"))
         return wants and any(v.lower() == protocol.lower() for v in self.values("Upgrade"))
@@ -48,7 +48,7 @@ class RequestHead:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self._received = bytearray()
 
-    def receive_data(self, data: bytes) -> Request | None:
+    def receive_data(self, data: bytes) -> UpgradeRequest | None:
         """The request once its head is complete. BadRequest if it is none, is too long, or the client hung up."""
         searched = max(0, len(self._received) - 2)
         self._received += data
@@ -63,7 +63,7 @@ class RequestHead:
             raise BadRequest(f"a request head of more than {MAX_LINES} lines")
         return self._parse()
 
-    def _parse(self) -> Request:
+    def _parse(self) -> UpgradeRequest:
         """Of a head that is complete. h11 sees it once: it looks at an incomplete one from its beginning."""
         try:
             self._h11.receive_data(bytes(self._received))
@@ -74,12 +74,12 @@ class RequestHead:
             raise BadRequest("this is no HTTP request")
         return self._request(event)
 
-    def _request(self, event: h11.Request) -> Request:
+    def _request(self, event: h11.Request) -> UpgradeRequest:
         headers: dict[str, list[str]] = {}
         for name, value in event.headers:
             headers.setdefault(name.decode("ascii"), []).append(value.decode("latin-1"))
         path = event.target.decode("ascii").partition("?")[0]
-        return Request(event.method.decode("ascii"), path, headers)
+        return UpgradeRequest(event.method.decode("ascii"), path, headers)
 
     def switch(self, headers: Iterable[tuple[str, str]]) -> bytes:
         """101 Switching Protocols. Read surplus() afterwards. BadRequest if a request body stands in the way."""

@@ -10,7 +10,7 @@ import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from crishim.cri.stream.requests import Attach, Exec, Waiting
+from crishim.cri.stream.requests import AttachStream, ExecStream, StreamRequest
 
 PART = 4  # a target's part is one in so many
 EXEC = 9  # descriptors of a session while it starts: the connection, pipes or a terminal, pidfds
@@ -76,9 +76,9 @@ class Limits:
         object.__setattr__(self, "_descriptors", Quota("file descriptors for streaming", descriptors - strangers))
 
     @contextlib.contextmanager
-    def session(self, request: Waiting) -> Iterator[None]:
+    def session(self, request: StreamRequest) -> Iterator[None]:
         """Room for what a token stands for. Full."""
-        cost = EXEC if isinstance(request, Exec) else ATTACH if isinstance(request, Attach) else 1
+        cost = EXEC if isinstance(request, ExecStream) else ATTACH if isinstance(request, AttachStream) else 1
         with self._sessions.hold(request.target), self._descriptors.hold(request.target, cost):
             yield
 

@@ -1,8 +1,8 @@
-"""From a CRI request to what a token stands for: validated, and free of gRPC."""
+"""What a token stands for: an Exec, Attach or PortForward request, validated and free of gRPC."""
 
 from typing import NamedTuple
 
-from crishim.cri.stream.remotecommand import Wanted
+from crishim.cri.stream.remotecommand.protocol import StreamOptions
 from crishim.errors import CrishimError, Kind
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
@@ -11,10 +11,10 @@ MAX_COMMAND = 2 << 20  # no kernel executes a longer one by default: a quarter o
 MAX_PORTS = 127  # two channels each, numbered by a byte
 
 
-class Exec(NamedTuple):
+class ExecStream(NamedTuple):
     container_id: str
     spec: ExecSpec
-    wanted: Wanted
+    options: StreamOptions
 
     @property
     def target(self) -> str:
@@ -22,16 +22,16 @@ class Exec(NamedTuple):
         return self.container_id
 
 
-class Attach(NamedTuple):
+class AttachStream(NamedTuple):
     container_id: str
-    wanted: Wanted
+    options: StreamOptions
 
     @property
     def target(self) -> str:
         return self.container_id
 
 
-class PortForward(NamedTuple):
+class PortForwardStream(NamedTuple):
     pod_id: str
     ports: tuple[int, ...]  # only the old WebSocket form needs them
 
@@ -40,26 +40,26 @@ class PortForward(NamedTuple):
         return self.pod_id
 
 
-Waiting = Exec | Attach | PortForward
+StreamRequest = ExecStream | AttachStream | PortForwardStream
 
 
-def from_exec(request: cri.ExecRequest) -> Exec:
+def from_exec(request: cri.ExecRequest) -> ExecStream:
     """INVALID without a container, a command or a stream, and for a terminal with its own stderr."""
-    wanted = _wanted(request)
+    options = _options(request)
     if not request.cmd:
         raise CrishimError(Kind.INVALID, f"exec in container {request.container_id} names no command")
     if sum(len(word) for word in request.cmd) > MAX_COMMAND:
         raise CrishimError(Kind.INVALID, f"the command is longer than {MAX_COMMAND} characters")
-    spec = ExecSpec(argv=tuple(request.cmd), **wanted._asdict())
-    return Exec(request.container_id, spec, wanted)
+    spec = ExecSpec(argv=tuple(request.cmd), **options._asdict())
+    return ExecStream(request.container_id, spec, options)
 
 
-def from_attach(request: cri.AttachRequest) -> Attach:
+def from_attach(request: cri.AttachRequest) -> AttachStream:
     """INVALID as for exec."""
-    return Attach(request.container_id, _wanted(request))
+    return AttachStream(request.container_id, _options(request))
 
 
-def from_port_forward(request: cri.PortForwardRequest) -> PortForward:
+def from_port_forward(request: cri.PortForwardRequest) -> PortForwardStream:
     """INVALID without a pod, or for a number that is no port."""
     if not request.pod_sandbox_id:
         raise CrishimError(Kind.INVALID, "port-forward names no pod")
@@ -68,17 +68,17 @@ def from_port_forward(request: cri.PortForwardRequest) -> PortForward:
     for port in request.port:
         if not 0 < port <= 0xFFFF:
             raise CrishimError(Kind.INVALID, f"{port} is no port", pod=request.pod_sandbox_id)
-    return PortForward(request.pod_sandbox_id, tuple(request.port))
+    return PortForwardStream(request.pod_sandbox_id, tuple(request.port))
 
 
-def _wanted(request: cri.ExecRequest | cri.AttachRequest) -> Wanted:
-    wanted = Wanted(stdin=request.stdin, stdout=request.stdout, stderr=request.stderr, tty=request.tty)
+def _options(request: cri.ExecRequest | cri.AttachRequest) -> StreamOptions:
+    options = StreamOptions(stdin=request.stdin, stdout=request.stdout, stderr=request.stderr, tty=request.tty)
     if not request.container_id:
         raise CrishimError(Kind.INVALID, "the request names no container")
-    if not (wanted.stdin or wanted.stdout or wanted.stderr):
+    if not (options.stdin or options.stdout or options.stderr):
         raise CrishimError(Kind.INVALID, "one of stdin, stdout and stderr must be set", container=request.container_id)
-    if wanted.tty and wanted.stderr:
+    if options.tty and options.stderr:
         raise CrishimError(
             Kind.INVALID, "tty and stderr cannot both be set: a terminal has one output", container=request.container_id
         )
-    return wanted
+    return options

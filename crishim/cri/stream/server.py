@@ -1,13 +1,13 @@
 """The streaming server: hands out single-use URLs and serves what they stand for.
 
     server = StreamServer()
-    await server.start(openers, "127.0.0.1", 0)
+    await server.start(runtime, "127.0.0.1", 0)
     server.exec_url(request) -> "http://127.0.0.1:40123/exec/dGhpcyBp"
     await server.stop()
 
 The files beside this one, in the order a connection meets them: listener and connection (TCP, TLS), endpoints (HTTP,
-tokens, negotiation), limits (whether there is room), then for a command remote_command over spdy/remote or
-websocket/remote, for ports spdy/forward or websocket/forward. spdy/streams and websocket/channels turn the protocol
+tokens, negotiation), limits (whether there is room), then remotecommand/serve over remotecommand/spdy or websocket, or
+portforward/spdy or websocket. What they open is runtime's. spdy/streams and websocket/channels turn the protocol
 machines into streams; pace says when they may work.
 """
 
@@ -22,8 +22,8 @@ from crishim.cri.stream.endpoints import Endpoints
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.listener import Listener, Stranger
 from crishim.cri.stream.pace import Pace, Share
-from crishim.cri.stream.requests import Waiting, from_attach, from_exec, from_port_forward
-from crishim.cri.stream.sessions import Openers
+from crishim.cri.stream.requests import StreamRequest, from_attach, from_exec, from_port_forward
+from crishim.cri.stream.runtime import StreamingRuntime
 from crishim.cri.stream.tidying import Tidying
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
@@ -50,7 +50,7 @@ class StreamServer:
         limits: Limits | None = None,
     ) -> None:
         self.url = ""  # "http://127.0.0.1:40123", once started
-        self._tokens: Tokens[Waiting] = Tokens()
+        self._tokens: Tokens[StreamRequest] = Tokens()
         self._limits = limits or Limits()
         self._creation_timeout = creation_timeout
         self._endpoints: Endpoints | None = None
@@ -61,13 +61,13 @@ class StreamServer:
         self._peer_watcher: PeerCloseWatcher | None = None
         self._tidying = Tidying()
 
-    async def start(self, openers: Openers, address: str, port: int) -> None:
-        """Listen; port 0 takes a free one. openers: what can be streamed to.
+    async def start(self, runtime: StreamingRuntime, address: str, port: int) -> None:
+        """Listen; port 0 takes a free one. runtime: what can be streamed to.
 
         UNAVAILABLE if the address is taken, INVALID for unusable TLS files.
         """
         context = _tls_context(*self._tls)
-        self._endpoints = Endpoints(self._tokens, openers, self._creation_timeout, self._limits)
+        self._endpoints = Endpoints(self._tokens, runtime, self._creation_timeout, self._limits)
         listener = Listener(self._serve, self._limits.strangers, Share(self._pace), context)
         try:
             where = await listener.start(address, port)
@@ -99,7 +99,7 @@ class StreamServer:
         """A URL for port forwarding into one pod, for any number of connections."""
         return self._issue("portforward", from_port_forward(request), request.ByteSize())
 
-    def _issue(self, kind: str, waiting: Waiting, size: int) -> str:
+    def _issue(self, kind: str, waiting: StreamRequest, size: int) -> str:
         if not self.url:
             raise CrishimError(Kind.UNAVAILABLE, "the streaming server is not running")
         return f"{self.url}/{kind}/{self._tokens.issue(waiting, size)}"

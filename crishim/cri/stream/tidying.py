@@ -20,11 +20,11 @@ class Tidying:
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
-        self._wanted = False
+        self._options = False
 
     def soon(self) -> None:
         """A connection has ended."""
-        self._wanted = True
+        self._options = True
         if self._task is None:
             self._task = asyncio.create_task(self._tidy(), context=contextvars.Context())
 
@@ -35,9 +35,9 @@ class Tidying:
 
     async def _tidy(self) -> None:
         try:
-            while self._wanted:
+            while self._options:
                 await asyncio.sleep(AFTER)
-                self._wanted = False  # one that ends from now on is not seen any more
+                self._options = False  # one that ends from now on is not seen any more
                 gc.collect()  # ended sessions refer to themselves: 0.5 ms each, the next ones would pay for otherwise
                 empty_caches()
                 await executors.kernel(libc.trim)

@@ -31,7 +31,7 @@ async def start(command: Command, *, stdin: bool, stdout: bool = True, stderr: b
 
 
 class ExecSession:
-    """Made by start(); satisfies crishim.cri.stream.sessions.Session. Owns the child and its descriptors."""
+    """Made by start(); satisfies crishim.cri.stream.runtime.ProcessSession. Owns the child and its descriptors."""
 
     def __init__(self, child: ExecChild, strategy: Strategy) -> None:
         self._child = child

@@ -1,6 +1,6 @@
 """One end of a SPDY/3.1 session: bytes and calls in, events and bytes out. SPDY draft 3.1, section 2.
 
-    session = Session(Role.SERVER)
+    session = SpdySession(Role.SERVER)
     for event in session.receive_data(received): ...
     session.reply(event.stream); session.send_data(event.stream, b"...", fin=True)
     transport.write(session.data_to_send())
@@ -63,7 +63,7 @@ class _SessionError(Exception):
     """The peer broke a rule that concerns the whole session."""
 
 
-class Session(Outgoing):
+class SpdySession(Outgoing):
     """One end. max_streams: how many the peer may have open at once; more are refused."""
 
     def __init__(self, role: Role, *, flow_control: FlowControl = FlowControl.STRICT, max_streams: int = 1024) -> None:

@@ -1,6 +1,6 @@
-"""A SPDY session as asyncio sees it: streams to read from and write to, over a carrier.
+"""A SPDY session as asyncio sees it: streams to read from and write to.
 
-One task runs the session (`run`): it reads the carrier and puts what comes into the streams' inlets. When an inlet is
+One task runs the session (`run`): it reads the transport and puts what comes into the streams' inlets. When an inlet is
 full it stops reading, and with it all streams of the session: clients of Kubernetes keep no windows, so this is the
 only brake they feel. A client that keeps windows never gets that far.
 
@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from crishim.cri.stream.carriers import Carrier
 from crishim.cri.stream.connection import ConnectionEnded
 from crishim.cri.stream.inlet import Inlet, Intake
 from crishim.cri.stream.pace import DATA
@@ -30,8 +29,9 @@ from crishim.cri.stream.spdy.events import (
 )
 from crishim.cri.stream.spdy.frames import ResetStatus
 from crishim.cri.stream.spdy.headers import Headers
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
+from crishim.cri.stream.spdy.transport import Transport
 from crishim.linux.byte_sockets import ByteSocket
 
 PIECE = 32 * 1024  # bytes of a data frame we send
@@ -119,21 +119,21 @@ class SpdyStreams:
     client may have open at once, more are refused.
     """
 
-    def __init__(self, carrier: Carrier, opened: Callable[[Stream, Headers], None], most: int) -> None:
-        self.session = Session(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=most)
+    def __init__(self, transport: Transport, opened: Callable[[Stream, Headers], None], most: int) -> None:
+        self.session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=most)
         self.intake = Intake()
-        self._carrier = carrier
+        self._transport = transport
         self._opened = opened
         self._streams: dict[int, Stream] = {}
         self._sending = asyncio.Lock()  # of the one whose data goes next
         self._session_window = asyncio.Event()
-        self._writing = asyncio.Lock()  # of the one who writes to the carrier
+        self._writing = asyncio.Lock()  # of the one who writes to the transport
 
     async def run(self) -> None:
         """Serve until ConnectionEnded: the client is gone, went away, or broke the protocol."""
         try:
             while True:
-                self.session.feed(await self._carrier.read())
+                self.session.feed(await self._transport.read())
                 while (events := self.session.next_events()) is not None:
                     await self._receive(events)
                 await self.answer()
@@ -142,7 +142,7 @@ class SpdyStreams:
             self._opened = _nobody
 
     async def _receive(self, events: list[Event]) -> None:
-        await self._carrier.share.spend()
+        await self._transport.share.spend()
         for event in events:
             await self._handle(event)
         if self.session.pending > MAX_ANSWERS:
@@ -159,7 +159,7 @@ class SpdyStreams:
 
     async def flush(self) -> None:
         """Write what the session has to say, waiting while the client is slow."""
-        async with self._writing:  # frames must reach the carrier in the order the session made them
+        async with self._writing:  # frames must reach the transport in the order the session made them
             await self._write()
 
     async def send(self, stream: Stream, take: Callable[[int], bytes]) -> int | None:
@@ -194,7 +194,7 @@ class SpdyStreams:
             self.forget(number)
         self.session.go_away()
         await self.flush()
-        await self._carrier.close()
+        await self._transport.close()
 
     def forget(self, number: int) -> None:
         """A stream is gone: its reader sees the end, its writer stops waiting."""
@@ -211,12 +211,12 @@ class SpdyStreams:
 
     async def _write(self) -> None:
         while data := self.session.data_to_send():
-            await self._carrier.write(data)
+            await self._transport.write(data)
 
     async def _handle(self, event: Event) -> None:
         match event:
             case StreamOpened(number, headers):
-                await self._carrier.share.spend(OPENING)
+                await self._transport.share.spend(OPENING)
                 stream = self._streams[number] = Stream(self, number)
                 self._opened(stream, headers)
             case DataReceived(number, data):
@@ -259,7 +259,7 @@ class SpdyStreams:
 
         Its end of the connection cannot arrive: it queues behind the data that is not being read.
         """
-        await self._carrier.share.spend(len(data) // DATA)
+        await self._transport.share.spend(len(data) // DATA)
         if stream.inlet.offer(data):
             return
         await self.answer()  # not only when the inlet has room again

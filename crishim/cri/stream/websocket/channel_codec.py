@@ -15,7 +15,7 @@ import binascii
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crishim.cri.stream.remotecommand import V1, V4, V5
+from crishim.cri.stream.remotecommand.protocol import V1, V4, V5
 
 BASE64_V1, BASE64_V4 = "base64.channel.k8s.io", "v4.base64.channel.k8s.io"
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from websockets.frames import CloseCode, Opcode
 
-from crishim.cri.stream.http_upgrade import BadRequest, Request
+from crishim.cri.stream.http_upgrade import BadRequest, UpgradeRequest
 from crishim.cri.stream.websocket.frames import BadFrame, FrameReader, Part
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
@@ -28,7 +28,7 @@ class Fragment(NamedTuple):
     text: bool  # the message's kind; known at its first fragment
 
 
-def accept(request: Request, subprotocol: str) -> list[tuple[str, str]]:
+def accept(request: UpgradeRequest, subprotocol: str) -> list[tuple[str, str]]:
     """The headers that accept a client's handshake (section 4.2); subprotocol "" means none. BadRequest."""
     keys = request.values("Sec-WebSocket-Key")
     if request.method != "GET" or request.values("Sec-WebSocket-Version") != ["13"] or len(keys) != 1:

@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator
 import pytest
 
 from crishim.cri.stream.server import StreamServer
-from tests.fakes.stream_sessions import Openers, eventually
+from tests.fakes.stream_sessions import FakeRuntime, eventually
 
 
 @pytest.fixture
-def openers() -> Openers:
-    return Openers()
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
 
 
 @pytest.fixture
-async def server(openers: Openers) -> AsyncIterator[StreamServer]:
+async def server(runtime: FakeRuntime) -> AsyncIterator[StreamServer]:
     before = len(os.listdir("/proc/self/fd"))
     server = StreamServer(creation_timeout=0.5)
-    await server.start(openers, "127.0.0.1", 0)
+    await server.start(runtime, "127.0.0.1", 0)
     yield server
     await server.stop()
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)

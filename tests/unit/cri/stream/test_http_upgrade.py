@@ -21,8 +21,8 @@ def test_a_head_cut_anywhere_is_one_request() -> None:
     assert request is not None
     assert (request.method, request.path) == ("POST", "/exec/abc")
     assert request.values("x-stream-protocol-version") == ["v4.channel.k8s.io", "v3.channel.k8s.io", "x"]
-    assert request.upgrades_to("spdy/3.1")
-    assert not request.upgrades_to("websocket")
+    assert request.asks_for("spdy/3.1")
+    assert not request.asks_for("websocket")
 
 
 def test_switching_hands_over_what_came_behind_the_head() -> None:

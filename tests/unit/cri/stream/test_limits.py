@@ -8,8 +8,8 @@ import pytest
 
 from crishim.cri.stream.limits import EXEC, Full, Limits, Quota
 from crishim.cri.stream.pace import SLICE, TURN, Pace, Share
-from crishim.cri.stream.remotecommand import Wanted
-from crishim.cri.stream.requests import Exec, PortForward
+from crishim.cri.stream.remotecommand.protocol import StreamOptions
+from crishim.cri.stream.requests import ExecStream, PortForwardStream
 from crishim.model import ExecSpec
 
 
@@ -40,7 +40,7 @@ def test_half_of_the_descriptors_are_for_everything_else() -> None:
     sessions = 0
     with contextlib.ExitStack() as held, contextlib.suppress(Full):
         while True:
-            request = Exec(f"c{sessions % 100}", ExecSpec(argv=("x",)), Wanted(True, True, True, False))
+            request = ExecStream(f"c{sessions % 100}", ExecSpec(argv=("x",)), StreamOptions(True, True, True, False))
             held.enter_context(limits.session(request))
             sessions += 1
     assert 0 < sessions * EXEC + limits.strangers <= most
@@ -49,11 +49,11 @@ def test_half_of_the_descriptors_are_for_everything_else() -> None:
 def test_a_session_that_finds_no_descriptors_takes_no_place() -> None:
     """Either there is room for all it needs, or it holds nothing."""
     limits = Limits(sessions=8, descriptors=8)
-    request = Exec("c", ExecSpec(argv=("x",)), Wanted(True, True, True, False))
+    request = ExecStream("c", ExecSpec(argv=("x",)), StreamOptions(True, True, True, False))
     for _ in range(20):
         with pytest.raises(Full, match="descriptors"), limits.session(request):
             pass
-    with limits.session(PortForward("p", ())), pytest.raises(Full), limits.forward("p"):
+    with limits.session(PortForwardStream("p", ())), pytest.raises(Full), limits.forward("p"):
         pass
     assert limits._sessions.used == limits._descriptors.used == 0
 

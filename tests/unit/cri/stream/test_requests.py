@@ -37,7 +37,7 @@ def test_an_exec_that_cannot_work(request_: cri.ExecRequest) -> None:
 @pytest.mark.fact("Exec", "Attach", "PortForward")
 def test_an_attach_that_cannot_work() -> None:
     """The same rules as for exec."""
-    assert from_attach(cri.AttachRequest(container_id="c", stdin=True)).wanted.stdin
+    assert from_attach(cri.AttachRequest(container_id="c", stdin=True)).options.stdin
     for request in (
         cri.AttachRequest(container_id="c"),
         cri.AttachRequest(container_id="c", tty=True, stderr=True),

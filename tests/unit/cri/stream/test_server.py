@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from crishim.cri.stream.remotecommand import V4, V5
+from crishim.cri.stream.remotecommand.protocol import V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from tests.fakes.stream_clients import ask, connect, spdy, websocket
-from tests.fakes.stream_sessions import FakeSession, Openers, eventually
+from tests.fakes.stream_sessions import FakeRuntime, FakeSession, eventually
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
 
@@ -35,7 +35,7 @@ async def test_urls_name_the_server_and_a_token(server: StreamServer) -> None:
 
 
 @pytest.mark.fact("reference behaviour")
-async def test_unknown_used_and_mismatched_tokens_are_not_found(server: StreamServer, openers: Openers) -> None:
+async def test_unknown_used_and_mismatched_tokens_are_not_found(server: StreamServer, runtime: FakeRuntime) -> None:
     """404 for a token that is unknown, was used, or stands for something else."""
     assert status(await ask(f"{server.url}/exec/unknown1", *UPGRADE, f"X-Stream-Protocol-Version: {V4}")) == 404
     url = server.exec_url(exec_request())
@@ -46,7 +46,7 @@ async def test_unknown_used_and_mismatched_tokens_are_not_found(server: StreamSe
     assert status(await ask(other, *UPGRADE, f"X-Stream-Protocol-Version: {V4}")) == 404
     for path in ("/", "/exec", "/exec/", "/x/y/z", "/exec/a/b"):
         assert status(await ask(server.url + path)) == 404
-    assert openers.opened == []
+    assert runtime.opened == []
 
 
 async def test_a_refused_attempt_spends_the_token(server: StreamServer) -> None:
@@ -100,16 +100,16 @@ async def test_a_port_forward_over_spdy_speaks_its_own_protocol(server: StreamSe
         pass
 
 
-async def test_stopping_closes_all_sessions(openers: Openers) -> None:
+async def test_stopping_closes_all_sessions(runtime: FakeRuntime) -> None:
     """stop() returns when every session is closed, and clients see the end."""
     server = StreamServer()
-    await server.start(openers, "127.0.0.1", 0)
+    await server.start(runtime, "127.0.0.1", 0)
     url, idle = server.exec_url(exec_request()), await connect(server.url)
     async with websocket(url, V5) as client:
         await client.message()
-        await eventually(lambda: openers.opened)
+        await eventually(lambda: runtime.opened)
         await server.stop()
-        assert openers.session.closed.is_set()
+        assert runtime.session.closed.is_set()
     assert await idle[0].read() == b""
     idle[1].close()
     with pytest.raises(OSError):
@@ -117,7 +117,7 @@ async def test_stopping_closes_all_sessions(openers: Openers) -> None:
     await server.stop()
 
 
-async def test_before_the_start_there_are_no_urls(openers: Openers) -> None:
+async def test_before_the_start_there_are_no_urls(runtime: FakeRuntime) -> None:
     """A URL that nobody serves is not handed out."""
     server = StreamServer()
     with pytest.raises(CrishimError) as caught:
@@ -125,24 +125,24 @@ async def test_before_the_start_there_are_no_urls(openers: Openers) -> None:
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
-async def test_an_address_in_use_is_named(server: StreamServer, openers: Openers) -> None:
+async def test_an_address_in_use_is_named(server: StreamServer, runtime: FakeRuntime) -> None:
     """The error says which address and port."""
     other = StreamServer()
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(CrishimError, match=f"127.0.0.1 port {port}") as caught:
-        await other.start(openers, "127.0.0.1", port)
+        await other.start(runtime, "127.0.0.1", port)
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
     ("address", "expected"), [("0.0.0.0", "http://127.0.0.1:"), ("::1", "http://[::1]:"), ("::", "http://[::1]:")]
 )
-async def test_urls_of_other_addresses(openers: Openers, address: str, expected: str) -> None:
+async def test_urls_of_other_addresses(runtime: FakeRuntime, address: str, expected: str) -> None:
     """Clients run on this node: an address that means all becomes the loopback, IPv6 is bracketed."""
     server = StreamServer()
-    await server.start(openers, address, 0)
+    await server.start(runtime, address, 0)
     assert server.url.startswith(expected)
-    openers.session = FakeSession(until="at once")
+    runtime.session = FakeSession(until="at once")
     async with websocket(server.exec_url(exec_request()), V5) as client:
         await client.messages()
     await server.stop()
@@ -157,11 +157,11 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return cert, key
 
 
-async def test_tls(openers: Openers, certificate: tuple[Path, Path]) -> None:
+async def test_tls(runtime: FakeRuntime, certificate: tuple[Path, Path]) -> None:
     """With a certificate the URL is https and a client that trusts it is served."""
     cert, key = certificate
     server = StreamServer(tls_cert=str(cert), tls_key=str(key))
-    await server.start(openers, "127.0.0.1", 0)
+    await server.start(runtime, "127.0.0.1", 0)
     assert server.url.startswith("https://127.0.0.1:")
     async with spdy(server.exec_url(exec_request()), V4, tls=ssl.create_default_context(cafile=str(cert))) as client:
         for kind in ("error", "stdin", "stdout"):
@@ -172,11 +172,11 @@ async def test_tls(openers: Openers, certificate: tuple[Path, Path]) -> None:
     await server.stop()
 
 
-async def test_unusable_tls_files(openers: Openers, tmp_path: Path) -> None:
+async def test_unusable_tls_files(runtime: FakeRuntime, tmp_path: Path) -> None:
     """A missing or broken certificate is INVALID and names the file."""
     server = StreamServer(tls_cert="/none", tls_key="/none")
     with pytest.raises(CrishimError, match="/none") as caught:
-        await server.start(openers, "127.0.0.1", 0)
+        await server.start(runtime, "127.0.0.1", 0)
     assert caught.value.kind is Kind.INVALID
 
 

@@ -11,24 +11,24 @@ import pytest
 
 from crishim.cri.stream import listener
 from crishim.cri.stream.limits import Limits
-from crishim.cri.stream.portforward import PROTOCOL
-from crishim.cri.stream.remotecommand import V4, V5
+from crishim.cri.stream.portforward.protocol import PROTOCOL
+from crishim.cri.stream.remotecommand.protocol import V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.pb import cri_pb2 as cri
 from tests.fakes.stream_clients import SpdyClient, ask, connect, request, spdy, websocket
-from tests.fakes.stream_sessions import FakeSession, Openers, eventually
+from tests.fakes.stream_sessions import FakeRuntime, FakeSession, eventually
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {V4}")
 
 
 @pytest.fixture
-async def small(openers: Openers) -> AsyncIterator[StreamServer]:
+async def small(runtime: FakeRuntime) -> AsyncIterator[StreamServer]:
     """A server with room for 16 strangers and 4 sessions."""
     before = len(os.listdir("/proc/self/fd"))
     limits = Limits(sessions=4, streams=8, descriptors=64)
     assert limits.strangers == 16
     server = StreamServer(limits=limits)
-    await server.start(openers, "127.0.0.1", 0)
+    await server.start(runtime, "127.0.0.1", 0)
     yield server
     await server.stop()
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
@@ -38,7 +38,7 @@ def exec_url(server: StreamServer, container: str = "c1") -> str:
     return server.exec_url(cri.ExecRequest(container_id=container, cmd=["cat"], stdin=True, stdout=True))
 
 
-async def test_idle_connections_give_way(small: StreamServer, openers: Openers) -> None:
+async def test_idle_connections_give_way(small: StreamServer, runtime: FakeRuntime) -> None:
     """Of a hundred connections that say next to nothing the first are told 503; who has a token is served."""
     before = len(os.listdir("/proc/self/fd"))
     idle = [await connect(small.url) for _ in range(100)]
@@ -58,9 +58,9 @@ async def test_idle_connections_give_way(small: StreamServer, openers: Openers) 
         writer.transport.abort()
 
 
-async def test_a_session_is_no_stranger(small: StreamServer, openers: Openers) -> None:
+async def test_a_session_is_no_stranger(small: StreamServer, runtime: FakeRuntime) -> None:
     """A connection whose token was good stays, however many come after it and however quiet it is."""
-    openers.session = FakeSession(until="never")
+    runtime.session = FakeSession(until="never")
     async with websocket(exec_url(small), V5) as client:
         await client.message()
         idle = [await connect(small.url) for _ in range(50)]
@@ -72,9 +72,9 @@ async def test_a_session_is_no_stranger(small: StreamServer, openers: Openers) -
 
 
 @pytest.mark.parametrize("same", [True, False])
-async def test_sessions_beyond_the_limit_are_refused(small: StreamServer, openers: Openers, same: bool) -> None:
+async def test_sessions_beyond_the_limit_are_refused(small: StreamServer, runtime: FakeRuntime, same: bool) -> None:
     """429 for the second of one container, 503 for the fifth of all; room comes back when a session ends."""
-    openers.session = FakeSession(until="never")
+    runtime.session = FakeSession(until="never")
     open_clients = []
     for number in range(1 if same else 4):
         context = spdy(exec_url(small, f"c{number}"), V4)
@@ -92,7 +92,7 @@ async def test_sessions_beyond_the_limit_are_refused(small: StreamServer, opener
         pass
 
 
-async def test_streams_beyond_the_limit_are_refused(small: StreamServer, openers: Openers) -> None:
+async def test_streams_beyond_the_limit_are_refused(small: StreamServer, runtime: FakeRuntime) -> None:
     """Halves count: the ninth is reset with REFUSED_STREAM; one that was reset makes room."""
     async with spdy(small.port_forward_url(cri.PortForwardRequest(pod_sandbox_id="p")), PROTOCOL) as client:
         halves = [await half(client, n) for n in range(9)]
@@ -105,7 +105,7 @@ async def half(client: SpdyClient, number: int) -> int:
     return await client.open(streamType="data", port="80", requestID=str(number))
 
 
-async def test_pairs_beyond_the_limit_are_refused(small: StreamServer, openers: Openers) -> None:
+async def test_pairs_beyond_the_limit_are_refused(small: StreamServer, runtime: FakeRuntime) -> None:
     """A client that resets its pairs at once has no more connections under way than one that keeps them."""
     under_way, most, release = 0, 0, asyncio.Event()
 
@@ -122,7 +122,7 @@ async def test_pairs_beyond_the_limit_are_refused(small: StreamServer, openers: 
         finally:
             under_way -= 1
 
-    openers.open_port = slow  # type: ignore[assignment,method-assign]
+    runtime.open_port = slow  # type: ignore[assignment,method-assign]
     async with spdy(small.port_forward_url(cri.PortForwardRequest(pod_sandbox_id="p")), PROTOCOL) as client:
         for number in range(100):
             headers = {"port": "80", "requestid": str(number)}
@@ -175,7 +175,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 async def test_slow_tls_handshakes_give_way(
-    openers: Openers, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    runtime: FakeRuntime, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients that begin no handshake, or do not finish it, count from accept on and are dropped for new ones."""
     monkeypatch.setattr(listener, "PATIENCE", 2.0)
@@ -183,7 +183,7 @@ async def test_slow_tls_handshakes_give_way(
     server = StreamServer(tls_cert=str(cert), tls_key=str(key), limits=Limits(descriptors=64),
     )  # fmt: skip
     before = len(os.listdir("/proc/self/fd"))
-    await server.start(openers, "127.0.0.1", 0)
+    await server.start(runtime, "127.0.0.1", 0)
     slow = [await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2])) for _ in range(60)]
     for _, writer in slow[30:]:
         writer.write(b"\x16\x03\x01\x02\x00\x01")

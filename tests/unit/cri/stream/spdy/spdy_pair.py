@@ -1,7 +1,7 @@
 """A SPDY client and a server joined, for tests that exercise both ends."""
 
 from crishim.cri.stream.spdy.events import Event
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 
 
@@ -9,8 +9,8 @@ class Pair:
     """A client and a server whose bytes reach each other when told to, in pieces of `step` bytes."""
 
     def __init__(self, flow_control: FlowControl = FlowControl.STRICT, step: int = 1 << 20, **server: int) -> None:
-        self.client = Session(Role.CLIENT, flow_control=flow_control)
-        self.server = Session(Role.SERVER, flow_control=flow_control, **server)
+        self.client = SpdySession(Role.CLIENT, flow_control=flow_control)
+        self.server = SpdySession(Role.SERVER, flow_control=flow_control, **server)
         self.step = step
 
     def carry(self) -> tuple[list[Event], list[Event]]:

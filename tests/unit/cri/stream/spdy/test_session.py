@@ -28,7 +28,7 @@ from crishim.cri.stream.spdy.frames import (
     SynStream,
     WindowUpdate,
 )
-from crishim.cri.stream.spdy.session import LocalError, Session
+from crishim.cri.stream.spdy.session import LocalError, SpdySession
 from crishim.cri.stream.spdy.state import WINDOW, FlowControl, Role
 from tests.unit.cri.stream.spdy.spdy_pair import Pair
 
@@ -134,7 +134,7 @@ def test_streams_beyond_the_limit_are_refused() -> None:
 )
 def test_breaking_the_protocol_ends_the_session(frames: list[SynStream | WindowUpdate | Data | Settings]) -> None:
     """A broken session says GOAWAY with PROTOCOL_ERROR, tells its owner once, and then reads and sends nothing."""
-    session, peer = Session(Role.SERVER), FrameWriter()
+    session, peer = SpdySession(Role.SERVER), FrameWriter()
     events = [e for f in frames for e in session.receive_data(peer.write(f))]
     assert isinstance(events[-1], SessionFailed)
     assert session.data_to_send().endswith(bytes.fromhex("80030007 00000008") + session_end(frames))
@@ -151,21 +151,21 @@ def session_end(frames: list[SynStream | WindowUpdate | Data | Settings]) -> byt
 
 def test_data_after_the_end_resets_the_stream() -> None:
     """A peer that goes on after its own FIN loses that stream."""
-    session, peer = Session(Role.SERVER), FrameWriter()
+    session, peer = SpdySession(Role.SERVER), FrameWriter()
     session.receive_data(peer.write(SynStream(1, {}, fin=True)))
     assert session.receive_data(peer.write(Data(1, b"x", False))) == [StreamReset(1, ResetStatus.STREAM_ALREADY_CLOSED)]
 
 
 def test_data_for_a_stream_that_never_was_is_rejected() -> None:
     """The peer is told INVALID_STREAM, and no event comes of it."""
-    session, peer = Session(Role.SERVER), FrameWriter()
+    session, peer = SpdySession(Role.SERVER), FrameWriter()
     assert session.receive_data(peer.write(Data(9, b"x", False))) == []
     assert session.data_to_send() == bytes.fromhex("80030003 00000008 00000009 00000002")
 
 
 def test_a_stream_must_be_answered_before_it_carries_data() -> None:
     """Sending on a stream the peer opened needs a reply first, and there is only one reply."""
-    session = Session(Role.SERVER)
+    session = SpdySession(Role.SERVER)
     session.receive_data(FrameWriter().write(SynStream(1, {})))
     with pytest.raises(LocalError):
         session.send_data(1, b"x")
@@ -176,7 +176,7 @@ def test_a_stream_must_be_answered_before_it_carries_data() -> None:
 
 def test_a_unidirectional_stream_takes_no_data_back() -> None:
     """UNIDIRECTIONAL means half-closed from birth."""
-    session = Session(Role.SERVER)
+    session = SpdySession(Role.SERVER)
     session.receive_data(FrameWriter().write(SynStream(1, {}, unidirectional=True)))
     assert session.sendable(1) == 0
     assert session.receive_data(FrameWriter().write(Data(1, b"x", True))) == [DataReceived(1, b"x"), StreamEnded(1)]
@@ -185,7 +185,7 @@ def test_a_unidirectional_stream_takes_no_data_back() -> None:
 
 def test_frames_for_forgotten_streams_mean_nothing() -> None:
     """Replies, resets and windows for a stream that is gone are ignored."""
-    session, peer = Session(Role.CLIENT), FrameWriter()
+    session, peer = SpdySession(Role.CLIENT), FrameWriter()
     stream = session.open_stream({})
     session.reset(stream)
     session.data_to_send()
@@ -197,7 +197,7 @@ def test_frames_for_forgotten_streams_mean_nothing() -> None:
 @given(st.binary(max_size=400), st.sampled_from(FlowControl), st.sampled_from(Role))
 def test_garbage_never_raises(data: bytes, flow_control: FlowControl, role: Role) -> None:
     """Any bytes give events; a session that cannot go on says so with its last event."""
-    session = Session(role, flow_control=flow_control)
+    session = SpdySession(role, flow_control=flow_control)
     events = [e for at in range(0, len(data), 9) for e in session.receive_data(data[at : at + 9])]
     assert not any(isinstance(e, SessionFailed) for e in events[:-1])
     assert session.failed == bool(events and isinstance(events[-1], SessionFailed))

@@ -19,7 +19,7 @@ from crishim.cri.stream.spdy.frames import (
     SynStream,
     WindowUpdate,
 )
-from crishim.cri.stream.spdy.session import LocalError, Session
+from crishim.cri.stream.spdy.session import LocalError, SpdySession
 from crishim.cri.stream.spdy.state import WINDOW, FlowControl, Role
 from tests.unit.cri.stream.spdy.spdy_pair import Pair
 
@@ -75,7 +75,7 @@ def test_settings_change_the_windows_of_open_streams() -> None:
 
 def test_a_peer_without_windows_is_served_without_windows() -> None:
     """LEARNED: a megabyte goes out to a peer that never sends WINDOW_UPDATE, and one may come in."""
-    session = Session(Role.SERVER, flow_control=FlowControl.LEARNED)
+    session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED)
     peer = FrameWriter()
     session.receive_data(peer.write(SynStream(1, {})))
     session.reply(1)
@@ -87,7 +87,7 @@ def test_a_peer_without_windows_is_served_without_windows() -> None:
 
 def test_a_peer_with_windows_is_noticed() -> None:
     """LEARNED: after the first WINDOW_UPDATE what was sent so far counts against the window."""
-    session = Session(Role.SERVER, flow_control=FlowControl.LEARNED)
+    session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED)
     peer = FrameWriter()
     session.receive_data(peer.write(SynStream(1, {})))
     session.reply(1)
@@ -108,7 +108,7 @@ def test_window_updates_go_out_even_to_a_silent_peer() -> None:
 
 def test_a_strict_receiver_resets_a_stream_that_overruns() -> None:
     """Data beyond a stream's window costs the stream, not the session."""
-    session, peer = Session(Role.SERVER), FrameWriter()
+    session, peer = SpdySession(Role.SERVER), FrameWriter()
     session.receive_data(peer.write(SynStream(1, {})) + peer.write(SynStream(3, {})))
     session.receive_data(peer.write(Data(1, bytes(40_000), False)))
     session.consumed(3, 40_000)  # the session's window is open again, the stream's is not

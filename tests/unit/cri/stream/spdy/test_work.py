@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from crishim.cri.stream.portforward import Pairing
-from crishim.cri.stream.remotecommand import V5, ResizeDecoder
+from crishim.cri.stream.portforward.protocol import Pairing
+from crishim.cri.stream.remotecommand.protocol import V5, ResizeDecoder
 from crishim.cri.stream.spdy.events import SESSION, SessionFailed, WindowsChanged
 from crishim.cri.stream.spdy.frames import (
     SETTING_INITIAL_WINDOW,
@@ -18,7 +18,7 @@ from crishim.cri.stream.spdy.frames import (
     WindowUpdate,
 )
 from crishim.cri.stream.spdy.frames import SynStream as Syn
-from crishim.cri.stream.spdy.session import MAX_WINDOW_CHANGES, Session
+from crishim.cri.stream.spdy.session import MAX_WINDOW_CHANGES, SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelCodec
 from tests.fuzz.work import work
@@ -40,7 +40,7 @@ FLOODS: dict[str, Callable[[int], list[Frame]]] = {
 
 def cost(flood: Callable[[int], list[Frame]], streams: int) -> int:
     """The work for one round of the flood while so many streams are open."""
-    session, writer = Session(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=streams + 1), FrameWriter()
+    session, writer = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=streams + 1), FrameWriter()
     for n in range(streams):
         session.receive_data(writer.write(Syn(2 * n + 1, {})))
     number = 2 * streams + 1
@@ -61,7 +61,7 @@ def test_a_frame_costs_the_same_among_few_and_many_streams(name: str) -> None:
 
 def test_an_initial_window_may_change_only_so_often() -> None:
     """Each change wakes whoever waits for room, so a peer gets a few and then loses its session."""
-    session, writer = Session(Role.SERVER, flow_control=FlowControl.LEARNED), FrameWriter()
+    session, writer = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED), FrameWriter()
     for n in range(MAX_WINDOW_CHANGES):
         assert session.receive_data(writer.write(Settings({SETTING_INITIAL_WINDOW: n}))) == [WindowsChanged()]
     assert isinstance(session.receive_data(writer.write(Settings({SETTING_INITIAL_WINDOW: 99})))[0], SessionFailed)
@@ -69,7 +69,7 @@ def test_an_initial_window_may_change_only_so_often() -> None:
 
 def test_a_changed_initial_window_is_every_streams() -> None:
     """A stream's window is what it was opened with, less what was sent, plus the change; it may be below zero."""
-    session, writer = Session(Role.SERVER, flow_control=FlowControl.LEARNED), FrameWriter()
+    session, writer = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED), FrameWriter()
     session.receive_data(writer.write(Syn(1, {})) + writer.write(Syn(3, {})))
     session.reply(1)
     session.send_data(1, bytes(10_000))

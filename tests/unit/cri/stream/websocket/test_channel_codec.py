@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.cri.stream.remotecommand import V1, V4, V5
+from crishim.cri.stream.remotecommand.protocol import V1, V4, V5
 from crishim.cri.stream.websocket.channel_codec import (
     BASE64_V1,
     BASE64_V4,

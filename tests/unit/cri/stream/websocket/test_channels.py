@@ -5,7 +5,7 @@ from typing import cast
 
 from crishim.cri.stream.connection import Connection
 from crishim.cri.stream.pace import Pace, Share
-from crishim.cri.stream.remotecommand import V5
+from crishim.cri.stream.remotecommand.protocol import V5
 from crishim.cri.stream.websocket.channels import Channels
 from crishim.cri.stream.websocket.protocol import WebSocket
 from tests.fakes.stream_sessions import eventually

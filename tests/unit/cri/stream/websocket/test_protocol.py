@@ -8,17 +8,17 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from crishim.cri.stream.http_upgrade import BadRequest, Request, RequestHead
-from crishim.cri.stream.portforward import TUNNEL
+from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, UpgradeRequest
+from crishim.cri.stream.portforward.protocol import TUNNEL
 from crishim.cri.stream.websocket.protocol import Fragment, WebSocket, accept
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
-def handshake(**changes: str) -> Request:
+def handshake(**changes: str) -> UpgradeRequest:
     found = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": KEY, "sec-websocket-version": "13"}
     found |= {k.replace("_", "-"): v for k, v in changes.items()}
-    return Request(found.pop("method", "GET"), "/", {k: [v] for k, v in found.items() if v})
+    return UpgradeRequest(found.pop("method", "GET"), "/", {k: [v] for k, v in found.items() if v})
 
 
 def joined() -> tuple[ClientProtocol, WebSocket]:

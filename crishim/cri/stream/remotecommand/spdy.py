@@ -2,23 +2,23 @@
 
 import asyncio
 
-from crishim.cri.stream.carriers import Carrier
 from crishim.cri.stream.connection import ConnectionEnded
-from crishim.cri.stream.remotecommand import ERROR, RESIZE, STDIN, STREAM_TYPE, V1, Outcome, Wanted
+from crishim.cri.stream.remotecommand.protocol import ERROR, RESIZE, STDIN, STREAM_TYPE, V1, Outcome, StreamOptions
 from crishim.cri.stream.spdy.headers import Headers
 from crishim.cri.stream.spdy.streams import SpdyStreams, Stream
+from crishim.cri.stream.spdy.transport import Transport
 
 MOST = 16  # streams open at once; five have a meaning
 
 
-class SpdyBundle:
-    """Satisfies remote_command.Bundle. version: as negotiated. Streams nobody asked for are refused."""
+class SpdyClientStreams:
+    """Satisfies serve.ClientStreams. version: as negotiated. Streams nobody asked for are refused."""
 
-    def __init__(self, carrier: Carrier, version: str, wanted: Wanted, creation_timeout: float) -> None:
-        self._spdy = SpdyStreams(carrier, self._opened, MOST)
+    def __init__(self, transport: Transport, version: str, options: StreamOptions, creation_timeout: float) -> None:
+        self._spdy = SpdyStreams(transport, self._opened, MOST)
         self._version = version
         self._creation_timeout = creation_timeout
-        self._names = wanted.streams(version)
+        self._names = options.streams(version)
         self._streams: dict[str, Stream] = {}
         self._complete = asyncio.Event()
 

@@ -10,13 +10,13 @@ import logging
 from contextlib import ExitStack
 from functools import partial
 
-from crishim.cri.stream.carriers import Carrier
-from crishim.cri.stream.forwarding import connected, copy_in
 from crishim.cri.stream.limits import Full, Limits
-from crishim.cri.stream.portforward import BadStream, Pair, Pairing
-from crishim.cri.stream.sessions import Openers
+from crishim.cri.stream.portforward.copy import connected, copy_in
+from crishim.cri.stream.portforward.protocol import BadStream, Pair, Pairing
+from crishim.cri.stream.runtime import StreamingRuntime
 from crishim.cri.stream.spdy.headers import Headers
 from crishim.cri.stream.spdy.streams import SpdyStreams, Stream
+from crishim.cri.stream.spdy.transport import Transport
 from crishim.errors import CrishimError
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ class SpdyForwarder:
     """Serves one client. Each pair of streams becomes a connection; the streams end when it does."""
 
     def __init__(
-        self, carrier: Carrier, openers: Openers, pod_id: str, creation_timeout: float, limits: Limits
+        self, transport: Transport, runtime: StreamingRuntime, pod_id: str, creation_timeout: float, limits: Limits
     ) -> None:
-        self._spdy = SpdyStreams(carrier, self._opened, limits.streams)
-        self._openers = openers
+        self._spdy = SpdyStreams(transport, self._opened, limits.streams)
+        self._runtime = runtime
         self._pod_id = pod_id
         self._creation_timeout = creation_timeout
         self._limits = limits
@@ -109,7 +109,7 @@ class SpdyForwarder:
 
     async def _forward(self, pair: Pair, data: Stream, error: Stream) -> None:
         try:
-            async with connected(self._openers, self._pod_id, pair.port) as connection:
+            async with connected(self._runtime, self._pod_id, pair.port) as connection:
                 inward = asyncio.create_task(copy_in(data.read, connection))
                 try:
                     await data.write_from(connection)

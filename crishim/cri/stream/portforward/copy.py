@@ -3,14 +3,14 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from crishim.cri.stream.sessions import Openers
+from crishim.cri.stream.runtime import StreamingRuntime
 from crishim.linux.byte_sockets import ByteSocket
 
 
 @contextlib.asynccontextmanager
-async def connected(openers: Openers, pod_id: str, port: int) -> AsyncIterator[ByteSocket]:
+async def connected(runtime: StreamingRuntime, pod_id: str, port: int) -> AsyncIterator[ByteSocket]:
     """A connection to the port. At the end what was written still arrives: the kernel has it."""
-    connection = await openers.open_port(pod_id, port)
+    connection = await runtime.open_port(pod_id, port)
     try:
         yield connection
     finally:

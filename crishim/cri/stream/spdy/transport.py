@@ -1,4 +1,4 @@
-"""What a SPDY session travels on: the upgraded connection itself, or binary messages of a WebSocket (a tunnel)."""
+"""What carries a SPDY session's bytes: the upgraded connection itself, or binary messages of a WebSocket (a tunnel)."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from crishim.cri.stream.websocket.protocol import WebSocket
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     share: Share  # the connection's part of the server's work
 
     async def read(self) -> bytes:
@@ -18,13 +18,13 @@ class Carrier(Protocol):
     async def write(self, data: bytes) -> None: ...
 
     async def close(self) -> None:
-        """After the last bytes: say goodbye, if there is a way to."""
+        """After the last bytes: close the WebSocket, if there is one."""
 
 
 MAX_ANSWERS = 16 * 1024  # bytes of pongs that may wait until all that has come is read
 
 
-class Tunnel:
+class TunnelTransport:
     """SPDY in WebSocket messages: their bounds mean nothing, only their bytes (client-go, TunnelingConnection)."""
 
     def __init__(self, connection: Connection, socket: "WebSocket", surplus: bytes) -> None:
@@ -60,7 +60,7 @@ class Tunnel:
         await self._connection.write(self._socket.data_to_send())
 
 
-class Direct:
+class ConnectionTransport:
     """SPDY on the TCP connection."""
 
     def __init__(self, connection: Connection, surplus: bytes) -> None:

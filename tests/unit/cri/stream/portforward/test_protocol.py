@@ -1,10 +1,10 @@
-"""crishim/cri/stream/portforward.py"""
+"""crishim/cri/stream/portforward/protocol.py"""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.cri.stream.portforward import BadStream, Pair, Pairing, parse_port
+from crishim.cri.stream.portforward.protocol import BadStream, Pair, Pairing, parse_port
 
 
 def headers(kind: str, port: str = "80", request: str = "7") -> dict[str, str]:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from crishim.cri.stream.connection import Connection
-from crishim.cri.stream.forwarding import connected, copy_in
-from crishim.cri.stream.sessions import Openers
+from crishim.cri.stream.portforward.copy import connected, copy_in
+from crishim.cri.stream.runtime import StreamingRuntime
 from crishim.cri.stream.websocket.channels import Channels
 from crishim.cri.stream.websocket.protocol import WebSocket
 from crishim.errors import CrishimError
@@ -21,12 +21,12 @@ class WebSocketForwarder:
         surplus: bytes,
         subprotocol: str,
         ports: Sequence[int],
-        openers: Openers,
+        runtime: StreamingRuntime,
         pod_id: str,
     ) -> None:
         self._channels = Channels(connection, socket, surplus, subprotocol, range(0, 2 * len(ports), 2))
         self._ports = ports
-        self._openers = openers
+        self._runtime = runtime
         self._pod_id = pod_id
 
     async def serve(self) -> None:
@@ -43,7 +43,7 @@ class WebSocketForwarder:
     async def _forward(self, number: int, port: int) -> None:
         channel = 2 * number
         try:
-            async with connected(self._openers, self._pod_id, port) as connection:
+            async with connected(self._runtime, self._pod_id, port) as connection:
                 inward = asyncio.create_task(copy_in(lambda: self._channels.read(channel), connection))
                 try:
                     await self._channels.write_from(channel, connection)

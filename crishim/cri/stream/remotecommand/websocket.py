@@ -1,7 +1,19 @@
 """A remote command's streams as numbered channels of a WebSocket."""
 
 from crishim.cri.stream.connection import Connection
-from crishim.cri.stream.remotecommand import CHANNELS, ERROR, RESIZE, STDERR, STDIN, STDOUT, V1, V4, V5, Outcome, Wanted
+from crishim.cri.stream.remotecommand.protocol import (
+    CHANNELS,
+    ERROR,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    V1,
+    V4,
+    V5,
+    Outcome,
+    StreamOptions,
+)
 from crishim.cri.stream.websocket.channel_codec import BASE64_V4
 from crishim.cri.stream.websocket.channels import Channels
 from crishim.cri.stream.websocket.protocol import WebSocket
@@ -10,14 +22,16 @@ NUMBERS = {name: number for number, name in enumerate(CHANNELS)}
 REPORTS = {V5: V4, V4: V4, BASE64_V4: V4}  # whose reports are a Status; all others get a text
 
 
-class WebSocketBundle:
-    """Satisfies remote_command.Bundle. subprotocol: as negotiated, "" for none."""
+class WebSocketClientStreams:
+    """Satisfies serve.ClientStreams. subprotocol: as negotiated, "" for none."""
 
-    def __init__(self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, wanted: Wanted):
-        readable = [NUMBERS[name] for name, on in ((STDIN, wanted.stdin), (RESIZE, wanted.tty)) if on]
+    def __init__(
+        self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, options: StreamOptions
+    ):
+        readable = [NUMBERS[name] for name, on in ((STDIN, options.stdin), (RESIZE, options.tty)) if on]
         self._channels = Channels(connection, socket, surplus, subprotocol, readable)
         self._version = REPORTS.get(subprotocol, V1)
-        self._first = STDOUT if wanted.stdout else STDERR if wanted.stderr else ERROR
+        self._first = STDOUT if options.stdout else STDERR if options.stderr else ERROR
 
     async def run(self) -> None:
         await self._channels.run()

@@ -1,6 +1,6 @@
-"""What the streaming server needs from the rest of the daemon: three ways to open something to stream to.
+"""What the streaming server needs of the node: exec, attach and port-forward (the kubelet's streaming.Runtime).
 
-The server moves bytes and knows no containers; cri/node_streams.py gives it these three. A session is opened when its
+The server moves bytes and knows no containers; cri/node_streams.py gives it the node's. A session is opened when its
 client has created all its streams, and is closed by the server exactly once, whatever happened: closing must end and
 free everything that opening made.
 """
@@ -11,8 +11,8 @@ from crishim.linux.byte_sockets import ByteSocket
 from crishim.model import ExecSpec
 
 
-class Session(Protocol):
-    """One command (exec) or one view of a container's own streams (attach).
+class ProcessSession(Protocol):
+    """The streams of one process: a command (exec), or the container's own (attach).
 
     All four byte methods apply backpressure: write_stdin returns when the data is taken, read_* holds back the writer
     until it is called again. Each is called by one task at a time.
@@ -40,13 +40,15 @@ class Session(Protocol):
         """Free everything. A command that still runs is killed with its descendants; an attachment is only left."""
 
 
-class Openers(Protocol):
-    """The three ways."""
+class StreamingRuntime(Protocol):
+    """What can be streamed to."""
 
-    async def open_exec(self, container_id: str, spec: ExecSpec) -> Session:
+    async def open_exec(self, container_id: str, spec: ExecSpec) -> ProcessSession:
         """Start a command in a container. NOT_FOUND, PRECONDITION (not running, command cannot be executed)."""
 
-    async def open_attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Session:
+    async def open_attach(
+        self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> ProcessSession:
         """Connect to the streams of a running container. NOT_FOUND, PRECONDITION (not running)."""
 
     async def open_port(self, pod_id: str, port: int) -> ByteSocket:

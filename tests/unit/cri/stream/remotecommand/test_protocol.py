@@ -1,4 +1,4 @@
-"""crishim/cri/stream/remotecommand.py"""
+"""crishim/cri/stream/remotecommand/protocol.py"""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.cri.stream.remotecommand import (
+from crishim.cri.stream.remotecommand.protocol import (
     SPDY_VERSIONS,
     V1,
     V2,
@@ -16,7 +16,7 @@ from crishim.cri.stream.remotecommand import (
     Outcome,
     ResizeDecoder,
     Size,
-    Wanted,
+    StreamOptions,
     negotiate,
 )
 
@@ -30,10 +30,10 @@ def test_the_clients_order_decides() -> None:
 
 def test_the_streams_a_client_opens() -> None:
     """What was asked for, always error, and resize for a terminal from version 3 on."""
-    shell = Wanted(stdin=True, stdout=True, stderr=False, tty=True)
+    shell = StreamOptions(stdin=True, stdout=True, stderr=False, tty=True)
     assert shell.streams(V2) == {"stdin", "stdout", "error"}
     assert shell.streams(V3) == {"stdin", "stdout", "error", "resize"}
-    assert Wanted(stdin=False, stdout=True, stderr=True, tty=False).streams(V4) == {"stdout", "stderr", "error"}
+    assert StreamOptions(stdin=False, stdout=True, stderr=True, tty=False).streams(V4) == {"stdout", "stderr", "error"}
 
 
 def test_an_exit_code_is_a_status_from_version_4_on() -> None:

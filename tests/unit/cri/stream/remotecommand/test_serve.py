@@ -7,12 +7,12 @@ import json
 import pytest
 from websockets.frames import Opcode
 
-from crishim.cri.stream.remotecommand import V1, V2, V3, V4, V5
+from crishim.cri.stream.remotecommand.protocol import V1, V2, V3, V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.cri.stream.websocket.channel_codec import BASE64_V1, BASE64_V4
 from crishim.pb import cri_pb2 as cri
 from tests.fakes.stream_clients import SpdyClient, spdy, websocket
-from tests.fakes.stream_sessions import FakeSession, Openers, eventually
+from tests.fakes.stream_sessions import FakeRuntime, FakeSession, eventually
 
 ERROR, STDIN, STDOUT = 1, 3, 5  # the stream ids of open_all
 
@@ -29,7 +29,7 @@ async def open_all(client: SpdyClient, *more: str) -> None:
 
 @pytest.mark.fact("SPDY and WebSocket")
 @pytest.mark.parametrize("version", [V1, V2, V3, V4])
-async def test_bytes_go_both_ways_over_spdy(server: StreamServer, openers: Openers, version: str) -> None:
+async def test_bytes_go_both_ways_over_spdy(server: StreamServer, runtime: FakeRuntime, version: str) -> None:
     """stdin reaches the session, stdout the client, and every version reports success in its own way."""
     async with spdy(url(server), version) as client:
         await open_all(client)
@@ -39,15 +39,15 @@ async def test_bytes_go_both_ways_over_spdy(server: StreamServer, openers: Opene
         report = await client.text(ERROR)
         assert json.loads(report)["status"] == "Success" if version == V4 else report == b""
         await client.until(lambda: client.gone_away and client.hung_up)
-    assert openers.session.stdin == b"hello world"
-    assert openers.session.closed.is_set()
+    assert runtime.session.stdin == b"hello world"
+    assert runtime.session.closed.is_set()
 
 
 @pytest.mark.fact("exit codes")
 @pytest.mark.parametrize("version", [V2, V4])
-async def test_exit_codes_over_spdy(server: StreamServer, openers: Openers, version: str) -> None:
+async def test_exit_codes_over_spdy(server: StreamServer, runtime: FakeRuntime, version: str) -> None:
     """A non-zero exit is a number from version 4 on and a text before; the outputs come whole."""
-    openers.session = FakeSession(exit_code=42, output=b"out", errors=b"err", until="at once")
+    runtime.session = FakeSession(exit_code=42, output=b"out", errors=b"err", until="at once")
     async with spdy(url(server, stderr=True), version) as client:
         await open_all(client, "stderr")
         assert await client.text(STDOUT) == b"out"
@@ -57,39 +57,39 @@ async def test_exit_codes_over_spdy(server: StreamServer, openers: Openers, vers
 
 
 @pytest.mark.parametrize("how", ["open", "wait"])
-async def test_a_failure_is_reported(server: StreamServer, openers: Openers, how: str) -> None:
+async def test_a_failure_is_reported(server: StreamServer, runtime: FakeRuntime, how: str) -> None:
     """Whether the session cannot be opened or ends without an exit code: the client gets the text."""
-    openers.session = FakeSession(failure="it broke")
-    openers.refusal = "it broke" if how == "open" else ""
+    runtime.session = FakeSession(failure="it broke")
+    runtime.refusal = "it broke" if how == "open" else ""
     async with spdy(url(server), V4) as client:
         await open_all(client)
         status = json.loads(await client.text(ERROR))
         assert (status["reason"], "it broke" in status["message"]) == ("InternalError", True)
-    assert openers.session.closed.is_set() == (how == "wait")
+    assert runtime.session.closed.is_set() == (how == "wait")
 
 
-async def test_terminal_sizes_over_spdy(server: StreamServer, openers: Openers) -> None:
+async def test_terminal_sizes_over_spdy(server: StreamServer, runtime: FakeRuntime) -> None:
     """With a terminal the client opens a resize stream; the sizes reach the session."""
     async with spdy(url(server, tty=True), V4) as client:
         await open_all(client, "resize")
         client.send(7, b'{"Width":80,"Hei')
         client.send(7, b'ght":24}{"Width":100,"Height":50}')
-        await client.until(lambda: openers.opened)
-        await eventually(lambda: (100, 50) in openers.session.sizes)
+        await client.until(lambda: runtime.opened)
+        await eventually(lambda: (100, 50) in runtime.session.sizes)
         client.send(STDIN, b"", fin=True)
         await client.text(ERROR)
 
 
 @pytest.mark.fact("reference behaviour")
-async def test_streams_that_do_not_come(server: StreamServer, openers: Openers) -> None:
+async def test_streams_that_do_not_come(server: StreamServer, runtime: FakeRuntime) -> None:
     """A client that does not open all its streams in time is dropped, and nothing was started."""
     async with spdy(url(server), V4) as client:
         await client.open(streamType="error")
         await client.until(lambda: client.hung_up)
-    assert openers.opened == []
+    assert runtime.opened == []
 
 
-async def test_streams_nobody_asked_for_are_refused(server: StreamServer, openers: Openers) -> None:
+async def test_streams_nobody_asked_for_are_refused(server: StreamServer, runtime: FakeRuntime) -> None:
     """An unknown type, a second stdin, a stderr that is not wanted: reset with REFUSED_STREAM, the rest goes on."""
     async with spdy(url(server), V4) as client:
         first = await client.open(streamType="stderr")
@@ -103,9 +103,9 @@ async def test_streams_nobody_asked_for_are_refused(server: StreamServer, opener
 
 @pytest.mark.fact("SPDY and WebSocket")
 @pytest.mark.parametrize("name", ["", V1, V4, V5, BASE64_V1, BASE64_V4])
-async def test_every_websocket_form(server: StreamServer, openers: Openers, name: str) -> None:
+async def test_every_websocket_form(server: StreamServer, runtime: FakeRuntime, name: str) -> None:
     """An empty message first, bytes both ways, and the report in the form's own encoding."""
-    openers.session = FakeSession(exit_code=3, until="never")
+    runtime.session = FakeSession(exit_code=3, until="never")
     text = "base64" in name
 
     def encode(channel: int, data: bytes) -> bytes:
@@ -117,14 +117,14 @@ async def test_every_websocket_form(server: StreamServer, openers: Openers, name
         assert frame.opcode is (Opcode.TEXT if text else Opcode.BINARY)
         client.send(encode(0, b"hello"), text=text)
         assert await client.message() == encode(1, b"hello")
-        openers.session._end()
+        runtime.session._end()
         messages = await client.messages()
     status = b"NonZeroExitCode" in base64.b64decode(messages[-1][1:]) if text else b"NonZeroExitCode" in messages[-1]
     assert messages[-1][:1] == encode(3, b"")[:1]
     assert status == (name in (V4, V5, BASE64_V4))
 
 
-async def test_version_5_ends_stdin(server: StreamServer, openers: Openers) -> None:
+async def test_version_5_ends_stdin(server: StreamServer, runtime: FakeRuntime) -> None:
     """The close signal ends stdin and nothing else."""
     async with websocket(url(server), V5) as client:
         await client.message()
@@ -147,7 +147,7 @@ async def test_the_empty_message_goes_to_the_lowest_channel(
         assert await client.message() == first
 
 
-async def test_resizing_over_websocket(server: StreamServer, openers: Openers) -> None:
+async def test_resizing_over_websocket(server: StreamServer, runtime: FakeRuntime) -> None:
     """Channel 4 carries sizes."""
     async with websocket(url(server, tty=True), V5) as client:
         await client.message()
@@ -155,12 +155,12 @@ async def test_resizing_over_websocket(server: StreamServer, openers: Openers) -
         client.send(b"\x09ignored")
         client.send(b"\xff\x00")
         await client.messages()
-    assert openers.session.sizes in ([(90, 30)], [])  # the session may have ended first
+    assert runtime.session.sizes in ([(90, 30)], [])  # the session may have ended first
 
 
-async def test_a_broken_message_closes_with_a_reason(server: StreamServer, openers: Openers) -> None:
+async def test_a_broken_message_closes_with_a_reason(server: StreamServer, runtime: FakeRuntime) -> None:
     """A base64 message that is none: code 1002, and the session is closed."""
-    openers.session = FakeSession(until="never")
+    runtime.session = FakeSession(until="never")
     async with websocket(url(server), BASE64_V4) as client:
         await client.message()
         client.send(b"0%%%", text=True)
@@ -169,13 +169,13 @@ async def test_a_broken_message_closes_with_a_reason(server: StreamServer, opene
         assert client.protocol.close_rcvd is not None
         assert client.protocol.close_rcvd.code == 1002
         async with asyncio.timeout(5):
-            await openers.session.closed.wait()
+            await runtime.session.closed.wait()
 
 
-async def test_attach_names_its_streams(server: StreamServer, openers: Openers) -> None:
+async def test_attach_names_its_streams(server: StreamServer, runtime: FakeRuntime) -> None:
     """What the request asks for reaches the one who attaches."""
     request = cri.AttachRequest(container_id="c2", stdin=True, stdout=True, tty=True)
     async with websocket(server.attach_url(request), V5) as client:
         client.send(b"\xff\x00")
         await client.messages()
-    assert openers.opened == [("c2", {"stdin": True, "stdout": True, "stderr": False, "tty": True})]
+    assert runtime.opened == [("c2", {"stdin": True, "stdout": True, "stderr": False, "tty": True})]

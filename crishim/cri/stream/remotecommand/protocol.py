@@ -1,4 +1,4 @@
-"""Exec and attach over a bundle of streams: Kubernetes' remote command protocol, versions 1 to 5.
+"""Exec and attach over several streams: Kubernetes' remote command protocol, versions 1 to 5.
 
 Source: k8s.io/apimachinery/pkg/util/remotecommand (names, numbers) and the reference server, k8s.io/cri-streaming.
 
@@ -31,7 +31,7 @@ def negotiate(offered: Sequence[str], supported: Sequence[str]) -> str | None:
     return next((name for name in offered if name in supported), None)
 
 
-class Wanted(NamedTuple):
+class StreamOptions(NamedTuple):
     """The streams a CRI request asks for."""
 
     stdin: bool
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
         """The streams a client opens for it: those, the error stream, and with a terminal (from 3 on) resize."""
         asked = {STDIN: self.stdin, STDOUT: self.stdout, STDERR: self.stderr}
         resize = self.tty and version in (V3, V4, V5)
-        return frozenset({ERROR, *(n for n, wanted in asked.items() if wanted), *([RESIZE] if resize else ())})
+        return frozenset({ERROR, *(n for n, on in asked.items() if on), *([RESIZE] if resize else ())})
 
 
 class Outcome(NamedTuple):

@@ -1,6 +1,6 @@
-"""Running one exec or attach: between a client's bundle of streams and a session, until either ends.
+"""Serving one exec or attach: between a client's streams and a process's session, until either ends.
 
-    client                bundle                    session
+    client                ClientStreams             ProcessSession
     stdin      ------->   read_stdin   ------->     write_stdin, close_stdin at its end
     resize     ------->   read_resize  ------->     resize
     stdout     <-------   write        <-------     read_stdout
@@ -8,7 +8,7 @@
     error      <-------   finish       <-------     wait
 
 The session's end is the end of it: when its outputs have ended and its exit code is known, the code is reported. The
-client's end (ConnectionEnded, raised by bundle.run) cancels the rest, and closing the session kills what still runs.
+client's end (ConnectionEnded, raised by client.run) cancels the rest, and closing the session kills what still runs.
 """
 
 import asyncio
@@ -16,15 +16,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from crishim.cri.stream.remotecommand import STDERR, STDOUT, Outcome, ResizeDecoder, Wanted
-from crishim.cri.stream.sessions import Session
+from crishim.cri.stream.remotecommand.protocol import STDERR, STDOUT, Outcome, ResizeDecoder, StreamOptions
+from crishim.cri.stream.requests import AttachStream, ExecStream
+from crishim.cri.stream.runtime import ProcessSession, StreamingRuntime
 from crishim.errors import CrishimError
 
 log = logging.getLogger(__name__)
 
 
-class Bundle(Protocol):
-    """A client's streams, whatever carries them."""
+class ClientStreams(Protocol):
+    """A client's streams, over SPDY (spdy.py) or a WebSocket (websocket.py)."""
 
     async def run(self) -> None:
         """Move bytes until ConnectionEnded; the other methods work only while this runs."""
@@ -42,23 +43,26 @@ class Bundle(Protocol):
         """Report the outcome and end all streams."""
 
 
-async def serve(bundle: Bundle, wanted: Wanted, open_session: Callable[[], Awaitable[Session]]) -> None:
+Request = ExecStream | AttachStream
+
+
+async def serve(client: ClientStreams, request: Request, runtime: StreamingRuntime) -> None:
     """Open a session, stream until it ends, report. ConnectionEnded (in a group) if the client ended first."""
     async with asyncio.TaskGroup() as group:
-        carrying = group.create_task(bundle.run())
-        await bundle.wait_ready()
-        await bundle.finish(await _run_session(bundle, wanted, open_session))
-        carrying.cancel()
+        running = group.create_task(client.run())
+        await client.wait_ready()
+        await client.finish(await _run_session(client, request, runtime))
+        running.cancel()
 
 
-async def _run_session(bundle: Bundle, wanted: Wanted, open_session: Callable[[], Awaitable[Session]]) -> Outcome:
+async def _run_session(client: ClientStreams, request: Request, runtime: StreamingRuntime) -> Outcome:
     try:
-        session = await open_session()
+        session = await _open_session(request, runtime)
     except CrishimError as error:
         return Outcome(error=error.message)
     outcome = Outcome(error="the session was cut short")
     try:
-        outcome = Outcome(exit_code=await _stream(bundle, wanted, session))
+        outcome = Outcome(exit_code=await _stream(client, request.options, session))
     except* CrishimError as group:
         outcome = Outcome(error="; ".join(_messages(group)))
     finally:
@@ -66,12 +70,18 @@ async def _run_session(bundle: Bundle, wanted: Wanted, open_session: Callable[[]
     return outcome
 
 
-async def _stream(bundle: Bundle, wanted: Wanted, session: Session) -> int:
+async def _open_session(request: Request, runtime: StreamingRuntime) -> ProcessSession:
+    if isinstance(request, ExecStream):
+        return await runtime.open_exec(request.container_id, request.spec)
+    return await runtime.open_attach(request.container_id, **request.options._asdict())
+
+
+async def _stream(client: ClientStreams, options: StreamOptions, session: ProcessSession) -> int:
     async with asyncio.TaskGroup() as group:
-        inward = [group.create_task(_copy_stdin(bundle, session))] if wanted.stdin else []
-        inward += [group.create_task(_follow_size(bundle, session))] if wanted.tty else []
-        outward = [group.create_task(_copy_out(session.read_stdout, bundle, STDOUT))] if wanted.stdout else []
-        outward += [group.create_task(_copy_out(session.read_stderr, bundle, STDERR))] if wanted.stderr else []
+        inward = [group.create_task(_copy_stdin(client, session))] if options.stdin else []
+        inward += [group.create_task(_copy_resize(client, session))] if options.tty else []
+        outward = [group.create_task(_copy_out(session.read_stdout, client, STDOUT))] if options.stdout else []
+        outward += [group.create_task(_copy_out(session.read_stderr, client, STDERR))] if options.stderr else []
         code = await session.wait()
         if outward:
             await asyncio.wait(outward)
@@ -87,25 +97,25 @@ def _messages(group: BaseExceptionGroup[CrishimError]) -> list[str]:
     return found
 
 
-async def _copy_stdin(bundle: Bundle, session: Session) -> None:
-    while data := await bundle.read_stdin():
+async def _copy_stdin(client: ClientStreams, session: ProcessSession) -> None:
+    while data := await client.read_stdin():
         await session.write_stdin(data)
     await session.close_stdin()
 
 
-async def _follow_size(bundle: Bundle, session: Session) -> None:
+async def _copy_resize(client: ClientStreams, session: ProcessSession) -> None:
     decoder = ResizeDecoder()
-    while data := await bundle.read_resize():
+    while data := await client.read_resize():
         for size in decoder.receive_data(data)[-1:]:  # of several that came together only the last one counts
             await session.resize(size.width, size.height)
 
 
-async def _copy_out(read: Callable[[], Awaitable[bytes]], bundle: Bundle, name: str) -> None:
+async def _copy_out(read: Callable[[], Awaitable[bytes]], client: ClientStreams, name: str) -> None:
     while data := await read():
-        await bundle.write(name, data)
+        await client.write(name, data)
 
 
-async def _close(session: Session) -> None:
+async def _close(session: ProcessSession) -> None:
     """Close a session to its end, also when the one who waits is cancelled again."""
     closing = asyncio.create_task(session.close())
     try:

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from crishim.cri.stream.portforward import PROTOCOL, TUNNEL
-from crishim.cri.stream.remotecommand import V4
+from crishim.cri.stream.portforward.protocol import PROTOCOL, TUNNEL
+from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.cri.stream.server import StreamServer
 from crishim.cri.stream.spdy.events import DataReceived, StreamEnded, StreamReplied
-from crishim.cri.stream.spdy.session import Session
+from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 from crishim.cri.stream.websocket.channel_codec import BASE64_V4
 from crishim.pb import cri_pb2 as cri
 from tests.fakes.stream_clients import SpdyClient, spdy, websocket
-from tests.fakes.stream_sessions import Openers, eventually
+from tests.fakes.stream_sessions import FakeRuntime, eventually
 
 
 class Echo:
@@ -40,10 +40,10 @@ class Echo:
 
 
 @pytest.fixture
-async def echo(openers: Openers) -> AsyncIterator[Echo]:
+async def echo(runtime: FakeRuntime) -> AsyncIterator[Echo]:
     echo = Echo()
     listener = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    openers.port = listener.sockets[0].getsockname()[1]
+    runtime.port = listener.sockets[0].getsockname()[1]
     yield echo
     await eventually(lambda: not echo.open)
     listener.close()
@@ -59,7 +59,7 @@ async def open_pair(client: SpdyClient, request: int, port: str = "80") -> tuple
     return await client.open(streamType="error", **headers), await client.open(streamType="data", **headers)
 
 
-async def test_connections_over_spdy(server: StreamServer, openers: Openers, echo: Echo) -> None:
+async def test_connections_over_spdy(server: StreamServer, runtime: FakeRuntime, echo: Echo) -> None:
     """Several connections in one session keep apart, end on their own, and free what they held."""
     async with spdy(url(server), PROTOCOL) as client:
         pairs = [await open_pair(client, n, port=str(8000 + n)) for n in range(5)]
@@ -69,7 +69,7 @@ async def test_connections_over_spdy(server: StreamServer, openers: Openers, ech
             client.send(data, b" bye", fin=True)
             assert await client.text(data) == b"HELLO %d BYE" % number
             assert await client.text(error) == b""
-        assert sorted(port for _, port in openers.opened) == [8000, 8001, 8002, 8003, 8004]
+        assert sorted(port for _, port in runtime.opened) == [8000, 8001, 8002, 8003, 8004]
         assert not client.hung_up
 
 
@@ -84,9 +84,9 @@ async def test_large_transfers_both_ways(server: StreamServer, echo: Echo) -> No
         assert len(await client.text(data)) == 3_000_000
 
 
-async def test_a_refused_connection_is_explained(server: StreamServer, openers: Openers) -> None:
+async def test_a_refused_connection_is_explained(server: StreamServer, runtime: FakeRuntime) -> None:
     """The error stream says why, the data stream is reset."""
-    openers.refusal = "nothing listens on port 80"
+    runtime.refusal = "nothing listens on port 80"
     async with spdy(url(server), PROTOCOL) as client:
         error, data = await open_pair(client, 1)
         assert b"error forwarding port 80 to pod p1" in await client.text(error)
@@ -111,14 +111,14 @@ async def test_a_client_that_resets_ends_its_connection(server: StreamServer, ec
         assert not client.hung_up
 
 
-async def test_halves_and_nonsense(server: StreamServer, openers: Openers) -> None:
+async def test_halves_and_nonsense(server: StreamServer, runtime: FakeRuntime) -> None:
     """A stream that is no half is refused at once, a half that stays alone is reset after a while."""
     async with spdy(url(server), PROTOCOL) as client:
         bad = await client.open(streamType="data", port="0", requestID="1")
         assert client.reset == {bad: 3}
         half = await client.open(streamType="data", port="80", requestID="1")
         await client.until(lambda: half in client.reset)
-        assert openers.opened == []
+        assert runtime.opened == []
 
 
 async def test_leaving_closes_all_connections(server: StreamServer, echo: Echo) -> None:
@@ -135,7 +135,7 @@ async def test_leaving_closes_all_connections(server: StreamServer, echo: Echo) 
 async def test_the_tunnel(server: StreamServer, echo: Echo) -> None:
     """SPDY in binary messages, cut anywhere, behaves as SPDY on TCP."""
     async with websocket(url(server), TUNNEL) as client:
-        inner = Session(Role.CLIENT, flow_control=FlowControl.LEARNED)
+        inner = SpdySession(Role.CLIENT, flow_control=FlowControl.LEARNED)
         headers = {"port": "80", "requestID": "1"}
         inner.open_stream({"streamType": "error", **headers})
         data = inner.open_stream({"streamType": "data", **headers})
@@ -157,7 +157,7 @@ async def test_the_tunnel(server: StreamServer, echo: Echo) -> None:
 
 @pytest.mark.fact("reference behaviour")
 @pytest.mark.parametrize("name", ["", V4, BASE64_V4])
-async def test_the_old_websocket_form(server: StreamServer, openers: Openers, echo: Echo, name: str) -> None:
+async def test_the_old_websocket_form(server: StreamServer, runtime: FakeRuntime, echo: Echo, name: str) -> None:
     """Two channels a port, each opened by the port in little-endian; the data goes both ways."""
     text = "base64" in name
 
@@ -171,12 +171,12 @@ async def test_the_old_websocket_form(server: StreamServer, openers: Openers, ec
         assert await client.message() == encode(2, b"SECOND")
         client.send(encode(0, b"first"), text=text)
         assert await client.message() == encode(0, b"FIRST")
-    assert sorted(port for _, port in openers.opened) == [80, 8080]
+    assert sorted(port for _, port in runtime.opened) == [80, 8080]
 
 
-async def test_the_old_form_explains_a_refused_connection(server: StreamServer, openers: Openers) -> None:
+async def test_the_old_form_explains_a_refused_connection(server: StreamServer, runtime: FakeRuntime) -> None:
     """The error channel says why; when no connection is left the WebSocket ends normally."""
-    openers.refusal = "nothing listens"
+    runtime.refusal = "nothing listens"
     async with websocket(url(server, 80), V4) as client:
         messages = await client.messages()
     assert messages[-1].startswith(b"\x01error forwarding port 80 to pod p1")
