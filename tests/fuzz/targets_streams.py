@@ -3,7 +3,7 @@
 The bytes come in pieces, cut where the input says. What a byte may cost is bounded: see tests/fuzz/work.py.
 """
 
-from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, refusal
+from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, error_response
 from crishim.cri.stream.portforward.protocol import BadStream, Pairing
 from crishim.cri.stream.remotecommand.protocol import ResizeDecoder
 from crishim.cri.stream.spdy.events import DataReceived, SessionFailed, StreamOpened, StreamReset
@@ -76,7 +76,7 @@ def http(data: bytes) -> None:
                 head.surplus()
                 return
     except BadRequest as error:
-        refusal(400, str(error))
+        error_response(400, str(error))
 
 
 def resize(data: bytes) -> None:

@@ -11,7 +11,7 @@ import ssl
 import traceback
 
 from crishim.cri.stream.byte_stream import ByteStream
-from crishim.cri.stream.pace import Share
+from crishim.cri.stream.fair_scheduler import Budget
 from crishim.linux.peer_close import PeerCloseWatcher, Watched
 
 LINGER = 10.0  # seconds a client has, after our end, to close its side
@@ -38,12 +38,17 @@ def release(error: BaseException) -> None:
 
 
 class Connection:
-    """Wraps one accepted connection. share: its part of the server's work."""
+    """Wraps one accepted connection. budget: its part of the server's work."""
 
     def __init__(
-        self, stream: ByteStream, sock: socket.socket, peer_watcher: PeerCloseWatcher, idle_timeout: float, share: Share
+        self,
+        stream: ByteStream,
+        sock: socket.socket,
+        peer_watcher: PeerCloseWatcher,
+        idle_timeout: float,
+        budget: Budget,
     ) -> None:
-        self.share = share
+        self.budget = budget
         self._stream = stream
         self._peer_watcher = peer_watcher
         self._loop = asyncio.get_running_loop()
@@ -69,7 +74,7 @@ class Connection:
         """Hand bytes to the kernel, waiting while the client is slow. ConnectionEnded if it is gone."""
         if not data:
             return
-        await self.share.spend_on(data)
+        await self.budget.spend_on(data)
         try:
             await self._stream.write(data)
         except (OSError, ssl.SSLError) as error:
@@ -90,7 +95,7 @@ class Connection:
             async with asyncio.timeout(LINGER):
                 await self._stream.write_eof()
                 while data := await self._stream.read():
-                    await self.share.spend_on(data)
+                    await self.budget.spend_on(data)
 
     def abort(self) -> None:
         """Free everything at once. What was not written yet is lost; use finish() before where it matters."""

@@ -10,12 +10,11 @@ A token is spent by the attempt, even one that is refused, as by the reference s
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from crishim.cri.stream.connection import Connection, ConnectionEnded
-from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, UpgradeRequest, refusal
-from crishim.cri.stream.limits import Full, Limits
-from crishim.cri.stream.listener import PATIENCE
+from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, UpgradeRequest, error_response
+from crishim.cri.stream.limits import LimitExceeded, Limits
+from crishim.cri.stream.listener import REQUEST_TIMEOUT, PendingConnection
 from crishim.cri.stream.portforward import protocol as portforward
 from crishim.cri.stream.portforward.spdy import SpdyForwarder
 from crishim.cri.stream.remotecommand import protocol as remotecommand
@@ -29,18 +28,18 @@ from crishim.cri.stream.websocket import channel_codec as websocket_channels
 
 log = logging.getLogger(__name__)
 
-PARSING = 32  # units of work (pace.py) that a request costs
+PARSING = 32  # units of work (fair_scheduler.py) that a request costs
 SPDY = "SPDY/3.1"
 VERSION_HEADER = "X-Stream-Protocol-Version"
 KINDS = {"exec": ExecStream, "attach": AttachStream, "portforward": PortForwardStream}
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """The request is answered with an HTTP status."""
 
     def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(text)
-        self.answer = refusal(status, text, headers)
+        self.response = error_response(status, text, headers)
 
 
 class Endpoints:
@@ -58,36 +57,36 @@ class Endpoints:
         self._runtime = runtime
         self._creation_timeout = creation_timeout
 
-    async def serve(self, connection: Connection, welcome: Callable[[], None]) -> None:
+    async def serve(self, connection: Connection, pending: PendingConnection) -> None:
         """Serve one connection to the end of its session. ConnectionEnded, alone or in groups.
 
-        welcome is called when its request has shown a token that is good, and there is room for a session.
+        pending: authorized when its request has shown a token that is good, and there is room for a session.
         """
         head = RequestHead()
         try:
             upgrade = await _read_head(connection, head)
             request = self._redeem(upgrade)
             with self._limits.session(request):
-                welcome()
+                pending.authorized()
                 if upgrade.asks_for("websocket"):
                     await self._serve_websocket(connection, head, upgrade, request)
                 else:
                     await self._serve_spdy(connection, head, upgrade, request)
-        except Refused as refused:
-            await connection.write(refused.answer)
-        except Full as full:
-            log.warning("a streaming session was refused: %s", full)
-            await connection.write(refusal(full.status, str(full), [("Retry-After", "1")]))
+        except HttpError as error:
+            await connection.write(error.response)
+        except LimitExceeded as exceeded:
+            log.warning("a streaming session was refused: %s", exceeded)
+            await connection.write(error_response(exceeded.status, str(exceeded), [("Retry-After", "1")]))
         except BadRequest as error:
-            await connection.write(refusal(400, str(error)))
+            await connection.write(error_response(400, str(error)))
 
     def _redeem(self, upgrade: UpgradeRequest) -> StreamRequest:
         if upgrade.method not in ("GET", "POST"):
-            raise Refused(405, f"method {upgrade.method} is not allowed", (("Allow", "GET, POST"),))
+            raise HttpError(405, f"method {upgrade.method} is not allowed", (("Allow", "GET, POST"),))
         _, kind, token = [*upgrade.path.split("/", 2), "", ""][:3]
         request = self._tokens.redeem(token) if kind in KINDS else None
         if request is None or not isinstance(request, KINDS[kind]):
-            raise Refused(404, "404 page not found")
+            raise HttpError(404, "404 page not found")
         return request
 
     async def _serve_spdy(
@@ -96,7 +95,7 @@ class Endpoints:
         supported = (portforward.PROTOCOL,) if isinstance(request, PortForwardStream) else remotecommand.SPDY_VERSIONS
         version = _negotiate(upgrade, supported)
         if not upgrade.asks_for(SPDY):
-            raise Refused(400, f"unable to upgrade: the request does not ask for {SPDY} or websocket")
+            raise HttpError(400, f"unable to upgrade: the request does not ask for {SPDY} or websocket")
         answer = head.switch([("Connection", "Upgrade"), ("Upgrade", SPDY), (VERSION_HEADER, version)])
         await connection.write(answer)
         transport = ConnectionTransport(connection, head.surplus())
@@ -130,24 +129,24 @@ class Endpoints:
 
 async def _read_head(connection: Connection, head: RequestHead) -> UpgradeRequest:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(REQUEST_TIMEOUT):
             while (request := head.receive_data(await connection.read())) is None:
-                await connection.share.spend()
-            await connection.share.spend(PARSING)
+                await connection.budget.spend()
+            await connection.budget.spend(PARSING)
     except TimeoutError:
-        raise ConnectionEnded(f"no request within {PATIENCE:g} s") from None
+        raise ConnectionEnded(f"no request within {REQUEST_TIMEOUT:g} s") from None
     return request
 
 
 def _negotiate(upgrade: UpgradeRequest, supported: tuple[str, ...]) -> str:
     offered = upgrade.values(VERSION_HEADER)
     if not offered:
-        raise Refused(400, f"unable to upgrade: header {VERSION_HEADER} is missing or empty")
+        raise HttpError(400, f"unable to upgrade: header {VERSION_HEADER} is missing or empty")
     version = remotecommand.negotiate(offered, supported)
     if version is None:
         accepted = tuple(("X-Accepted-Stream-Protocol-Versions", name) for name in supported)
         text = f"unable to negotiate protocol: client supports {offered}, server accepts {[*supported]}"
-        raise Refused(403, f"unable to upgrade: {text}", accepted)
+        raise HttpError(403, f"unable to upgrade: {text}", accepted)
     return version
 
 
@@ -159,7 +158,7 @@ def _choose(offered: list[str], request: StreamRequest) -> str:
         supported = websocket_channels.REMOTE_COMMAND
     chosen = websocket_channels.select(offered, supported)
     if chosen is None:
-        raise Refused(403, f"requested protocols {offered} are not supported, only {[*supported]}")
+        raise HttpError(403, f"requested protocols {offered} are not supported, only {[*supported]}")
     if isinstance(request, PortForwardStream) and chosen != portforward.TUNNEL and not request.ports:
-        raise Refused(400, "port forwarding in this form needs the ports in the request")
+        raise HttpError(400, "port forwarding in this form needs the ports in the request")
     return chosen

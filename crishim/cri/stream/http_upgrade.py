@@ -100,7 +100,7 @@ REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method 
            429: "Too Many Requests", 503: "Service Unavailable"}  # fmt: skip
 
 
-def refusal(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+def error_response(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
     """A whole answer that ends the connection: status line, headers, and one line of text for a person."""
     body = text.encode() + b"\n"
     writer = h11.Connection(h11.SERVER)

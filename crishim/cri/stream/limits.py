@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from crishim.cri.stream.requests import AttachStream, ExecStream, StreamRequest
 
-PART = 4  # a target's part is one in so many
+TARGET_SHARE = 4  # a target's part is one in so many
 EXEC = 9  # descriptors of a session while it starts: the connection, pipes or a terminal, pidfds
 ATTACH = 3
 FORWARD = 2  # of one forwarded connection while it is made: the socket, the network namespace
 
 
-class Full(Exception):
-    """There is no room. status: the HTTP status that says so."""
+class LimitExceeded(Exception):
+    """status: the HTTP status that says so."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -33,17 +33,19 @@ class Quota:
         self.used = 0
         self._what = what
         self._total = total
-        self._part = max(1, total // PART)
+        self._target_total = max(1, total // TARGET_SHARE)
         self._targets: dict[str, int] = {}
 
     @contextlib.contextmanager
     def hold(self, target: str, amount: int = 1) -> Iterator[None]:
-        """Have some for as long as the context lasts. Full."""
+        """Have some for as long as the context lasts. LimitExceeded."""
         mine = self._targets.get(target, 0)
-        if mine + amount > self._part:
-            raise Full(429, f"{target[:13]} uses all {self._part} {self._what} one pod or container may have")
+        if mine + amount > self._target_total:
+            raise LimitExceeded(
+                429, f"{target[:13]} uses all {self._target_total} {self._what} one pod or container may have"
+            )
         if self.used + amount > self._total:
-            raise Full(503, f"all {self._total} {self._what} are in use")
+            raise LimitExceeded(503, f"all {self._total} {self._what} are in use")
         self.used += amount
         self._targets[target] = mine + amount
         try:
@@ -64,26 +66,26 @@ class Limits:
     sessions: int = 1024
     streams: int = 1024
     descriptors: int = 0
-    strangers: int = field(init=False)  # connections that have shown no token yet
+    pending: int = field(init=False)  # connections that have shown no token yet
     _sessions: Quota = field(init=False)
     _descriptors: Quota = field(init=False)
 
     def __post_init__(self) -> None:
         descriptors = self.descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
-        strangers = min(256, max(1, descriptors // 4))
-        object.__setattr__(self, "strangers", strangers)
+        pending = min(256, max(1, descriptors // 4))
+        object.__setattr__(self, "pending", pending)
         object.__setattr__(self, "_sessions", Quota("streaming sessions", self.sessions))
-        object.__setattr__(self, "_descriptors", Quota("file descriptors for streaming", descriptors - strangers))
+        object.__setattr__(self, "_descriptors", Quota("file descriptors for streaming", descriptors - pending))
 
     @contextlib.contextmanager
     def session(self, request: StreamRequest) -> Iterator[None]:
-        """Room for what a token stands for. Full."""
+        """Room for what a token stands for. LimitExceeded."""
         cost = EXEC if isinstance(request, ExecStream) else ATTACH if isinstance(request, AttachStream) else 1
         with self._sessions.hold(request.target), self._descriptors.hold(request.target, cost):
             yield
 
     @contextlib.contextmanager
     def forward(self, target: str) -> Iterator[None]:
-        """Room for one forwarded connection. Full."""
+        """Room for one forwarded connection. LimitExceeded."""
         with self._descriptors.hold(target, FORWARD):
             yield

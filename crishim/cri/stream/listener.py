@@ -1,9 +1,9 @@
 """Accepting connections: each is counted from its first packet on, and those that show no token give way to new ones.
 
-asyncio's server tells of a TLS connection only when its handshake is complete, and counts none. Here a connection is a
-stranger until its request has named a token. There is room for so many strangers; when one more comes, the one that has
-been one for longest is turned away. A client that means something says so within milliseconds, so those that are turned
-away are the ones that sit and wait.
+asyncio's server tells of a TLS connection only when its handshake is complete, and counts none. Here a connection is
+pending until its request has shown a token. There is room for so many; when one more comes, the one that is pending for
+longest is closed. A client that means something shows its token within milliseconds, so those that are closed are the
+ones that sit and wait.
 """
 
 import asyncio
@@ -16,43 +16,43 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crishim.cri.stream.byte_stream import ByteStream
-from crishim.cri.stream.http_upgrade import refusal
-from crishim.cri.stream.pace import Share
+from crishim.cri.stream.fair_scheduler import Budget
+from crishim.cri.stream.http_upgrade import error_response
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds a stranger has for its TLS handshake, and as many for its request
-PAUSE = 1.0  # seconds without accepting when the process has no descriptor left
-ACCEPT, HANDSHAKE = 16, 128  # units of work (pace.py)
-TURNED_AWAY = refusal(503, "too many connections wait here without a valid request", [("Retry-After", "1")])
+REQUEST_TIMEOUT = 10.0  # seconds a connection has for its TLS handshake, and as many for its request
+ACCEPT_PAUSE = 1.0  # seconds without accepting when the process has no descriptor left
+ACCEPT, HANDSHAKE = 16, 128  # units of work (fair_scheduler.py)
+TOO_MANY_PENDING = error_response(503, "too many connections wait here without a valid request", [("Retry-After", "1")])
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Stranger:
-    """A connection without a token."""
+class PendingConnection:
+    """A connection that has shown no token yet."""
 
     def __init__(self, listener: "Listener", sock: socket.socket) -> None:
         self.sock = sock
         self.task: asyncio.Task[None] | None = None
         self._listener = listener
 
-    def welcome(self) -> None:
-        """It has shown a token: it is none any more."""
-        self._listener.strangers.pop(self, None)
+    def authorized(self) -> None:
+        """It has shown a token that is good: it is not pending any more."""
+        self._listener.pending.pop(self, None)
 
 
-Served = Callable[[ByteStream, Stranger], Awaitable[None]]
+ConnectionHandler = Callable[[ByteStream, PendingConnection], Awaitable[None]]
 
 
 class Listener:
     """The listening sockets and all connections' tasks. serve: serves one connection to its end."""
 
-    def __init__(self, serve: Served, most_strangers: int, share: Share, tls: ssl.SSLContext | None) -> None:
-        self.strangers: dict[Stranger, None] = {}  # the oldest first
+    def __init__(self, serve: ConnectionHandler, max_pending: int, budget: Budget, tls: ssl.SSLContext | None) -> None:
+        self.pending: dict[PendingConnection, None] = {}  # the oldest first
         self._serve = serve
-        self._most = most_strangers
-        self._share = share
+        self._max_pending = max_pending
+        self._budget = budget
         self._tls = tls
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -86,50 +86,50 @@ class Listener:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._share.spend(HANDSHAKE if self._tls else ACCEPT)
+            await self._budget.spend(HANDSHAKE if self._tls else ACCEPT)
             try:
                 sock, _ = await loop.sock_accept(listening)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     log.error("cannot accept a streaming connection: %s", error.strerror)
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(ACCEPT_PAUSE)
                 continue
             self._admit(sock)
 
     def _admit(self, sock: socket.socket) -> None:
-        while len(self.strangers) >= self._most:
-            self._turn_away(next(iter(self.strangers)))
-        stranger = Stranger(self, sock)
-        self.strangers[stranger] = None
-        stranger.task = asyncio.create_task(self._run(stranger))
-        self._tasks.add(stranger.task)
-        stranger.task.add_done_callback(self._tasks.discard)
+        while len(self.pending) >= self._max_pending:
+            self._evict(next(iter(self.pending)))
+        pending = PendingConnection(self, sock)
+        self.pending[pending] = None
+        pending.task = asyncio.create_task(self._run(pending))
+        self._tasks.add(pending.task)
+        pending.task.add_done_callback(self._tasks.discard)
 
-    def _turn_away(self, stranger: Stranger) -> None:
-        """Free a stranger's descriptor now, and tell it why if it can be told in the clear."""
-        del self.strangers[stranger]
+    def _evict(self, pending: PendingConnection) -> None:
+        """Free a connection's descriptor now, after a 503 if no TLS is in the way."""
+        del self.pending[pending]
         with contextlib.suppress(OSError):
             if not self._tls:
-                stranger.sock.send(TURNED_AWAY)
-            stranger.sock.shutdown(socket.SHUT_RDWR)
-        if stranger.task is not None:
-            stranger.task.cancel()
+                pending.sock.send(TOO_MANY_PENDING)
+            pending.sock.shutdown(socket.SHUT_RDWR)
+        if pending.task is not None:
+            pending.task.cancel()
 
-    async def _run(self, stranger: Stranger) -> None:
+    async def _run(self, pending: PendingConnection) -> None:
         stream = ByteStream()
-        timeout = PATIENCE if self._tls else None
+        timeout = REQUEST_TIMEOUT if self._tls else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: stream, stranger.sock, ssl=self._tls, ssl_handshake_timeout=timeout,
+                lambda: stream, pending.sock, ssl=self._tls, ssl_handshake_timeout=timeout,
                 ssl_shutdown_timeout=timeout,
             )  # fmt: skip
-            await self._serve(stream, stranger)
+            await self._serve(stream, pending)
         except (OSError, ssl.SSLError) as error:
             log.debug("a streaming connection did not come about: %s", error)
         finally:
-            stranger.welcome()
+            pending.authorized()
             stream.abort()
-            stranger.sock.close()  # asyncio has done it, unless the handshake failed
+            pending.sock.close()  # asyncio has done it, unless the handshake failed
 
 
 def _listen(family: int, where: Any) -> socket.socket:

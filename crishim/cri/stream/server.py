@@ -8,7 +8,7 @@
 The files beside this one, in the order a connection meets them: listener and connection (TCP, TLS), endpoints (HTTP,
 tokens, negotiation), limits (whether there is room), then remotecommand/serve over remotecommand/spdy or websocket, or
 portforward/spdy or websocket. What they open is runtime's. spdy/streams and websocket/channels turn the protocol
-machines into streams; pace says when they may work.
+machines into streams; fair_scheduler says when they may work.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ import ssl
 from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.connection import Connection, ConnectionEnded, release
 from crishim.cri.stream.endpoints import Endpoints
+from crishim.cri.stream.fair_scheduler import Budget, FairScheduler
 from crishim.cri.stream.limits import Limits
-from crishim.cri.stream.listener import Listener, Stranger
-from crishim.cri.stream.pace import Pace, Share
+from crishim.cri.stream.listener import Listener, PendingConnection
+from crishim.cri.stream.memory_trim import MemoryTrimmer
 from crishim.cri.stream.requests import StreamRequest, from_attach, from_exec, from_port_forward
 from crishim.cri.stream.runtime import StreamingRuntime
-from crishim.cri.stream.tidying import Tidying
 from crishim.cri.stream.tokens import Tokens
 from crishim.errors import CrishimError, Kind
 from crishim.linux.peer_close import PeerCloseWatcher
@@ -56,10 +56,10 @@ class StreamServer:
         self._endpoints: Endpoints | None = None
         self._tls = (tls_cert, tls_key)
         self._idle_timeout = idle_timeout
-        self._pace = Pace()
+        self._scheduler = FairScheduler()
         self._listener: Listener | None = None
         self._peer_watcher: PeerCloseWatcher | None = None
-        self._tidying = Tidying()
+        self._trimmer = MemoryTrimmer()
 
     async def start(self, runtime: StreamingRuntime, address: str, port: int) -> None:
         """Listen; port 0 takes a free one. runtime: what can be streamed to.
@@ -68,7 +68,7 @@ class StreamServer:
         """
         context = _tls_context(*self._tls)
         self._endpoints = Endpoints(self._tokens, runtime, self._creation_timeout, self._limits)
-        listener = Listener(self._serve, self._limits.strangers, Share(self._pace), context)
+        listener = Listener(self._serve, self._limits.pending, Budget(self._scheduler), context)
         try:
             where = await listener.start(address, port)
         except OSError as error:
@@ -84,7 +84,7 @@ class StreamServer:
             return
         await self._listener.stop()
         self._peer_watcher.close()
-        await self._tidying.stop()
+        await self._trimmer.stop()
         self._listener = self._peer_watcher = None
 
     def exec_url(self, request: cri.ExecRequest) -> str:
@@ -104,15 +104,15 @@ class StreamServer:
             raise CrishimError(Kind.UNAVAILABLE, "the streaming server is not running")
         return f"{self.url}/{kind}/{self._tokens.issue(waiting, size)}"
 
-    async def _serve(self, stream: ByteStream, stranger: Stranger) -> None:
+    async def _serve(self, stream: ByteStream, pending: PendingConnection) -> None:
         """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
         assert self._peer_watcher is not None
         assert self._endpoints is not None
-        connection = Connection(stream, stranger.sock, self._peer_watcher, self._idle_timeout, Share(self._pace))
+        connection = Connection(stream, pending.sock, self._peer_watcher, self._idle_timeout, Budget(self._scheduler))
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(connection.wait_ended())
-                await self._endpoints.serve(connection, stranger.welcome)
+                await self._endpoints.serve(connection, pending)
                 watching.cancel()
             await connection.finish()
         except* ConnectionEnded as ended:
@@ -122,7 +122,7 @@ class StreamServer:
             log.exception("a streaming connection failed")
         finally:
             connection.abort()
-            self._tidying.soon()
+            self._trimmer.soon()
 
 
 def _url(scheme: str, host: str, port: int) -> str:

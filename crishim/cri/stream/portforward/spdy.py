@@ -10,7 +10,7 @@ import logging
 from contextlib import ExitStack
 from functools import partial
 
-from crishim.cri.stream.limits import Full, Limits
+from crishim.cri.stream.limits import LimitExceeded, Limits
 from crishim.cri.stream.portforward.copy import connected, copy_in
 from crishim.cri.stream.portforward.protocol import BadStream, Pair, Pairing
 from crishim.cri.stream.runtime import StreamingRuntime
@@ -65,7 +65,7 @@ class SpdyForwarder:
     def _forget_half(self, stream: Stream) -> None:
         del self._halves[stream.number]
         self._pairing.stream_gone(stream.number)
-        stream.inlet.discard()
+        stream.buffer.discard()
 
     async def _expire(self) -> None:
         """Give up streams whose other half does not come."""
@@ -87,8 +87,8 @@ class SpdyForwarder:
             try:
                 held.enter_context(self._limits.forward(self._pod_id))
                 if self._forwards >= max(1, self._limits.streams // 2):
-                    raise Full(429, "too many connections in one session")
-            except Full as full:
+                    raise LimitExceeded(429, "too many connections in one session")
+            except LimitExceeded as full:
                 log.debug("refused a port-forward connection to pod %s: %s", self._pod_id, full)
                 data.when_reset = error.when_reset = None
                 data.refuse()
@@ -99,13 +99,13 @@ class SpdyForwarder:
             task = self._group.create_task(self._forward(pair, data, error))
             task.add_done_callback(partial(self._ended, data, held.pop_all()))
             data.when_reset, error.when_reset = partial(_reset, task, error), None
-            error.inlet.discard()  # nobody reads it
+            error.buffer.discard()  # nobody reads it
 
     def _ended(self, data: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
         """Give back what a forward held, also one that was reset before it began."""
         held.close()
         self._forwards -= 1
-        data.inlet.discard()
+        data.buffer.discard()
 
     async def _forward(self, pair: Pair, data: Stream, error: Stream) -> None:
         try:

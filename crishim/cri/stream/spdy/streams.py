@@ -1,8 +1,8 @@
 """A SPDY session as asyncio sees it: streams to read from and write to.
 
-One task runs the session (`run`): it reads the transport and puts what comes into the streams' inlets. When an inlet is
-full it stops reading, and with it all streams of the session: clients of Kubernetes keep no windows, so this is the
-only brake they feel. A client that keeps windows never gets that far.
+One task runs the session (`run`): it reads the transport and puts what comes into the streams' buffers. When one is
+full it stops reading, and with it all streams of the session: clients of Kubernetes keep no windows, so this is their
+only backpressure. A client that keeps windows never gets that far.
 
 Writers stand in one line. So an opened session window wakes one of them, not all, and only one piece of data waits for
 a client that does not read.
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 
 from crishim.cri.stream.connection import ConnectionEnded
-from crishim.cri.stream.inlet import Inlet, Intake
-from crishim.cri.stream.pace import DATA
+from crishim.cri.stream.fair_scheduler import BYTES_PER_UNIT
+from crishim.cri.stream.receive_buffer import ReceiveBuffer, ReceivedBytes
 from crishim.cri.stream.spdy.events import (
     SESSION,
     DataReceived,
@@ -37,8 +37,8 @@ from crishim.linux.byte_sockets import ByteSocket
 PIECE = 32 * 1024  # bytes of a data frame we send
 TAKEN = 64 * 1024  # bytes taken from a socket at once: a segment on the loopback
 MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does not read
-KEEP_ALIVE = 5.0  # seconds between signs of life while a session is stalled
-OPENING = 8  # units of work (pace.py) that a new stream costs
+KEEP_ALIVE = 5.0  # seconds between keep-alive frames while a session is stalled
+OPENING = 8  # units of work (fair_scheduler.py) that a new stream costs
 
 
 class Stream:
@@ -46,7 +46,7 @@ class Stream:
 
     def __init__(self, owner: "SpdyStreams", number: int) -> None:
         self.number = number
-        self.inlet = Inlet(owner.intake, lambda size: owner.session.consumed(number, size))
+        self.buffer = ReceiveBuffer(owner.received, lambda size: owner.session.consumed(number, size))
         self.window_opened: asyncio.Event | None = None  # somebody waits for room in its window
         self.when_reset: Callable[[], None] | None = None  # called when the client has reset it
         self._owner = owner
@@ -63,7 +63,7 @@ class Stream:
 
     async def read(self) -> bytes:
         """The next bytes, b"" when the client ended or reset the stream."""
-        data = await self.inlet.get()
+        data = await self.buffer.get()
         await self._owner.answer()  # a window may have to be opened
         return data
 
@@ -100,7 +100,7 @@ class Stream:
         """End both directions, and drop what was not read."""
         self._owner.session.reset(self.number)
         self._owner.forget(self.number)
-        self.inlet.discard()
+        self.buffer.discard()
         await self._owner.flush()
 
 
@@ -121,7 +121,7 @@ class SpdyStreams:
 
     def __init__(self, transport: Transport, opened: Callable[[Stream, Headers], None], most: int) -> None:
         self.session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=most)
-        self.intake = Intake()
+        self.received = ReceivedBytes()
         self._transport = transport
         self._opened = opened
         self._streams: dict[int, Stream] = {}
@@ -142,7 +142,7 @@ class SpdyStreams:
             self._opened = _nobody
 
     async def _receive(self, events: list[Event]) -> None:
-        await self._transport.share.spend()
+        await self._transport.budget.spend()
         for event in events:
             await self._handle(event)
         if self.session.pending > MAX_ANSWERS:
@@ -200,7 +200,7 @@ class SpdyStreams:
         """A stream is gone: its reader sees the end, its writer stops waiting."""
         stream = self._streams.pop(number, None)
         if stream is not None:
-            stream.inlet.end()
+            stream.buffer.end()
             self._wake(stream)
             self._session_window.set()  # in case it is the one that waits for it
 
@@ -216,7 +216,7 @@ class SpdyStreams:
     async def _handle(self, event: Event) -> None:
         match event:
             case StreamOpened(number, headers):
-                await self._transport.share.spend(OPENING)
+                await self._transport.budget.spend(OPENING)
                 stream = self._streams[number] = Stream(self, number)
                 self._opened(stream, headers)
             case DataReceived(number, data):
@@ -227,7 +227,7 @@ class SpdyStreams:
                     await self._put(found, data)
             case StreamEnded(number):
                 if number in self._streams:
-                    self._streams[number].inlet.end()
+                    self._streams[number].buffer.end()
                 self.forget_closed(number)
             case StreamReset(number):
                 found = self._streams.get(number)
@@ -259,14 +259,14 @@ class SpdyStreams:
 
         Its end of the connection cannot arrive: it queues behind the data that is not being read.
         """
-        await self._transport.share.spend(len(data) // DATA)
-        if stream.inlet.offer(data):
+        await self._transport.budget.spend(len(data) // BYTES_PER_UNIT)
+        if stream.buffer.offer(data):
             return
-        await self.answer()  # not only when the inlet has room again
+        await self.answer()  # not only when the buffer has room again
         while True:
             try:
                 async with asyncio.timeout(KEEP_ALIVE):
-                    await stream.inlet.put(data)
+                    await stream.buffer.put(data)
                 return
             except TimeoutError:
                 self.session.keep_alive()

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Protocol
 
 from crishim.cri.stream.connection import Connection, ConnectionEnded
-from crishim.cri.stream.pace import Share
+from crishim.cri.stream.fair_scheduler import Budget
 
 if TYPE_CHECKING:
     from crishim.cri.stream.websocket.protocol import WebSocket
 
 
 class Transport(Protocol):
-    share: Share  # the connection's part of the server's work
+    budget: Budget  # the connection's part of the server's work
 
     async def read(self) -> bytes:
         """Some bytes; ConnectionEnded when there will be no more."""
@@ -28,7 +28,7 @@ class TunnelTransport:
     """SPDY in WebSocket messages: their bounds mean nothing, only their bytes (client-go, TunnelingConnection)."""
 
     def __init__(self, connection: Connection, socket: "WebSocket", surplus: bytes) -> None:
-        self.share = connection.share
+        self.budget = connection.budget
         self._connection = connection
         self._socket = socket
         self._surplus = surplus
@@ -36,7 +36,7 @@ class TunnelTransport:
     async def read(self) -> bytes:
         while True:
             while (fragments := self._socket.next_fragments()) is not None:
-                await self.share.spend()
+                await self.budget.spend()
                 if self._socket.pending > MAX_ANSWERS:
                     await self._write()
                 if payload := b"".join(f.payload for f in fragments):
@@ -64,7 +64,7 @@ class ConnectionTransport:
     """SPDY on the TCP connection."""
 
     def __init__(self, connection: Connection, surplus: bytes) -> None:
-        self.share = connection.share
+        self.budget = connection.budget
         self._connection = connection
         self._surplus = surplus
 

@@ -1,6 +1,6 @@
 """A WebSocket's numbered channels as asyncio sees them: each can be read and written like a stream.
 
-One task runs the WebSocket (`run`). While a channel's inlet is full nothing is read, so the client's pings are not
+One task runs the WebSocket (`run`). While a channel's buffer is full nothing is read, so the client's pings are not
 either; kubectl gives up after a minute without a pong. Therefore a stalled WebSocket sends pongs unasked. They also
 show whether the client is gone: its end of the connection cannot arrive behind data that is not being read, but a
 client that is gone answers with a TCP reset.
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 
 from crishim.cri.stream.connection import Connection, ConnectionEnded
-from crishim.cri.stream.inlet import Inlet, Intake
+from crishim.cri.stream.receive_buffer import ReceiveBuffer, ReceivedBytes
 from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelClosed, ChannelCodec, ChannelData
 from crishim.cri.stream.websocket.protocol import Fragment, WebSocket
 from crishim.linux.byte_sockets import ByteSocket
@@ -31,8 +31,8 @@ class Channels:
         self._socket = socket
         self._surplus = surplus
         self._codec = ChannelCodec(subprotocol)
-        intake = Intake()
-        self._inlets = {number: Inlet(intake) for number in readable}
+        received = ReceivedBytes()
+        self._buffers = {number: ReceiveBuffer(received) for number in readable}
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -42,7 +42,7 @@ class Channels:
             self._socket.feed(self._surplus or await self._connection.read())
             self._surplus = b""
             while (fragments := self._socket.next_fragments()) is not None:
-                await self._connection.share.spend()
+                await self._connection.budget.spend()
                 for fragment in fragments:
                     await self._receive(fragment)
                 if self._socket.pending > MAX_ANSWERS:
@@ -62,7 +62,7 @@ class Channels:
 
     async def read(self, channel: int) -> bytes:
         """The next bytes, b"" when the client closed the channel."""
-        return await self._inlets[channel].get()
+        return await self._buffers[channel].get()
 
     async def write(self, channel: int, data: bytes) -> None:
         """Send bytes as one or more messages; no bytes are an empty message."""
@@ -81,7 +81,7 @@ class Channels:
 
     def end(self, channel: int) -> None:
         """Nobody reads this channel any more; what comes for it is dropped."""
-        self._inlets[channel].discard()
+        self._buffers[channel].discard()
 
     async def close(self) -> None:
         """End the WebSocket normally."""
@@ -109,17 +109,17 @@ class Channels:
             await self._flush()
 
     async def _handle(self, event: ChannelData | ChannelClosed) -> None:
-        inlet = self._inlets.get(event.channel)
-        if inlet is None:
+        buffer = self._buffers.get(event.channel)
+        if buffer is None:
             return
         if isinstance(event, ChannelClosed):
-            inlet.end()
+            buffer.end()
             return
-        await self._connection.share.spend_on(event.data)
-        while not inlet.offer(event.data):
+        await self._connection.budget.spend_on(event.data)
+        while not buffer.offer(event.data):
             try:
                 async with asyncio.timeout(PONG_INTERVAL):
-                    await inlet.put(event.data)
+                    await buffer.put(event.data)
                 return
             except TimeoutError:
                 self._socket.pong()

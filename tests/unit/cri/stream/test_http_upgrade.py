@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.cri.stream.http_upgrade import MAX_HEAD, BadRequest, RequestHead, refusal
+from crishim.cri.stream.http_upgrade import MAX_HEAD, BadRequest, RequestHead, error_response
 
 POST = (
     b"POST /exec/abc?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
@@ -63,7 +63,7 @@ def test_garbage_is_refused(data: bytes) -> None:
 
 def test_a_refusal_is_a_whole_answer() -> None:
     """Status, headers, one line, and the word that the connection ends."""
-    answer = refusal(403, "no", [("X-Accepted", "a"), ("X-Accepted", "b")])
+    answer = error_response(403, "no", [("X-Accepted", "a"), ("X-Accepted", "b")])
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 403 Forbidden\r\n")
     assert head.lower().count(b"x-accepted: ") == 2

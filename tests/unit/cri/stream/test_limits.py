@@ -1,4 +1,4 @@
-"""crishim/cri/stream/limits.py and pace.py"""
+"""crishim/cri/stream/limits.py and fair_scheduler.py"""
 
 import asyncio
 import contextlib
@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from crishim.cri.stream.limits import EXEC, Full, Limits, Quota
-from crishim.cri.stream.pace import SLICE, TURN, Pace, Share
+from crishim.cri.stream.fair_scheduler import ITERATION, SLICE, Budget, FairScheduler
+from crishim.cri.stream.limits import EXEC, LimitExceeded, Limits, Quota
 from crishim.cri.stream.remotecommand.protocol import StreamOptions
 from crishim.cri.stream.requests import ExecStream, PortForwardStream
 from crishim.model import ExecSpec
@@ -19,12 +19,12 @@ def test_one_target_has_a_quarter() -> None:
     with contextlib.ExitStack() as held:
         for _ in range(2):
             held.enter_context(quota.hold("a"))
-        with pytest.raises(Full, match="a uses all 2 things") as caught, quota.hold("a"):
+        with pytest.raises(LimitExceeded, match="a uses all 2 things") as caught, quota.hold("a"):
             pass
         assert caught.value.status == 429
         for target in "bcd":
             held.enter_context(quota.hold(target, 2))
-        with pytest.raises(Full, match="all 8 things are in use") as caught, quota.hold("e"):
+        with pytest.raises(LimitExceeded, match="all 8 things are in use") as caught, quota.hold("e"):
             pass
         assert caught.value.status == 503
     with quota.hold("a", 2):
@@ -34,16 +34,16 @@ def test_one_target_has_a_quarter() -> None:
 
 
 def test_half_of_the_descriptors_are_for_everything_else() -> None:
-    """Sessions, what they hold, and strangers together never take more than half of what the process may have."""
+    """Sessions, what they hold, and pending connections never take more than half of what there is."""
     limits = Limits(sessions=1_000_000)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
     sessions = 0
-    with contextlib.ExitStack() as held, contextlib.suppress(Full):
+    with contextlib.ExitStack() as held, contextlib.suppress(LimitExceeded):
         while True:
             request = ExecStream(f"c{sessions % 100}", ExecSpec(argv=("x",)), StreamOptions(True, True, True, False))
             held.enter_context(limits.session(request))
             sessions += 1
-    assert 0 < sessions * EXEC + limits.strangers <= most
+    assert 0 < sessions * EXEC + limits.pending <= most
 
 
 def test_a_session_that_finds_no_descriptors_takes_no_place() -> None:
@@ -51,22 +51,22 @@ def test_a_session_that_finds_no_descriptors_takes_no_place() -> None:
     limits = Limits(sessions=8, descriptors=8)
     request = ExecStream("c", ExecSpec(argv=("x",)), StreamOptions(True, True, True, False))
     for _ in range(20):
-        with pytest.raises(Full, match="descriptors"), limits.session(request):
+        with pytest.raises(LimitExceeded, match="descriptors"), limits.session(request):
             pass
-    with limits.session(PortForwardStream("p", ())), pytest.raises(Full), limits.forward("p"):
+    with limits.session(PortForwardStream("p", ())), pytest.raises(LimitExceeded), limits.forward("p"):
         pass
     assert limits._sessions.used == limits._descriptors.used == 0
 
 
 async def test_a_turn_of_the_loop_has_so_many_units() -> None:
     """A hundred connections with endless work: between two turns of the loop they do no more than one turn's worth."""
-    pace, done = Pace(), 0
+    scheduler, done = FairScheduler(), 0
 
     async def work() -> None:
         nonlocal done
-        share = Share(pace)
+        budget = Budget(scheduler)
         while True:
-            await share.spend()
+            await budget.spend()
             done += 1
 
     tasks = [asyncio.create_task(work()) for _ in range(100)]
@@ -75,8 +75,8 @@ async def test_a_turn_of_the_loop_has_so_many_units() -> None:
         before = done
         await asyncio.sleep(0)
         turns.append(done - before)
-    assert max(turns) <= TURN + SLICE
-    assert done > 100 * TURN
+    assert max(turns) <= ITERATION + SLICE
+    assert done > 100 * ITERATION
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -84,21 +84,21 @@ async def test_a_turn_of_the_loop_has_so_many_units() -> None:
 
 async def test_whoever_waits_is_served_in_order() -> None:
     """A connection that has just come waits for one slice of each of the others, however much they want to do."""
-    pace, done = Pace(), [0] * 50
+    scheduler, done = FairScheduler(), [0] * 50
 
     async def work(number: int) -> None:
-        share = Share(pace)
+        budget = Budget(scheduler)
         while True:
-            await share.spend()
+            await budget.spend()
             done[number] += 1
 
     tasks = [asyncio.create_task(work(n)) for n in range(50)]
     for _ in range(200):
         await asyncio.sleep(0)
     before = sum(done)
-    await Share(pace).spend()
-    assert sum(done) - before <= 50 * SLICE + 2 * TURN
-    assert max(done) - min(done) <= TURN + 2 * SLICE  # the first had a turn to itself
+    await Budget(scheduler).spend()
+    assert sum(done) - before <= 50 * SLICE + 2 * ITERATION
+    assert max(done) - min(done) <= ITERATION + 2 * SLICE  # the first had a turn to itself
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -106,9 +106,9 @@ async def test_whoever_waits_is_served_in_order() -> None:
 
 async def test_a_connection_that_gave_up_waiting_keeps_nobody_waiting() -> None:
     """A cancelled one is passed over."""
-    pace = Pace()
-    shares = [Share(pace) for _ in range(100)]
-    waiting = [asyncio.create_task(share.spend()) for share in shares]
+    scheduler = FairScheduler()
+    budgets = [Budget(scheduler) for _ in range(100)]
+    waiting = [asyncio.create_task(budget.spend()) for budget in budgets]
     await asyncio.sleep(0)
     for task in waiting[:90]:
         task.cancel()

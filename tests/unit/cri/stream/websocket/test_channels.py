@@ -4,7 +4,7 @@ import asyncio
 from typing import cast
 
 from crishim.cri.stream.connection import Connection
-from crishim.cri.stream.pace import Pace, Share
+from crishim.cri.stream.fair_scheduler import Budget, FairScheduler
 from crishim.cri.stream.remotecommand.protocol import V5
 from crishim.cri.stream.websocket.channels import Channels
 from crishim.cri.stream.websocket.protocol import WebSocket
@@ -18,7 +18,7 @@ class SlowConnection:
     """A client that takes nothing until `takes` is set."""
 
     def __init__(self) -> None:
-        self.share = Share(Pace())
+        self.budget = Budget(FairScheduler())
         self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
         self.takes = asyncio.Event()
         self.writes: list[bytes] = []

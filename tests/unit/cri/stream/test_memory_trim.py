@@ -1,4 +1,4 @@
-"""crishim/cri/stream/tidying.py: nothing that was made for a session lives on after it."""
+"""crishim/cri/stream/memory_trim.py: nothing that was made for a session lives on after it."""
 
 import asyncio
 import contextvars
@@ -8,14 +8,14 @@ import weakref
 
 import pytest
 
-from crishim.cri.stream import tidying
-from crishim.cri.stream.tidying import Tidying
+from crishim.cri.stream import memory_trim
+from crishim.cri.stream.memory_trim import MemoryTrimmer
 from tests.fakes.stream_sessions import eventually
 
 WHOSE: contextvars.ContextVar[object] = contextvars.ContextVar("whose")
 
 
-class Session:
+class Holder:
     pass
 
 
@@ -23,46 +23,46 @@ async def test_names_that_were_looked_up_are_let_go() -> None:
     """A name that was made for one look-up has nobody but its maker afterwards."""
     name = "".join(["no", "such", "attribute"])
     before = sys.getrefcount(name)
-    assert not hasattr(Session, name)
-    tidying.empty_caches()
+    assert not hasattr(Holder, name)
+    memory_trim.empty_caches()
     assert sys.getrefcount(name) == before
 
 
 async def test_the_task_keeps_nothing_of_who_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither while it waits nor when it is done; the next end starts it again."""
-    monkeypatch.setattr(tidying, "AFTER", 0.01)
-    tidy, session = Tidying(), Session()
+    monkeypatch.setattr(memory_trim, "AFTER", 0.01)
+    trimmer, session = MemoryTrimmer(), Holder()
     gone = weakref.ref(session)
 
-    async def end(session: Session) -> None:
+    async def end(session: Holder) -> None:
         WHOSE.set(session)
-        tidy.soon()
+        trimmer.soon()
 
     for _ in range(2):
         await asyncio.create_task(end(session))
-        assert tidy._task is not None
-        await eventually(lambda: tidy._task is None)
+        assert trimmer._task is not None
+        await eventually(lambda: trimmer._task is None)
     await asyncio.create_task(end(session))
     del session
     await asyncio.sleep(0)  # what is being run keeps the task that woke it
     gc.collect()
-    assert tidy._task is not None
+    assert trimmer._task is not None
     assert gone() is None
-    await tidy.stop()
-    assert tidy._task is None
+    await trimmer.stop()
+    assert trimmer._task is None
 
 
-async def test_an_end_during_the_tidying_is_tidied_after(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_end_during_a_trim_has_another_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """It came too late for this time: there is another."""
-    monkeypatch.setattr(tidying, "AFTER", 0.01)
-    tidy, trimmed = Tidying(), list[int]()
+    monkeypatch.setattr(memory_trim, "AFTER", 0.01)
+    trimmer, trimmed = MemoryTrimmer(), list[int]()
 
     def trim() -> None:
         trimmed.append(len(trimmed))
         if len(trimmed) == 1:
-            tidy.soon()
+            trimmer.soon()
 
-    monkeypatch.setattr(tidying.libc, "trim", trim)
-    tidy.soon()
-    await eventually(lambda: tidy._task is None)
+    monkeypatch.setattr(memory_trim.libc, "trim", trim)
+    trimmer.soon()
+    await eventually(lambda: trimmer._task is None)
     assert trimmed == [0, 1]

@@ -15,7 +15,7 @@ AFTER = 3.0  # seconds
 _WAITS = 255  # _asynciomodule.c, FI_FREELIST_MAXLEN
 
 
-class Tidying:
+class MemoryTrimmer:
     """One task at a time, which keeps nothing of the session that started it."""
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Tidying:
         """A connection has ended."""
         self._options = True
         if self._task is None:
-            self._task = asyncio.create_task(self._tidy(), context=contextvars.Context())
+            self._task = asyncio.create_task(self._trim(), context=contextvars.Context())
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _tidy(self) -> None:
+    async def _trim(self) -> None:
         try:
             while self._options:
                 await asyncio.sleep(AFTER)

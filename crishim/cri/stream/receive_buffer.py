@@ -1,4 +1,4 @@
-"""Bytes on their way from a client to whatever uses them up, bounded for each stream and for the connection."""
+"""Received bytes that nobody has read yet, bounded for each stream and for the connection."""
 
 import asyncio
 from collections import deque
@@ -9,8 +9,8 @@ CONNECTION_LIMIT = 256 * 1024  # other streams; and of all streams of a connecti
 OVERHEAD = 64  # bytes that holding a chunk costs beside its own
 
 
-class Intake:
-    """What one connection has sent and nobody has used up yet, in all its inlets."""
+class ReceivedBytes:
+    """Those of one connection, in all its buffers."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -21,11 +21,11 @@ class Intake:
         self.changed.set()
 
 
-class Inlet:
-    """One stream's received bytes. Whoever puts waits while there are too many; consumed is told what left."""
+class ReceiveBuffer:
+    """Those of one stream: put() waits while there are too many; consumed is told how many were read or dropped."""
 
-    def __init__(self, intake: Intake, consumed: Callable[[int], None] | None = None) -> None:
-        self._intake = intake
+    def __init__(self, received: ReceivedBytes, consumed: Callable[[int], None] | None = None) -> None:
+        self._received = received
         self._chunks: deque[bytes] | None = None  # made when the first bytes come: many streams get none
         self._size = 0
         self._ended = False
@@ -38,7 +38,7 @@ class Inlet:
         if self._discarding or self._ended:
             self._consumed(len(data))
             return True
-        if self._size >= LIMIT or self._intake.size >= CONNECTION_LIMIT:
+        if self._size >= LIMIT or self._received.size >= CONNECTION_LIMIT:
             return False
         if self._chunks is None:
             self._chunks = deque()
@@ -50,8 +50,8 @@ class Inlet:
     async def put(self, data: bytes) -> None:
         """Add bytes, after waiting for room. Cancelled, it has added nothing."""
         while not self.offer(data):
-            self._intake.changed.clear()
-            await self._intake.changed.wait()
+            self._received.changed.clear()
+            await self._received.changed.wait()
 
     def end(self) -> None:
         """No more will come."""
@@ -63,7 +63,7 @@ class Inlet:
         self._discarding = True
         while self._chunks:
             self._pop()
-        self._intake.change(0)
+        self._received.change(0)
         self._wake()
 
     async def get(self) -> bytes:
@@ -87,7 +87,7 @@ class Inlet:
 
     def _change(self, size: int) -> None:
         self._size += size
-        self._intake.change(size)
+        self._received.change(size)
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

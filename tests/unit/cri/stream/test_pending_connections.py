@@ -23,10 +23,10 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: SPDY/3.1", f"X-Stream-Protocol-Versi
 
 @pytest.fixture
 async def small(runtime: FakeRuntime) -> AsyncIterator[StreamServer]:
-    """A server with room for 16 strangers and 4 sessions."""
+    """A server with room for 16 pending connections and 4 sessions."""
     before = len(os.listdir("/proc/self/fd"))
     limits = Limits(sessions=4, streams=8, descriptors=64)
-    assert limits.strangers == 16
+    assert limits.pending == 16
     server = StreamServer(limits=limits)
     await server.start(runtime, "127.0.0.1", 0)
     yield server
@@ -58,7 +58,7 @@ async def test_idle_connections_give_way(small: StreamServer, runtime: FakeRunti
         writer.transport.abort()
 
 
-async def test_a_session_is_no_stranger(small: StreamServer, runtime: FakeRuntime) -> None:
+async def test_a_session_is_not_pending(small: StreamServer, runtime: FakeRuntime) -> None:
     """A connection whose token was good stays, however many come after it and however quiet it is."""
     runtime.session = FakeSession(until="never")
     async with websocket(exec_url(small), V5) as client:
@@ -141,8 +141,8 @@ async def test_pairs_beyond_the_limit_are_refused(small: StreamServer, runtime: 
 
 
 async def test_a_slow_head_is_given_up(small: StreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends its head byte by byte has PATIENCE, not PATIENCE for each byte."""
-    monkeypatch.setattr("crishim.cri.stream.endpoints.PATIENCE", 0.3)
+    """A client that sends its head byte by byte has REQUEST_TIMEOUT, not REQUEST_TIMEOUT for each byte."""
+    monkeypatch.setattr("crishim.cri.stream.endpoints.REQUEST_TIMEOUT", 0.3)
     reader, writer = await connect(small.url)
     head = request(small.url + "/exec/x", "X: " + "y" * 1000)
     async with asyncio.timeout(10):
@@ -178,7 +178,7 @@ async def test_slow_tls_handshakes_give_way(
     runtime: FakeRuntime, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients that begin no handshake, or do not finish it, count from accept on and are dropped for new ones."""
-    monkeypatch.setattr(listener, "PATIENCE", 2.0)
+    monkeypatch.setattr(listener, "REQUEST_TIMEOUT", 2.0)
     cert, key = certificate
     server = StreamServer(tls_cert=str(cert), tls_key=str(key), limits=Limits(descriptors=64),
     )  # fmt: skip
@@ -192,9 +192,9 @@ async def test_slow_tls_handshakes_give_way(
             await client.open(streamType=kind)
         client.send(3, b"x" * 200_000, fin=True)
         assert await client.text(5) == b"x" * 200_000
-        await eventually(lambda: len(server._listener.strangers) <= 16)  # type: ignore[union-attr]
+        await eventually(lambda: len(server._listener.pending) <= 16)  # type: ignore[union-attr]
         assert len(os.listdir("/proc/self/fd")) <= before + 60 + 16 + 10
-    await eventually(lambda: not server._listener.strangers)  # type: ignore[union-attr]  # after PATIENCE
+    await eventually(lambda: not server._listener.pending)  # type: ignore[union-attr]  # after REQUEST_TIMEOUT
     for _, writer in slow:
         writer.transport.abort()
     await server.stop()
