@@ -1,8 +1,10 @@
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import annotations
 
+from .conftest import Apply, Make
 
-def test_annotations_say_where_a_container_belongs(make, apply) -> None:
+
+def test_annotations_say_where_a_container_belongs(make: Make, apply: Apply) -> None:
     """The keys tools know from containerd, beside the container's own."""
     pod = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u"))
     config = cri.ContainerConfig(
@@ -22,7 +24,7 @@ def test_annotations_say_where_a_container_belongs(make, apply) -> None:
     }
 
 
-def test_annotations_cannot_steer_the_runtime(make, apply) -> None:
+def test_annotations_cannot_steer_the_runtime(make: Make, apply: Apply) -> None:
     """What crun and runc act upon is dropped, known to us or named by `features`; ours cannot be overwritten."""
     config = cri.ContainerConfig(
         annotations={
@@ -45,7 +47,7 @@ def test_annotations_cannot_steer_the_runtime(make, apply) -> None:
     }
 
 
-def test_root_is_read_only_if_asked_for(make, apply) -> None:
+def test_root_is_read_only_if_asked_for(make: Make, apply: Apply) -> None:
     """readonly_rootfs."""
     config = cri.ContainerConfig()
     config.linux.security_context.readonly_rootfs = True
@@ -53,7 +55,7 @@ def test_root_is_read_only_if_asked_for(make, apply) -> None:
     assert apply(annotations.root, inputs).spec["root"] == {"path": inputs.rootfs, "readonly": True}
 
 
-def test_version_is_the_newest_the_runtime_knows(make, apply) -> None:
+def test_version_is_the_newest_the_runtime_knows(make: Make, apply: Apply) -> None:
     """An old runtime, which does not say, gets the base's."""
     assert apply(annotations.oci_version, make(features={"ociVersionMax": "1.3.0"})).spec["ociVersion"] == "1.3.0"
     assert apply(annotations.oci_version, make()).spec["ociVersion"] == "1.0.2"

@@ -5,8 +5,10 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec import build, bundle
 from crishim.spec.inputs import Host
 
+from .conftest import Make
 
-def test_a_plain_container_has_every_section(make) -> None:
+
+def test_a_plain_container_has_every_section(make: Make) -> None:
     """Nothing but a command asked for: process, root, mounts and namespaces are complete."""
     built = build.build(make())
     spec = json.loads(built.encode())
@@ -22,7 +24,7 @@ def test_a_plain_container_has_every_section(make) -> None:
     assert built.notes == ()
 
 
-def test_two_specs_share_nothing(make) -> None:
+def test_two_specs_share_nothing(make: Make) -> None:
     """The base is decoded for each: a change to one spec never shows in the next."""
     first = build.build(make()).spec
     before = json.dumps(first)
@@ -34,7 +36,7 @@ def test_two_specs_share_nothing(make) -> None:
     assert json.dumps(build.build(make()).spec) == before
 
 
-def test_the_request_is_not_changed(make) -> None:
+def test_the_request_is_not_changed(make: Make) -> None:
     """The config round-trips unaltered: building reads it only."""
     config = cri.ContainerConfig(command=["/bin/true"])
     before = config.SerializeToString()
@@ -42,7 +44,7 @@ def test_the_request_is_not_changed(make) -> None:
     assert config.SerializeToString() == before
 
 
-def test_notes_are_collected(make) -> None:
+def test_notes_are_collected(make: Make) -> None:
     """What was bounded comes out for the log."""
     config = cri.ContainerConfig(command=["/bin/true"])
     config.linux.resources.oom_score_adj = -500

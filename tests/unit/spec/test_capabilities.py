@@ -9,6 +9,8 @@ from crishim.spec import bundle, capabilities
 from crishim.spec.capability_names import CAPABILITIES
 from crishim.spec.inputs import Host
 
+from .conftest import Apply, Make
+
 ALL = frozenset(CAPABILITIES)
 BASE = frozenset(bundle.base()["process"]["capabilities"]["bounding"])
 
@@ -62,7 +64,7 @@ def test_any_other_text_is_no_capability(text: str) -> None:
         assert error.kind is Kind.INVALID  # noqa: PT017
 
 
-def test_ambient_is_in_every_other_set(make, apply) -> None:
+def test_ambient_is_in_every_other_set(make: Make, apply: Apply) -> None:
     """An ambient capability has to be permitted and inheritable (capabilities(7)); nothing else is inheritable."""
     config = cri.ContainerConfig()
     config.linux.security_context.capabilities.add_ambient_capabilities.append("NET_ADMIN")
@@ -78,7 +80,7 @@ def test_a_dropped_capability_is_not_ambient() -> None:
     assert capabilities.choose(BASE, request, ALL)[1] == set()
 
 
-def test_base_is_bounded_by_the_daemon_and_said(make, apply) -> None:
+def test_base_is_bounded_by_the_daemon_and_said(make: Make, apply: Apply) -> None:
     """What the daemon does not hold is left out of the default set, with a note."""
     draft = apply(capabilities.process_capabilities, make(host=Host(capabilities=ALL - {"CAP_MKNOD"})))
     assert "CAP_MKNOD" not in draft.spec["process"]["capabilities"]["bounding"]
@@ -97,7 +99,7 @@ def test_a_capability_by_name_the_daemon_lacks_is_an_error() -> None:
     assert caught.value.kind is Kind.PRECONDITION
 
 
-def test_privileged_has_everything_and_no_inheritable(make, apply) -> None:
+def test_privileged_has_everything_and_no_inheritable(make: Make, apply: Apply) -> None:
     """privileged ignores the lists; the inheritable set stays empty (CVE-2022-24769)."""
     config = cri.ContainerConfig()
     config.linux.security_context.privileged = True
@@ -107,7 +109,7 @@ def test_privileged_has_everything_and_no_inheritable(make, apply) -> None:
     assert sets["inheritable"] == []
 
 
-def test_a_user_namespace_is_not_bounded_by_the_daemon(make, apply) -> None:
+def test_a_user_namespace_is_not_bounded_by_the_daemon(make: Make, apply: Apply) -> None:
     """Who enters a user namespace has every capability in it."""
     config = cri.ContainerConfig()
     config.linux.security_context.capabilities.add_capabilities.append("SYS_RESOURCE")

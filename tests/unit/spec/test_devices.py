@@ -8,14 +8,16 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import devices
 
+from .conftest import Apply, Make
+
 DENY = {"allow": False, "access": "rwm"}
 
 
 def with_device(**fields: str) -> cri.ContainerConfig:
-    return cri.ContainerConfig(devices=[fields])
+    return cri.ContainerConfig(devices=[cri.Device(**fields)])
 
 
-def test_one_device(make, apply) -> None:
+def test_one_device(make: Make, apply: Apply) -> None:
     """A node under another path, with its rule after the base's denial."""
     config = with_device(host_path="/dev/null", container_path="/dev/void", permissions="r")
     linux = apply(devices.devices, make(config=config)).spec["linux"]
@@ -25,7 +27,7 @@ def test_one_device(make, apply) -> None:
     assert linux["resources"]["devices"] == [DENY, rule]
 
 
-def test_a_symlink_is_resolved_and_keeps_its_name(make, apply, tmp_path: Path) -> None:
+def test_a_symlink_is_resolved_and_keeps_its_name(make: Make, apply: Apply, tmp_path: Path) -> None:
     """/dev/disk/by-id links are what users write; without a container path the link's name is used."""
     link = tmp_path / "link"
     link.symlink_to("/dev/zero")
@@ -33,7 +35,7 @@ def test_a_symlink_is_resolved_and_keeps_its_name(make, apply, tmp_path: Path) -
     assert (node["path"], node["minor"]) == (str(link), 5)
 
 
-def test_a_directory_of_devices(make, apply, tmp_path: Path) -> None:
+def test_a_directory_of_devices(make: Make, apply: Apply, tmp_path: Path) -> None:
     """Every device below it, under the container path; other files are left out."""
     (tmp_path / "sub").mkdir()
     try:
@@ -48,14 +50,14 @@ def test_a_directory_of_devices(make, apply, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/dev/does-not-exist", Kind.NOT_FOUND), ("/etc/passwd", Kind.INVALID)])
-def test_no_such_device(make, apply, path: str, kind: Kind) -> None:
+def test_no_such_device(make: Make, apply: Apply, path: str, kind: Kind) -> None:
     """A missing path and a path that is no device are named."""
     with pytest.raises(CrishimError, match=path) as caught:
         apply(devices.devices, make(config=with_device(host_path=path)))
     assert caught.value.kind is kind
 
 
-def test_privileged_has_all_host_devices(make, apply) -> None:
+def test_privileged_has_all_host_devices(make: Make, apply: Apply) -> None:
     """Every node below /dev but those each container has its own of; everything allowed."""
     config = cri.ContainerConfig()
     config.linux.security_context.privileged = True

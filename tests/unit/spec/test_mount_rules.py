@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from crishim.errors import CrishimError, Kind
@@ -10,11 +12,11 @@ ONE = [cri.IDMapping(host_id=1000, container_id=0, length=10)]
 IMAGE = cri.ImageSpec(image="i")
 
 
-def mount(**fields: object) -> cri.Mount:
+def mount(**fields: Any) -> cri.Mount:
     return cri.Mount(**({"container_path": "/c", "host_path": "/h"} | fields))
 
 
-def image(**fields: object) -> cri.Mount:
+def image(**fields: Any) -> cri.Mount:
     return mount(**({"host_path": "", "image": IMAGE, "readonly": True} | fields))
 
 
@@ -78,7 +80,9 @@ def test_what_is_accepted(request_: cri.Mount) -> None:
     ],
 )
 @pytest.mark.parametrize("features", [None, {}, {"mountOptions": ["ro"], "linux": {"mountExtensions": {}}}])
-def test_what_the_runtime_cannot_do_is_refused(request_: cri.Mount, words: str, features: dict | None) -> None:
+def test_what_the_runtime_cannot_do_is_refused(
+    request_: cri.Mount, words: str, features: dict[str, Any] | None
+) -> None:
     """An old runtime would ignore these silently."""
     with pytest.raises(CrishimError, match=words) as caught:
         mount_rules.check([request_], features)

@@ -1,8 +1,12 @@
+from typing import Any
+
 from crishim import model
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import mount_table, namespaces
 from crishim.spec.inputs import Draft, Inputs
 from crishim.spec.mounts import Prepared
+
+from .conftest import Apply, Make
 
 EDITORS = (
     namespaces.namespaces,
@@ -15,29 +19,29 @@ EDITORS = (
 )
 
 
-def run(apply, inputs: Inputs) -> Draft:
+def run(apply: Apply, inputs: Inputs) -> Draft:
     draft: Draft = apply(EDITORS[0], inputs)
     for editor in EDITORS[1:]:
         editor(draft, inputs)
     return draft
 
 
-def table(apply, inputs: Inputs) -> dict[str, dict]:
+def table(apply: Apply, inputs: Inputs) -> dict[str, dict[str, Any]]:
     return {m["destination"]: m for m in run(apply, inputs).spec["mounts"]}
 
 
-def prepared(path: str, source: str = "/src", **fields: object) -> Prepared:
+def prepared(path: str, source: str = "/src", **fields: Any) -> Prepared:
     return Prepared(request=cri.Mount(container_path=path, **fields), source=source)
 
 
-def test_shm_is_the_pods(make, apply) -> None:
+def test_shm_is_the_pods(make: Make, apply: Apply) -> None:
     """/dev/shm is a bind mount of the path the pod shares."""
     mount = table(apply, make(shm_path="/run/pod/shm"))["/dev/shm"]
     assert (mount["type"], mount["source"]) == ("bind", "/run/pod/shm")
     assert {"nosuid", "noexec", "nodev"} <= set(mount["options"])
 
 
-def test_shm_of_the_node_with_host_ipc(make, apply) -> None:
+def test_shm_of_the_node_with_host_ipc(make: Make, apply: Apply) -> None:
     """Host IPC means the node's /dev/shm."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.ipc = cri.NODE
@@ -45,7 +49,7 @@ def test_shm_of_the_node_with_host_ipc(make, apply) -> None:
     assert table(apply, make(config=config, namespaces=pins))["/dev/shm"]["source"] == "/dev/shm"
 
 
-def test_shm_of_its_own(make, apply) -> None:
+def test_shm_of_its_own(make: Make, apply: Apply) -> None:
     """A container with an IPC namespace of its own shares no memory, whatever the pod has."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.ipc = cri.CONTAINER
@@ -53,7 +57,7 @@ def test_shm_of_its_own(make, apply) -> None:
     assert table(apply, make())["/dev/shm"]["type"] == "tmpfs"
 
 
-def test_pod_files(make, apply) -> None:
+def test_pod_files(make: Make, apply: Apply) -> None:
     """/etc/hostname, hosts and resolv.conf from the pod; read-only with a read-only root; none that is not given."""
     config = cri.ContainerConfig()
     mounts = table(apply, make(config=config, hostname_path="/p/hn", hosts_path="/p/h", resolv_conf_path="/p/r"))
@@ -64,7 +68,7 @@ def test_pod_files(make, apply) -> None:
     assert "/etc/hosts" not in table(apply, make())
 
 
-def test_the_containers_own_mount_wins(make, apply) -> None:
+def test_the_containers_own_mount_wins(make: Make, apply: Apply) -> None:
     """Of /etc/hosts, /dev/shm or /sys there is one, the request's."""
     inputs = make(
         hosts_path="/p/h",
@@ -77,7 +81,7 @@ def test_the_containers_own_mount_wins(make, apply) -> None:
     assert len(sources) == len(spec["mounts"])
 
 
-def test_outer_mounts_come_before_inner_ones(make, apply) -> None:
+def test_outer_mounts_come_before_inner_ones(make: Make, apply: Apply) -> None:
     """Whatever the order of the request; equals keep theirs."""
     inputs = make(mounts=(prepared("/a/b/c"), prepared("/b"), prepared("/a/b"), prepared("/a")))
     order = [m["destination"] for m in run(apply, inputs).spec["mounts"]]
@@ -87,7 +91,7 @@ def test_outer_mounts_come_before_inner_ones(make, apply) -> None:
     assert order.index("/b") < order.index("/a")
 
 
-def test_sys_is_writable_only_for_privileged(make, apply) -> None:
+def test_sys_is_writable_only_for_privileged(make: Make, apply: Apply) -> None:
     """/sys and the cgroup mount."""
     config = cri.ContainerConfig()
     mounts = table(apply, make(config=config))
@@ -99,7 +103,7 @@ def test_sys_is_writable_only_for_privileged(make, apply) -> None:
     assert "ro" not in mounts["/sys/fs/cgroup"]["options"]
 
 
-def test_sys_in_a_user_namespace_on_the_nodes_network(make, apply) -> None:
+def test_sys_in_a_user_namespace_on_the_nodes_network(make: Make, apply: Apply) -> None:
     """sysfs belongs to the owner of the network namespace: bound, where it cannot be mounted."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.network = cri.NODE
@@ -110,7 +114,7 @@ def test_sys_in_a_user_namespace_on_the_nodes_network(make, apply) -> None:
     assert own["type"] == "sysfs"
 
 
-def test_mqueue_in_a_user_namespace_with_the_nodes_ipc(make, apply) -> None:
+def test_mqueue_in_a_user_namespace_with_the_nodes_ipc(make: Make, apply: Apply) -> None:
     """The same for POSIX message queues."""
     config = cri.ContainerConfig()
     config.linux.security_context.namespace_options.ipc = cri.NODE
@@ -118,7 +122,7 @@ def test_mqueue_in_a_user_namespace_with_the_nodes_ipc(make, apply) -> None:
     assert table(apply, make(config=config, namespaces=pins))["/dev/mqueue"]["type"] == "bind"
 
 
-def test_rootfs_propagation(make, apply) -> None:
+def test_rootfs_propagation(make: Make, apply: Apply) -> None:
     """The root is as open as the most open mount needs it."""
     slave, shared = prepared("/s", propagation=1), prepared("/t", propagation=2)
     for mounts, expected in (((), None), ((slave,), "rslave"), ((slave, shared), "rshared")):

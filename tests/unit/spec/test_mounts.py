@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_a_dangling_symlink_does_not_exist(tmp_path: Path) -> None:
 
 
 def volume(tmp_path: Path, sub_path: str = "") -> Prepared:
-    request = cri.Mount(container_path="/v", image={"image": "i"}, readonly=True, image_sub_path=sub_path)
+    request = cri.Mount(container_path="/v", image=cri.ImageSpec(image="i"), readonly=True, image_sub_path=sub_path)
     return resolve(request, {"/v": ImageVolume(directory=str(tmp_path), image_id="sha256:1", image_ref="i@sha256:2")})
 
 
@@ -131,7 +132,7 @@ def test_propagation_needs_a_source_that_takes_part(source: str, host_to_contain
         ({"image": {"image": "i"}, "readonly": True}, ["rbind", "rprivate", "ro", "nodev"]),
     ],
 )
-def test_entry_options(fields: dict[str, object], options: list[str]) -> None:
+def test_entry_options(fields: dict[str, Any], options: list[str]) -> None:
     """Three propagation modes, read-only in two depths, mount_options after them."""
     request = cri.Mount(container_path="/c/../d", **fields)
     made = mounts.entry(Prepared(request=request, source="/s"))

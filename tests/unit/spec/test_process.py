@@ -1,14 +1,18 @@
 import json
+from typing import Any
 
 import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import build, process
+from crishim.spec.inputs import Spec
+
+from .conftest import Make
 
 
-def spec_of(make, **more):
-    config = cri.ContainerConfig(command=["/main"], envs=[{"key": "A", "value": b"1"}], working_dir="/w")
+def spec_of(make: Make, **more: Any) -> Spec:
+    config = cri.ContainerConfig(command=["/main"], envs=[cri.KeyValue(key="A", value=b"1")], working_dir="/w")
     context = config.linux.security_context
     context.run_as_user.value, context.no_new_privs = 1000, True
     context.supplemental_groups.append(1234)
@@ -16,7 +20,7 @@ def spec_of(make, **more):
     return build.build(make(config=config, **more)).spec
 
 
-def test_an_exec_is_the_containers_process_with_another_command(make) -> None:
+def test_an_exec_is_the_containers_process_with_another_command(make: Make) -> None:
     """Same user and groups, environment, directory, capabilities and no_new_privs."""
     spec = spec_of(make)
     made = process.exec_process(spec, ["ls", "-l"], tty=False)
@@ -27,7 +31,7 @@ def test_an_exec_is_the_containers_process_with_another_command(make) -> None:
     assert spec["process"]["args"] == ["/main"]
 
 
-def test_an_exec_with_a_terminal_has_a_term(make) -> None:
+def test_an_exec_with_a_terminal_has_a_term(make: Make) -> None:
     """tty sets terminal, and TERM if the container has none."""
     spec = spec_of(make)
     made = process.exec_process(spec, ["sh"], tty=True)
@@ -38,9 +42,9 @@ def test_an_exec_with_a_terminal_has_a_term(make) -> None:
     assert "TERM=xterm" not in process.exec_process(spec, ["sh"], tty=True)["env"]
 
 
-def test_an_exec_gets_variables_that_are_not_utf8_too(make) -> None:
+def test_an_exec_gets_variables_that_are_not_utf8_too(make: Make) -> None:
     """The launcher with the container's variables precedes the command."""
-    config = cri.ContainerConfig(command=["/main"], envs=[{"key": "R", "value": b"\xff"}])
+    config = cri.ContainerConfig(command=["/main"], envs=[cri.KeyValue(key="R", value=b"\xff")])
     spec = build.build(make(config=config, launcher="/bin/busybox")).spec
     made = process.exec_process(spec, ["ls"], tty=False)
     assert made["args"][:5] == spec["process"]["args"][:5]
@@ -48,7 +52,7 @@ def test_an_exec_gets_variables_that_are_not_utf8_too(make) -> None:
 
 
 @pytest.mark.parametrize("argv", [[], [""]])
-def test_an_exec_of_nothing(make, argv: list[str]) -> None:
+def test_an_exec_of_nothing(make: Make, argv: list[str]) -> None:
     """INVALID rather than the runtime's complaint."""
     with pytest.raises(CrishimError) as caught:
         process.exec_process(spec_of(make), argv, tty=False)

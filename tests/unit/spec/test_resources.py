@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,18 +9,21 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec import resources
 from crishim.spec.inputs import Host
 
+from .conftest import Apply, Make
+
 V2, V1 = Host(cgroup_version=2), Host(cgroup_version=1)
 MIB = 1 << 20
 
 
-def oci(host: Host = V2, **fields: object) -> dict[str, object]:
+def oci(host: Host = V2, **fields: Any) -> dict[str, object]:
     return resources.to_oci(cri.LinuxContainerResources(**fields), host)
 
 
 @pytest.mark.parametrize("host", [V1, V2], ids=["v1", "v2"])
 def test_cpu(host: Host) -> None:
     """Shares, quota, period and cpuset, in the spec's v1 units on both."""
-    fields = {"cpu_shares": 512, "cpu_quota": 50000, "cpu_period": 100000, "cpuset_cpus": "0-1", "cpuset_mems": "0"}
+    fields: dict[str, Any] = {"cpu_shares": 512, "cpu_quota": 50000, "cpu_period": 100000}
+    fields |= {"cpuset_cpus": "0-1", "cpuset_mems": "0"}
     assert oci(host, **fields) == {"cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0-1", "mems": "0"}}
 
 
@@ -77,7 +82,7 @@ def test_unified() -> None:
     assert caught.value.kind is Kind.PRECONDITION
 
 
-def test_editor_adds_to_the_base(make, apply) -> None:
+def test_editor_adds_to_the_base(make: Make, apply: Apply) -> None:
     """cgroupsPath as given, the base's device rule kept, a pids limit where there is the controller."""
     config = cri.ContainerConfig()
     config.linux.resources.cpu_shares = 2
@@ -131,7 +136,9 @@ _resources = st.builds(
 
 
 @given(_resources, _resources)
-def test_merge_is_idempotent_and_leaves_its_arguments(current, update) -> None:
+def test_merge_is_idempotent_and_leaves_its_arguments(
+    current: cri.LinuxContainerResources, update: cri.LinuxContainerResources
+) -> None:
     """Applying an update twice is applying it once; the record's own message is not changed."""
     before = current.SerializeToString(deterministic=True)
     once = resources.merge(current, update)
@@ -140,13 +147,13 @@ def test_merge_is_idempotent_and_leaves_its_arguments(current, update) -> None:
 
 
 @given(_resources)
-def test_an_empty_update_changes_nothing(current) -> None:
+def test_an_empty_update_changes_nothing(current: cri.LinuxContainerResources) -> None:
     """All values are "not given"."""
     assert resources.merge(current, cri.LinuxContainerResources()) == current
 
 
 @given(_resources)
-def test_no_zero_reaches_the_runtime(request_) -> None:
+def test_no_zero_reaches_the_runtime(request_: cri.LinuxContainerResources) -> None:
     """A zero in config.json would be taken for a limit of zero."""
     result = resources.to_oci(request_, V2)
     assert all(result.get("cpu", {}).values())

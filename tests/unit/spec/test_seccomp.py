@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,10 +9,19 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec import bundle, seccomp
 from crishim.spec.inputs import Host
 
-RUNTIME_DEFAULT, UNCONFINED, LOCALHOST = 0, 1, 2
+from .conftest import Apply, Make
+
+RUNTIME_DEFAULT = cri.SecurityProfile.RuntimeDefault
+UNCONFINED = cri.SecurityProfile.Unconfined
+LOCALHOST = cri.SecurityProfile.Localhost
 
 
-def config(field: int | None = None, ref: str = "", path: str = "", privileged: bool = False) -> cri.ContainerConfig:
+def config(
+    field: "cri.SecurityProfile.ProfileType.ValueType | None" = None,
+    ref: str = "",
+    path: str = "",
+    privileged: bool = False,
+) -> cri.ContainerConfig:
     result = cri.ContainerConfig()
     context = result.linux.security_context
     context.seccomp_profile_path, context.privileged = path, privileged
@@ -21,11 +31,11 @@ def config(field: int | None = None, ref: str = "", path: str = "", privileged: 
     return result
 
 
-def applied(make, apply, request: cri.ContainerConfig, **more):
+def applied(make: Make, apply: Apply, request: cri.ContainerConfig, **more: Any) -> Any:
     return apply(seccomp.seccomp, make(config=request, **more)).spec["linux"].get("seccomp")
 
 
-def names(filter_: dict, action: str = "SCMP_ACT_ALLOW", with_args: bool = True) -> set[str]:
+def names(filter_: dict[str, Any], action: str = "SCMP_ACT_ALLOW", with_args: bool = True) -> set[str]:
     rules = [r for r in filter_["syscalls"] if r["action"] == action and (with_args or "args" not in r)]
     return {name for rule in rules for name in rule["names"]}
 
@@ -35,7 +45,7 @@ def names(filter_: dict, action: str = "SCMP_ACT_ALLOW", with_args: bool = True)
     [config(), config(UNCONFINED), config(path="unconfined"), config(UNCONFINED, path="runtime/default")],
     ids=["nil is unconfined", "field", "path", "field wins over path"],
 )
-def test_unconfined(make, apply, request_) -> None:
+def test_unconfined(make: Make, apply: Apply, request_: cri.ContainerConfig) -> None:
     """No profile: asked for, or nothing asked for (seccomp nil = unconfined)."""
     assert applied(make, apply, request_) is None
 
@@ -50,7 +60,7 @@ def test_unconfined(make, apply, request_) -> None:
     ],
     ids=["empty struct", "path", "old path", "field wins over path"],
 )
-def test_runtime_default(make, apply, request_) -> None:
+def test_runtime_default(make: Make, apply: Apply, request_: cri.ContainerConfig) -> None:
     """The profile of bundles/, also for an empty struct."""
     filter_ = applied(make, apply, request_)
     assert filter_["defaultAction"] == "SCMP_ACT_ERRNO"
@@ -58,12 +68,12 @@ def test_runtime_default(make, apply, request_) -> None:
     assert {"read", "openat2", "futex_waitv"} <= names(filter_)
 
 
-def test_privileged_ignores_seccomp(make, apply) -> None:
+def test_privileged_ignores_seccomp(make: Make, apply: Apply) -> None:
     """Whatever profile is named, also one that does not exist."""
     assert applied(make, apply, config(LOCALHOST, "/nowhere.json", privileged=True)) is None
 
 
-def test_localhost_file(make, apply, tmp_path: Path) -> None:
+def test_localhost_file(make: Make, apply: Apply, tmp_path: Path) -> None:
     """A file of the node, through the field and through the deprecated path."""
     file = tmp_path / "p.json"
     rule = {"names": ["chmod"], "action": "SCMP_ACT_ERRNO"}
@@ -88,7 +98,9 @@ def test_localhost_file(make, apply, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_localhost_file_is_named(make, apply, tmp_path: Path, content: str | None, kind: Kind) -> None:
+def test_a_bad_localhost_file_is_named(
+    make: Make, apply: Apply, tmp_path: Path, content: str | None, kind: Kind
+) -> None:
     """Missing, no JSON, or no profile: an error with the path, at create and not in the runtime."""
     file = tmp_path / "bad.json"
     if content is not None:
@@ -101,14 +113,14 @@ def test_a_bad_localhost_file_is_named(make, apply, tmp_path: Path, content: str
 @pytest.mark.parametrize(
     "request_", [config(LOCALHOST, "relative.json"), config(path="localhost/relative"), config(path="x")]
 )
-def test_a_profile_must_be_an_absolute_path(make, apply, request_) -> None:
+def test_a_profile_must_be_an_absolute_path(make: Make, apply: Apply, request_: cri.ContainerConfig) -> None:
     """The kubelet sends absolute paths; anything else is INVALID."""
     with pytest.raises(CrishimError) as caught:
         applied(make, apply, request_)
     assert caught.value.kind is Kind.INVALID
 
 
-def test_a_node_without_seccomp_says_so(make, apply) -> None:
+def test_a_node_without_seccomp_says_so(make: Make, apply: Apply) -> None:
     """Neither the kernel's nor the runtime's lack of seccomp is silently accepted."""
     for lacking in ({"host": Host(seccomp=False)}, {"features": {"linux": {"seccomp": {"enabled": False}}}}):
         with pytest.raises(CrishimError, match="seccomp") as caught:

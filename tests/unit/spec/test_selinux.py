@@ -12,6 +12,8 @@ from crishim.spec import selinux
 from crishim.spec.inputs import Host
 from crishim.spec.mounts import Prepared
 
+from .conftest import Apply, Make
+
 SELINUX = Host(selinux=True)
 
 
@@ -31,7 +33,7 @@ def test_well_formed_levels(level: str) -> None:
     "parts",
     [{"level": "s0:c1:c2"}, {"level": "c1"}, {"level": "s0,c1"}, {"type": "a:b"}, {"user": "x y"}, {"role": "a\n"}],
 )
-def test_a_malformed_label_fails_on_every_host(make, apply, parts: dict[str, str]) -> None:
+def test_a_malformed_label_fails_on_every_host(make: Make, apply: Apply, parts: dict[str, str]) -> None:
     """Also on a host without SELinux: INVALID."""
     for host in (Host(), SELINUX):
         with pytest.raises(CrishimError) as caught:
@@ -39,21 +41,21 @@ def test_a_malformed_label_fails_on_every_host(make, apply, parts: dict[str, str
         assert caught.value.kind is Kind.INVALID
 
 
-def test_without_selinux_there_is_no_label(make, apply) -> None:
+def test_without_selinux_there_is_no_label(make: Make, apply: Apply) -> None:
     """runc refuses a label on such a host."""
     spec = apply(selinux.selinux, make(config=config(type="container_t"))).spec
     assert "selinuxLabel" not in spec["process"]
     assert "mountLabel" not in spec["linux"]
 
 
-def test_parts_that_are_given_replace_the_defaults(make, apply) -> None:
+def test_parts_that_are_given_replace_the_defaults(make: Make, apply: Apply) -> None:
     """The file label has the same level, its own type."""
     spec = apply(selinux.selinux, make(config=config(type="t_t", level="s0:c1,c2"), host=SELINUX)).spec
     assert spec["process"]["selinuxLabel"] == "system_u:system_r:t_t:s0:c1,c2"
     assert spec["linux"]["mountLabel"] == "system_u:object_r:container_file_t:s0:c1,c2"
 
 
-def test_the_pods_options_count_if_the_container_has_none(make, apply) -> None:
+def test_the_pods_options_count_if_the_container_has_none(make: Make, apply: Apply) -> None:
     """A container is labelled as its pod."""
     pod = cri.PodSandboxConfig()
     pod.linux.security_context.selinux_options.level = "s0:c7,c8"
@@ -61,7 +63,7 @@ def test_the_pods_options_count_if_the_container_has_none(make, apply) -> None:
     assert spec["process"]["selinuxLabel"].endswith(":s0:c7,c8")
 
 
-def test_privileged_has_its_own_type(make, apply) -> None:
+def test_privileged_has_its_own_type(make: Make, apply: Apply) -> None:
     """spc_t: a super-privileged container."""
     request = cri.ContainerConfig()
     request.linux.security_context.privileged = True
@@ -73,7 +75,9 @@ def test_a_pods_level_is_well_formed_and_stays(pod_id: str) -> None:
     """Derived from the id: the same after a restart, two different categories."""
     level = selinux.level_of(pod_id)
     selinux.check(cri.SELinuxOption(level=level))
-    low, high = map(int, re.fullmatch(r"s0:c(\d+),c(\d+)", level).groups())
+    categories = re.fullmatch(r"s0:c(\d+),c(\d+)", level)
+    assert categories
+    low, high = map(int, categories.groups())
     assert 0 <= low < high < 1024
     assert level == selinux.level_of(pod_id)
 

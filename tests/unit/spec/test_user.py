@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import user
 
-from .conftest import GROUP, PASSWD
+from .conftest import GROUP, PASSWD, Apply, Make
 
 
 def read(path: str) -> bytes:
@@ -18,8 +19,10 @@ def nothing(path: str) -> bytes:
     raise FileNotFoundError(2, "No such file or directory", path)
 
 
-def context(**fields: object) -> cri.LinuxContainerSecurityContext:
-    wrapped = {k: cri.Int64Value(value=v) if k in ("run_as_user", "run_as_group") else v for k, v in fields.items()}
+def context(**fields: Any) -> cri.LinuxContainerSecurityContext:
+    wrapped: dict[str, Any] = {
+        k: cri.Int64Value(value=v) if k in ("run_as_user", "run_as_group") else v for k, v in fields.items()
+    }
     return cri.LinuxContainerSecurityContext(**wrapped)
 
 
@@ -106,7 +109,7 @@ def test_an_image_without_passwd_has_ids_only() -> None:
         user.resolve(context(), "root", nothing)
 
 
-def test_the_spec_carries_the_primary_group_among_the_groups(make, apply) -> None:
+def test_the_spec_carries_the_primary_group_among_the_groups(make: Make, apply: Apply) -> None:
     """process.user.additionalGids holds the primary gid, as ContainerStatus reports it."""
     draft = apply(user.process_user, make(image={"config": {"User": "alice"}}))
     assert draft.spec["process"]["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000, 10, 50000]}
@@ -114,7 +117,7 @@ def test_the_spec_carries_the_primary_group_among_the_groups(make, apply) -> Non
 
 
 @pytest.mark.parametrize("trap", ["link to the host", "fifo", "too big", "directory"])
-def test_a_hostile_passwd_is_not_followed_and_does_not_block(make, apply, rootfs: Path, trap: str) -> None:
+def test_a_hostile_passwd_is_not_followed_and_does_not_block(make: Make, apply: Apply, rootfs: Path, trap: str) -> None:
     """A link stays inside the image; anything but a reasonable regular file is refused."""
     passwd = rootfs / "etc/passwd"
     passwd.unlink()

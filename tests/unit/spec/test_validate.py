@@ -1,18 +1,22 @@
+from typing import Any
+
 import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import validate
 
+Mappings = list[dict[str, int]]
+
 META = {"name": "p", "namespace": "n", "uid": "u"}
 
 
-def pod(**fields: object) -> cri.PodSandboxConfig:
+def pod(**fields: Any) -> cri.PodSandboxConfig:
     return cri.PodSandboxConfig(**({"metadata": META} | fields))
 
 
 def pod_with(
-    options: dict[str, object] | None = None, sysctls: dict[str, str] | None = None, **context: object
+    options: dict[str, Any] | None = None, sysctls: dict[str, str] | None = None, **context: Any
 ) -> cri.PodSandboxConfig:
     config = pod()
     config.linux.security_context.CopyFrom(cri.LinuxSandboxSecurityContext(**context))
@@ -21,13 +25,18 @@ def pod_with(
     return config
 
 
-def users(mode: int = 0, uids: list | None = None, gids: list | None = None) -> cri.PodSandboxConfig:
+def users(
+    mode: "cri.NamespaceMode.ValueType" = cri.POD, uids: Mappings | None = None, gids: Mappings | None = None
+) -> cri.PodSandboxConfig:
     one = [{"host_id": 1000, "container_id": 0, "length": 65536}]
-    namespace = {"mode": mode, "uids": one if uids is None else uids, "gids": one if gids is None else gids}
-    return pod_with({"userns_options": cri.UserNamespace(**namespace)})
+    mapped = {
+        "uids": [cri.IDMapping(**mapping) for mapping in (one if uids is None else uids)],
+        "gids": [cri.IDMapping(**mapping) for mapping in (one if gids is None else gids)],
+    }
+    return pod_with({"userns_options": cri.UserNamespace(mode=mode, **mapped)})
 
 
-def ports(**fields: object) -> cri.PodSandboxConfig:
+def ports(**fields: Any) -> cri.PodSandboxConfig:
     return pod(port_mappings=[{"container_port": 80} | fields])
 
 
@@ -132,17 +141,17 @@ def test_good_pods(config: cri.PodSandboxConfig) -> None:
     validate.check_pod(config)
 
 
-def container(**fields: object) -> cri.ContainerConfig:
+def container(**fields: Any) -> cri.ContainerConfig:
     return cri.ContainerConfig(**({"metadata": {"name": "c"}, "image": {"image": "i"}} | fields))
 
 
-def secured(**context: object) -> cri.ContainerConfig:
+def secured(**context: Any) -> cri.ContainerConfig:
     config = container()
     config.linux.security_context.CopyFrom(cri.LinuxContainerSecurityContext(**context))
     return config
 
 
-def limited(**resources: object) -> cri.ContainerConfig:
+def limited(**resources: Any) -> cri.ContainerConfig:
     config = container()
     config.linux.resources.CopyFrom(cri.LinuxContainerResources(**resources))
     return config
