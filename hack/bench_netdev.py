@@ -57,7 +57,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds = 0.0
         self._move = links.move
-        links.move = self.move  # type: ignore[assignment]
+        links.move = self.move
 
     def move(self, *args: object, **options: object) -> None:
         started = time.perf_counter()

@@ -42,7 +42,12 @@ class Watch:
 def ask(socket: Path) -> None:
     """Ask until standard input ends; print the slowest answer's seconds and how many there were."""
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     channel = grpc.insecure_channel(f"unix:{socket}")
     slowest, answers = 0.0, 0
     invoke(channel, "Status", None, 60, {})

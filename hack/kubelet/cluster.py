@@ -13,8 +13,9 @@ from hack.kubelet import ground
 from hack.kubelet.control_plane import ControlPlane, patiently
 from hack.kubelet.node import Node, new_directory
 from hack.kubelet.process import NAME
-from tests.node.daemon import BRIDGE, eventually, test_program
+from tests.node.daemon import eventually, test_program
 from tests.node.isolation import remove_link
+from tests.node.residue import BRIDGE
 
 _DRA = Path(__file__).parents[1] / "dra"
 

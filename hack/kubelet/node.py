@@ -17,8 +17,9 @@ import yaml
 from crishim.linux import mounts
 from hack.kubelet import ground
 from hack.kubelet.process import NAME, Kubelet, request
-from tests.node.daemon import BRIDGE, IMAGE, Daemon, eventually
+from tests.node.daemon import IMAGE, Daemon, eventually
 from tests.node.isolation import remove_link
+from tests.node.residue import BRIDGE
 
 SIGNALLED = "localhost/crishim/sigusr1:latest"  # busybox whose image says STOPSIGNAL SIGUSR1
 Pod = dict[str, Any]

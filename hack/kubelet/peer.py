@@ -64,7 +64,7 @@ class Containerd(Daemon):
             assert self.process is not None
             assert self.process.poll() is None, f"containerd ended: {self.log.read_text()[-3000:]}"
             try:
-                conditions = {c.type: c.status for c in self.call("Status").status.conditions}
+                conditions: dict[str, bool] = {c.type: c.status for c in self.call("Status").status.conditions}
                 return conditions["RuntimeReady"] and conditions["NetworkReady"]
             except grpc.RpcError:
                 return False

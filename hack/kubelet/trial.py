@@ -15,8 +15,9 @@ from hack.kubelet import ground
 from hack.kubelet.node import Node, is_ready, new_directory
 from hack.kubelet.peer import PeerNode
 from hack.kubelet.process import request
-from tests.node.daemon import BRIDGE, IMAGE, eventually
+from tests.node.daemon import IMAGE, eventually
 from tests.node.isolation import remove_link
+from tests.node.residue import BRIDGE
 
 # The kubelet's own defaults, which test nodes shorten.
 KUBELET = {

@@ -9,6 +9,7 @@ from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError
 from crishim.pb import cri_pb2 as cri
 
+Methods = dict[str, tuple[Any, Callable[[Any], Awaitable[Any]]]]  # by name: the request's class, what answers
 RunSync = Callable[[cri.ExecSyncRequest], Awaitable[cri.ExecSyncResponse]]
 
 
@@ -22,14 +23,15 @@ class StreamingCri:
         self.endpoint = ""
 
     async def start(self, socket: str) -> None:
-        calls = {
+        calls: Methods = {
             "Version": (cri.VersionRequest, self._version),
             "ExecSync": (cri.ExecSyncRequest, self._run_sync),
             "Exec": (cri.ExecRequest, self._exec),
             "Attach": (cri.AttachRequest, self._attach),
             "PortForward": (cri.PortForwardRequest, self._port_forward),
         }
-        images = {"ImageFsInfo": (cri.ImageFsInfoRequest, self._image_fs_info)}  # crictl asks to see who is there
+        # crictl asks to see who is there
+        images: Methods = {"ImageFsInfo": (cri.ImageFsInfoRequest, self._image_fs_info)}
         for service, methods in (("RuntimeService", calls), ("ImageService", images)):
             handlers = {name: handler(*method) for name, method in methods.items()}
             self._server.add_generic_rpc_handlers(

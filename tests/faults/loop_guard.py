@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 # Audit events (docs.python.org, "Audit events table") whose call waits for a file system, another process or a clock.
@@ -66,13 +67,13 @@ def _check(call: str, detail: object) -> None:
     if call == "Thread.join" and GRPC_POLLER in repr(detail):
         return
     stack = []
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         name = f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_name}"
         if name in ALLOWED:
             return
         stack.append(f"{name}:{frame.f_lineno}")
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     text = json.dumps({"call": call, "detail": repr(detail)[:200], "stack": stack[:25]}) + "\n"
     os.write(_found, text.encode())
     raise Blocked(f"{call} on the event loop's thread: {detail!r:.200}")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_device_stays_through_restarts_and_returns(node: Node, device: str) ->
     """Init container, sidecar and main see net1 from their first instruction; restarts keep it; the end returns it."""
     before = described(device)
     look = "ip -o addr show net1 >/v/{0} || exit 9"
-    volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    volume: dict[str, Any] = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
     first = shell(look.format("init"), "init", **volume)
     side = shell(f"{look.format('side')}; {SLEEP}", "side", restartPolicy="Always", **volume)
     main = shell(f"{look.format('main')}; sleep 2; exit 1", **volume)

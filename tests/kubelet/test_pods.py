@@ -3,6 +3,7 @@
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_pod_becomes_ready_and_goes(node: Node) -> None:
 
 def test_init_containers_run_in_order_before_the_others(node: Node) -> None:
     """Two init containers, then a sidecar that stays, then the main container: each sees what was before it."""
-    volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    volume: dict[str, Any] = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
     say = "echo {0} >>/v/order"
     side = shell(f"{say.format('sidecar')}; {SLEEP}", "side", restartPolicy="Always", **volume)
     side["startupProbe"] = {"exec": {"command": ["test", "-e", "/v/order"]}, "periodSeconds": 1}
@@ -48,7 +49,7 @@ def test_sidecars_start_in_order_and_outlive_the_others(node: Node, tmp_path: Pa
     """Each has started before the next one starts; at the end the main container goes first, then they in reverse."""
     script = "trap 'sleep 0.3; echo -{0} >>/v/order; exit 0' TERM; echo +{0} >>/v/order; touch /tmp/up; "
     script += "while :; do sleep 0.1; done"
-    volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    volume: dict[str, Any] = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
     up = {"startupProbe": {"exec": {"command": ["test", "-e", "/tmp/up"]}, "periodSeconds": 1}}
     sides = [shell(script.format(n), n, restartPolicy="Always", **volume, **up) for n in ("one", "two")]
     spec = pod(shell(script.format("main"), **volume), initContainers=sides, terminationGracePeriodSeconds=30)
@@ -152,7 +153,7 @@ def test_oom_kill_is_reported(node: Node) -> None:
     ("", {"lifecycle": {"stopSignal": "SIGUSR2"}}, "USR2"),
 ])  # fmt: skip
 def test_a_pod_is_ended_by_its_stop_signal(
-    node: Node, tmp_path: Path, image: str, fields: dict[str, object], signal: str
+    node: Node, tmp_path: Path, image: str, fields: dict[str, Any], signal: str
 ) -> None:
     """SIGTERM, the image's signal or the pod's: the container's handler runs to its end within the grace period."""
     script = "".join(f"trap 'echo {s} >/v/got; exit 0' {s}\n" for s in ("TERM", "USR1", "USR2"))

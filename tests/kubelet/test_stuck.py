@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def state(pid: int) -> str:
 @pytest.mark.timeout(240)
 def test_a_process_that_cannot_be_killed(hanging: Hanging, node: Node, tmp_path: Path) -> None:
     """The stop runs out of time and is tried again while all else goes on; when it can be killed, all of it goes."""
-    volume = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    volume: dict[str, Any] = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
     stuck = shell("exec cat /v/file", **volume)
     volumes = [{"name": "v", "hostPath": {"path": str(tmp_path / "hanging"), "type": "Directory"}}]
     neighbour = container_status(node.run("neighbour", pod()), "main")["containerID"]

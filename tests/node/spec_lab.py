@@ -104,7 +104,7 @@ class Lab:
         config.command[:] = ["/bin/sh", "-c", script]
         built = build(self.inputs(config, **changes))
         (self.directory / "config.json").write_bytes(built.encode())
-        argv = [self.runtime, f"--root={self._state}", "run", f"--bundle={self.directory}", "c"]
+        argv: list[str | Path] = [self.runtime, f"--root={self._state}", "run", f"--bundle={self.directory}", "c"]
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, script: str, config: cri.ContainerConfig | None = None, **changes: Any) -> str:
@@ -121,8 +121,9 @@ class Lab:
         """Run a process.json in the running container."""
         path = self.directory / "process.json"
         path.write_bytes(process)
-        argv = [self.runtime, f"--root={self._state}", "exec", f"--process={path}", "c"]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20).stdout
+        argv: list[str | Path] = [self.runtime, f"--root={self._state}", "exec", f"--process={path}", "c"]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20)
+        return done.stdout
 
     def left(self) -> list[str]:
         """What containers and runtime left: mounts, cgroups, state."""

@@ -173,14 +173,14 @@ def test_an_empty_id_stops_and_removes_nothing(daemon: Daemon) -> None:
     """Stop and Remove with an empty id hit nothing, though there is exactly one pod and container."""
     pod = run_pod(daemon)
     one = start(daemon, pod)
-    for method, fields in (
-        ("StopContainer", {"container_id": ""}),
-        ("RemoveContainer", {"container_id": ""}),
-        ("StopPodSandbox", {"pod_sandbox_id": ""}),
-        ("RemovePodSandbox", {"pod_sandbox_id": ""}),
+    for request in (
+        cri.StopContainerRequest(),
+        cri.RemoveContainerRequest(),
+        cri.StopPodSandboxRequest(),
+        cri.RemovePodSandboxRequest(),
     ):
         try:
-            daemon.call(method, **fields)
+            daemon.call(type(request).__name__.removesuffix("Request"), request)
         except grpc.RpcError as error:
             assert error.code() == Code.INVALID_ARGUMENT  # noqa: PT017
     assert status(daemon, one).state == cri.CONTAINER_RUNNING

@@ -11,10 +11,10 @@ import pytest
 from crishim.linux import cgroups, namespaces, record_files
 from crishim.pb import cri_pb2 as cri
 from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
+from tests.node.damaged_records import DAMAGE, record, remains
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start, status
 from tests.node.process_facts import info, is_gone
-from tests.node.test_records_unread import DAMAGE, record, remains
 from tests.node.test_recovery import reboot
 
 pytestmark = pytest.mark.node
@@ -174,7 +174,11 @@ def test_a_lease_of_which_nothing_else_is_left(daemon: Daemon, tmp_path: Path) -
         if what != "young":
             os.utime(directory / address, (1, 1))
     netns = tmp_path / "other.net"
-    namespaces.make({"net": netns}, lambda: ip("addr", "add", f"{names['used']}/32", "dev", "lo"))
+
+    def use_an_address() -> None:
+        ip("addr", "add", f"{names['used']}/32", "dev", "lo")
+
+    namespaces.make({"net": netns}, use_an_address)
     try:
         said = cleanup(daemon)
         assert [line.split()[-1] for line in said if line.startswith("remove")] == [str(directory / names["forsaken"])]

@@ -165,7 +165,8 @@ def test_a_plugin_that_does_not_tell_its_status(daemon: Daemon) -> None:
     """Status does not wait for STATUS: what was said before holds, and what comes in the end counts."""
 
     def network() -> cri.RuntimeCondition:
-        return daemon.call("Status", deadline=SOON).status.conditions[1]
+        found: cri.RuntimeCondition = daemon.call("Status", deadline=SOON).status.conditions[1]
+        return found
 
     assert network().status
     plugin = script(daemon.plugins / "mute", 'case "$CNI_COMMAND" in STATUS) sleep 600;; esac\n')

@@ -8,14 +8,16 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import spdy, websocket
+from tests.fakes.stream_clients import SpdyClient, spdy, websocket
 from tests.node.breakable import BreakableDaemon, breakable_daemon
 from tests.node.daemon import IMAGE, assert_clean, eventually
 from tests.node.isolation import ip, remove_link
@@ -167,15 +169,19 @@ def test_a_life(daemon: BreakableDaemon, busybox_archive: Path, device: str, kin
     remove_pod(daemon, pod)
 
 
+def came_through(client: SpdyClient) -> bool:
+    return b"through" in client.received.get(5, b"")
+
+
 async def streams(daemon: BreakableDaemon, pod: str, container: str) -> None:
     """exec with and without a terminal, attach and port-forward, by both protocols."""
     for tty in (False, True):
-        wish = {"container_id": container, "cmd": ["cat"], "stdin": True, "stdout": True, "tty": tty}
+        wish: dict[str, Any] = {"container_id": container, "cmd": ["cat"], "stdin": True, "stdout": True, "tty": tty}
         async with spdy(daemon.call("Exec", **wish).url, V4) as client:
             for kind in ("error", "stdin", "stdout", *(["resize"] if tty else [])):
                 await client.open(streamType=kind)
             client.send(3, b"through\n")
-            await client.until(lambda c=client: b"through" in c.received.get(5, b""), seconds=30)  # type: ignore[misc]
+            await client.until(partial(came_through, client), seconds=30)
     url = daemon.call("Attach", container_id=container, stdin=False, stdout=True, stderr=True).url
     async with websocket(url, "v5.channel.k8s.io"):
         pass

@@ -145,7 +145,7 @@ def test_lists_combine_their_filters(daemon: Daemon) -> None:
     two = run_pod(daemon, pod_config(labels={"app": "a"}))
     daemon.call("StopPodSandbox", pod_sandbox_id=two)
 
-    def pods(**fields: object) -> set[str]:
+    def pods(**fields: Any) -> set[str]:
         return {p.id for p in daemon.call("ListPodSandbox", filter=cri.PodSandboxFilter(**fields)).items}
 
     ready = cri.PodSandboxStateValue(state=cri.SANDBOX_READY)

@@ -5,9 +5,10 @@ import socket
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import BRIDGE, Daemon, eventually
+from tests.node.daemon import Daemon, eventually
 from tests.node.isolation import ip
 from tests.node.pods import container_config, pod_config, remove_pod, run_pod, start
+from tests.node.residue import BRIDGE
 
 pytestmark = pytest.mark.node
 

@@ -42,8 +42,7 @@ def test_exits_while_no_daemon_runs_are_recorded(daemon: Daemon, tmp_path: Path,
         config = container_config(name, command=["sh", "-c", script], log_path=f"{name}.log")
         ids[name] = create(daemon, pod, config, wish)
         daemon.call("StartContainer", container_id=ids[name])
-    for name in ids:
-        eventually(lambda name=name: (tmp_path / f"{name}.log").stat().st_size, "it logs")
+    eventually(lambda: all((tmp_path / f"{name}.log").stat().st_size for name in ids), "they log")
     pids = {name: info(daemon, id)["pid"] for name, id in ids.items()}
     daemon.kill()
     before = time.time_ns()

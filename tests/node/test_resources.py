@@ -212,7 +212,7 @@ def test_pod_resources_are_recorded_and_shown(daemon: Daemon, pod: str) -> None:
     info = json.loads(daemon.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True).info["info"])
     assert info["overhead"] == {"memoryLimitInBytes": str(MIB)}
     assert info["resources"] == {"cpuShares": "77", "unified": {"a.b": "c"}}
-    unknown = {"pod_sandbox_id": "ff00ff", "resources": R(cpu_shares=1)}
+    unknown: dict[str, Any] = {"pod_sandbox_id": "ff00ff", "resources": R(cpu_shares=1)}
     assert refused(lambda: daemon.call("UpdatePodSandboxResources", **unknown)) == grpc.StatusCode.NOT_FOUND
 
 
@@ -221,7 +221,7 @@ def test_a_checkpoint_or_a_clear_no(daemon: Daemon, pod: str, tmp_path: Path) ->
     """Row CheckpointContainer: an archive at location while the container runs on; else UNIMPLEMENTED saying why."""
     container = start(daemon, pod)
     location = tmp_path / "checkpoint.tar"
-    request = {"container_id": container, "location": str(location), "timeout": 30}
+    request: dict[str, Any] = {"container_id": container, "location": str(location), "timeout": 30}
     if subprocess.run(["sh", "-c", "criu check"], capture_output=True, check=False).returncode != 0:
         with pytest.raises(grpc.RpcError, match="criu") as caught:
             daemon.call("CheckpointContainer", **request)

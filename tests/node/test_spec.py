@@ -118,7 +118,7 @@ def test_environment_bytes_survive(lab: Lab) -> None:
     """Every byte but NUL reaches the process, among ordinary variables, and in an exec too."""
     value = bytes(range(1, 256)) + b"\n\n"
     config = cri.ContainerConfig(
-        envs=[{"key": "RAW", "value": value}, {"key": "dotted.name", "value": "\u00e4".encode()}]
+        envs=[cri.KeyValue(key="RAW", value=value), cri.KeyValue(key="dotted.name", value="\u00e4".encode())]
     )
     config.working_dir = "/tmp"
     running = lab.start("cat /proc/$$/environ; cat /proc/$$/cmdline > /dev/null; pwd", config)

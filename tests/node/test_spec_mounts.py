@@ -40,7 +40,7 @@ def test_mounts(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "mode", [cri.PROPAGATION_PRIVATE, cri.PROPAGATION_HOST_TO_CONTAINER, cri.PROPAGATION_BIDIRECTIONAL]
 )
-def test_propagation(lab: Lab, mode: int) -> None:
+def test_propagation(lab: Lab, mode: "cri.MountPropagation.ValueType") -> None:
     """A mount made on the host while the container runs is seen with rslave and rshared; the reverse with rshared."""
     source = lab.directory / "shared"
     (source / "host").mkdir(parents=True)
@@ -96,7 +96,7 @@ def test_image_volume_sub_path(lab: Lab) -> None:
     (image / "srv/data").mkdir(parents=True)
     (image / "srv/data/f").write_text("inside\n")
     (image / "link").symlink_to("/srv/data")
-    request = cri.Mount(container_path="/v", image={"image": "i"}, readonly=True, image_sub_path="link")
+    request = cri.Mount(container_path="/v", image=cri.ImageSpec(image="i"), readonly=True, image_sub_path="link")
     volume = ImageVolume(directory=str(image), image_id="sha256:1", image_ref="i@sha256:2")
     prepared = resolve([request], {"/v": volume}, create_missing=False, features=lab.features)
     assert lab.run("cat /v/f; touch /v/x 2>/dev/null || echo read-only", mounts=prepared) == "inside\nread-only\n"

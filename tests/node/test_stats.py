@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -33,10 +34,11 @@ def pod(daemon: Daemon) -> Iterator[str]:
 
 
 def stats(daemon: Daemon, container: str) -> cri.ContainerStats:
-    return daemon.call("ContainerStats", container_id=container).stats
+    found: cri.ContainerStats = daemon.call("ContainerStats", container_id=container).stats
+    return found
 
 
-def listed(daemon: Daemon, **wanted: object) -> list[str]:
+def listed(daemon: Daemon, **wanted: Any) -> list[str]:
     found = daemon.call("ListContainerStats", filter=cri.ContainerStatsFilter(**wanted)).stats
     return [s.attributes.id for s in found]
 

@@ -211,7 +211,7 @@ async def test_port_forward(stream_rig: Rig, transport: str) -> None:
     before = stream_rig.descriptors()
     process = await stream_rig.start_crictl("port-forward", "-r", transport, container.id, ":8080", ":8081")
     assert process.stdout
-    ports = []
+    ports: list[int] = []
     async with asyncio.timeout(10):
         while len(ports) < 2:
             line = (await process.stdout.readline()).decode()

@@ -75,7 +75,8 @@ def test_sessions_without_end(poor: Daemon) -> None:
     before = descriptors(poor)
     pod = pods.run_pod(poor)
     first, second = pods.start(poor, pod), pods.start(poor, pod, pods.container_config("second"))
-    clients, refused = [], ""
+    clients: list[Spdy] = []
+    refused = ""
     while not refused:
         assert len(clients) < 20
         try:

@@ -10,7 +10,7 @@ import pytest
 from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
 from tests.node.daemon import Daemon
-from tests.node.test_records_unread import remains
+from tests.node.damaged_records import remains
 
 pytestmark = pytest.mark.node
 RECORDS = Path(__file__).parents[1] / "records"

@@ -98,7 +98,8 @@ class Launcher(Driver):
         return self.world.directory / "bundles" / id
 
     def runtime(self, container: ContainerRecord) -> Runtime:
-        return self.world.runtime
+        runtime: Runtime = self.world.runtime
+        return runtime
 
     def cgroup(self, pod: PodRecord, id: str) -> str:
         return f"{pod.cgroup_parent}/{id}"

@@ -27,6 +27,7 @@ import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 DIRECTORY = Path(os.environ.get("CRISHIM_AWAITS", "/nonexistent"))
@@ -164,10 +165,11 @@ def touching(function: Callable[..., Any]) -> Callable[..., Any]:
     async def around(*args: Any, **kwargs: Any) -> Any:
         operation = CURRENT.get()
         if operation is not None and not _nested():
-            frame, lines = sys._getframe(1), list[str]()
+            frame: FrameType | None = sys._getframe(1)
+            lines: list[str] = []
             while frame is not None:
                 lines += line_of(frame)
-                frame = frame.f_back  # type: ignore[assignment]
+                frame = frame.f_back
             place = " < ".join(lines[:DEPTH]) or "?"
             if fault := operation.reached("kernel", place):
                 raise error_of(fault)
@@ -178,7 +180,7 @@ def touching(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _nested() -> bool:
     """Whether a function that hands work on was called by another one."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_name == "around" and frame.f_code.co_filename == __file__:
             return True
@@ -212,8 +214,8 @@ def install() -> None:
         finally:
             CURRENT.reset(before)
 
-    def _streaming(name: str, *others: Any) -> Any:
-        answer = streaming(name, *others)
+    def _streaming(name: str, function: Any, node: Any, gate: Any) -> Any:
+        answer = streaming(name, function, node, gate)
 
         async def call(request: Any, context: Any) -> Any:
             if (operation := started(name)) is None:
@@ -233,10 +235,13 @@ def install() -> None:
 
         return call
 
-    Tasks._start = _start  # type: ignore[method-assign,assignment]
-    server._streaming = _streaming
-    for holder, method, name in ((StreamServer, "_serve", "session"), (recover, "recover", "recovery")):
-        setattr(holder, method, operating(getattr(holder, method), name))
+    for holder, name, wrapped in (
+        (Tasks, "_start", _start),
+        (server, "_streaming", _streaming),
+        (StreamServer, "_serve", operating(StreamServer._serve, "session")),
+        (recover, "recover", operating(recover.recover, "recovery")),
+    ):
+        setattr(holder, name, wrapped)
 
 
 async def _next(parts: Any) -> Any:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -190,10 +191,13 @@ def test_what_top_reads(cluster: Cluster) -> None:
         return sum(float(line.split()[1]) for line in text.splitlines()
                    if line.startswith(f"{metric}{{") and 'pod="busy"' in line)  # fmt: skip
 
+    def reaches(metric: str, least: float) -> bool:
+        return sampled(metric) >= least
+
     for metric, least in (
         ("container_cpu_usage_seconds_total", used.cpu),
         ("pod_cpu_usage_seconds_total", used.cpu),
         ("container_memory_working_set_bytes", 30_000_000),
         ("pod_memory_working_set_bytes", 30_000_000),
     ):
-        patiently(lambda metric=metric, least=least: sampled(metric) >= least, f"{metric} is at least {least}", 60)
+        patiently(partial(reaches, metric, least), f"{metric} is at least {least}", 60)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from crishim.linux.netlink import links
-from crishim.netdev import move, restore
+from crishim.netdev import address_sync, move, restore
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Pod, State
 from tests.node.netdev.lab import Lab
@@ -55,7 +55,8 @@ def reached(state: State) -> None:
             die()
         return result
 
-    Journal.advance = advance  # type: ignore[method-assign]
+    cls: Any = Journal
+    cls.advance = advance
 
 
 ATTACH: dict[str, Callable[[], None]] = {
@@ -71,7 +72,7 @@ RETURN: dict[str, Callable[[], None]] = {
     "link mended in the pod": lambda: around(restore, "_mend", after=True),
     "back on the host, bare": lambda: around(links, "move", after=True),
     "flags restored": lambda: around(links, "set_flags", after=True),
-    "addresses restored": lambda: around(restore.carry, "make_equal", after=True),
+    "addresses restored": lambda: around(address_sync, "make_equal", after=True),
     "all restored, DONE not on disk": lambda: around(Journal, "advance", before=reaching(State.DONE)),
     "DONE": lambda: reached(State.DONE),
 }

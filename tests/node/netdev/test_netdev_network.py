@@ -221,8 +221,8 @@ async def test_a_record_of_an_older_daemon_is_returned(builtin_lab: Lab) -> None
     lab.tc("qdisc add dev demo0 root handle 3: pfifo limit 9")
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
-    newer = ("complete", "taken", "attributes", "tunings", "files", "sysctls", "programs", "entries", "multicast")
-    newer += ("groups", "queueing", "nexthops")
+    newer = ("complete", "taken", "attributes", "tunings", "files", "sysctls", "programs", "entries", "multicast",
+             "groups", "queueing", "nexthops")  # fmt: skip
     for file in lab.journal.glob("*.json"):
         record = msgspec.json.decode(file.read_bytes())
         inner = record.get("record", record)

@@ -1,5 +1,7 @@
 """What another link kept from being restored is restored when that link is out of the way, while the daemon runs."""
 
+from functools import partial
+
 import pytest
 
 from crishim.netdev.records import State
@@ -9,6 +11,10 @@ from tests.node.netdev.test_netdev_down import macvlan, take_its_mac
 from tests.node.netdev.test_netdev_watch import eventually
 
 pytestmark = pytest.mark.node
+
+
+def _is_free(lab: Lab, name: str) -> bool:
+    return name not in lab.names()
 
 
 async def test_one_whose_name_is_another_s_gets_it_when_that_is_free(watched: Lab) -> None:
@@ -23,7 +29,7 @@ async def test_one_whose_name_is_another_s_gets_it_when_that_is_free(watched: La
         fallback = f"demo0-{returned.id[:4]}"
         assert fallback in lab.names()
         lab.ip(free)
-        await eventually(lambda fallback=fallback: fallback not in lab.names(), "it has its name")
+        await eventually(partial(_is_free, lab, fallback), "it has its name")
         assert lab.picture("demo0") == before
 
 

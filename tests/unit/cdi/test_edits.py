@@ -88,7 +88,7 @@ def test_a_broken_file_of_another_vendor_is_skipped_and_said_once(
     with caplog.at_level(logging.WARNING, "crishim.cdi"):
         registry.resolve(["vendor.com/nic=a"])
         registry.resolve(["vendor.com/nic=a"])
-    assert [record.path for record in caplog.records] == [str(tmp_path / "etc/other.json")]
+    assert [record.__dict__["path"] for record in caplog.records] == [str(tmp_path / "etc/other.json")]
 
 
 def test_net_devices_below_1_1_name_file_and_version(tmp_path: Path) -> None:

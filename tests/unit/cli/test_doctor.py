@@ -1,5 +1,6 @@
 """The doctor's checks, on hosts that lack something."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ async def test_cgroups(
 async def test_root(monkeypatch: pytest.MonkeyPatch, uid: int, missing: set[str], status: str, named: str) -> None:
     """Root with its capabilities; each missing one is named."""
     every = {*doctor.NEEDED_CAPABILITIES, "CAP_SYS_RESOURCE"}
-    monkeypatch.setattr(doctor.os, "geteuid", lambda: uid)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr(capabilities, "held", lambda: every - missing)
     (row,) = await doctor.root(Config())
     assert (row.status, named in row.found) == (status, True)

@@ -14,7 +14,7 @@ def pod(id: str = "p1", *, labels: Mapping[str, str] | None = None, **fields: An
     config = cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(name=f"name-{id}", namespace="ns", uid=f"uid-{id}"), labels=labels or {}
     )
-    known = {
+    known: dict[str, Any] = {
         "state": PodState.READY,
         "handler": "",
         "created_at": 100 * SECOND,
@@ -38,7 +38,7 @@ def container(
         labels=labels or {},
         annotations={"a": "b"},
     )
-    known = {
+    known: dict[str, Any] = {
         "state": ContainerState.RUNNING,
         "handler": "crun",
         "image_id": "sha256:1",

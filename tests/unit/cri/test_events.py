@@ -1,6 +1,7 @@
 """Events: which changes of records are told, and how a stream of them ends."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,7 @@ async def test_a_client_that_lags_is_cut_off(node: Node) -> None:
     first = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
     for number in range(QUEUE + 2):
-        state = C.RUNNING if number % 2 else C.EXITED
-        await node.containers.update("new", lambda c, state=state: replace(c, state=state))
+        await node.containers.update("new", partial(replace, state=C.RUNNING if number % 2 else C.EXITED))
     await first
     with pytest.raises(CrishimError) as caught:
         async for _ in stream:

@@ -1,5 +1,7 @@
 """Which containers and pods are measured."""
 
+from typing import Any
+
 import pytest
 
 from crishim.cri.stats import container_groups, network_handles, select_containers, select_pods
@@ -37,7 +39,7 @@ PODS = [
         ({"label_selector": {"x": "9"}}, []),
     ],
 )
-def test_container_filters_combine(wanted: dict[str, object], ids: list[str]) -> None:
+def test_container_filters_combine(wanted: dict[str, Any], ids: list[str]) -> None:
     """Id, pod and labels all have to match; no filter is all; newest first, neither half-made nor half-gone ones."""
     chosen = select_containers(CONTAINERS, cri.ContainerStatsFilter(**wanted))
     assert [c.id for c in chosen] == ids
@@ -52,7 +54,7 @@ def test_container_filters_combine(wanted: dict[str, object], ids: list[str]) ->
         ({"id": "p2", "label_selector": {"x": "1"}}, []),
     ],
 )
-def test_pod_filters_combine(wanted: dict[str, object], ids: list[str]) -> None:
+def test_pod_filters_combine(wanted: dict[str, Any], ids: list[str]) -> None:
     """Id and labels both have to match; no filter is all that a List shows."""
     assert [p.id for p in select_pods(PODS, cri.PodSandboxStatsFilter(**wanted))] == ids
 

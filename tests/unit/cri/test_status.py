@@ -34,7 +34,7 @@ def test_a_pods_status() -> None:
     """What it was made with comes back."""
     status = pod_status(pod(labels={"a": "b"}, handler="runc"))
     assert status.metadata.name == "name-p1"
-    assert (status.labels, status.runtime_handler) == ({"a": "b"}, "runc")
+    assert (dict(status.labels), status.runtime_handler) == ({"a": "b"}, "runc")
     assert status.linux.namespaces.HasField("options")
     assert status.network.ip == ""
     assert status.created_at > 0

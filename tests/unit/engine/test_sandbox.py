@@ -1,6 +1,7 @@
 """A pod's files and the plan of its namespaces; what needs root is in the node tests."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from crishim.model import OwnerRange
 from crishim.pb import cri_pb2 as cri
 
 
-def config(**options: object) -> cri.PodSandboxConfig:
+def config(**options: Any) -> cri.PodSandboxConfig:
     made = cri.PodSandboxConfig()
     made.linux.security_context.namespace_options.CopyFrom(cri.NamespaceOption(**options))
     return made

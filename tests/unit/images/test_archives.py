@@ -5,6 +5,7 @@ import json
 import tarfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ def test_docker_archive(tmp_path: Path) -> None:
 
 def test_archive_of_both_kinds(tmp_path: Path) -> None:
     """docker save of today writes an OCI layout that names tags only; then the docker list has the names."""
-    both = {"index_json": index({REF_NAME: "1"}), "manifest_json": [{"RepoTags": ["q.io/a:1"]}]}
+    both: dict[str, Any] = {"index_json": index({REF_NAME: "1"}), "manifest_json": [{"RepoTags": ["q.io/a:1"]}]}
     path = tar(tmp_path / "a.tar", **both)
     assert members(path) == [Member("docker-archive", "q.io/a:1", "q.io/a:1")]
 
@@ -120,7 +121,7 @@ def test_given_name(tmp_path: Path) -> None:
         {"index_json": index({REF_NAME: "--flag"})},
     ],
 )
-def test_what_is_no_archive(tmp_path: Path, files: dict[str, object]) -> None:
+def test_what_is_no_archive(tmp_path: Path, files: dict[str, Any]) -> None:
     """Anything else is INVALID."""
     with pytest.raises(CrishimError) as caught:
         members(tar(tmp_path / "a.tar", **files))

@@ -4,6 +4,7 @@ import base64
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,10 @@ def test_registry_token_is_refused() -> None:
 
 def test_file_adds_to_the_nodes_own() -> None:
     """The entry is the repository's own, beside what the node has; other settings stay."""
-    node = {"auths": {"quay.io": {"auth": basic("node:x")}}, "credHelpers": {"gcr.io": "gcloud"}}
+    node: dict[str, dict[str, Any]] = {
+        "auths": {"quay.io": {"auth": basic("node:x")}},
+        "credHelpers": {"gcr.io": "gcloud"},
+    }
     made = json.loads(auth_file(Credentials("u", "p"), IMAGE, node))
     assert made["auths"]["quay.io/a/b"] == {"auth": basic("u:p")}
     assert made["auths"]["quay.io"] == node["auths"]["quay.io"]

@@ -33,7 +33,11 @@ async def test_one_that_stands_still_is_ended() -> None:
     pids: list[int] = []
 
     def start(started: Callable[[int], None]) -> "asyncio.Task[int]":
-        return asyncio.ensure_future(work("exec sleep 100", lambda pid: (pids.append(pid), started(pid))[1]))
+        def note(pid: int) -> None:
+            pids.append(pid)
+            started(pid)
+
+        return asyncio.ensure_future(work("exec sleep 100", note))
 
     with pytest.raises(CrishimError, match=r"^RegistryUnavailable: the copy: ") as caught:
         await Progress(0.1).watch(start, "the copy")

@@ -98,7 +98,6 @@ async def test_late_failure_of_abandoned_work_is_silent() -> None:
             await asyncio.Event().wait()
         finally:
             raise ValueError("while leaving")
-        return 0
 
     caller = asyncio.create_task(single_flight.join("a", stubborn))
     await settle()

@@ -20,7 +20,8 @@ def test_only_differences_are_written() -> None:
     wanted = Settings((1, 1, 0), (0, 33, 1280, 0))
     assert devconf.ipv4_changes(now, wanted) == [(1, 1)]
     assert devconf.ipv6_changes(now, wanted) == [("hop_limit", 33), ("accept_ra", 0)]
-    assert devconf.ipv4_changes(now, now) == devconf.ipv6_changes(now, now) == []
+    assert devconf.ipv4_changes(now, now) == []
+    assert devconf.ipv6_changes(now, now) == []
 
 
 def test_a_kernel_with_more_or_fewer_settings() -> None:

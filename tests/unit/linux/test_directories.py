@@ -103,7 +103,9 @@ def test_nobody_else_makes_directories() -> None:
     found = []
     for path in sorted((ROOT / "crishim").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if not isinstance(node, ast.Attribute | ast.Name):
+                continue
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
             if name in MAKERS and str(path.relative_to(ROOT)) != HOME:
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
     assert found == []

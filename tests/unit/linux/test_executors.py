@@ -80,7 +80,8 @@ async def test_what_hangs_in_one_pool_holds_up_no_other() -> None:
 
 
 async def test_what_was_cancelled_before_it_began_is_not_done() -> None:
-    pool, free, done = Executor("test", 1), threading.Event(), []
+    pool, free = Executor("test", 1), threading.Event()
+    done: list[int] = []
     first = asyncio.create_task(pool(free.wait))
     second = asyncio.create_task(pool(done.append, 2))
     await asyncio.sleep(0)

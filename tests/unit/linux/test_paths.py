@@ -93,12 +93,13 @@ def test_no_descriptor_is_left(root: Path) -> None:
     paths.read_in_root(root, "etc/file", 100)
     paths.directory_in_root(root, "etc")
     files.read_regular(root / "etc/file", 100)
-    for call in (
+    calls: tuple[Callable[[], bytes], ...] = (
         lambda: paths.read_in_root(root, "no", 1),
         lambda: paths.read_in_root(root, "etc", 1),
         lambda: files.read_regular(root / "etc", 1),
         lambda: files.read_regular(root / "etc/file", 1),
-    ):
+    )
+    for call in calls:
         with pytest.raises(OSError):
             call()
     assert len(os.listdir("/proc/self/fd")) == before

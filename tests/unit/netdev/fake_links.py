@@ -123,4 +123,5 @@ def attachment(**fields: Any) -> Attachment:
 
 
 def veth(index: int, name: str, **fields: Any) -> Link:
-    return Link(**{"index": index, "name": name, "kind": "veth"} | fields)
+    known: dict[str, Any] = {"index": index, "name": name, "kind": "veth"}
+    return Link(**known | fields)

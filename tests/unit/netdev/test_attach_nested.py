@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from crishim.errors import CrishimError
 from crishim.netdev import attach as module
 from crishim.netdev.records import Mover, State
 from tests.unit.netdev.test_attach import ASKED, Prepared, Scene, scene
@@ -43,7 +44,7 @@ async def test_held_until_the_devices_are_home(scene: Scene, found: dict[int, in
     assert scene.paths == [("/host", str(scene.netns))]
     assert os.path.exists(handle)
     scene.ends["demo6"] = (State.RETURNING, "stays")
-    with pytest.raises(module.CrishimError):
+    with pytest.raises(CrishimError):
         await scene.driver.return_devices(scene.pod)
     assert scene.paths[1] == ("/host", str(scene.netns), handle)
     scene.ends["demo6"] = (State.LOST, "")

@@ -16,6 +16,7 @@ from crishim.linux.netlink.nexthops import Nexthop
 from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
 from crishim.linux.netlink.rtnetlink import text, u32
 from crishim.netdev import audit as module
+from crishim.netdev import bpf_programs
 from crishim.netdev.audit import audit
 from crishim.netdev.records import Captured
 from crishim.netdev.restore_context import RestoreContext
@@ -43,7 +44,7 @@ def read(calls: Calls, fake_links: None) -> Calls:
     calls.note(ethtool, "read", answer=lambda *_: ())
     calls.note(device_files, "read_again", answer=lambda *_: {"threaded": "1"})
     calls.note(devconf, "read_files", answer=lambda *_: ())
-    calls.note(module.bpf_programs, "read", answer=lambda *_: ())
+    calls.note(bpf_programs, "read", answer=lambda *_: ())
     calls.note(neighbour_entries, "dump", "dump_forwarding", answer=lambda *_: ())
     calls.note(multicast, "filters", answer=lambda *_: {5: ()})
     calls.note(multicast, "groups", answer=lambda *_: {"demo0": frozenset()})

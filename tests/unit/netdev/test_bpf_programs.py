@@ -71,7 +71,8 @@ def place(**was: Any) -> RestoreContext:
 
 
 def program(hook: str, id: int, **fields: Any) -> Program:
-    return Program(**{"hook": hook, "id": id, "tag": b"t", "loaded": 1} | fields)
+    known: dict[str, Any] = {"hook": hook, "id": id, "tag": b"t", "loaded": 1}
+    return Program(**known | fields)
 
 
 def test_hooks_of_a_kind() -> None:

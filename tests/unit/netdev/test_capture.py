@@ -72,7 +72,8 @@ def test_everything_of_each_link(tables: Calls) -> None:
     assert (one.queueing, one.nexthops, one.programs) == (("node5",), ("nexthop5",), ("demo0", "node5"))
     assert (one.tunings, one.files) == ((5, "veth"), ("files of demo0",))
     assert (one.vf_settings, found[6].vf_settings) == (b"set of demo0", b"set of demo1")
-    assert found[6].entries == ("entry6", "forwarding6")
+    other: Any = found[6]
+    assert other.entries == ("entry6", "forwarding6")
     assert host.entered == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from crishim.device_rules import PHYSICAL, Rule
 from crishim.linux.netlink.links import IFF_LOOPBACK, IFF_LOWER_UP, IFF_UP, Link
-from crishim.netdev import host_list
+from crishim.netdev import host_list, link_checks
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.observe import Observation, observe
@@ -37,8 +37,8 @@ def told(allow: bool, monkeypatch: pytest.MonkeyPatch) -> list[HostLink]:
 
 def test_every_link(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Why nobody gets it, or by which rule; what pods have comes last."""
-    own = [x for x in host_list.link_checks.ALWAYS if x.__name__ != "_ours"]
-    monkeypatch.setattr(host_list.link_checks, "ALWAYS", tuple(own))
+    own = [x for x in link_checks.ALWAYS if x.__name__ != "_ours"]
+    monkeypatch.setattr(link_checks, "ALWAYS", tuple(own))
     node = "it has the node's address 192.0.2.7"
     loopback = HostLink("lo", (), PHYSICAL, reason="it is the loopback interface")
     veth0 = HostLink("demo0", ("mine",), "veth", grants=(GRANT,))

@@ -123,7 +123,12 @@ def test_an_unknown_ifindex_is_not_asked_for(fake_links: None) -> None:
     end: Any = FakeEnd(veth(5, "net1"))
     asked = []
     find = end.find
-    end.find = lambda key: asked.append(key) or find(key)
+
+    def note(key: int | str) -> Any:
+        asked.append(key)
+        return find(key)
+
+    end.find = note
     assert find_in_pod(attachment(index=0), end) == end.links[5]
     assert asked == [attachment().altname]
 

@@ -1,8 +1,10 @@
 """Into the pod, and what is made right there, on made-up links."""
 
 import errno
+import select
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -155,9 +157,9 @@ def test_router_advertisements(
 ) -> None:
     """Refused on the host, they are refused in the pod, in the pod's own namespace."""
     writes = []
-    monkeypatch.setattr(devconf, "write_ipv6", lambda *what: writes.append((pod.entered, *what)))
     known = attachment(host=replace(WAS, settings=devconf.parse(settings(on_host))))
     pod = arrived(known, settings=settings(in_pod))
+    monkeypatch.setattr(devconf, "write_ipv6", lambda *what: writes.append((pod.entered, *what)))
     move.verify(known, pod.links[5], pod, first=first)
     assert writes == ([(1, "net1", ACCEPT_RA, 0)] if written else [])
 
@@ -218,7 +220,7 @@ def test_waiting_for_detection(
     known = attachment(host=ON_THE_HOST)
     tentative = replace(GLOBAL, flags=IFA_F_PERMANENT | IFA_F_TENTATIVE)
     now = [100.0]
-    monkeypatch.setattr(move.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def end() -> None:
         fake_addresses.found[5] = [GLOBAL]
@@ -260,10 +262,15 @@ def test_what_was_heard_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
             listener._socket.setblocking(False)
             with pytest.raises(BlockingIOError):
                 listener._socket.recv(1)
-            read, select = listener._socket, move.select.select
-            monkeypatch.setattr(move.select, "select", lambda *what: waits.append(what[3]) or select(*what[:3], 0))
+            read, look = listener._socket, select.select
+
+            def at_once(*what: Any) -> Any:
+                waits.append(what[3])
+                return look(what[0], what[1], what[2], 0)
+
+            monkeypatch.setattr(select, "select", at_once)
             listener.wait(5)
             listener.wait(0.1)
             assert waits == [0.25, 0.1]
-            monkeypatch.setattr(move.select, "select", lambda *what: ([read], [], []))
+            monkeypatch.setattr(select, "select", lambda *what: ([read], [], []))
             listener.wait(5)  # nothing there after all: EAGAIN stands for ENOBUFS

@@ -9,6 +9,7 @@ import pytest
 
 from crishim.linux import net_namespaces
 from crishim.linux.net_namespaces import Place
+from crishim.netdev import identity
 from crishim.netdev import nested_namespaces as module
 from crishim.netdev.nested_namespaces import MOST, NestedNamespaces, end_with, search
 from crishim.netdev.records import Attachment, Captured, Identity, State
@@ -75,7 +76,8 @@ def there(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
 
 def seek(*known: Attachment, host: Any = None, pod: Any = "") -> dict[int, int]:
     """Inodes of what is found, with how many links are there; the descriptors are closed."""
-    found = search(known, host or Nest(1), Nest(2) if pod == "" else pod)
+    near: tuple[Any, Any] = Nest(1), Nest(2)
+    found = search(known, host or near[0], near[1] if pod == "" else pod)
     for fd in found.values():
         assert os.readlink(f"/proc/self/fd/{fd}") == "/dev/null"
         os.close(fd)
@@ -124,7 +126,7 @@ def test_namespaces_that_change_meanwhile(there: dict[str, Nest]) -> None:
 def test_a_search_that_fails(there: dict[str, Nest], monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves nothing open."""
     there |= {"8": Nest(8, 5), "9": Nest(9, 6)}
-    find = module.find_in_pod
+    find = identity.find_in_pod
 
     def fail(known: Attachment, end: Any) -> Any:
         if end.inode == 9:

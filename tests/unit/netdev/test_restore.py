@@ -110,10 +110,10 @@ def test_flags_other_than_up(steps: Steps) -> None:
 def test_what_is_mended_in_the_pod(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     """What others on the host would see at once: there, before the move."""
     seen = []
+    pod = in_pod()
     monkeypatch.setattr(
         restore_link, "restore_fields", lambda place, end, link: seen.append((end.inode, place.name, len(pod.links)))
     )
-    pod = in_pod()
     restore(KNOWN, empty(), pod)
     assert seen == [(2, "net1", 1)]
 

@@ -125,7 +125,7 @@ def test_alternative_names_come_back(steps: Steps) -> None:
 def test_a_udev_that_renames_it_again(steps: Steps) -> None:
     """Twice it is done again; after the third time its name is told as it is."""
     host = at_home()
-    times = []
+    times: list[int] = []
 
     def rename(most: int) -> Callable[[], None]:
         def once() -> None:

@@ -212,6 +212,10 @@ def test_how_long_it_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_refusals_without_words() -> None:
     host: Any = None
     at = RestoreContext(host, 5, "demo0", WAS)
-    with at.attempt("x"):
+
+    def refuse() -> None:
         raise OSError("odd")
+
+    with at.attempt("x"):
+        refuse()
     assert at.refusals == {"x": "odd"}

@@ -79,8 +79,8 @@ class Scene:
         self.events: Any = None
 
     def opened(self, netns: Path, tell: Any, gone: Any) -> Events:
-        self.events = Events(netns, tell, gone)
-        return self.events
+        events = self.events = Events(netns, tell, gone)
+        return events
 
 
 @pytest.fixture

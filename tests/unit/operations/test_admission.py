@@ -1,6 +1,7 @@
 """Whether a pod takes a container."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ async def add_pod(node: Node, state: PodState = PodState.READY, handler: str = "
     await node.pods.add(PodRecord(id=POD, state=state, config=config, handler=handler, created_at=1))
 
 
-def request(name: str = "c", attempt: int = 0, **fields: object) -> cri.CreateContainerRequest:
+def request(name: str = "c", attempt: int = 0, **fields: Any) -> cri.CreateContainerRequest:
     config = cri.ContainerConfig(metadata=cri.ContainerMetadata(name=name, attempt=attempt), **fields)
     return cri.CreateContainerRequest(pod_sandbox_id=POD[:10], config=config)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from crishim.engine import conmon
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ProcessRef
@@ -165,14 +166,14 @@ async def test_an_end_that_cannot_be_looked_at(
     await bench.containers.add(record)
     (tmp_path / record.id).mkdir()
     (tmp_path / record.id / "exit").write_text("9")
-    read = exits.conmon.exit_record
+    read = conmon.exit_record
 
     def exit_record(bundle: Path) -> tuple[int, int] | None:
         if refusals:
             raise refusals.pop()
         return read(bundle)
 
-    monkeypatch.setattr(exits.conmon, "exit_record", exit_record)
+    monkeypatch.setattr(conmon, "exit_record", exit_record)
     exits._start_settling(bench.node, record.id)
     async with asyncio.timeout(5):
         await bench.containers.wait(record.id, lambda r: r.state is ContainerState.EXITED)

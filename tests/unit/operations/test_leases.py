@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crishim.linux import net_namespaces
 from crishim.operations import leases
 
 IDS = {name: name * 64 for name in "abcdef"}
@@ -34,7 +35,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_forsaken(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what libcni remembers, what is young, what is ours, or whose address is in use."""
-    monkeypatch.setattr(leases.net_namespaces, "addresses_in_use", lambda: {"10.0.0.4"})
+    monkeypatch.setattr(net_namespaces, "addresses_in_use", lambda: {"10.0.0.4"})
     assert len(list(leases.held(network))) == len(IDS)
     found = leases.forsaken(network, {IDS["d"]})
     assert [(path.name, holder) for path, holder in found] == [("10.0.0.0", IDS["a"]), ("10.0.0.5", IDS["f"])]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ class Bench:
         resources = R(cpu_shares=512, memory_limit_in_bytes=64, oom_score_adj=500)
         await self.containers.add(container(state=state, resources=resources))
 
-    async def update(self, controllers: frozenset[str] = CONTROLLERS, **fields: object) -> None:
+    async def update(self, controllers: frozenset[str] = CONTROLLERS, **fields: Any) -> None:
         host = Host(cgroup_version=2, controllers=controllers, oom_floor=-1000)
         await update_container(dataclasses.replace(self.node, host=host), "c1", R(**fields))
 
@@ -146,7 +147,7 @@ async def test_unified_reaches_the_runtime_and_is_undone(bench: Bench) -> None:
     ],
 )
 async def test_values_that_cannot_be_are_refused_before_anything_is_done(
-    bench: Bench, fields: dict[str, object], kind: Kind
+    bench: Bench, fields: dict[str, Any], kind: Kind
 ) -> None:
     """The runtime is not even called."""
     await bench.add()

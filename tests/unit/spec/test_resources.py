@@ -93,7 +93,7 @@ def test_editor_adds_to_the_base(make: Make, apply: Apply) -> None:
     assert linux["resources"]["pids"] == {"limit": 100}
 
 
-def merged(current: dict[str, object], update: dict[str, object]) -> cri.LinuxContainerResources:
+def merged(current: dict[str, Any], update: dict[str, Any]) -> cri.LinuxContainerResources:
     make = cri.LinuxContainerResources
     return resources.merge(make(**current), make(**update))
 

@@ -128,7 +128,7 @@ def test_a_node_without_seccomp_says_so(make: Make, apply: Apply) -> None:
         assert caught.value.kind is Kind.PRECONDITION
 
 
-def resolved(caps: set[str], machine: str = "x86_64", kernel: tuple[int, int] = (6, 1)) -> dict:
+def resolved(caps: set[str], machine: str = "x86_64", kernel: tuple[int, int] = (6, 1)) -> dict[str, Any]:
     return seccomp.resolve(bundle.seccomp_profile(), machine, caps, kernel)
 
 

@@ -98,7 +98,8 @@ async def test_forbidden_steps(tmp_path: Path) -> None:
 
 async def test_listeners(tmp_path: Path) -> None:
     """Each change once, in order, as (before, after), after it is on disk; no change is no event."""
-    one, seen = store(tmp_path), []
+    one = store(tmp_path)
+    seen: list[object] = []
     one.subscribe(lambda before, after: seen.append((before and before.state, after and after.state)))
     await one.add(record())
     await one.update(A, lambda r: replace(r, state=PodState.READY))
@@ -183,7 +184,8 @@ async def test_an_adopted_record(tmp_path: Path) -> None:
     """It changes, in memory, is announced, and goes with its file; the file is not written before."""
     path = tmp_path / f"{A}.json"
     path.write_bytes(b"a newer version's")
-    one, seen = store(tmp_path), []
+    one = store(tmp_path)
+    seen: list[object] = []
     one.subscribe(lambda before, after: seen.append((before and before.state, after and after.state)))
     one.adopt(record(state=PodState.READY))
     assert one.is_adopted(A)
@@ -206,7 +208,8 @@ async def test_a_record_too_large_to_be_read_is_not_written(tmp_path: Path, monk
     with pytest.raises(CrishimError) as caught:
         await one.add(record(config=bytes(1000)))
     assert caught.value.kind is Kind.INVALID
-    assert list(tmp_path.iterdir()) == list(one) == []
+    assert list(tmp_path.iterdir()) == []
+    assert list(one) == []
 
 
 async def test_a_failed_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

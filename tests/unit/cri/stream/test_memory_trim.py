@@ -10,6 +10,7 @@ import pytest
 
 from crishim.cri.stream import memory_trim
 from crishim.cri.stream.memory_trim import MemoryTrimmer
+from crishim.linux import libc
 from tests.fakes.stream_sessions import eventually
 
 WHOSE: contextvars.ContextVar[object] = contextvars.ContextVar("whose")
@@ -62,7 +63,7 @@ async def test_an_end_during_a_trim_has_another_after(monkeypatch: pytest.Monkey
         if len(trimmed) == 1:
             trimmer.soon()
 
-    monkeypatch.setattr(memory_trim.libc, "trim", trim)
+    monkeypatch.setattr(libc, "trim", trim)
     trimmer.soon()
     await eventually(lambda: trimmer._task is None)
     assert trimmed == [0, 1]

@@ -41,7 +41,7 @@ async def test_a_cancelled_put_has_put_nothing() -> None:
 
 async def test_what_is_used_up_is_counted() -> None:
     """Got, discarded, or dropped on arrival: every byte is reported once, so that a window opens again."""
-    counted = []
+    counted: list[int] = []
     buffer = ReceiveBuffer(ReceivedBytes(), counted.append)
     await buffer.put(b"12345")
     await buffer.get()

@@ -69,7 +69,7 @@ async def test_connections_over_spdy(server: StreamServer, runtime: FakeRuntime,
             client.send(data, b" bye", fin=True)
             assert await client.text(data) == b"HELLO %d BYE" % number
             assert await client.text(error) == b""
-        assert sorted(port for _, port in runtime.opened) == [8000, 8001, 8002, 8003, 8004]
+        assert sorted(port for _, port in runtime.opened if isinstance(port, int)) == [8000, 8001, 8002, 8003, 8004]
         assert not client.hung_up
 
 
@@ -171,7 +171,7 @@ async def test_the_old_websocket_form(server: StreamServer, runtime: FakeRuntime
         assert await client.message() == encode(2, b"SECOND")
         client.send(encode(0, b"first"), text=text)
         assert await client.message() == encode(0, b"FIRST")
-    assert sorted(port for _, port in runtime.opened) == [80, 8080]
+    assert sorted(port for _, port in runtime.opened if isinstance(port, int)) == [80, 8080]
 
 
 async def test_the_old_form_explains_a_refused_connection(server: StreamServer, runtime: FakeRuntime) -> None:
