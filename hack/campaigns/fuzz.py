@@ -6,6 +6,7 @@ the process had. It is written to tests/fuzz/corpus/NAME/, where hack/test tries
 
 import contextlib
 import hashlib
+import logging
 import multiprocessing
 import os
 import random
@@ -82,7 +83,8 @@ def _keep(name: str, data: bytes) -> str:
 
 
 def _limit() -> None:
-    """In each process, once: an end to what a parser may need."""
+    """In each process, once: an end to what a parser may need, and no line for each of a million damaged records."""
+    logging.getLogger().addHandler(logging.NullHandler())
     limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (2 << 30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGVTALRM, _too_slow)
