@@ -5,6 +5,7 @@ import contextvars
 import gc
 import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,3 +68,24 @@ async def test_an_end_during_a_trim_has_another_after(monkeypatch: pytest.Monkey
     trimmer.soon()
     await eventually(lambda: trimmer._task is None)
     assert trimmed == [0, 1]
+
+
+@pytest.mark.parametrize(("ends", "seen"), [(3, 3), (1000, memory_trim.ROUNDS)])
+async def test_ends_one_after_the_other_are_trimmed_together(
+    monkeypatch: pytest.MonkeyPatch, ends: int, seen: int
+) -> None:
+    """Once, when it is quiet; but a node on which sessions end all the time is tidied, too."""
+    trimmer, trimmed, left = MemoryTrimmer(), list[int](), list(range(ends))
+
+    async def sleep(_: float) -> None:
+        """Another session ends while it waits, if there is one."""
+        if left:
+            left.pop()
+            trimmer.soon()
+
+    monkeypatch.setattr(memory_trim, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
+    monkeypatch.setattr(libc, "trim", lambda: trimmed.append(ends - len(left)))
+    trimmer.soon()
+    await eventually(lambda: trimmed)
+    await trimmer.stop()
+    assert trimmed == [seen]
