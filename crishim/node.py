@@ -32,7 +32,7 @@ from crishim.lifecycle import check_container, check_pod
 from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev.attach import NetDevices
+from crishim.netdev.driver import NetDevices
 from crishim.netdev.policy import Policy, Terms
 from crishim.operations import own_directories
 from crishim.operations.adopt import Adoption

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crishim.linux import namespaces
 from crishim.linux.netlink import links
-from crishim.netdev.attach import NetDevices
+from crishim.netdev.driver import NetDevices
 from crishim.netdev.records import Mover, Pod, Request, Source
 
 PLUGIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")

@@ -11,7 +11,7 @@ threads. These are daemon threads, which a process may leave behind in the kerne
     deletion    trees of any size
 
 Paths that a pod names or its volumes hold have threads of their own (pod_paths.py), and so has work in network
-namespaces (namespaces.py, netdev/threads.py).
+namespaces (namespaces.py, netdev/netns_executor.py).
 """
 
 import asyncio

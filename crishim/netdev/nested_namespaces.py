@@ -45,7 +45,7 @@ class NestedNamespaces:
             os.close(fd)
 
 
-def search(attachments: Sequence[Attachment], host: End, pod: End | None) -> dict[int, int]:
+def search(attachments: Sequence[Attachment], host: End, pod: End | None = None) -> dict[int, int]:
     """Descriptors, by inode, of namespaces with devices that are neither in their pod nor on the host. Raises OSError.
 
     The thread may be in any namespace afterwards.

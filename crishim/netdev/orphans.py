@@ -13,8 +13,8 @@ from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import End
 from crishim.netdev.identity import find_on_host, is_device, is_hardware, looks_like
 from crishim.netdev.journal import Journal
+from crishim.netdev.netns_executor import NetnsExecutor
 from crishim.netdev.records import ORPHANED, Attachment, Request, State
-from crishim.netdev.threads import across
 
 log = logging.getLogger("crishim.netdev")
 
@@ -62,7 +62,7 @@ class Orphans:
         )
 
     async def fetch(self, candidates: Sequence[Link] | None) -> None:
-        """Bring home what is found among these host links; None: among all. Raises OSError, CrishimError."""
+        """Bring home what is found among these host links; None: among all. Raises CrishimError."""
         missing = [a for a in self._journal.all() if a.state in (State.LOST, State.READY)]
         if not missing or candidates == []:
             return
@@ -72,12 +72,17 @@ class Orphans:
                 return [a for a in missing if find_on_host(a, host) is not None]
             return [a for a in missing if any(is_device(a, link, host) for link in candidates)]
 
-        for attachment in await across((self._host,), present):
+        async with NetnsExecutor((self._host,)) as executor:
+            found = await executor.run(present)
+        for attachment in found:
             log.warning("a device has turned up", extra={"device": attachment.device, "pod": attachment.pod.id})
             await self.retry(attachment, also=frozenset({State.READY}))
 
     async def name_again(self, attachment: Attachment, called: str = "") -> Named:
-        """Give a returned device the name it had, if that is free. called: only if it is called so now. OSError."""
+        """Give a returned device the name it had, if that is free. called: only if it is called so now.
+
+        Raises CrishimError.
+        """
 
         def rename(host: End) -> Named:
             link = find_on_host(attachment, host)
@@ -93,9 +98,10 @@ class Orphans:
             links.change(host.netlink, link.index, name=was)
             return Named(done=True)
 
-        return await across((self._host,), rename)
+        async with NetnsExecutor((self._host,)) as executor:
+            return await executor.run(rename)
 
 
 def outlives_its_pod(attachment: Attachment) -> bool:
-    """Whether a orphan's record is kept when its pod is gone: no pod can destroy hardware, it may turn up yet."""
+    """Whether an orphan's record is kept when its pod is gone: no pod can destroy hardware, it may turn up yet."""
     return attachment.state is State.LOST and is_hardware(attachment.identity)

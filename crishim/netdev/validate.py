@@ -58,18 +58,23 @@ class MergedRequest(NamedTuple):
         return all(source.partition(":")[0] == Source.ANNOTATION for source in self.sources)
 
 
+def check_network(requests: Sequence[Request], pod: Pod) -> None:
+    """Raise PRECONDITION if devices are asked for and the pod is on the host's network."""
+    if requests and not pod.netns:
+        raise CrishimError(
+            Kind.PRECONDITION,
+            f"device {requests[0].device} cannot go to pod {pod}: it is on the host's network",
+            device=requests[0].device,
+        )
+
+
 def resolve(requests: Sequence[Request], view: View) -> list[MergedRequest]:
     """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID, DENIED.
 
     Raises PRECONDITION for one device under two names, and for two devices under one name, naming both; DENIED for an
     annotation that no rule allows, unless an earlier request, which is root's (CDI), gives the device anyway.
     """
-    if requests and not view.pod.netns:
-        raise CrishimError(
-            Kind.PRECONDITION,
-            f"device {requests[0].device} cannot go to pod {view.pod}: it is on the host's network",
-            device=requests[0].device,
-        )
+    check_network(requests, view.pod)
     merged_requests: dict[str, MergedRequest] = {}
     on_host = {name: link for link in view.host_links for name in link.names}
     for request in requests:

@@ -89,7 +89,7 @@ def relative(lines: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
 
 
 def place(path: Path, function: str) -> str:
-    """What a function is known by in any copy of the repository: "crishim/netdev/move.py:mark"."""
+    """What a function is known by in any copy of the repository: "crishim/netdev/transaction.py:mark"."""
     return f"{path.relative_to(ROOT)}:{function}"
 
 

@@ -33,9 +33,10 @@ crishim.engine.conmon create _references
 crishim.linux.namespaces make
 crishim.images.rootfs RootFilesystems.mount RootFilesystems.remove
 crishim.images.skopeo Skopeo.copy Skopeo.delete
-crishim.netdev.attach NetDevices.return_devices NetDevices.forget
+crishim.netdev.driver NetDevices.return_devices NetDevices.forget
 crishim.netdev.journal Journal.open Journal.advance
-crishim.netdev.move mark move verify
+crishim.netdev.transaction mark move
+crishim.netdev.verify verify
 crishim.netdev.plan Plan.begin Plan.verify_and_repair
 crishim.operations.devices wanted_devices plan_devices
 crishim.operations.exits settle_exit release_container

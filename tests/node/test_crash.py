@@ -132,8 +132,8 @@ def at_home(device: str) -> bool:
 DEVICES = {
     "crun": [  # 1.8: the built-in mover
         "Journal.open after 1",
-        "move.mark after 1",
-        "move.move after 1",
+        "transaction.mark after 1",
+        "transaction.move after 1",
         "Plan.begin after 1",
         "conmon.create after 1",
         "Plan.verify_and_repair after 1",
@@ -144,7 +144,7 @@ DEVICES = {
         "Plan.begin after 1",
         "exec conmon after 1",
         "conmon.create after 1",
-        "move.verify after 1",
+        "verify.verify after 1",
         "Plan.verify_and_repair after 1",
         "Store.update after 1",
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from crishim.netdev.plan import REFUSALS
+from crishim.netdev.return_device import REFUSALS
 from tests.node.daemon import Daemon
 from tests.node.isolation import ip, remove_link
 from tests.node.pods import annotated, pod_config, remove_pod, run_pod, start

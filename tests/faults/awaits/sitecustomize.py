@@ -38,7 +38,7 @@ TOUCHING = """
 asyncio to_thread create_subprocess_exec
 crishim.linux.executors Executor.__call__
 crishim.linux.pod_paths PodPaths.__call__
-crishim.netdev.threads across
+crishim.netdev.netns_executor NetnsExecutor._call
 """
 CURRENT: contextvars.ContextVar["Operation | None"] = contextvars.ContextVar("operation", default=None)
 

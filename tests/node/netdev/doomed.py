@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from crishim.linux.netlink import links
-from crishim.netdev import address_sync, move, restore
+from crishim.netdev import address_sync, restore, transaction
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Pod, State
 from tests.node.netdev.lab import Lab
@@ -61,7 +61,7 @@ def reached(state: State) -> None:
 
 ATTACH: dict[str, Callable[[], None]] = {
     "INTENT on disk": lambda: around(Journal, "open", after=True),
-    "altname on the link": lambda: around(move, "mark", after=True),
+    "altname on the link": lambda: around(transaction, "mark", after=True),
     "moved, MOVED not on disk": lambda: around(Journal, "advance", before=reaching(State.MOVED)),
     "MOVED on disk": lambda: reached(State.MOVED),
     "verified, READY not on disk": lambda: around(Journal, "advance", before=reaching(State.READY)),

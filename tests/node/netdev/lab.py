@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from crishim.device_rules import Rule
 from crishim.linux import namespaces
-from crishim.netdev.attach import NetDevices
+from crishim.netdev.driver import NetDevices
 from crishim.netdev.plan import Plan
 from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.records import Attachment, Mover, Pod, Request, Source

@@ -3,8 +3,8 @@
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.plan import REFUSALS
 from crishim.netdev.records import Pod, State
+from crishim.netdev.return_device import REFUSALS
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node

@@ -1,7 +1,7 @@
 """Devices that are neither attached nor as they were: which are looked for, when, and by what."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from crishim.netdev import orphans as module
 from crishim.netdev.journal import Journal
 from crishim.netdev.orphans import Named, Orphans, outlives_its_pod
 from crishim.netdev.records import Attachment, Captured, Identity, Request, Source, State
+from tests.unit.netdev.fake_executor import Threads
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 CARD = Identity(inode=9, bus="pci", bus_device="0000:03:00.0", permanent_mac=b"\2\0\0\0\0\1")
@@ -28,7 +29,7 @@ class Scene:
         self.lock = asyncio.Lock()
         self.returned: list[tuple[str, str, bool]] = []
         self.locked_for: list[str] = []
-        self.looks = 0
+        self.threads = Threads(self.host)
         self.orphans = Orphans(self.journal, Path("/host"), self._lock, self._give_back)
 
     def _lock(self, pod: str) -> asyncio.Lock:
@@ -46,17 +47,14 @@ class Scene:
         self.journal.open([made])
         return made
 
-    async def across(self, paths: tuple[Path, ...], work: Callable[..., Any], *_: object) -> Any:
-        assert paths == (Path("/host"),)
-        self.looks += 1
-        return work(self.host)
-
 
 @pytest.fixture
-def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     made = Scene(tmp_path)
-    monkeypatch.setattr(module, "across", made.across)
-    return made
+    monkeypatch.setattr(module, "NetnsExecutor", made.threads)
+    yield made
+    assert made.threads.open == 0
+    assert set(made.threads.paths) <= {("/host",)}
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.DONE])
@@ -134,9 +132,9 @@ async def test_nothing_to_look_for(scene: Scene) -> None:
     await scene.orphans.fetch(None)
     scene.known(5, State.LOST)
     await scene.orphans.fetch([])
-    assert scene.looks == 0
+    assert scene.threads.paths == []
     await scene.orphans.fetch(None)
-    assert scene.looks == 1
+    assert len(scene.threads.paths) == 1
 
 
 async def test_a_name_is_given_back(scene: Scene) -> None:

@@ -1,23 +1,26 @@
 """A plan from begin to READY or back, on made-up links: who is moved, in which order, and what is journalled."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev import move, wrong_device
-from crishim.netdev import plan as module
+from crishim.netdev import duplicate_detection, return_device, transaction, verify, wrong_device
 from crishim.netdev.journal import Journal
+from crishim.netdev.lease import Leases
 from crishim.netdev.metrics import Metrics
-from crishim.netdev.move import Verified
 from crishim.netdev.plan import Plan
+from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, State
 from crishim.netdev.restore import Outcome
+from crishim.netdev.transaction import Transaction
+from crishim.netdev.verify import Verified
 from tests.unit.netdev.fake_addresses import FakeAddresses
+from tests.unit.netdev.fake_executor import Threads
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 
@@ -45,26 +48,17 @@ class Scene:
         self.host: Any = FakeEnd(*(veth(i, f"demo{i}") for i in range(5, 9)))
         self.pod: Any = FakeEnd(inode=2)
         self.released = 0
-        self.runs: list[str] = []
+        self.threads = Threads(self.host, self.pod)
+        self.runs = self.threads.work
 
     def plan(self, *new: Attachment, kept: tuple[Attachment, ...] = ()) -> Plan:
         self.journal.open([*kept, *new])
-        return Plan(
-            attachment().pod,
-            list(new),
-            list(kept),
-            journal=self.journal,
-            metrics=self.metrics,
-            run=self.run,
-            release=self._release,
-            dad_timeout=3.0,
-        )
+        made = Transaction(attachment().pod, self.journal, Leases(self.journal, Terms()), 3.0)
+        made._new, made._kept = [a.id for a in new], [a.id for a in kept]
+        lock: Any = self if new or kept else None
+        return Plan(made, cast(Any, self.threads(("/host", "/pod"))), lock, self.metrics)
 
-    async def run(self, work: Callable[[Any, Any], Any]) -> Any:
-        self.runs.append(work.__name__)
-        return work(self.host, self.pod)
-
-    def _release(self) -> None:
+    def release(self) -> None:
         self.released += 1
 
     def states(self) -> dict[str, State]:
@@ -78,7 +72,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(
+    tmp_path: Path, fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Scene]:
     made = Scene(tmp_path)
     monkeypatch.setattr(wrong_device, "entries", lambda end: {x.name: end.devices[i] for i, x in end.links.items()})
 
@@ -86,8 +82,9 @@ def scene(tmp_path: Path, fake_links: None, fake_addresses: FakeAddresses, monke
         made.runs.append(f"restore {known.device}")
         return Outcome(known.device, ifindex=known.host.index)
 
-    monkeypatch.setattr(module, "restore", restore)
-    return made
+    monkeypatch.setattr(return_device, "restore", restore)
+    yield made
+    assert made.threads.open == 0
 
 
 async def test_the_built_in_mover(scene: Scene) -> None:
@@ -104,7 +101,7 @@ async def test_the_built_in_mover(scene: Scene) -> None:
     assert 0 <= scene.metrics.histogram("attach").seconds < 60
     assert scene.metrics.failures() == {}
     assert scene.released == 1
-    assert scene.runs == ["_begin", "_verify"]
+    assert scene.runs == ["begin", "verify"]
     assert ready[0].since > 5
     assert {x.altnames for x in scene.pod.links.values()} == {(a.altname,) for a in ready}
 
@@ -189,13 +186,12 @@ async def test_one_that_went_between_the_steps(scene: Scene) -> None:
 
 
 async def test_nothing_to_do(scene: Scene) -> None:
-    """No thread is started; the plan ends all the same."""
+    """No thread is started, no lock was taken."""
     async with scene.plan() as plan:
         await plan.begin()
         assert await plan.verify_and_repair() == ()
-        assert scene.released == 0
     assert scene.runs == []
-    assert scene.released == 1
+    assert scene.released == 0
 
 
 async def test_rolled_back(scene: Scene) -> None:
@@ -204,15 +200,15 @@ async def test_rolled_back(scene: Scene) -> None:
     scene.carry_over(7, altnames=(kept.altname,), flags=1)
     async with scene.plan(device(5), device(6), kept=(kept,)) as plan:
         await plan.begin()
-    assert scene.runs[-3:] == ["_undo", "restore demo6", "restore demo5"]
+    assert scene.runs[-3:] == ["roll_back", "restore demo6", "restore demo5"]
     await plan.rollback()
-    assert scene.runs.count("_undo") == 1
+    assert scene.runs.count("roll_back") == 1
     assert scene.states() == {"demo7": State.READY}
     assert scene.released == 1
     assert scene.metrics.failures() == {("attach", "rolled back"): 1}
     async with scene.plan(kept=(kept,)) as only:
         await only.begin()
-    assert scene.runs[-1] == "_begin"
+    assert scene.runs[-1] == "begin"
 
 
 async def test_after_ready_there_is_nothing_to_roll_back(scene: Scene) -> None:
@@ -221,7 +217,7 @@ async def test_after_ready_there_is_nothing_to_roll_back(scene: Scene) -> None:
         ready = await plan.verify_and_repair()
         assert await plan.verify_and_repair() == ready
     await plan.rollback()
-    assert scene.runs == ["_begin", "_verify"]
+    assert scene.runs == ["begin", "verify"]
 
 
 @pytest.mark.parametrize(("error", "kind"), [(errno.ENODEV, Kind.NOT_FOUND), (errno.EEXIST, Kind.PRECONDITION)])
@@ -231,7 +227,7 @@ async def test_a_device_that_cannot_be_marked(scene: Scene, error: int, kind: Ki
     with pytest.raises(CrishimError, match="demo5 cannot be prepared") as caught:
         await plan.begin()
     assert caught.value.kind is kind
-    assert scene.runs == ["_begin", "_undo", "restore demo5"]
+    assert scene.runs == ["begin", "roll_back", "restore demo5"]
     assert scene.released == 1
 
 
@@ -242,10 +238,10 @@ async def test_a_second_device_that_cannot_be_moved(scene: Scene, monkeypatch: p
         if known.device == "demo6":
             raise CrishimError(Kind.PRECONDITION, "no")
 
-    monkeypatch.setattr(move, "move", refuse)
+    monkeypatch.setattr(transaction, "move", refuse)
     with pytest.raises(CrishimError, match="no"):
         await scene.plan(device(5), device(6)).begin()
-    assert scene.runs == ["_begin", "_undo", "restore demo6", "restore demo5"]
+    assert scene.runs == ["begin", "roll_back", "restore demo6", "restore demo5"]
 
 
 async def test_detection_and_what_is_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,15 +250,15 @@ async def test_detection_and_what_is_said(scene: Scene, monkeypatch: pytest.Monk
     kept = device(8, State.READY)
     scene.carry_over(8)
 
-    def verify(known: Attachment, link: Any, pod: Any, *, first: bool) -> Verified:
+    def repair(known: Attachment, link: Any, pod: Any, *, first: bool) -> Verified:
         return Verified(int(known.id, 16), ("192.0.2.7/24",), (f"{known.device} {first}",), known.device != "demo6")
 
     def wait(found: list[Attachment], pod: Any, timeout: float) -> dict[str, list[str]]:
         waits.append(([a.device for a in found], timeout))
         return {found[0].id: ["in use"]}
 
-    monkeypatch.setattr(move, "verify", verify)
-    monkeypatch.setattr(move, "await_detection", wait)
+    monkeypatch.setattr(verify, "verify", repair)
+    monkeypatch.setattr(duplicate_detection, "wait", wait)
     async with scene.plan(device(5), device(6), device(7, mover=Mover.RUNTIME), kept=(kept,)) as plan:
         await plan.begin()
         assert waits == [(["demo5"], 3.0)]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from crishim.netdev import attach as module
-from crishim.netdev.attach import NetDevices
+from crishim.netdev import driver as module
+from crishim.netdev.driver import NetDevices
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import veth
-from tests.unit.netdev.test_attach import ASKED, Prepared, Scene, scene
+from tests.unit.netdev.test_driver import ASKED, Scene, Taken, scene
 
 __all__ = ["scene"]
 
@@ -18,7 +18,7 @@ __all__ = ["scene"]
 async def test_a_running_pod_gets_a_device(scene: Scene, fake_addresses: FakeAddresses) -> None:
     """Made right before it is told to be there."""
     known = scene.known(5)
-    scene.driver._preparation = Prepared(scene, ([], [known]))  # type: ignore[assignment]
+    scene.driver._leases = Taken(scene, ([], [known]))  # type: ignore[assignment]
     scene.inside.links[5], scene.inside.devices[5] = veth(5, "by-the-pod"), 1005
     assert await scene.driver.attach(scene.pod, ASKED[0]) == known
     assert scene.inside.links[5].name == "net5"

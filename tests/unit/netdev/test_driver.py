@@ -1,7 +1,7 @@
 """The driver's front over made-up ends: what each verb does with the journal, the locks and the counts."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev import attach as module
+from crishim.netdev import driver as module
+from crishim.netdev import return_device as recovery
 from crishim.netdev.adopt import boot_id
-from crishim.netdev.attach import NetDevices
+from crishim.netdev.driver import NetDevices
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
+from tests.unit.netdev.fake_executor import Threads
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ASKED = [Request(device="demo0", name="net1", source=Source.COMMAND)]
@@ -30,23 +32,20 @@ class Scene:
         self.path = path
         self.host: Any = FakeEnd(veth(5, "demo0"))
         self.inside: Any = FakeEnd(inode=2)
-        self.paths: list[tuple[str, ...]] = []
+        self.threads = Threads(self.host, self.inside)
         self.ends: dict[str, tuple[State, str]] = {}
         self.returned: list[tuple[str, bool]] = []
         self.driver = NetDevices(path / "journal", host_netns=Path("/host"))
-        self.fails: OSError | None = None
 
     @property
     def journal(self) -> Journal:
         return self.driver._journal
 
-    async def across(self, paths: tuple[Any, ...], work: Callable[..., Any], *_: object) -> Any:
-        self.paths.append(tuple(map(str, paths)))
-        if self.fails is not None:
-            raise self.fails
-        return work(*(self.host, self.inside)[: len(paths)])
+    @property
+    def paths(self) -> list[tuple[str, ...]]:
+        return self.threads.paths
 
-    def bring_back(self, known: Attachment, journal: Journal, host: Any, inside: Any) -> tuple[Attachment, str]:
+    def return_device(self, known: Attachment, journal: Journal, host: Any, inside: Any) -> tuple[Attachment, str]:
         self.returned.append((known.device, inside is not None))
         state, text = self.ends.get(known.device, (State.DONE, ""))
         if known.state is not state and known.state is State.READY:
@@ -72,12 +71,14 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     made = Scene(tmp_path)
-    monkeypatch.setattr(module, "across", made.across)
-    monkeypatch.setattr(module, "bring_back", made.bring_back)
+    monkeypatch.setattr(module, "NetnsExecutor", made.threads)
+    monkeypatch.setattr(module, "return_device", made.return_device)
+    monkeypatch.setattr(recovery, "return_device", made.return_device)
     made.journal.load()
-    return made
+    yield made
+    assert made.threads.open == 0
 
 
 async def test_a_pods_devices_return(scene: Scene) -> None:
@@ -198,29 +199,16 @@ async def test_a_recovery_that_fails_is_not_the_last(scene: Scene, monkeypatch: 
     """One device that the kernel refuses keeps no other from recovering."""
     scene.known(5, State.RETURNING)
     scene.known(6, State.RETURNING)
-    bring_back = scene.bring_back
+    return_device = scene.return_device
 
     def fail(known: Attachment, *rest: Any) -> tuple[Attachment, str]:
         if known.device == "demo5":
-            raise OSError(1, "Operation not permitted")
-        return bring_back(known, *rest)
+            raise CrishimError(Kind.INTERNAL, "Operation not permitted")
+        return return_device(known, *rest)
 
-    monkeypatch.setattr(module, "bring_back", fail)
+    monkeypatch.setattr(recovery, "return_device", fail)
     driver = NetDevices(scene.path / "journal", host_netns=Path("/host"))
     assert [a.device for a in await driver.recover([])] == ["demo5"]
-
-
-async def test_the_kernels_refusals_are_errors(scene: Scene) -> None:
-    """With the file, where there is one."""
-    scene.known(5)
-    for error, said in (
-        (OSError(1, "not permitted"), "the kernel refused work on network devices: not permitted"),
-        (OSError(1, "not permitted", "/x"), "the kernel refused work on network devices: /x: not permitted"),
-    ):
-        scene.fails = error
-        with pytest.raises(CrishimError) as caught:
-            await scene.driver.return_devices(scene.pod)
-        assert (str(caught.value), caught.value.kind) == (said, Kind.INTERNAL)
 
 
 async def test_looking_at_a_device(scene: Scene) -> None:
@@ -232,13 +220,13 @@ async def test_looking_at_a_device(scene: Scene) -> None:
     assert len(scene.paths) == 1
 
 
-class Prepared:
-    """In place of a preparation: what it answers."""
+class Taken:
+    """In place of the leases: what they answer."""
 
     def __init__(self, scene: Scene, answer: Any) -> None:
         self.scene, self.answer, self.asked = scene, answer, 0
 
-    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: Any, inside: Any) -> Any:
+    def take(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: Any, inside: Any) -> Any:
         self.asked += 1
         assert (host, inside) == (self.scene.host, self.scene.inside)
         if isinstance(self.answer, Exception):
@@ -248,7 +236,7 @@ class Prepared:
 
 async def test_a_plan_holds_its_pods_lock(scene: Scene) -> None:
     """Until it is settled; without requests there is nothing to hold."""
-    scene.driver._preparation = Prepared(scene, ([], [scene.known(5)]))  # type: ignore[assignment]
+    scene.driver._leases = Taken(scene, ([], [scene.known(5)]))  # type: ignore[assignment]
     plan = await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN)
     assert [a.device for a in plan.attachments] == ["demo5"]
     assert scene.driver._lock("pod-a").locked()
@@ -257,7 +245,7 @@ async def test_a_plan_holds_its_pods_lock(scene: Scene) -> None:
     empty = await scene.driver.plan([], replace(scene.pod, netns=""), Mover.BUILTIN)
     assert not scene.driver._lock("pod-a").locked()
     await empty.rollback()
-    assert scene.driver._preparation.asked == 1  # type: ignore[attr-defined]
+    assert scene.driver._leases.asked == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +253,7 @@ async def test_a_plan_holds_its_pods_lock(scene: Scene) -> None:
 )
 async def test_a_plan_that_comes_to_nothing(scene: Scene, error: Exception, kind: str) -> None:
     """Its intents are dropped, its lock is free, and it is counted; what else the pod has stays."""
-    scene.driver._preparation = Prepared(scene, error)  # type: ignore[assignment]
+    scene.driver._leases = Taken(scene, error)  # type: ignore[assignment]
     scene.known(5, State.INTENT)
     scene.known(6)
     with pytest.raises(type(error)):
@@ -283,7 +271,7 @@ async def test_a_pod_on_the_hosts_network(scene: Scene) -> None:
 
 async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
     """Before anything is looked at."""
-    scene.driver._preparation = Prepared(scene, ([], []))  # type: ignore[assignment]
+    scene.driver._leases = Taken(scene, ([], []))  # type: ignore[assignment]
     scene.known(5, State.LOST, pod=replace(scene.pod, id="pod-b"))
     async with await scene.driver.plan([Request(device="demo5", source=Source.COMMAND)], scene.pod, Mover.BUILTIN):
         assert scene.returned == [("demo5", False)]

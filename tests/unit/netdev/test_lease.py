@@ -13,12 +13,12 @@ from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import IFF_UP, Link
-from crishim.netdev import prepare as module
+from crishim.netdev import lease as module
 from crishim.netdev.adopt import boot_id
 from crishim.netdev.journal import Journal
+from crishim.netdev.lease import Leased, Leases
 from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.policy import Policy, Terms
-from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -33,7 +33,7 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.journal = Journal(path / "journal")
         self.journal.load()
-        self.preparation = Preparation(self.journal, ANYTHING)
+        self.leases = Leases(self.journal, ANYTHING)
         self.host: Any = FakeEnd(veth(5, "demo5"), veth(6, "demo6"))
         self.pod: Any = FakeEnd(veth(2, "eth0"), inode=2)
         self.dumps: list[Callable[[], Sequence[Link]]] = []
@@ -54,21 +54,21 @@ class Scene:
         self.captured.append([x.name for x in found])
         return {x.index: Captured(index=x.index, name=x.name, kind=x.kind, flags=x.flags) for x in found}
 
-    def bring_back(self, known: Attachment, journal: Journal, host: Any, pod: Any) -> tuple[Attachment, str]:
+    def return_device(self, known: Attachment, journal: Journal, host: Any, pod: Any) -> tuple[Attachment, str]:
         self.returned.append(known.device)
         journal.drop(known)
         return known, ""
 
-    def run(self, *devices: str, mover: Mover = Mover.BUILTIN) -> Planned:
+    def run(self, *devices: str, mover: Mover = Mover.BUILTIN) -> Leased:
         asked = [Request(device=d.partition("=")[0], name=d.partition("=")[2], source=Source.CDI) for d in devices]
-        return self.preparation.run(asked, POD, mover, self.host, self.pod)
+        return self.leases.take(asked, POD, mover, self.host, self.pod)
 
 
 @pytest.fixture
 def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene(tmp_path)
     monkeypatch.setattr(links, "dump", made.dump)
-    for name in ("read_usage", "capture", "bring_back"):
+    for name in ("read_usage", "capture", "return_device"):
         monkeypatch.setattr(module, name, getattr(made, name))
     return made
 
@@ -113,7 +113,7 @@ def test_a_device_that_is_there(scene: Scene) -> None:
     assert (new, kept) == ([], [known])
     assert scene.looked == [[]]
     scene.dumps = [lambda: list(scene.host.links.values())]
-    scene.preparation.run(
+    scene.leases.take(
         [Request(device="demo9", source=Source.NRI, name="net9")], POD, Mover.BUILTIN, scene.host, scene.pod
     )
     assert scene.dumps == []

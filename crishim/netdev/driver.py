@@ -1,4 +1,4 @@
-"""The driver's front: plan, move, verify, return, recover. Each operation calls one of these.
+"""Network devices of pods: the driver's face, which each operation calls.
 
     devices = NetDevices(state_dir / "netdev")
     await devices.recover(pods)                                   # once, before serving
@@ -9,14 +9,15 @@
         await plan.verify_and_repair()                            # READY; leaving early rolls everything back
     await devices.return_devices(pod)                             # at stop, before CNI DEL
 
-All kernel work happens in throw-away threads with a socket in the host's and one in the pod's namespace.
+What happens to the devices is in transaction.py and return_device.py, in a thread with a socket in the host's namespace
+and one in the pod's (netns_executor.py).
 """
 
 import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,18 +28,18 @@ from crishim.linux.netns_thread import End
 from crishim.linux.sysfs import Kept
 from crishim.netdev.adopt import boot_id
 from crishim.netdev.host_list import HostLink, list_links
-from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
+from crishim.netdev.lease import Leases
 from crishim.netdev.metrics import Metrics
 from crishim.netdev.nested_namespaces import SOUGHT, NestedNamespaces, end_with, search
+from crishim.netdev.netns_executor import NetnsExecutor
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.orphans import Orphans, outlives_its_pod
-from crishim.netdev.plan import Plan, bring_back
+from crishim.netdev.plan import Plan
 from crishim.netdev.policy import Terms
-from crishim.netdev.prepare import Planned, Preparation
 from crishim.netdev.records import ORPHANED, Attachment, Mover, Pod, Request, State
-from crishim.netdev.threads import across
-from crishim.netdev.validate import View, resolve
+from crishim.netdev.return_device import recover_device, return_device
+from crishim.netdev.transaction import Transaction
 from crishim.netdev.watch import Watch
 
 log = logging.getLogger("crishim.netdev")
@@ -66,7 +67,7 @@ class NetDevices:
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
         self._nested = NestedNamespaces()
         self._sysfs = Kept()  # of the host
-        self._preparation = Preparation(self._journal, terms)
+        self._leases = Leases(self._journal, terms)
         self._terms = terms
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
@@ -81,50 +82,21 @@ class NetDevices:
         then exactly as they were.
         """
         await self.orphans.fetch_requested(requests)
-        lock = self._lock(pod.id)
-        if requests:
-            await lock.acquire()
-        try:
-            new, kept = await self._prepare(requests, pod, mover)
-        except BaseException as error:
-            if requests:
-                try:
-                    await self._forget_intents(pod)
-                finally:
-                    lock.release()
-            self.metrics.fail("attach", error.kind.value if isinstance(error, CrishimError) else "internal")
-            raise
-        return Plan(
-            pod,
-            new,
-            kept,
-            journal=self._journal,
-            metrics=self.metrics,
-            run=self._between(pod.netns),
-            release=lock.release if requests else lambda: None,
-            dad_timeout=self._dad_timeout,
-        )
-
-    async def _prepare(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Planned:
+        transaction = Transaction(pod, self._journal, self._leases, self._dad_timeout)
         if not requests:
-            return [], []
-        if not pod.netns:
-            resolve(requests, View(pod, (), (), ()))  # raises: the pod is on the host's network
-        nested = self._nested.handles(pod.id)
-        return await self._across(pod.netns, partial(self._preparation.run, requests, pod, mover), nested)
-
-    async def _forget_intents(self, pod: Pod) -> None:
-        """Drop what a plan that nobody got has journalled: nothing was touched. The pod's device lock is held."""
-        for attachment in self._journal.all(pod.id):
-            if attachment.state is State.INTENT:
-                await executors.records(self._journal.drop, attachment)
+            return Plan(transaction, self._executor(""), None, self.metrics)
+        lock = self._lock(pod.id)
+        await lock.acquire()
+        plan = Plan(transaction, self._executor(pod.netns, pod.id), lock, self.metrics)
+        await plan.lease(requests, mover)
+        return plan
 
     async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:
         """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended.
 
         Call it after the containers have stopped, while the namespace lives, before CNI DEL. A device that is LOST, or
         DOWN, is no error. Raises INTERNAL if one is still in the pod because the kernel refuses: the stop must be
-        retried, a few times at most (plan.REFUSALS).
+        retried, a few times at most (return_device.REFUSALS).
         """
         async with self._lock(pod.id):
             attachments = self._journal.all(pod.id)
@@ -137,10 +109,10 @@ class NetDevices:
         path = await executors.kernel(_reachable, netns, attachments[0].netns_inode)
 
         def work(host: End, *ends: End) -> list[tuple[Attachment, str]]:
-            return [bring_back(a, self._journal, host, end_with(a, ends)) for a in attachments]
+            return [return_device(a, self._journal, host, end_with(a, ends)) for a in attachments]
 
         pod_id = attachments[0].pod.id
-        ended = await self._across(path, work, self._nested.handles(pod_id))
+        ended = await self._run(work, path, pod_id)
         returned = [a for a, _ in ended if a.state is State.DONE]
         self.metrics.observe("return", time.monotonic() - started, len(returned))
         failures = [text for _, text in ended if text]
@@ -161,7 +133,7 @@ class NetDevices:
             return
         path = await executors.kernel(_reachable, attachments[0].pod.netns, attachments[0].netns_inode)
         try:
-            found = await self._across(path, lambda host, pod=None: search(attachments, host, pod))
+            found = await self._run(partial(search, attachments), path)
         except CrishimError as error:
             log.error(f"a pod's devices were not looked for before its end: {error.message}", extra={"pod": pod_id})
             return
@@ -205,12 +177,9 @@ class NetDevices:
         path = await executors.kernel(_reachable, pod.netns if pod else attachment.pod.netns, attachment.netns_inode)
 
         def work(host: End, inside: End | None = None) -> Attachment:
-            stays = pod is not None and inside is not None and attachment.state is State.READY
-            if stays and inside is not None and find_in_pod(attachment, inside) is not None:
-                return attachment
-            return bring_back(attachment, self._journal, host, inside)[0]
+            return recover_device(attachment, self._journal, host, inside, is_alive=pod is not None)
 
-        ended = await self._across(path, work)
+        ended = await self._run(work, path)
         if ended.state in ORPHANED and pod is None and not outlives_its_pod(ended):
             await executors.records(self._journal.drop, ended)
 
@@ -242,7 +211,7 @@ class NetDevices:
 
     async def host_links(self) -> list[HostLink]:
         """Every link of the host, whether it may be given and to whom; and those that pods have."""
-        return await self._across("", lambda host: list_links(host, self._journal.held(), self._terms))
+        return await self._run(lambda host: list_links(host, self._journal.held(), self._terms))
 
     def find(self, pod_id: str, device: str) -> Attachment | None:
         """A pod's device by its host name, an altname, or its in-pod name. From memory."""
@@ -258,21 +227,19 @@ class NetDevices:
     async def observe(self, attachment: Attachment) -> Observation | None:
         """The device as it is now, read from its pod; None if it is not there. Blocks nobody: takes no lock."""
         path = await executors.kernel(_reachable, attachment.pod.netns, attachment.netns_inode)
-        return await self._across(path, lambda _, inside: observe(attachment, inside)) if path else None
+        return await self._run(lambda _, inside: observe(attachment, inside), path) if path else None
 
     def _lock(self, pod_id: str) -> asyncio.Lock:
         return self._locks.setdefault(pod_id, asyncio.Lock())
 
-    def _between(self, netns: str) -> Callable[[Callable[[End, End], T]], Awaitable[T]]:
-        return lambda work: self._across(netns, work)
+    def _executor(self, netns: str, pod_id: str = "") -> NetnsExecutor:
+        """With ends on the host, in the pod unless netns is "", and in what is held of the namespaces it made."""
+        nested = self._nested.handles(pod_id)
+        return NetnsExecutor((self._host, *filter(None, (netns,)), *nested), self._sysfs)
 
-    async def _across(self, netns: str, work: Callable[..., T], others: tuple[str, ...] = ()) -> T:
-        """Work with an end on the host and, unless netns is empty, one in the pod; the kernel's refusals as errors."""
-        try:
-            return await across((self._host, *filter(None, (netns,)), *others), work, self._sysfs)
-        except OSError as error:
-            what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-            raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error
+    async def _run(self, work: Callable[..., T], netns: str = "", pod_id: str = "") -> T:
+        async with self._executor(netns, pod_id) as executor:
+            return await executor.run(work)
 
 
 def _reachable(netns: str, inode: int) -> str:

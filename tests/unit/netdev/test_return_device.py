@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev import plan
+from crishim.netdev import return_device as module
 from crishim.netdev.journal import Journal
-from crishim.netdev.plan import bring_back
 from crishim.netdev.records import State
 from crishim.netdev.restore import Outcome
-from tests.unit.netdev.fake_links import attachment
+from crishim.netdev.return_device import recover_device, return_device
+from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ENDS: Any = None
 KNOWN = attachment(warnings=("w",), reason="before")
@@ -31,7 +31,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, ended: Outcome | Exception) -> None
             raise ended
         return ended
 
-    monkeypatch.setattr(plan, "restore", restore)
+    monkeypatch.setattr(module, "restore", restore)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def test_how_a_return_ends(
     journal.on_return = lambda known, index: told.append((known.device, index))
     journal.open([KNOWN])
     outcome(monkeypatch, ended)
-    after, text = bring_back(KNOWN, journal, ENDS, ENDS)
+    after, text = return_device(KNOWN, journal, ENDS, ENDS)
     assert (after.state, after.reason, after.warnings, text) == (state, reason, warnings, "")
     assert told == ([("demo0", 5)] if state is State.DONE else [])
     if state is State.LOST:
-        assert bring_back(after, journal, ENDS, None) == (after, "")
+        assert return_device(after, journal, ENDS, None) == (after, "")
     if state is State.DOWN:
         outcome(monkeypatch, Outcome("", (), "gone"))
-        assert bring_back(after, journal, ENDS, None)[0].state is State.LOST
+        assert return_device(after, journal, ENDS, None)[0].state is State.LOST
     journal.on_return = None
     outcome(monkeypatch, Outcome("demo0"))
     if state is not State.DONE:
-        assert bring_back(after, journal, ENDS, None)[0].state is State.DONE
+        assert return_device(after, journal, ENDS, None)[0].state is State.DONE
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EPERM, "no name"), CrishimError(Kind.EXHAUSTED, "no name")])
@@ -76,11 +76,42 @@ def test_a_kernel_that_refuses_the_return(journal: Journal, monkeypatch: pytest.
     journal.open([known])
     outcome(monkeypatch, error)
     for times in (1, 2):
-        known, text = bring_back(known, journal, ENDS, ENDS)
+        known, text = return_device(known, journal, ENDS, ENDS)
         assert text == "device demo0 of pod default/a could not be returned: no name"
         assert (known.state, known.refusals, known.reason) == (State.RETURNING, times, "no name")
-    known, text = bring_back(known, journal, ENDS, ENDS)
+    known, text = return_device(known, journal, ENDS, ENDS)
     assert (known.state, text) == (State.LOST, "")
     assert known.reason == "the kernel refuses to move it back: no name (3 times)"
-    known, text = bring_back(known, journal, ENDS, ENDS)
+    known, text = return_device(known, journal, ENDS, ENDS)
     assert (known.state, known.refusals, text) == (State.LOST, 4, "")
+
+
+@pytest.mark.parametrize(
+    ("state", "alive", "pod", "stays"),
+    [
+        (State.READY, True, True, True),
+        (State.READY, False, True, False),
+        (State.READY, True, False, False),
+        (State.MOVED, True, True, False),
+        (State.LOST, True, True, False),
+    ],
+)
+def test_after_a_start(
+    fake_links: None,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    state: State,
+    alive: bool,
+    pod: bool,
+    stays: bool,
+) -> None:
+    """Only what is READY in a pod that lives stays; and only if it is there."""
+    known = attachment(state=state)
+    journal.open([known])
+    outcome(monkeypatch, Outcome("demo0"))
+    end: Any = FakeEnd(veth(5, "net1"), inode=2)
+    assert (recover_device(known, journal, ENDS, end if pod else None, is_alive=alive) == known) is stays
+    assert bool(journal.all()) is stays
+    if stays:
+        del end.links[5]
+        assert recover_device(known, journal, ENDS, end, is_alive=alive).state is State.DONE

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from crishim.errors import CrishimError
-from crishim.netdev import attach as module
+from crishim.errors import CrishimError, Kind
+from crishim.netdev import driver as module
 from crishim.netdev.records import Mover, State
-from tests.unit.netdev.test_attach import ASKED, Prepared, Scene, scene
+from tests.unit.netdev.test_driver import ASKED, Scene, Taken, scene
 
 __all__ = ["scene"]
 
@@ -18,7 +18,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     """What the next search finds; searched: with which ends."""
     nested: dict[int, int] = {}
 
-    def search(attachments: Any, host: Any, pod: Any) -> dict[int, int]:
+    def search(attachments: Any, host: Any, pod: Any = None) -> dict[int, int]:
         assert host is not None
         taken = dict(nested)
         nested.clear()
@@ -76,7 +76,7 @@ async def test_a_namespace_that_is_gone(scene: Scene, found: dict[int, int]) -> 
 async def test_a_search_that_fails(scene: Scene, found: dict[int, int]) -> None:
     """Keeps no pod from ending."""
     scene.known(5)
-    scene.fails = OSError(1, "no")
+    scene.threads.fails = CrishimError(Kind.INTERNAL, "no")
     await scene.driver.hold("pod-a")
     assert scene.driver._nested.handles("pod-a") == ()
 
@@ -92,7 +92,7 @@ async def test_let_go_of_with_the_pod(scene: Scene, found: dict[int, int]) -> No
 
 async def test_a_plan_looks_into_them(scene: Scene, found: dict[int, int]) -> None:
     """A device that its pod has hidden there may be asked for again."""
-    scene.driver._preparation = Prepared(scene, ([], []))  # type: ignore[assignment]
+    scene.driver._leases = Taken(scene, ([], []))  # type: ignore[assignment]
     scene.known(5)
     found[8] = nest()
     await scene.driver.hold("pod-a")

@@ -1,4 +1,4 @@
-"""From requests to attachments on disk as INTENT: look, check, lease, capture. Runs in a namespace thread.
+"""From requests to attachments on disk as INTENT: look, check, lease, capture. The first step of a transaction.
 
 Between looking and leasing another pod may have taken the device, and given it back half-restored; so what is captured
 is read again under the lease, and if the device is not what it was, everything is looked at anew.
@@ -21,12 +21,12 @@ from crishim.netdev.identity import find_in_pod, identify, same
 from crishim.netdev.journal import Journal
 from crishim.netdev.link_usage import read_usage
 from crishim.netdev.nested_namespaces import end_with
-from crishim.netdev.plan import bring_back
 from crishim.netdev.policy import Terms
 from crishim.netdev.records import ORPHANED, Attachment, Captured, Mover, Pod, Request, State
+from crishim.netdev.return_device import return_device
 from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 
-Planned = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
+Leased = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 ATTEMPTS = 5  # looks at a host whose links change meanwhile
 
 
@@ -34,14 +34,14 @@ class _Changed(Exception):
     """A link is not what it was a moment ago."""
 
 
-class Preparation:
-    """What every plan begins with."""
+class Leases:
+    """Takes them: who has a device is in the journal."""
 
     def __init__(self, journal: Journal, terms: Terms) -> None:
         self._journal = journal
         self._terms = terms
 
-    def run(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End, *nested: End) -> Planned:
+    def take(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End, *nested: End) -> Leased:
         """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan().
 
         nested: where else devices of the pod may be (nested_namespaces.py).
@@ -61,7 +61,7 @@ class Preparation:
             device=requests[0].device,
         )
 
-    def _attempt(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Planned:
+    def _attempt(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Leased:
         receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
         on_host, in_pod = links.dump(host.netlink), links.dump(inside.netlink)
         view = View(receiver, on_host, in_pod, self._journal.held(), self._terms)
@@ -111,7 +111,7 @@ class Preparation:
         """A device that left the pod without us is no longer attached: it may be asked for again."""
         for attachment in self._journal.all(pod.id):
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
-                bring_back(attachment, self._journal, host, end_with(attachment, (inside, *nested)))
+                return_device(attachment, self._journal, host, end_with(attachment, (inside, *nested)))
 
 
 def _again(link: Link, now: Sequence[Link]) -> Link:

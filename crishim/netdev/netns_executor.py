@@ -1,0 +1,104 @@
+"""The one bridge from the event loop to work in network namespaces: a thread for each transaction, with an end (a
+socket, a sysfs) in each namespace for as long as the transaction lasts.
+
+The thread goes back to no pool: it is no longer in the namespace that the process is in.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from crishim.errors import CrishimError, Kind
+from crishim.linux import executors
+from crishim.linux.netns_thread import End
+from crishim.linux.sysfs import Kept
+
+T = TypeVar("T")
+_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any] | None]
+
+
+class NetnsExecutor:
+    """One such thread, started when there is work for it. Close it: an asynchronous context manager."""
+
+    def __init__(self, paths: tuple[str | Path, ...], kept: Kept | None = None) -> None:
+        """paths: handles of the namespaces, the host's first. kept: where the first one's sysfs comes from."""
+        self._paths = paths
+        self._kept = kept
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._started = False
+
+    async def run(self, work: Callable[..., T]) -> T:
+        """Await work(End, ...), one end in each namespace, in the thread. The kernel's refusals (OSError) are INTERNAL.
+
+        A cancelled caller waits for the thread nevertheless: half a move must not go on behind a rollback's back.
+        """
+        try:
+            result: T = await self._call(work)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error
+        return result
+
+    async def _call(self, work: Callable[..., T]) -> T:
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._serve, name="netdev", daemon=True).start()
+        result: T = await self._hand_over(work)
+        return result
+
+    async def close(self) -> None:
+        """Close the ends and end the thread, and wait for that: a descriptor keeps a pod's namespace. Idempotent."""
+        if self._started:
+            self._started = False
+            await self._hand_over(None)
+
+    async def __aenter__(self) -> "NetnsExecutor":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _hand_over(self, work: Callable[..., Any] | None) -> Any:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        self._jobs.put((loop, done, work))
+        cancelled: asyncio.CancelledError | None = None
+        while not done.done():
+            try:
+                await asyncio.wait([done])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            done.exception()  # seen: the cancellation is what the caller gets
+            raise cancelled
+        return done.result()
+
+    def _serve(self) -> None:
+        ends: list[End] = []
+        while True:
+            loop, done, work = self._jobs.get()
+            if work is None:
+                executors.carry_out(loop, done, partial(_close, ends))
+                return
+            executors.carry_out(loop, done, partial(self._work, ends, work))
+            del done, work  # a waiting thread keeps no result alive
+
+    def _work(self, ends: list[End], work: Callable[..., T]) -> T:
+        """Open what is not open yet. Raises OSError; EINVAL: a handle is of no network namespace."""
+        for path in self._paths[len(ends) :]:
+            ends.append(End(path, None if ends else self._kept))
+        return work(*ends)
+
+
+def _close(ends: list[End]) -> None:
+    with contextlib.ExitStack() as stack:
+        for end in ends:
+            stack.callback(end.close)

@@ -1,0 +1,60 @@
+"""A device's return as the journal has it: at a stop, a rollback, a recovery, when it turns up."""
+
+import logging
+
+from crishim.errors import CrishimError
+from crishim.linux.netns_thread import End
+from crishim.netdev.identity import find_in_pod
+from crishim.netdev.journal import Journal
+from crishim.netdev.records import ORPHANED, Attachment, State
+from crishim.netdev.restore import restore
+
+log = logging.getLogger("crishim.netdev")
+REFUSALS = 3  # of the kernel to move a device home, after which its pod's stop goes on without it
+
+
+def return_device(attachment: Attachment, journal: Journal, host: End, pod: End | None) -> tuple[Attachment, str]:
+    """Restore one device and journal how it ended: the attachment (DONE, DOWN, LOST, still RETURNING), and what failed.
+
+    A kernel that refuses the move is asked REFUSALS times in all, at each call once; then the device is LOST, so that
+    its pod can end.
+    """
+    if attachment.state not in ORPHANED:
+        attachment = journal.advance(attachment, State.RETURNING)
+    about = {"device": attachment.device, "pod": attachment.pod.id}
+    try:
+        outcome = restore(attachment, host, pod)
+    except (OSError, CrishimError) as error:
+        why = str(error.strerror) if isinstance(error, OSError) else error.message
+        text = f"device {attachment.device} of pod {attachment.pod} could not be returned: {why}"
+        log.error(text, extra=about)
+        return _refused(attachment, journal, why, text)
+    for problem in outcome.problems:
+        log.warning(problem, extra=about)
+    warnings = tuple(dict.fromkeys((*attachment.warnings, *outcome.problems)))
+    if not outcome.name and attachment.state is State.LOST:
+        return attachment, ""
+    if not outcome.name:
+        return journal.advance(attachment, State.LOST, reason=outcome.reason, warnings=warnings), ""
+    if outcome.down:
+        return journal.advance(attachment, State.DOWN, reason=outcome.down, warnings=warnings), ""
+    if journal.on_return is not None:
+        journal.on_return(attachment, outcome.ifindex)
+    return journal.advance(attachment, State.DONE, reason="", warnings=warnings), ""
+
+
+def _refused(attachment: Attachment, journal: Journal, why: str, text: str) -> tuple[Attachment, str]:
+    refusals = attachment.refusals + 1
+    if attachment.state in ORPHANED or refusals >= REFUSALS:
+        reason = f"the kernel refuses to move it back: {why} ({refusals} times)"
+        return journal.advance(attachment, State.LOST, reason=reason, refusals=refusals), ""
+    return journal.advance(attachment, State.RETURNING, reason=why, refusals=refusals), text
+
+
+def recover_device(
+    attachment: Attachment, journal: Journal, host: End, pod: End | None, *, is_alive: bool
+) -> Attachment:
+    """After a start: a READY device of a pod that is alive stays if it is there; any other returns."""
+    if is_alive and pod is not None and attachment.state is State.READY and find_in_pod(attachment, pod) is not None:
+        return attachment
+    return return_device(attachment, journal, host, pod)[0]
