@@ -29,6 +29,7 @@ PURE = [
     ),
     *(f"cri/stream/spdy/{name}" for name in ("session", "events", "frames", "headers", "outgoing", "state")),
     *(f"cri/stream/websocket/{name}" for name in ("protocol", "frames", "channel_codec")),
+    *(f"nri/{name}" for name in ("mux", "ttrpc", "session")),
 ]
 TOP = 5  # cli/ and __main__.py
 
