@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crishim.engine.attach import Attachment
+from crishim.engine.attach import AttachSession
 from crishim.engine.exec.session import ExecSession
 from crishim.linux.byte_sockets import ByteSocket
 from crishim.model import ExecSpec
@@ -19,7 +19,9 @@ class NodeStreams:
     async def open_exec(self, container_id: str, spec: ExecSpec) -> ExecSession:
         return await exec.open_exec(self.node, container_id, spec)
 
-    async def open_attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Attachment:
+    async def open_attach(
+        self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> AttachSession:
         return await exec.open_attach(self.node, container_id, stdin=stdin, stdout=stdout, stderr=stderr, tty=tty)
 
     async def open_port(self, pod_id: str, port: int) -> ByteSocket:

@@ -23,8 +23,8 @@ PACKET = 32 * 1024  # bytes conmon takes at once
 RECEIVED = 64 * 1024  # more than conmon sends at once
 
 
-class Attachment:
-    """One connection; satisfies crishim.cri.stream.runtime.ProcessSession. Made by open_attachment()."""
+class AttachSession:
+    """One connection; satisfies crishim.cri.stream.runtime.ProcessSession. Made by connect()."""
 
     def __init__(self, connection: SeqpacketSocket, control: Path, *, stdout: bool, stderr: bool, tty: bool) -> None:
         self._connection = connection
@@ -53,7 +53,7 @@ class Attachment:
             await executors.records(_tell, self._control, b"1 %d %d\n" % (height, width))
 
     async def wait(self) -> int:
-        """Until the container's streams end; an attachment has no exit code."""
+        """Until the container's streams end; attach has no exit code."""
         await asyncio.shield(self._reading)
         return 0
 
@@ -82,16 +82,14 @@ class Attachment:
         return data
 
 
-async def open_attachment(
-    socket: Path, control: Path, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
-) -> Attachment:
+async def connect(socket: Path, control: Path, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> AttachSession:
     """Connect to a conmon.
 
     socket: conmon's attach socket (any length of path). control: its `ctl` FIFO. stdin needs no preparation: it is
     there if the container was created with it. PRECONDITION if conmon is gone.
     """
     connection = await executors.records(_connect, socket)
-    return Attachment(SeqpacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
+    return AttachSession(SeqpacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
 
 
 def _connect(path: Path) -> sockets.socket:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from crishim.decoding import NOT_JSON
-from crishim.engine.runtime import Runtime, classify, words
+from crishim.engine.runtime import Runtime, classify, error_message
 from crishim.errors import CrishimError, Kind
 from crishim.linux import environment, executors, process_trees, processes, programs, record_files
 from crishim.model import ProcessRef
@@ -124,7 +124,7 @@ def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, Process
         report = {}
     pid = report.get("data", -1)  # "pid" before API version 1
     if pid <= 0:
-        said = words(str(report.get("message") or "").encode()) or "the runtime said nothing"
+        said = error_message(str(report.get("message") or "").encode()) or "the runtime said nothing"
         kind = classify(said)
         command = _command(launch.bundle) if kind is Kind.INVALID else ""  # crun does not always name it
         named = said if command in said else f"{command}: {said}"

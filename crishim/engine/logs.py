@@ -64,7 +64,7 @@ def _check_file(directory: int, name: str, log: Path) -> None:
         raise CrishimError(Kind.INVALID, f"the log {log.with_name(name)} is there, and no regular file", path=str(log))
 
 
-def attach(directory: Directory, target: Path) -> None:
+def mount_directory(directory: Directory, target: Path) -> None:
     """Mount a directory at target; nothing happens if it is there already. Blocks."""
     if _is_same(directory.fd, target):
         return

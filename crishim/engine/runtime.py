@@ -31,7 +31,7 @@ def classify(said: str) -> Kind:
     return Kind.INTERNAL
 
 
-def words(stderr: bytes) -> str:
+def error_message(stderr: bytes) -> str:
     """What a runtime complains of, on one line: of runc's log lines the message of the last error."""
     errors = _LOGGED_ERROR.findall(stderr.decode(errors="replace"))
     return programs.complaint(re.sub(r"\\(.)", _unescaped, errors[-1][1]).encode() if errors else stderr)
@@ -86,7 +86,7 @@ class Runtime:
         if not await executors.records((self.root / container_id).exists):
             return  # it has no state of it
         done = await self._call("delete", "--force", container_id, check=False)
-        said = words(done.stderr)
+        said = error_message(done.stderr)
         if done.returncode != 0 and not _GONE.search(said):
             raise CrishimError(
                 Kind.INTERNAL, f"{self.name} cannot delete container {container_id[:13]}: {said}", stderr=said
@@ -105,7 +105,7 @@ class Runtime:
         argv = [self.path, *self.global_arguments, command, *arguments]
         done = await programs.run(argv, timeout=self.timeout, stdin=stdin, check=False)
         if check and done.returncode != 0:
-            said = words(done.stderr) or f"status {done.returncode}"
+            said = error_message(done.stderr) or f"status {done.returncode}"
             id = arguments[-1][:13]
             raise CrishimError(classify(said), f"{self.name} cannot {command} container {id}: {said}", stderr=said)
         return done

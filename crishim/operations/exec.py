@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from crishim.engine.attach import Attachment, open_attachment
+from crishim.engine import attach
 from crishim.engine.exec import session, sync
 from crishim.engine.exec.child import Command
 from crishim.errors import CrishimError, Kind
@@ -37,7 +37,7 @@ async def open_exec(node: Node, container_id: str, spec: ExecSpec) -> session.Ex
 
 async def open_attach(
     node: Node, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
-) -> Attachment:
+) -> attach.AttachSession:
     """Connect to the container's own streams. PRECONDITION if it does not run."""
     container = running_container(node, container_id)
     bundle = node.launcher.bundle(container.id)
@@ -45,7 +45,7 @@ async def open_attach(
     if tty != config.tty:
         has = "a terminal" if config.tty else "no terminal"
         raise CrishimError(Kind.INVALID, f"container {container.id[:13]} has {has}", container=container.id)
-    return await open_attachment(bundle / "attach", bundle / "ctl", stdin=stdin, stdout=stdout, stderr=stderr, tty=tty)
+    return await attach.connect(bundle / "attach", bundle / "ctl", stdin=stdin, stdout=stdout, stderr=stderr, tty=tty)
 
 
 def running_container(node: Node, id: str) -> ContainerRecord:

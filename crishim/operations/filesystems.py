@@ -132,7 +132,7 @@ class Filesystems:
         top = pod.parse_config().log_directory
         directory = await self._paths.run(pod.id, lambda: logs.open_directory(top, container.log_path, make=make))
         try:
-            await executors.kernel(logs.attach, directory, self._places.log(container).parent)
+            await executors.kernel(logs.mount_directory, directory, self._places.log(container).parent)
         finally:
             directory.close()
 

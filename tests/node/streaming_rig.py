@@ -95,7 +95,7 @@ class Rig:
         self.executable = Path(runtime)
         self.containers: dict[str, Container] = {}
         self.clients: list[asyncio.subprocess.Process] = []
-        self.sessions: list[ExecSession | attach.Attachment] = []
+        self.sessions: list[ExecSession | attach.AttachSession] = []
         self.streams = StreamServer(creation_timeout=5)
         self.cri = StreamingCri(self.streams, self.run_sync)
         self._rootfs = self.base / "rootfs"
@@ -165,9 +165,9 @@ class Rig:
         self.sessions.append(opened)
         return opened
 
-    async def open_attach(self, container_id: str, **streams: bool) -> attach.Attachment:
+    async def open_attach(self, container_id: str, **streams: bool) -> attach.AttachSession:
         bundle = self.containers[container_id].bundle
-        opened = await attach.open_attachment(bundle / "attach", bundle / "ctl", **streams)
+        opened = await attach.connect(bundle / "attach", bundle / "ctl", **streams)
         self.sessions.append(opened)
         return opened
 

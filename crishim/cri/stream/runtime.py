@@ -34,10 +34,10 @@ class ProcessSession(Protocol):
         """Set the terminal's size in characters; without a terminal nothing happens."""
 
     async def wait(self) -> int:
-        """Wait for the end and return the exit code (128 + signal for a signal); 0 for an attachment."""
+        """Wait for the end and return the exit code (128 + signal for a signal); 0 for attach."""
 
     async def close(self) -> None:
-        """Free everything. A command that still runs is killed with its descendants; an attachment is only left."""
+        """Free everything. A command that still runs is killed with its descendants; attach only disconnects."""
 
 
 class StreamingRuntime(Protocol):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crishim.engine.handlers import Handlers, remember
-from crishim.engine.runtime import Runtime, classify, decode_features, moves_devices, words
+from crishim.engine.runtime import Runtime, classify, decode_features, error_message, moves_devices
 from crishim.errors import CrishimError, Kind
 
 
@@ -178,4 +178,4 @@ RUNC = b'time="2026-11-21T15:07:31Z" level='
 )
 def test_words(stderr: bytes, said: str) -> None:
     """Of runc's log lines the last error's message, without its quoting; of others all."""
-    assert words(stderr) == said
+    assert error_message(stderr) == said
