@@ -17,8 +17,10 @@ from hack.campaigns.ground import a_node
 from hack.campaigns.table import Row
 from hack.campaigns.watch import Watch
 from tests.node.daemon import Daemon
+from tests.node.daemon_load import descriptors, resident
 from tests.node.pods import container_config, create, pod_config, run_pod
-from tests.node.stream_attacks import Spdy, connect, descriptors, resident
+from tests.support.streams.raw import RawSpdy
+from tests.support.streams.upgrade import connect
 
 T = TypeVar("T")
 PODS = 5
@@ -33,36 +35,36 @@ class Crowd:
     def __init__(self, daemon: Daemon, containers: list[str], pods: list[str]) -> None:
         self.daemon, self.containers, self.pods = daemon, containers, pods
 
-    def exec_session(self, number: int, *command: str, reads: bool = True) -> Spdy:
+    def exec_session(self, number: int, *command: str, reads: bool = True) -> RawSpdy:
         request = {"container_id": self.containers[number % PODS], "cmd": command, "stdin": True, "stdout": True}
-        client = Spdy(self.daemon.call("Exec", deadline=120, **request).url, V4, reads=reads)
+        client = RawSpdy(self.daemon.call("Exec", deadline=120, **request).url, V4, reads=reads)
         client.send(*(SynStream(n, {"streamtype": kind}) for n, kind in ((1, "error"), (3, "stdin"), (5, "stdout"))))
         return client
 
-    def forward(self, number: int) -> Spdy:
+    def forward(self, number: int) -> RawSpdy:
         client = self.forwarding(number)
         client.send(client.open(1, "0", "error"), client.open(3, "0"))
         client.settle()
         return client
 
-    def forwarding(self, number: int) -> Spdy:
+    def forwarding(self, number: int) -> RawSpdy:
         request = {"pod_sandbox_id": self.pods[number % PODS], "port": [80]}
-        return Spdy(self.daemon.call("PortForward", deadline=120, **request).url)
+        return RawSpdy(self.daemon.call("PortForward", deadline=120, **request).url)
 
-    def sessions(self, size: int) -> list[Spdy]:
+    def sessions(self, size: int) -> list[RawSpdy]:
         """Commands that wait for input, all at once."""
 
-        def session(number: int) -> Spdy:
+        def session(number: int) -> RawSpdy:
             client = self.exec_session(number, "cat")
             client.settle(seconds=240)
             return client
 
         return self._at_once(session, size)
 
-    def forwards(self, size: int) -> list[Spdy]:
+    def forwards(self, size: int) -> list[RawSpdy]:
         return self._at_once(self.forward, size)
 
-    def deaf(self, size: int) -> list[Spdy]:
+    def deaf(self, size: int) -> list[RawSpdy]:
         """Commands that print without an end, to clients that never read."""
         return self._at_once(lambda number: self.exec_session(number, "yes", reads=False), size)
 
@@ -78,7 +80,7 @@ class Crowd:
 
         return self._at_once(begin, size)
 
-    def half_forwards(self, size: int) -> list[Spdy]:
+    def half_forwards(self, size: int) -> list[RawSpdy]:
         """One session that opens half a forward and resets it, over and over."""
         client = self.forwarding(0)
         for first in range(0, size, 100):
@@ -133,7 +135,7 @@ def _held(row: Row, daemon: Daemon) -> Iterator[None]:
         row.lost.append(f"{type(error).__name__}: {error}")
 
 
-def _gather(daemon: Daemon, row: Row, many: int, make: Callable[[], list[Spdy] | list[socket.socket]]) -> None:
+def _gather(daemon: Daemon, row: Row, many: int, make: Callable[[], list[RawSpdy] | list[socket.socket]]) -> None:
     started = time.monotonic()
     with Watch(daemon) as watch:
         memory, files = resident(daemon), descriptors(daemon)  # the watch's own connection among them
@@ -155,7 +157,7 @@ def _gather(daemon: Daemon, row: Row, many: int, make: Callable[[], list[Spdy] |
         row.left.append(f"{kept} descriptors")
 
 
-def _part(clients: list[Spdy] | list[socket.socket]) -> None:
+def _part(clients: list[RawSpdy] | list[socket.socket]) -> None:
     for client in clients:
         with contextlib.suppress(OSError):
             client.close()

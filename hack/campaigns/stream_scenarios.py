@@ -2,33 +2,21 @@
 
 import contextlib
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from crishim.cri.stream.remotecommand.protocol import V4
+from crishim.cri.stream.portforward.protocol import PROTOCOL
 from hack.campaigns.awaits import Broken, FaultyDaemon
 from hack.campaigns.scenarios import PodScenario
-from hack.kubelet.spdy import FORWARD, Direct, Streams, Tunnel
-from hack.kubelet.streams import WebSocket, exit_code
 from tests.node.daemon import eventually
-from tests.node.stream_attacks import ask
+from tests.support.streams.remotecommand import SpdyCommand, WebSocketCommand
+from tests.support.streams.spdy import DirectTransport, SpdyStreams, TunnelTransport
+from tests.support.streams.upgrade import Refused
 
 PATIENCE = 20.0  # seconds for an answer
-V5 = "v5.channel.k8s.io"
 COMMAND = ["sh", "-c", "cat; echo err >&2; exit 3"]
 ECHO = ["sh", "-c", "httpd -p 80 -h /etc; while read line; do echo got $line; done"]
-
-
-def upgraded(method: str, url: str, headers: list[str]) -> tuple[socket.socket, bytes]:
-    """A connection after its 101."""
-    sock, head = ask(url, *headers, method=method)
-    if " 101 " not in head:
-        sock.close()
-        raise Broken(head)
-    sock.settimeout(PATIENCE)
-    return sock, b""
 
 
 class SessionScenario(PodScenario):
@@ -50,7 +38,7 @@ class SessionScenario(PodScenario):
     def call(self) -> None:
         try:
             self.talk()
-        except (AssertionError, OSError, json.JSONDecodeError) as error:
+        except (AssertionError, OSError, Refused, json.JSONDecodeError) as error:
             raise Broken(f"{type(error).__name__}: {error}") from error
 
     def talk(self) -> None:
@@ -90,14 +78,10 @@ class Exec(SessionScenario):
         url = self.daemon.call(
             "Exec", container_id=self.container, cmd=COMMAND, stdin=True, stdout=True, stderr=True
         ).url
-        streams = Streams(Direct(url, V4, upgraded))
-        with contextlib.closing(streams):
-            ids = {kind: streams.open(streamtype=kind) for kind in ("error", "stdin", "stdout", "stderr")}
-            streams.send(ids["stdin"], b"hello", fin=True)
-            read = [ids[kind] for kind in ("error", "stdout", "stderr")]
-            streams.until(lambda: streams.ended >= set(read), PATIENCE)
-            error, out, err = (streams.received[stream] for stream in read)
-        found = (exit_code(json.loads(error)), out, err)
+        with contextlib.closing(SpdyCommand(url, stdin=True)) as command:
+            command.write(b"hello")
+            command.close_stdin()
+            found = command.result(PATIENCE)
         assert found == (3, b"hello", b"err\n"), found
 
 
@@ -107,15 +91,11 @@ class ExecTerminal(SessionScenario):
     def talk(self) -> None:
         command = ["sh", "-c", "read line; stty size; echo got $line; exit 3"]
         url = self.daemon.call("Exec", container_id=self.container, cmd=command, stdin=True, stdout=True, tty=True).url
-        streams = Streams(Direct(url, V4, upgraded))
-        with contextlib.closing(streams):
-            ids = {kind: streams.open(streamtype=kind) for kind in ("error", "stdin", "stdout", "resize")}
-            streams.send(ids["resize"], json.dumps({"Width": 81, "Height": 32}).encode())
-            streams.send(ids["stdin"], b"hello\n")
-            read = [ids["error"], ids["stdout"]]
-            streams.until(lambda: streams.ended >= set(read), PATIENCE)
-            error, out = (streams.received[stream] for stream in read)
-        assert exit_code(json.loads(error)) == 3, error
+        with contextlib.closing(SpdyCommand(url, stdin=True, tty=True)) as terminal:
+            terminal.resize(81, 32)
+            terminal.write(b"hello\n")
+            code, out, _ = terminal.result(PATIENCE)
+        assert code == 3, code
         assert b"got hello\r\n" in out, out
 
 
@@ -126,14 +106,10 @@ class ExecWebSocket(SessionScenario):
         url = self.daemon.call(
             "Exec", container_id=self.container, cmd=COMMAND, stdin=True, stdout=True, stderr=True
         ).url
-        read = {1: b"", 2: b"", 3: b""}
-        with contextlib.closing(WebSocket(url, V5, upgraded)) as client:
-            client.send(b"\0hello")
-            client.send(bytes([255, 0]))
-            while message := client.receive(PATIENCE):
-                if message[:1] != b"\xff":
-                    read[message[0]] += message[1:]
-        found = (exit_code(json.loads(read[3])), read[1], read[2])
+        with contextlib.closing(WebSocketCommand(url)) as command:
+            command.write(b"hello")
+            command.close_stdin()
+            found = command.result(PATIENCE)
         assert found == (3, b"hello", b"err\n"), found
 
 
@@ -142,18 +118,14 @@ class Attach(SessionScenario):
 
     def talk(self) -> None:
         url = self.daemon.call("Attach", container_id=self.container, stdin=True, stdout=True).url
-        streams = Streams(Direct(url, V4, upgraded))
-        with contextlib.closing(streams):
-            ids = {kind: streams.open(streamtype=kind) for kind in ("error", "stdin", "stdout")}
-            streams.send(ids["stdin"], b"hello\n")
-            out = ids["stdout"]
-            streams.until(lambda: b"got hello" in streams.received[out] or out in streams.ended, PATIENCE)
-            assert b"got hello" in streams.received[out], streams.received
+        with contextlib.closing(SpdyCommand(url, stdin=True, stderr=False)) as session:
+            session.write(b"hello\n")
+            session.until(b"got hello", PATIENCE)
 
 
 class Forward(SessionScenario):
     title = "port-forward over SPDY,"
-    transport: type[Direct] | type[Tunnel] = Direct
+    transport: type[DirectTransport] | type[TunnelTransport] = DirectTransport
 
     def prepare(self) -> None:
         super().prepare()
@@ -162,7 +134,7 @@ class Forward(SessionScenario):
 
     def talk(self) -> None:
         url = self.daemon.call("PortForward", pod_sandbox_id=self.pod, port=[80]).url
-        streams = Streams(self.transport(url, FORWARD, upgraded))
+        streams = SpdyStreams(self.transport(url, PROTOCOL))
         with contextlib.closing(streams):
             error = streams.open(streamtype="error", port="80", requestid="0")
             data = streams.open(streamtype="data", port="80", requestid="0")
@@ -174,7 +146,7 @@ class Forward(SessionScenario):
 
 class ForwardTunnel(Forward):
     title = "port-forward over SPDY in a WebSocket,"
-    transport = Tunnel
+    transport = TunnelTransport
 
 
 SESSIONS = (Exec, ExecTerminal, ExecWebSocket, Attach, Forward, ForwardTunnel)

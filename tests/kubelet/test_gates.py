@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from hack.kubelet import spdy, streams
 from hack.kubelet.node import Node, container_status, restarts, scratch_node
 from hack.kubelet.process import request
+from tests.kubelet.kubelet_streams import forward_url, over_websocket
 from tests.kubelet.shapes import pod, shell
 from tests.kubelet.test_streams import check_exec, serve
+from tests.support.streams.portforward import forward_over_spdy
+from tests.support.streams.spdy import TunnelTransport
 
 pytestmark = pytest.mark.node
 
@@ -48,8 +50,8 @@ def test_the_gate_is_in_use(gated: Node) -> None:
 def test_streams_pass_either_way(gated: Node) -> None:
     """exec and port-forward over WebSocket: translated to SPDY by the kubelet, or passed through to the runtime."""
     gated.run("exec", pod())
-    check_exec(streams.Remote)
+    check_exec(over_websocket)
     serve(gated)
-    answers = spdy.forwarded("forward", 8080, [b"GET / HTTP/1.0\r\n\r\n"] * 3, spdy.Tunnel)
+    answers = forward_over_spdy(forward_url("forward", 8080), 8080, [b"GET / HTTP/1.0\r\n\r\n"] * 3, TunnelTransport)
     assert all(answer.endswith(b"inside\n") for answer in answers)
     gated.remove("exec", "forward", "forward-host")

@@ -3,21 +3,21 @@
 import functools
 import gzip
 import time
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from hack.kubelet import spdy, streams
 from hack.kubelet.node import Node, restarts
+from tests.kubelet.kubelet_streams import forward_url, over_spdy, over_websocket
 from tests.kubelet.shapes import pod, shell
 from tests.node.daemon import eventually
+from tests.support.streams.portforward import forward_over_spdy, forward_over_websocket
+from tests.support.streams.remotecommand import V4, RemoteCommand
+from tests.support.streams.spdy import DirectTransport, TunnelTransport
 
 pytestmark = pytest.mark.node
-Client = Any  # streams.Remote or spdy.Remote
-
-
-# The kubelet translates v5 to SPDY itself (gate ExtendWebSocketsToKubelet), v4 and SPDY it passes through.
-CLIENTS = pytest.mark.parametrize("client", [streams.Remote, spdy.Remote], ids=["WebSocket", "SPDY"])
+Client = Callable[..., RemoteCommand]  # of kubelet_streams
+CLIENTS = pytest.mark.parametrize("client", [over_websocket, over_spdy], ids=["WebSocket", "SPDY"])
 
 
 @CLIENTS
@@ -38,7 +38,7 @@ def check_exec(remote: Client) -> None:
     code, out, _ = counted.result()
     assert (code, int(out)) == (0, 1 << 20)
     terminal = remote("exec", "exec", "main", "sh", stdin=True, tty=True)
-    terminal.write(b'{"Width":91,"Height":37}', channel=4)
+    terminal.resize(91, 37)
     terminal.write(b"until stty size | grep 91; do sleep 0.1; done; tty; exit 3\n")
     code, out, _ = terminal.result()
     assert code == 3
@@ -49,7 +49,7 @@ def check_exec(remote: Client) -> None:
 def test_exec_by_the_older_protocol(node: Node) -> None:
     """v4 over WebSocket reaches the runtime as it is: output, exit code, standard input, a terminal."""
     node.run("exec", pod())
-    older = functools.partial(streams.Remote, protocol="v4.channel.k8s.io")
+    older = functools.partial(over_websocket, protocol=V4)
     script = "echo out; echo err >&2; exit 7"
     assert older("exec", "exec", "main", "sh", "-c", script).result() == (7, b"out\n", b"err\n")
     first = older("exec", "exec", "main", "head", "-n", "1", stdin=True)
@@ -89,9 +89,10 @@ def test_port_forward(node: Node) -> None:
     serve(node)
     get = b"GET / HTTP/1.0\r\n\r\n"
     for name, port, text in (("forward", 8080, b"inside\n"), ("forward-host", 8081, b"outside\n")):
-        assert streams.forwarded(name, port, get).endswith(text)
-        for transport in (spdy.Direct, spdy.Tunnel):
-            answers = spdy.forwarded(name, port, [get] * 5, transport)
+        url = forward_url(name, port)
+        assert forward_over_websocket(url, get).endswith(text)
+        for transport in (DirectTransport, TunnelTransport):
+            answers = forward_over_spdy(url, port, [get] * 5, transport)
             assert [answer.endswith(text) for answer in answers] == [True] * 5
 
 
@@ -99,7 +100,7 @@ def test_port_forward_to_nobody(node: Node) -> None:
     """A port nobody listens at is told on the error stream, and the session goes on."""
     node.run("forward-none", pod())
     with pytest.raises(AssertionError, match="9999"):
-        spdy.forwarded("forward-none", 9999, [b"hello"], spdy.Direct)
+        forward_over_spdy(forward_url("forward-none", 9999), 9999, [b"hello"])
 
 
 def test_logs(node: Node) -> None:

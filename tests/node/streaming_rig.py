@@ -31,9 +31,9 @@ from crishim.linux.netns_connect import connect_in_netns
 from crishim.linux.programs import Finished
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_sessions import eventually
-from tests.fakes.streaming_cri import StreamingCri
 from tests.node.screen import Screen
+from tests.support.eventually import eventually
+from tests.support.streams.fake_cri import StreamingCri
 
 BIN = os.environ.get("CRISHIM_TEST_BIN", "")
 PATH = f"{os.environ['PATH']}:{BIN}:/usr/sbin"

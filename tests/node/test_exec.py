@@ -12,9 +12,9 @@ from crishim.engine.exec.runc import RuncExec
 from crishim.engine.exec.session import ExecSession
 from crishim.engine.exec.sync import OUTPUT_LIMIT
 from crishim.errors import CrishimError, Kind
-from tests.fakes.stream_sessions import eventually
 from tests.node.streaming_rig import Rig
 from tests.node.streaming_rig import rig as rig
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.node
 

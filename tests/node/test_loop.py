@@ -17,7 +17,6 @@ import pytest
 
 from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import SpdyClient, spdy, websocket
 from tests.node.breakable import BreakableDaemon, breakable_daemon
 from tests.node.daemon import IMAGE, assert_clean, eventually
 from tests.node.isolation import ip, remove_link
@@ -33,6 +32,7 @@ from tests.node.pods import (
     start,
     wait_exited,
 )
+from tests.support.streams.asynchronous import SpdyClient, spdy, websocket
 
 pytestmark = pytest.mark.node
 DEVICE = "guarded0"

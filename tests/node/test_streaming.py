@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.stream_sessions import eventually
 from tests.node.screen import Screen
 from tests.node.streaming_rig import Rig, kill
 from tests.node.streaming_rig import stream_rig as stream_rig
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.node
 

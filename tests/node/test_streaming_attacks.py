@@ -23,16 +23,8 @@ from crishim.cri.stream.spdy.frames import (
 )
 from tests.node import pods
 from tests.node.daemon import Daemon, eventually
-from tests.node.stream_attacks import (
-    Spdy,
-    Watch,
-    closing,
-    descriptors,
-    frame,
-    resident,
-    until_closed,
-    websocket,
-)
+from tests.node.daemon_load import Watch, descriptors, resident
+from tests.support.streams.raw import RawSpdy, closing, frame, raw_websocket, until_closed
 
 pytestmark = pytest.mark.node
 
@@ -55,9 +47,9 @@ def container(node: Daemon, pod: str) -> str:
 @pytest.fixture
 def harmless(node: Daemon, pod: str, container: str) -> Iterator[Watch]:
     """The attack goes on while the test does: it disturbs nobody, and memory and descriptors come back."""
-    with closing(Spdy(forward_url(node, pod))) as warm:
+    with closing(RawSpdy(forward_url(node, pod))) as warm:
         warm.settle()
-    with contextlib.closing(websocket(exec_url(node, container, "true"), V5)) as once:
+    with contextlib.closing(raw_websocket(exec_url(node, container, "true"), V5)) as once:
         until_closed(once)
     memory, files = resident(node), descriptors(node)
     with Watch(node) as watch:
@@ -79,7 +71,7 @@ def exec_url(node: Daemon, container: str, *command: str, **streams: bool) -> st
 
 def test_halves_that_are_opened_and_reset(node: Daemon, pod: str, harmless: Watch) -> None:
     """40,000 half port-forwards, reset as soon as they are opened."""
-    with closing(Spdy(forward_url(node, pod))) as client:
+    with closing(RawSpdy(forward_url(node, pod))) as client:
         for at in range(0, 40_000, 1000):
             numbers = range(2 * at + 1, 2 * at + 2001, 2)
             client.send(*(f for n in numbers for f in (client.open(n, str(n)), RstStream(n, 5))))
@@ -88,7 +80,7 @@ def test_halves_that_are_opened_and_reset(node: Daemon, pod: str, harmless: Watc
 
 def test_pairs_that_are_opened_and_reset(node: Daemon, pod: str, harmless: Watch) -> None:
     """Whole port-forwards, reset at once: no more are at work than a client that keeps them would have."""
-    with closing(Spdy(forward_url(node, pod))) as client:
+    with closing(RawSpdy(forward_url(node, pod))) as client:
         for n in range(1, 20_000, 4):
             pair = (client.open(n, str(n), "error"), client.open(n + 2, str(n)))
             client.send(*pair, RstStream(n + 2, 5), RstStream(n, 5))
@@ -97,7 +89,7 @@ def test_pairs_that_are_opened_and_reset(node: Daemon, pod: str, harmless: Watch
 
 def test_windows_of_a_thousand_streams(node: Daemon, pod: str, harmless: Watch) -> None:
     """WINDOW_UPDATEs and SETTINGS for a session with a thousand streams."""
-    with closing(Spdy(forward_url(node, pod))) as client:
+    with closing(RawSpdy(forward_url(node, pod))) as client:
         client.send(*(client.open(n, str(n)) for n in range(1, 2001, 2)))
         client.send(*(WindowUpdate(SESSION, 1) for _ in range(50_000)))
         client.send(*(WindowUpdate(1, 1) for _ in range(50_000)))
@@ -108,7 +100,7 @@ def test_windows_of_a_thousand_streams(node: Daemon, pod: str, harmless: Watch) 
 
 def test_frames_without_end(node: Daemon, pod: str, harmless: Watch) -> None:
     """Pings, empty data, data for nobody, unknown frames, from several clients at once."""
-    clients = [Spdy(forward_url(node, pod)) for _ in range(8)]
+    clients = [RawSpdy(forward_url(node, pod)) for _ in range(8)]
     for client in clients:
         client.send(SynStream(1, {"streamtype": "data", "port": "80", "requestid": "1"}))
         client.sock.sendall(bytes.fromhex("8003006300000000") * 5000)
@@ -121,7 +113,7 @@ def test_frames_without_end(node: Daemon, pod: str, harmless: Watch) -> None:
 
 def test_headers_that_unpack_to_much(node: Daemon, pod: str, harmless: Watch) -> None:
     """A small frame of large headers ends the session with a GOAWAY; large ones are kept by no stream."""
-    with closing(Spdy(forward_url(node, pod))) as client:
+    with closing(RawSpdy(forward_url(node, pod))) as client:
         headers = {"streamtype": "data", "port": "80", "x": "y" * 7000}
         client.send(*(SynStream(n, {**headers, "requestid": str(n)}) for n in range(1, 2001, 2)))
         client.settle()
@@ -133,7 +125,7 @@ def test_headers_that_unpack_to_much(node: Daemon, pod: str, harmless: Watch) ->
 def test_a_session_that_sends_what_nobody_takes(node: Daemon, pod: str, harmless: Watch) -> None:
     """256 KB for each of a thousand halves: the daemon stops reading long before it holds them."""
     before = resident(node)
-    with closing(Spdy(forward_url(node, pod))) as client:
+    with closing(RawSpdy(forward_url(node, pod))) as client:
         client.send(*(client.open(n, str(n)) for n in range(1, 2001, 2)))
         client.settle()
         client.sock.settimeout(1)
@@ -145,7 +137,7 @@ def test_a_session_that_sends_what_nobody_takes(node: Daemon, pod: str, harmless
 
 def test_close_signals_in_fragments(node: Daemon, container: str, harmless: Watch) -> None:
     """A close signal in a hundred thousand fragments of a byte each is refused at the second."""
-    with contextlib.closing(websocket(exec_url(node, container, "cat"), V5)) as sock:
+    with contextlib.closing(raw_websocket(exec_url(node, container, "cat"), V5)) as sock:
         fragments = frame(0, b"x", fin=False)
         try:
             sock.sendall(frame(2, b"\xff", fin=False) + fragments * 100_000)
@@ -158,7 +150,7 @@ def test_close_signals_in_fragments(node: Daemon, container: str, harmless: Watc
 @pytest.mark.parametrize("flood", ["continuations", "pings", "resizes"])
 def test_websocket_floods(node: Daemon, container: str, harmless: Watch, flood: str) -> None:
     """Empty continuations, pings and sizes without end: all are worked through, and the terminal still answers."""
-    with contextlib.closing(websocket(exec_url(node, container, "sh", tty=True), V5)) as sock:
+    with contextlib.closing(raw_websocket(exec_url(node, container, "sh", tty=True), V5)) as sock:
         if flood == "continuations":
             sock.sendall(frame(2, b"\x00", fin=False) + frame(0, b"", fin=False) * 100_000 + frame(0, b""))
         elif flood == "pings":
@@ -186,7 +178,7 @@ def test_clients_that_never_read(node: Daemon, container: str, harmless: Watch) 
     """Thirty commands that write without end to clients that do not read: each stops, and little is held for each."""
     before, clients = resident(node), []
     for _ in range(30):
-        client = Spdy(exec_url(node, container, "dd", "if=/dev/zero", "bs=64k", stdin=False), V4, reads=False)
+        client = RawSpdy(exec_url(node, container, "dd", "if=/dev/zero", "bs=64k", stdin=False), V4, reads=False)
         client.send(SynStream(1, {"streamtype": "error"}), SynStream(3, {"streamtype": "stdout"}))
         clients.append(client)
     eventually(lambda: all(waits(client) for client in clients), "all have output that waits")
@@ -196,7 +188,7 @@ def test_clients_that_never_read(node: Daemon, container: str, harmless: Watch) 
         client.close()
 
 
-def waits(client: Spdy) -> bool:
+def waits(client: RawSpdy) -> bool:
     return len(client.sock.recv(100_000, socket.MSG_PEEK | socket.MSG_DONTWAIT)) > 50_000
 
 
@@ -221,7 +213,7 @@ def test_a_port_that_never_accepts(node: Daemon, pod: str, container: str, harml
     """Connections to a socket whose owner does not accept: bounded, while the pod's other port is served at once."""
     script = "while :; do echo alive | nc -l -p 7001; done & nc -l -p 7000 -e sleep 1000 & wait"
     server = pods.start(node, pod, pods.container_config("server", command=["sh", "-c", script]))
-    with closing(Spdy(forward_url(node, pod))) as stuck, closing(Spdy(forward_url(node, pod))) as other:
+    with closing(RawSpdy(forward_url(node, pod))) as stuck, closing(RawSpdy(forward_url(node, pod))) as other:
         for n in range(1, 1200, 4):
             stuck.send(stuck.open(n, str(n), "error", 7000), stuck.open(n + 2, str(n), port=7000))
         stuck.settle()

@@ -8,10 +8,10 @@ import pytest
 
 from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import spdy
-from tests.fakes.stream_sessions import eventually
 from tests.node.streaming_rig import Rig
 from tests.node.streaming_rig import stream_rig as stream_rig
+from tests.support.eventually import eventually
+from tests.support.streams.asynchronous import spdy
 
 pytestmark = pytest.mark.node
 

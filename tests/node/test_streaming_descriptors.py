@@ -12,7 +12,9 @@ from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.cri.stream.spdy.frames import SynStream
 from tests.node import pods
 from tests.node.daemon import Daemon, eventually, scratch_daemon
-from tests.node.stream_attacks import Refused, Spdy, Watch, ask, connect, descriptors, until_closed
+from tests.node.daemon_load import Watch, descriptors
+from tests.support.streams.raw import RawSpdy, until_closed
+from tests.support.streams.upgrade import Refused, ask, connect
 
 pytestmark = pytest.mark.node
 
@@ -80,7 +82,7 @@ def test_sessions_without_end(poor: Daemon) -> None:
     while not refused:
         assert len(clients) < 20
         try:
-            client = Spdy(exec_url(poor, first), V4)
+            client = RawSpdy(exec_url(poor, first), V4)
         except Refused as answer:
             refused = str(answer)
         else:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from tests.fakes.stream_sessions import eventually
 from tests.node.netdev.lab import Lab, can_bind, getifaddrs_names, siocgifaddr
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.node
 

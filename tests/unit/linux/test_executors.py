@@ -15,7 +15,7 @@ import pytest
 
 from crishim.linux import executors
 from crishim.linux.executors import Executor
-from tests.fakes.stream_sessions import eventually
+from tests.support.eventually import eventually
 
 PRODUCT = Path(__file__).parents[4] / "crishim"
 FORBIDDEN = {"to_thread", "run_in_executor", "ThreadPoolExecutor", "set_default_executor"}

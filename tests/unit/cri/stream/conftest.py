@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from crishim.cri.stream.server import StreamServer
-from tests.fakes.stream_sessions import FakeRuntime, eventually
+from tests.support.eventually import eventually
+from tests.support.streams.fake_runtime import FakeRuntime
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from crishim.cri.stream.server import StreamServer
 from crishim.cri.stream.spdy import streams as spdy_streams
 from crishim.cri.stream.websocket import channels
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import SpdyClient, spdy, websocket
-from tests.fakes.stream_sessions import EndlessSession, FakeRuntime, FakeSession, eventually
+from tests.support.eventually import eventually
+from tests.support.streams.asynchronous import SpdyClient, spdy, websocket
+from tests.support.streams.fake_runtime import EndlessSession, FakeRuntime, FakeSession
 
 ERROR, STDIN, STDOUT = 1, 3, 5  # the stream ids of open_all
 

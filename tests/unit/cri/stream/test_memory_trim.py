@@ -12,7 +12,7 @@ import pytest
 from crishim.cri.stream import memory_trim
 from crishim.cri.stream.memory_trim import MemoryTrimmer
 from crishim.linux import libc
-from tests.fakes.stream_sessions import eventually
+from tests.support.eventually import eventually
 
 WHOSE: contextvars.ContextVar[object] = contextvars.ContextVar("whose")
 

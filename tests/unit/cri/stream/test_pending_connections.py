@@ -15,8 +15,9 @@ from crishim.cri.stream.portforward.protocol import PROTOCOL
 from crishim.cri.stream.remotecommand.protocol import V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import SpdyClient, ask, connect, request, spdy, websocket
-from tests.fakes.stream_sessions import FakeRuntime, FakeSession, eventually
+from tests.support.eventually import eventually
+from tests.support.streams.asynchronous import SpdyClient, ask, connect, request, spdy, websocket
+from tests.support.streams.fake_runtime import FakeRuntime, FakeSession
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {V4}")
 

@@ -11,8 +11,9 @@ from crishim.cri.stream.remotecommand.protocol import V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import ask, connect, spdy, websocket
-from tests.fakes.stream_sessions import FakeRuntime, FakeSession, eventually
+from tests.support.eventually import eventually
+from tests.support.streams.asynchronous import ask, connect, spdy, websocket
+from tests.support.streams.fake_runtime import FakeRuntime, FakeSession
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
 

@@ -14,8 +14,9 @@ from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
 from crishim.cri.stream.websocket.channel_codec import BASE64_V4
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import SpdyClient, spdy, websocket
-from tests.fakes.stream_sessions import FakeRuntime, eventually
+from tests.support.eventually import eventually
+from tests.support.streams.asynchronous import SpdyClient, spdy, websocket
+from tests.support.streams.fake_runtime import FakeRuntime
 
 
 class Echo:

@@ -11,8 +11,9 @@ from crishim.cri.stream.remotecommand.protocol import V1, V2, V3, V4, V5
 from crishim.cri.stream.server import StreamServer
 from crishim.cri.stream.websocket.channel_codec import BASE64_V1, BASE64_V4
 from crishim.pb import cri_pb2 as cri
-from tests.fakes.stream_clients import SpdyClient, spdy, websocket
-from tests.fakes.stream_sessions import FakeRuntime, FakeSession, eventually
+from tests.support.eventually import eventually
+from tests.support.streams.asynchronous import SpdyClient, spdy, websocket
+from tests.support.streams.fake_runtime import FakeRuntime, FakeSession
 
 ERROR, STDIN, STDOUT = 1, 3, 5  # the stream ids of open_all
 

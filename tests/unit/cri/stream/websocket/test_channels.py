@@ -8,7 +8,7 @@ from crishim.cri.stream.fair_scheduler import Budget, FairScheduler
 from crishim.cri.stream.remotecommand.protocol import V5
 from crishim.cri.stream.websocket.channels import Channels
 from crishim.cri.stream.websocket.protocol import WebSocket
-from tests.fakes.stream_sessions import eventually
+from tests.support.eventually import eventually
 
 PING = bytes.fromhex("89 80 00000000")  # masked with zeros
 PONG = bytes.fromhex("8a 00")

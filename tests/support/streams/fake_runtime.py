@@ -1,8 +1,7 @@
-"""Sessions and ports for the streaming server that need no container."""
+"""A StreamingRuntime of sessions and ports that need no container (crishim/cri/stream/runtime.py)."""
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crishim.errors import CrishimError, Kind
@@ -114,11 +113,3 @@ class FakeRuntime:
             sock.close()
             raise
         return ByteSocket(sock)
-
-
-async def eventually(holds: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until something holds."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not holds():
-        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
-        await asyncio.sleep(0.005)

@@ -33,7 +33,7 @@ class StreamingCri:
         # crictl asks to see who is there
         images: Methods = {"ImageFsInfo": (cri.ImageFsInfoRequest, self._image_fs_info)}
         for service, methods in (("RuntimeService", calls), ("ImageService", images)):
-            handlers = {name: handler(*method) for name, method in methods.items()}
+            handlers = {name: handler(request, work) for name, (request, work) in methods.items()}
             self._server.add_generic_rpc_handlers(
                 [grpc.method_handlers_generic_handler(f"runtime.v1.{service}", handlers)]
             )

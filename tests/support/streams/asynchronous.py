@@ -1,4 +1,4 @@
-"""Clients for the streaming server: plain HTTP, SPDY (our own machine in the other role), WebSocket (the library's)."""
+"""Clients in asyncio: plain HTTP, SPDY (our own machine in the other role), WebSocket (the library's)."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ from crishim.cri.stream.spdy.events import (
 )
 from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
+from tests.support.streams.upgrade import request as request
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -28,12 +29,6 @@ Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def connect(url: str, tls: ssl.SSLContext | None = None) -> Pair:
     parts = urlsplit(url)
     return await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
-
-
-def request(url: str, *headers: str, method: str = "POST") -> bytes:
-    parts = urlsplit(url)
-    lines = [f"{method} {parts.path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Length: 0", *headers, "", ""]
-    return "\r\n".join(lines).encode()
 
 
 async def ask(url: str, *headers: str, method: str = "POST", tls: ssl.SSLContext | None = None) -> str:
