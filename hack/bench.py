@@ -16,9 +16,9 @@ from pathlib import Path
 
 from crishim.pb import cri_pb2 as cri
 from hack.critest import registries_conf, registry
-from tests.node.daemon import Daemon, scratch_daemon, test_program
-from tests.node.isolation import isolate
-from tests.node.pods import container_config, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon, scratch_daemon, test_program
+from tests.support.isolation import isolate
+from tests.support.pods import container_config, pod_config, remove_pod, run_pod, start
 
 REFERENCE = {
     "CreatePod": 93.0,

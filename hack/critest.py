@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.node.daemon import Daemon, scratch_daemon, test_program
-from tests.node.isolation import isolate
-from tests.node.registry import serve
+from tests.support.daemon import Daemon, scratch_daemon, test_program
+from tests.support.isolation import isolate
+from tests.support.registry import serve
 
 # Skips that this host forces, by what critest says: the feature is not in the kernel, or the registry is out of reach.
 APPARMOR = re.compile(r"[Aa]pp[Aa]rmor")

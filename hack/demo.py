@@ -20,7 +20,7 @@ from typing import Any
 
 from crishim.linux import cgroups, mounts
 from hack.steps import Failed, hold, run, say, wait
-from tests.node.isolation import leftover_controllers
+from tests.support.isolation import leftover_controllers
 
 IMAGE = "localhost/crishim/busybox:latest"
 BRIDGE = "crishim-demo"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from hack.campaigns.table import Row, failed, render
-from tests.node.isolation import isolate
+from tests.support.isolation import isolate
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:

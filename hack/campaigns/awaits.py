@@ -18,7 +18,7 @@ import grpc
 
 from hack.campaigns.ground import ROOT
 from hack.campaigns.table import Row
-from tests.node.daemon import Daemon, eventually
+from tests.support.daemon import Daemon, eventually
 
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "ENOMEM")
 FAULTS_OF = {"await": ("cancel", "EIO"), "kernel": ERRORS}

@@ -6,7 +6,7 @@ from hack.campaigns import awaits
 from hack.campaigns.ground import Device, a_node, a_registry, busybox, scratch
 from hack.campaigns.scenario_list import scenarios
 from hack.campaigns.table import Row
-from tests.node.image_node import random_layer
+from tests.support.image_node import random_layer
 
 SHORT = (
     "RunPodSandbox crun",

@@ -13,8 +13,8 @@ import grpc
 from crishim.linux import cgroups, mounts
 from crishim.pb import cri_pb2 as cri
 from hack.campaigns.load import Pod
-from tests.node.daemon import Daemon, eventually
-from tests.node.pods import container_config, create, pod_config, run_pod, start
+from tests.support.daemon import Daemon, eventually
+from tests.support.pods import container_config, create, pod_config, run_pod, start
 
 PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 HUNG = "hung"  # in the name of what is to hang

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from tests.node.daemon import Daemon, invoke
+from tests.support.daemon import Daemon, invoke
 
 PATIENCE = 60.0  # seconds until a call that finds no daemon is given up
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)

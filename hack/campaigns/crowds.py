@@ -16,9 +16,9 @@ from crishim.cri.stream.spdy.frames import RstStream, SynStream
 from hack.campaigns.ground import a_node
 from hack.campaigns.table import Row
 from hack.campaigns.watch import Watch
-from tests.node.daemon import Daemon
-from tests.node.daemon_load import descriptors, resident
-from tests.node.pods import container_config, create, pod_config, run_pod
+from tests.support.daemon import Daemon
+from tests.support.daemon_load import descriptors, resident
+from tests.support.pods import container_config, create, pod_config, run_pod
 from tests.support.streams.raw import RawSpdy
 from tests.support.streams.upgrade import connect
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.node.daemon import Daemon
-from tests.node.isolation import ip, remove_link
-from tests.node.registry import Registry, serve
+from tests.support.daemon import Daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.registry import Registry, serve
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,7 +17,7 @@ from hack.campaigns.ground import a_node, scratch
 from hack.campaigns.load import Pod
 from hack.campaigns.table import Row
 from hack.campaigns.watch import Watch
-from tests.node.daemon import Daemon
+from tests.support.daemon import Daemon
 
 STATUS = 1.0  # seconds
 PATIENCE = 90.0  # seconds until a call that hung must have ended after its cause is gone

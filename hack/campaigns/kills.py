@@ -14,8 +14,8 @@ from hack.campaigns.client import Client
 from hack.campaigns.ground import Device, a_node, a_registry
 from hack.campaigns.load import Pod, Worker, pod_work, pull_work
 from hack.campaigns.table import Row
-from tests.node.daemon import Daemon
-from tests.node.image_node import random_layer
+from tests.support.daemon import Daemon
+from tests.support.image_node import random_layer
 
 ROUND = 25
 HANDLERS = ("crun", "runc")

@@ -16,8 +16,8 @@ import grpc
 from crishim.pb import cri_pb2 as cri
 from hack.campaigns.client import Client
 from hack.campaigns.ground import Device
-from tests.node.daemon import Daemon
-from tests.node.pods import annotated, container_config, pod_config
+from tests.support.daemon import Daemon
+from tests.support.pods import annotated, container_config, pod_config
 
 SLEEP = ["sleep", "1000000"]
 

@@ -8,7 +8,7 @@ from crishim.pb import cri_pb2 as cri
 from hack.campaigns.awaits import FaultyDaemon
 from hack.campaigns.ground import Device
 from hack.campaigns.scenarios import PodScenario
-from tests.node.daemon import IMAGE, METHODS
+from tests.support.daemon import IMAGE, METHODS
 
 PATIENCE = 5.0  # seconds: gRPC tells no client of an answer in parts that was cancelled in its middle
 # Not asked: no answer without criu and a checkpoint; an answer without an end, which is one wait at a queue.

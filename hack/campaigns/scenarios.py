@@ -8,8 +8,8 @@ from typing import Any
 from crishim.pb import cri_pb2 as cri
 from hack.campaigns.awaits import FaultyDaemon, Scenario
 from hack.campaigns.ground import Device
-from tests.node.daemon import eventually
-from tests.node.pods import annotated, container_config, pod_config
+from tests.support.daemon import eventually
+from tests.support.pods import annotated, container_config, pod_config
 
 SLEEP = ["sleep", "1000000"]
 _numbers = itertools.count()

@@ -9,7 +9,7 @@ from typing import Any
 from crishim.cri.stream.portforward.protocol import PROTOCOL
 from hack.campaigns.awaits import Broken, FaultyDaemon
 from hack.campaigns.scenarios import PodScenario
-from tests.node.daemon import eventually
+from tests.support.daemon import eventually
 from tests.support.streams.remotecommand import SpdyCommand, WebSocketCommand
 from tests.support.streams.spdy import DirectTransport, SpdyStreams, TunnelTransport
 from tests.support.streams.upgrade import Refused

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from hack.campaigns.ground import ROOT
-from tests.node.daemon import Daemon, invoke
+from tests.support.daemon import Daemon, invoke
 
 EVERY = 0.05  # seconds
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from crishim.linux import cgroups, mounts
-from hack.kubelet import ground, numbers
-from hack.kubelet.cluster import Cluster
-from hack.kubelet.node import Node, container_status, is_ready, new_directory
-from hack.kubelet.process import request
-from tests.node.daemon import test_program
+from hack.kubelet import numbers
+from tests.support.daemon import test_program
+from tests.support.kubelet import host
+from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.node import Node, container_status, is_ready, new_directory
+from tests.support.kubelet.process import request
 
 _RECORD = Path("/dev/shm/crishim-node.json") if Path("/dev/shm").is_dir() else Path("/run/crishim-node.json")
 _CLUSTER = os.environ.get("CRISHIM_NODE") == "cluster"
@@ -46,7 +47,7 @@ def up() -> None:
     started = time.monotonic()
     directory = new_directory()
     _RECORD.write_text(json.dumps({"directory": str(directory), "pids": {}}))
-    ground.isolate_node()
+    host.isolate_node()
     node = Cluster(directory) if _CLUSTER else Node(directory)
     try:
         node.start()
@@ -82,7 +83,7 @@ def up() -> None:
 def enter() -> dict[str, Any]:
     known = record()
     try:
-        ground.enter(int(known["pids"]["daemon"]))
+        host.enter(int(known["pids"]["daemon"]))
     except (KeyError, OSError):
         sys.exit("node: it is not running any more (hack/node down)")
     return known

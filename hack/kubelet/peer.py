@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 
-from hack.kubelet.node import Node
-from hack.kubelet.process import Kubelet
-from tests.node.daemon import IMAGE, Daemon, eventually, test_program, to_toml
+from tests.support.daemon import IMAGE, Daemon, eventually, test_program, to_toml
+from tests.support.kubelet.node import Node
+from tests.support.kubelet.process import Kubelet
 
 PAUSE = "localhost/crishim/pause:latest"  # what containerd runs beside each pod's containers
 

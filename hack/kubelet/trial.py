@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crishim.linux import cgroups
-from hack.kubelet import ground
-from hack.kubelet.node import Node, is_ready, new_directory
 from hack.kubelet.peer import PeerNode
-from hack.kubelet.process import request
-from tests.node.daemon import IMAGE, eventually
-from tests.node.isolation import remove_link
-from tests.node.residue import BRIDGE
+from tests.support.daemon import IMAGE, eventually
+from tests.support.isolation import remove_link
+from tests.support.kubelet import host
+from tests.support.kubelet.node import Node, is_ready, new_directory
+from tests.support.kubelet.process import request
+from tests.support.residue import BRIDGE
 
 # The kubelet's own defaults, which test nodes shorten.
 KUBELET = {
@@ -113,7 +113,7 @@ class Account:
 @contextmanager
 def account_of() -> Iterator[Account]:
     """An account, closed when the runtime and its monitors have ended."""
-    ground.isolate_node()
+    host.isolate_node()
     account = Account()
     try:
         yield account
@@ -133,7 +133,7 @@ def proportional(pid: int) -> float:
 @contextmanager
 def node_of(contestant: Contestant) -> Iterator[Node]:
     """A running node without pods, its kubelet stopped; everything of it is gone afterwards."""
-    ground.isolate_node()
+    host.isolate_node()
     directory, handler = new_directory(), contestant.handler
     if contestant.runtime == "crishim":
         node = Node(directory, kubelet=KUBELET, log={"level": "info"}, runtimes={"default": handler})

@@ -8,10 +8,10 @@ import pytest
 collect_ignore_glob: list[str] = [] if os.environ.get("CRISHIM_TEST_KUBELET") else ["test_*.py"]
 
 if os.environ.get("CRISHIM_TEST_KUBELET"):
-    from hack.kubelet import ground
-    from hack.kubelet.node import Node, scratch_node
+    from tests.support.kubelet import host
+    from tests.support.kubelet.node import Node, scratch_node
 
-    ground.isolate_node()
+    host.isolate_node()
 
     @pytest.fixture(scope="module")
     def the_node() -> Iterator[Node]:

@@ -2,7 +2,7 @@
 
 import urllib.parse
 
-from hack.kubelet.process import NAME, PORT
+from tests.support.kubelet.process import NAME, PORT
 from tests.support.streams.remotecommand import V5, SpdyCommand, WebSocketCommand
 
 

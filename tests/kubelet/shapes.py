@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.node.daemon import IMAGE
+from tests.support.daemon import IMAGE
 
 Pod = dict[str, Any]
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"

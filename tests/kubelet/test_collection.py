@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from hack.kubelet.node import SIGNALLED, Node, container_status, restarts, scratch_node
-from hack.kubelet.process import NAME
-from hack.oci_layout import Layout, tar_files
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import IMAGE, eventually
+from tests.support.daemon import IMAGE, eventually
+from tests.support.kubelet.node import SIGNALLED, Node, container_status, restarts, scratch_node
+from tests.support.kubelet.process import NAME
+from tests.support.oci_layout import Layout, tar_files
 
 pytestmark = pytest.mark.node
 PINNED = "localhost/crishim/pinned:latest"

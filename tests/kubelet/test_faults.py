@@ -10,9 +10,9 @@ import pytest
 
 from crishim.linux import cgroups, mounts
 from crishim.pb import cri_pb2 as cri
-from hack.kubelet.node import Node, container_status, is_ready, restarts
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import eventually
+from tests.support.daemon import eventually
+from tests.support.kubelet.node import Node, container_status, is_ready, restarts
 
 pytestmark = pytest.mark.node
 MANY = [f"many-{n}" for n in range(20)]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hack.kubelet.node import Node, container_status, restarts, scratch_node
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import eventually
+from tests.support.daemon import eventually
+from tests.support.kubelet.node import Node, container_status, restarts, scratch_node
 
 pytestmark = pytest.mark.node
 PAGE = mmap.PAGESIZE

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from hack.kubelet.node import Node, container_status, restarts, scratch_node
-from hack.kubelet.process import request
 from tests.kubelet.kubelet_streams import forward_url, over_websocket
 from tests.kubelet.shapes import pod, shell
 from tests.kubelet.test_streams import check_exec, serve
+from tests.support.kubelet.node import Node, container_status, restarts, scratch_node
+from tests.support.kubelet.process import request
 from tests.support.streams.portforward import forward_over_spdy
 from tests.support.streams.spdy import TunnelTransport
 

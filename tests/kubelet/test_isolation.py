@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from crishim.linux import cgroups
-from hack.kubelet.node import SIGNALLED, Node, container_status, is_ready, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
+from tests.support.kubelet.node import SIGNALLED, Node, container_status, is_ready, restarts
 
 pytestmark = pytest.mark.node
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from hack.kubelet.node import Node, container_status, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
-from tests.node.daemon import eventually
-from tests.node.isolation import ip, remove_link
+from tests.support.daemon import eventually
+from tests.support.isolation import ip, remove_link
+from tests.support.kubelet.node import Node, container_status, restarts
 
 pytestmark = pytest.mark.node
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hack.kubelet.node import SIGNALLED, Node, container_status, restarts
 from tests.kubelet.shapes import SLEEP, pod, shell
-from tests.node.daemon import IMAGE, eventually
-from tests.node.daemon import test_program as program
+from tests.support.daemon import IMAGE, eventually
+from tests.support.daemon import test_program as program
+from tests.support.kubelet.node import SIGNALLED, Node, container_status, restarts
 
 pytestmark = pytest.mark.node
 

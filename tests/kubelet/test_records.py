@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hack.kubelet.node import Node, container_status, restarts
 from tests.kubelet.shapes import pod
 from tests.kubelet.test_faults import probed, probes
-from tests.node.daemon import eventually
+from tests.support.daemon import eventually
+from tests.support.kubelet.node import Node, container_status, restarts
 
 pytestmark = pytest.mark.node
 

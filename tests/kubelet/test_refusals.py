@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hack.kubelet.node import Node, restarts
-from hack.kubelet.process import NAME
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import eventually
-from tests.node.isolation import ip, remove_link
+from tests.support.daemon import eventually
+from tests.support.isolation import ip, remove_link
+from tests.support.kubelet.node import Node, restarts
+from tests.support.kubelet.process import NAME
 
 pytestmark = pytest.mark.node
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from crishim.linux import cgroups
-from hack.kubelet.node import Node, container_status
-from hack.kubelet.process import NAME, request
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import eventually
-from tests.node.isolation import ip, remove_link
+from tests.support.daemon import eventually
+from tests.support.isolation import ip, remove_link
+from tests.support.kubelet.node import Node, container_status
+from tests.support.kubelet.process import NAME, request
 
 pytestmark = pytest.mark.node
 Figures = dict[str, float]

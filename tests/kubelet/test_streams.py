@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from hack.kubelet.node import Node, restarts
 from tests.kubelet.kubelet_streams import forward_url, over_spdy, over_websocket
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import eventually
+from tests.support.daemon import eventually
+from tests.support.kubelet.node import Node, restarts
 from tests.support.streams.portforward import forward_over_spdy, forward_over_websocket
 from tests.support.streams.remotecommand import V4, RemoteCommand
 from tests.support.streams.spdy import DirectTransport, TunnelTransport

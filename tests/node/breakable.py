@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon
-from tests.node.pods import pod_config, run_pod, start, status
+from tests.support.daemon import Daemon
+from tests.support.pods import pod_config, run_pod, start, status
 
 ROOT = Path(__file__).parents[2]
 

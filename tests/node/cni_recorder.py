@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.daemon import Daemon, scratch_daemon
+from tests.support.daemon import Daemon, scratch_daemon
 
 # Appends its call to a file, gives a result that adds one address, and does what files beside it say.
 RECORDER = """#!/bin/sh

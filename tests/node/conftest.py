@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.daemon import Daemon, assert_clean, scratch_daemon
-from tests.node.isolation import isolate
+from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.isolation import isolate
 
 if os.geteuid() == 0:
     isolate()

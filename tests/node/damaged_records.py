@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crishim.operations.adopt import NOTE
-from tests.node.daemon import Daemon
+from tests.support.daemon import Daemon
 
 
 def newer(data: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.daemon import test_program as program
+from tests.support.daemon import test_program as program
 
 # youki 0.7.0 moves devices and answers "netDevices": null; here it says so.
 YOUKI = r"""#!/bin/sh

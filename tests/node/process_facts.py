@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.node.daemon import Daemon, eventually
+from tests.support.daemon import Daemon, eventually
 
 
 def info(daemon: Daemon, container: str) -> dict[str, int]:

@@ -6,9 +6,10 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import (
+from tests.node.refusals import refused
+from tests.support.daemon import Daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import (
     annotated,
     container_config,
     create,
@@ -19,7 +20,6 @@ from tests.node.pods import (
     start,
     status,
 )
-from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

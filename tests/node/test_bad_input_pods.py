@@ -6,13 +6,13 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon
-from tests.node.pods import (
+from tests.node.refusals import refused
+from tests.support.daemon import Daemon
+from tests.support.pods import (
     pod_config,
     remove_pod,
     run_pod,
 )
-from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

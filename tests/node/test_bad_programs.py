@@ -7,13 +7,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.node.daemon import Daemon, assert_clean, scratch_daemon
-from tests.node.pods import (
+from tests.node.refusals import refused
+from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.pods import (
     create,
     remove_pod,
     run_pod,
 )
-from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

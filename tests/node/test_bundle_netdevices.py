@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.isolation import ip, remove_link
 from tests.node.spec_lab import features, runtimes
+from tests.support.isolation import ip, remove_link
 
 pytestmark = pytest.mark.node
 EXAMPLE = Path(__file__).parents[2] / "bundles/netdevices"

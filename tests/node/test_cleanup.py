@@ -10,12 +10,12 @@ import pytest
 
 from crishim.linux import cgroups, namespaces, record_files
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
 from tests.node.damaged_records import DAMAGE, record, remains
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start, status
 from tests.node.process_facts import info, is_gone
 from tests.node.test_recovery import reboot
+from tests.support.daemon import Daemon, assert_clean, eventually, scratch_daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import annotated, container_config, pod_config, remove_pod, run_pod, start, status
 
 pytestmark = pytest.mark.node
 KINDS = {"process", "OCI container", "lease", "mount", "cgroup", "directory"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from crishim.config import Config, parse
-from tests.node.daemon import IMAGE, Daemon, eventually, scratch_daemon, to_toml
-from tests.node.pods import execute, remove_pod, run_pod, start
+from tests.support.daemon import IMAGE, Daemon, eventually, scratch_daemon, to_toml
+from tests.support.pods import execute, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 ROOT = str(Path(__file__).parents[2])

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node.daemon import Daemon
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import execute, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import execute, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 

@@ -9,9 +9,9 @@ from crishim.pb import cri_pb2 as cri
 from tests.node.cni_recorder import Network, ready
 from tests.node.cni_recorder import network as network
 from tests.node.cni_recorder import node as node
-from tests.node.daemon import assert_clean
-from tests.node.pods import pod_config, remove_pod, run_pod
 from tests.node.refusals import refused
+from tests.support.daemon import assert_clean
+from tests.support.pods import pod_config, remove_pod, run_pod
 
 pytestmark = pytest.mark.node
 

@@ -10,9 +10,9 @@ import pytest
 
 from crishim.pb import cri_pb2 as cri
 from tests.node.breakable import BreakableDaemon, crash, node_with_bystander
-from tests.node.daemon import assert_clean, eventually
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import (
+from tests.support.daemon import assert_clean, eventually
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import (
     annotated,
     container_config,
     create,

@@ -7,10 +7,10 @@ import pytest
 
 from crishim.pb import cri_pb2 as cri
 from tests.node.breakable import BreakableDaemon, crash, node_with_bystander
-from tests.node.image_node import random_layer
-from tests.node.registry import Registry
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
+from tests.support.image_node import random_layer
+from tests.support.registry import Registry
+from tests.support.registry import registry as registry
+from tests.support.registry import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.daemon import IMAGE, Daemon, eventually, scratch_daemon
-from tests.node.registry import Registry, load_layouts
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
+from tests.support import oci_layout
+from tests.support.daemon import IMAGE, Daemon, eventually, scratch_daemon
+from tests.support.registry import Registry
+from tests.support.registry import registry as registry
+from tests.support.registry import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 
@@ -75,7 +76,7 @@ def test_a_pods_life_by_crictl(daemon: Daemon, tmp_path: Path) -> None:
 
 def test_an_images_life_by_crictl(daemon: Daemon, registry: Registry) -> None:
     """pull, images, inspecti, imagefsinfo, rmi."""
-    registry.push(["tools/thing:1"], [load_layouts().tar_files({"file": b"content"})])
+    registry.push(["tools/thing:1"], [oci_layout.tar_files({"file": b"content"})])
     name = f"{registry.address}/tools/thing:1"
     assert "Image is up to date" in daemon.crictl("pull", name)
     assert f"{registry.address}/tools/thing" in daemon.crictl("images")

@@ -10,9 +10,9 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, assert_clean, scratch_daemon
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 RULES = [{"devices": ["polt[0-4]", "other*"], "kinds": ["veth"], "namespaces": ["team-*"]}]

@@ -8,8 +8,8 @@ import pytest
 
 from crishim.pb import cri_pb2 as cri
 from tests.node.cni_recorder import Network
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.pods import create, execute, pod_config, remove_pod, run_pod
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.pods import create, execute, pod_config, remove_pod, run_pod
 
 pytestmark = pytest.mark.node
 SECRET = "s3cr3t-of-the-node"

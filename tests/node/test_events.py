@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually
-from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
+from tests.support.daemon import Daemon, eventually
+from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
 
 pytestmark = pytest.mark.node
 CREATED, STARTED = cri.CONTAINER_CREATED_EVENT, cri.CONTAINER_STARTED_EVENT

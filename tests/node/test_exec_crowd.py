@@ -10,9 +10,9 @@ import pytest
 
 from crishim.engine.exec.limits import CONTAINER_QUEUE, CONTAINER_SLOTS
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import METHODS, Daemon, eventually
-from tests.node.daemon_load import Watch, descriptors
-from tests.node.pods import container_config, execute, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import METHODS, Daemon, eventually
+from tests.support.daemon_load import Watch, descriptors
+from tests.support.pods import container_config, execute, pod_config, remove_pod, run_pod, start
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
 Code = grpc.StatusCode

@@ -11,10 +11,11 @@ import pytest
 
 from crishim.linux import mounts
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, assert_clean, eventually
-from tests.node.image_node import random_layer
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import (
+from tests.node.refusals import refused
+from tests.support.daemon import Daemon, assert_clean, eventually
+from tests.support.image_node import random_layer
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import (
     annotated,
     container_config,
     create,
@@ -26,10 +27,9 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
-from tests.node.refusals import refused
-from tests.node.registry import Registry
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
+from tests.support.registry import Registry
+from tests.support.registry import registry as registry
+from tests.support.registry import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -16,11 +16,11 @@ import pytest
 from crishim.engine import conmon
 from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, assert_clean, eventually, scratch_daemon
 from tests.node.hanging import Hanging
-from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start, status
 from tests.node.refusals import refused
 from tests.node.test_bad_programs import script
+from tests.support.daemon import Daemon, assert_clean, eventually, scratch_daemon
+from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start, status
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

@@ -10,13 +10,13 @@ from crishim.images.credentials import Credentials
 from crishim.images.reference import parse
 from crishim.linux import mounts
 from crishim.model import ImageRecord
-from tests.node.image_node import Node, random_layer, tar_files
-from tests.node.image_node import locked_registry as locked_registry
-from tests.node.image_node import node as node
-from tests.node.image_node import registry as registry
-from tests.node.image_node import registry_files as registry_files
-from tests.node.image_node import small as small
-from tests.node.registry import PASSWORD, USER, Registry, free_port
+from tests.support.image_node import Node, random_layer, tar_files
+from tests.support.image_node import locked_registry as locked_registry
+from tests.support.image_node import node as node
+from tests.support.image_node import registry as registry
+from tests.support.image_node import registry_files as registry_files
+from tests.support.image_node import small as small
+from tests.support.registry import PASSWORD, USER, Registry, free_port
 
 pytestmark = pytest.mark.node
 

@@ -12,14 +12,14 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.holds import Holds
 from crishim.images.usage import StoreMeter
 from crishim.pb import cri_pb2 as cri
-from tests.node.image_node import Node, tar_files
-from tests.node.image_node import locked_registry as locked_registry
-from tests.node.image_node import node as node
-from tests.node.image_node import registry as registry
-from tests.node.image_node import registry_files as registry_files
-from tests.node.image_node import small as small
-from tests.node.registry import PASSWORD, USER, Registry
+from tests.support.image_node import Node, tar_files
+from tests.support.image_node import locked_registry as locked_registry
+from tests.support.image_node import node as node
+from tests.support.image_node import registry as registry
+from tests.support.image_node import registry_files as registry_files
+from tests.support.image_node import small as small
 from tests.support.nodes import make_node
+from tests.support.registry import PASSWORD, USER, Registry
 
 pytestmark = pytest.mark.node
 

@@ -11,13 +11,13 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.images.skopeo import Place
 from crishim.operations.import_image import import_image
-from tests.node.image_node import Node, scratch, tar_files
-from tests.node.image_node import locked_registry as locked_registry
-from tests.node.image_node import node as node
-from tests.node.image_node import registry as registry
-from tests.node.image_node import registry_files as registry_files
-from tests.node.image_node import small as small
-from tests.node.registry import load_layouts
+from tests.support import oci_layout
+from tests.support.image_node import Node, scratch, tar_files
+from tests.support.image_node import locked_registry as locked_registry
+from tests.support.image_node import node as node
+from tests.support.image_node import registry as registry
+from tests.support.image_node import registry_files as registry_files
+from tests.support.image_node import small as small
 
 pytestmark = pytest.mark.node
 
@@ -65,8 +65,7 @@ async def test_import_docker_archive(node: Node, demo_archive: Path) -> None:
 
 async def test_import_layout_directory(node: Node) -> None:
     """A layout directory with two images brings both."""
-    layouts = load_layouts()
-    layout = layouts.Layout(node.base / "layout")
+    layout = oci_layout.Layout(node.base / "layout")
     for name in ("one", "two"):
         layout.name(layout.manifest([tar_files({name: b""})]), f"example.com/{name}:1")
     images = await import_image(str(node.base / "layout"), transport=node.transport)
@@ -78,8 +77,7 @@ async def test_import_of_no_archive(node: Node) -> None:
     bad = node.base / "bad"
     bad.write_text("no archive")
     torn = node.base / "torn.tar"
-    layouts = load_layouts()
-    layout = layouts.Layout(node.base / "layout")
+    layout = oci_layout.Layout(node.base / "layout")
     layout.name(layout.manifest([tar_files({"a": os.urandom(1 << 16)})]), "example.com/torn:1")
     next(p for p in (node.base / "layout/blobs/sha256").iterdir() if p.stat().st_size > 1 << 15).write_bytes(b"torn")
     layout.archive(torn)

@@ -13,13 +13,13 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.images.reference import parse
 from crishim.images.store import ImageStore
-from tests.node.image_node import Node, processes_of, random_layer, tar_files, until
-from tests.node.image_node import locked_registry as locked_registry
-from tests.node.image_node import node as node
-from tests.node.image_node import registry as registry
-from tests.node.image_node import registry_files as registry_files
-from tests.node.image_node import small as small
-from tests.node.registry import Registry
+from tests.support.image_node import Node, processes_of, random_layer, tar_files, until
+from tests.support.image_node import locked_registry as locked_registry
+from tests.support.image_node import node as node
+from tests.support.image_node import registry as registry
+from tests.support.image_node import registry_files as registry_files
+from tests.support.image_node import small as small
+from tests.support.registry import Registry
 
 pytestmark = pytest.mark.node
 
@@ -118,7 +118,7 @@ async def test_skopeo_dies_with_the_daemon(node: Node, registry: Registry) -> No
     registry.push(["test/orphaned:1"], [random_layer(24)])
     program = f"""
 import asyncio, pathlib
-from tests.node.image_node import Node
+from tests.support.image_node import Node
 from crishim.images.reference import parse
 node = Node(pathlib.Path({str(node.base)!r}))
 node.trust({registry.address!r})

@@ -9,14 +9,14 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.holds import Holds
 from crishim.images.reference import parse
 from crishim.operations.remove_image import remove_image
-from tests.node.image_node import Node, tar_files
-from tests.node.image_node import locked_registry as locked_registry
-from tests.node.image_node import node as node
-from tests.node.image_node import registry as registry
-from tests.node.image_node import registry_files as registry_files
-from tests.node.image_node import small as small
-from tests.node.registry import Registry
+from tests.support.image_node import Node, tar_files
+from tests.support.image_node import locked_registry as locked_registry
+from tests.support.image_node import node as node
+from tests.support.image_node import registry as registry
+from tests.support.image_node import registry_files as registry_files
+from tests.support.image_node import small as small
 from tests.support.nodes import make_node
+from tests.support.registry import Registry
 
 pytestmark = pytest.mark.node
 

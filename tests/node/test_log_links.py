@@ -9,10 +9,10 @@ import pytest
 
 from crishim.linux import mounts
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually
-from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod
 from tests.node.process_facts import info, is_gone
 from tests.node.refusals import refused
+from tests.support.daemon import Daemon, eventually
+from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod
 
 pytestmark = pytest.mark.node
 TALKER = ["sh", "-c", "while :; do echo line; sleep 0.05; done"]

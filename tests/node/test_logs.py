@@ -10,13 +10,13 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually, scratch_daemon
-from tests.node.image_node import tar_files
-from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, status, wait_exited
-from tests.node.registry import PASSWORD, USER, Registry
-from tests.node.registry import locked_registry as locked_registry
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
+from tests.support.daemon import Daemon, eventually, scratch_daemon
+from tests.support.image_node import tar_files
+from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, status, wait_exited
+from tests.support.registry import PASSWORD, USER, Registry
+from tests.support.registry import locked_registry as locked_registry
+from tests.support.registry import registry as registry
+from tests.support.registry import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 

@@ -18,9 +18,9 @@ import pytest
 from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.pb import cri_pb2 as cri
 from tests.node.breakable import BreakableDaemon, breakable_daemon
-from tests.node.daemon import IMAGE, assert_clean, eventually
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import (
+from tests.support.daemon import IMAGE, assert_clean, eventually
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import (
     SLEEP,
     annotated,
     container_config,

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from crishim.pb import admin_pb2 as admin
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.isolation import ip, remove_link
 from tests.node.movers import WITH_YOUKI, handlers
-from tests.node.pods import annotated, execute, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import annotated, execute, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 HANDLERS = ["crun", "runc", "runc-built-in", WITH_YOUKI]

@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.isolation import ip, remove_link
 from tests.node.movers import WITH_YOUKI, handlers
-from tests.node.pods import (
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import (
     annotated,
     container_config,
     create,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.isolation import ip, remove_link
 from tests.node.movers import WITH_YOUKI, handlers
-from tests.node.pods import container_config, remove_pod, run_pod, start, wait_exited
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import container_config, remove_pod, run_pod, start, wait_exited
 
 pytestmark = pytest.mark.node
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.node.daemon import Daemon, eventually
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import annotated, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon, eventually
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import annotated, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 

@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from crishim.netdev.return_device import REFUSALS
-from tests.node.daemon import Daemon
-from tests.node.isolation import ip, remove_link
-from tests.node.pods import annotated, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import annotated, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 

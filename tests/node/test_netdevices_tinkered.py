@@ -7,11 +7,11 @@ import pytest
 from crishim.linux import bpf, netns_thread
 from crishim.linux.netlink import links
 from crishim.netdev import bpf_programs
-from tests.node.daemon import Daemon
-from tests.node.isolation import ip, remove_link
 from tests.node.netdev import bpf_samples
 from tests.node.netdev.tinkering import differing, picture, tinker
-from tests.node.pods import annotated, container_config, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import annotated, container_config, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 HOST = "/proc/thread-self/ns/net"

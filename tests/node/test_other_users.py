@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import IMAGE, Daemon, scratch_daemon
-from tests.node.pods import container_config, execute, pod_config, remove_pod, run_pod, start
 from tests.node.stranger import NOBODY, everything, reach, root_of
+from tests.support.daemon import IMAGE, Daemon, scratch_daemon
+from tests.support.pods import container_config, execute, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 SETUID = "cp /bin/busybox /suid && chmod 4755 /suid && echo mine > /dev/shm/secret"

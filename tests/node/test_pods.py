@@ -8,9 +8,10 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually
-from tests.node.isolation import ip
-from tests.node.pods import (
+from tests.node.refusals import refused
+from tests.support.daemon import Daemon, eventually
+from tests.support.isolation import ip
+from tests.support.pods import (
     container_config,
     create,
     execute,
@@ -21,7 +22,6 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
-from tests.node.refusals import refused
 
 pytestmark = pytest.mark.node
 

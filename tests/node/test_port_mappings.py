@@ -5,10 +5,10 @@ import socket
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually
-from tests.node.isolation import ip
-from tests.node.pods import container_config, pod_config, remove_pod, run_pod, start
-from tests.node.residue import BRIDGE
+from tests.support.daemon import Daemon, eventually
+from tests.support.isolation import ip
+from tests.support.pods import container_config, pod_config, remove_pod, run_pod, start
+from tests.support.residue import BRIDGE
 
 pytestmark = pytest.mark.node
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.node.daemon import Daemon, assert_clean, scratch_daemon
-from tests.node.pods import container_config, create, execute, remove_pod, run_pod, start
 from tests.node.refusals import refused
+from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.pods import container_config, create, execute, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 

@@ -8,12 +8,22 @@ import pytest
 from crishim.linux import record_files
 from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, assert_clean, eventually
 from tests.node.damaged_records import DAMAGE, labelled, listed, record, remains, restart
-from tests.node.isolation import ip
-from tests.node.pods import annotated, container_config, create, execute, pod_config, remove_pod, run_pod, start, status
 from tests.node.process_facts import info, is_gone
 from tests.node.test_recovery import reboot
+from tests.support.daemon import Daemon, assert_clean, eventually
+from tests.support.isolation import ip
+from tests.support.pods import (
+    annotated,
+    container_config,
+    create,
+    execute,
+    pod_config,
+    remove_pod,
+    run_pod,
+    start,
+    status,
+)
 
 pytestmark = pytest.mark.node
 

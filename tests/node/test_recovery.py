@@ -13,9 +13,10 @@ import pytest
 
 from crishim.linux import cgroups, mounts
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually, scratch_daemon
-from tests.node.isolation import ip
-from tests.node.pods import (
+from tests.node.process_facts import info, is_gone, kill
+from tests.support.daemon import Daemon, eventually, scratch_daemon
+from tests.support.isolation import ip
+from tests.support.pods import (
     container_config,
     create,
     execute,
@@ -26,7 +27,6 @@ from tests.node.pods import (
     status,
     wait_exited,
 )
-from tests.node.process_facts import info, is_gone, kill
 
 pytestmark = pytest.mark.node
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.node.daemon import Daemon, eventually
-from tests.node.pods import (
+from tests.node.process_facts import info
+from tests.support.daemon import Daemon, eventually
+from tests.support.pods import (
     container_config,
     create,
     pod_config,
@@ -19,7 +20,6 @@ from tests.node.pods import (
     run_pod,
     start,
 )
-from tests.node.process_facts import info
 
 pytestmark = pytest.mark.node
 

@@ -12,8 +12,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.pods import (
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.pods import (
     container_config,
     create,
     execute,

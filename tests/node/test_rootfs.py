@@ -17,12 +17,12 @@ from crishim.images.usage import StoreMeter, Usage, measure
 from crishim.linux import mounts
 from crishim.model import ImageRecord, OwnerRange
 from crishim.operations.import_image import import_image
-from tests.node.image_node import Node, tar_files
-from tests.node.image_node import locked_registry as locked_registry
-from tests.node.image_node import node as node
-from tests.node.image_node import registry as registry
-from tests.node.image_node import registry_files as registry_files
-from tests.node.registry import load_layouts
+from tests.support import oci_layout
+from tests.support.image_node import Node, tar_files
+from tests.support.image_node import locked_registry as locked_registry
+from tests.support.image_node import node as node
+from tests.support.image_node import registry as registry
+from tests.support.image_node import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 
@@ -31,7 +31,7 @@ MAPPING = (OwnerRange(container=0, host=200000, length=65536),)
 
 async def image_of(node: Node, *layers: bytes) -> ImageRecord:
     """An image of these layers, lowest first, by way of a layout directory."""
-    layout = load_layouts().Layout(node.base / "layout")
+    layout = oci_layout.Layout(node.base / "layout")
     layout.name(layout.manifest(layers), "example.com/it:1")
     [image] = await import_image(str(node.base / "layout"), transport=node.transport)
     return image

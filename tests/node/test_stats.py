@@ -9,9 +9,9 @@ import pytest
 
 from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, eventually
-from tests.node.isolation import ip
-from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
+from tests.support.daemon import Daemon, eventually
+from tests.support.isolation import ip
+from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 

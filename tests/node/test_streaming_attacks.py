@@ -21,9 +21,9 @@ from crishim.cri.stream.spdy.frames import (
     SynStream,
     WindowUpdate,
 )
-from tests.node import pods
-from tests.node.daemon import Daemon, eventually
-from tests.node.daemon_load import Watch, descriptors, resident
+from tests.support import pods
+from tests.support.daemon import Daemon, eventually
+from tests.support.daemon_load import Watch, descriptors, resident
 from tests.support.streams.raw import RawSpdy, closing, frame, raw_websocket, until_closed
 
 pytestmark = pytest.mark.node

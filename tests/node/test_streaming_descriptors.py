@@ -10,9 +10,9 @@ import pytest
 
 from crishim.cri.stream.remotecommand.protocol import V4
 from crishim.cri.stream.spdy.frames import SynStream
-from tests.node import pods
-from tests.node.daemon import Daemon, eventually, scratch_daemon
-from tests.node.daemon_load import Watch, descriptors
+from tests.support import pods
+from tests.support.daemon import Daemon, eventually, scratch_daemon
+from tests.support.daemon_load import Watch, descriptors
 from tests.support.streams.raw import RawSpdy, until_closed
 from tests.support.streams.upgrade import Refused, ask, connect
 
@@ -77,7 +77,7 @@ def test_sessions_without_end(poor: Daemon) -> None:
     before = descriptors(poor)
     pod = pods.run_pod(poor)
     first, second = pods.start(poor, pod), pods.start(poor, pod, pods.container_config("second"))
-    clients: list[Spdy] = []
+    clients: list[RawSpdy] = []
     refused = ""
     while not refused:
         assert len(clients) < 20

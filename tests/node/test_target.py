@@ -10,11 +10,11 @@ import pytest
 from crishim.linux import processes
 from crishim.operations.target import open_namespace
 from crishim.pb import cri_pb2 as cri
-from tests.node import daemon as programs
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.pods import container_config, remove_pod, run_pod, start
 from tests.node.process_facts import info
 from tests.node.refusals import refused
+from tests.support import daemon as programs
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.pods import container_config, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 

@@ -9,8 +9,8 @@ import pytest
 
 from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon
 from tests.node.damaged_records import remains
+from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.node
 RECORDS = Path(__file__).parents[1] / "records"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from crishim.model import PodRecord
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.isolation import ip, isolate
-from tests.node.pods import annotated, container_config, create, pod_config, run_pod, start, wait_exited
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.isolation import ip, isolate
+from tests.support.pods import annotated, container_config, create, pod_config, run_pod, start, wait_exited
 
 HERE = Path(__file__).parent
 

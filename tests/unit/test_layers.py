@@ -32,6 +32,7 @@ PURE = [
     *(f"nri/{name}" for name in ("mux", "ttrpc", "session")),
 ]
 TOP = 5  # cli/ and __main__.py
+TESTS_OF_HACK = ("tests/unit/hack/", "tests/node/test_campaign.py")
 
 
 def room(module: str) -> str:
@@ -91,3 +92,43 @@ def outside(source: str) -> set[str]:
 )
 def test_every_form_of_import_is_seen(form: str) -> None:
     assert outside(form)
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, by whatever form: also `from tests import node`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def scripts(folder: str) -> list[Path]:
+    """The Python files of a folder, with those of hack/ that have no suffix."""
+    found = (ROOT / folder).rglob("*")
+    return [
+        p for p in found if p.suffix == ".py" or (p.is_file() and p.read_bytes().startswith(b"#!/usr/bin/env python"))
+    ]
+
+
+def may_import(name: str, module: str) -> bool:
+    """Whether a file of tests/ or hack/ may import a module of either."""
+    top, _, rest = module.partition(".")
+    folder = rest.partition(".")[0]
+    if top == "hack":
+        return name.startswith(("hack/", *TESTS_OF_HACK))
+    if top == "tests" and folder:
+        above = name.startswith("tests/") and not name.startswith("tests/support/")
+        return folder == "support" or above or (folder == "fuzz" and name.startswith("hack/"))
+    return True
+
+
+def test_tests_and_scripts_share_only_the_library_below_them() -> None:
+    """tests/ never imports hack/, but to test it; hack/ imports tests/support and the fuzz targets; support neither."""
+    bad = []
+    for path in [*scripts("tests"), *scripts("hack")]:
+        name = path.relative_to(ROOT).as_posix()
+        bad += [f"{name} imports {module}" for module in imported(path) if not may_import(name, module)]
+    assert bad == []

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from hack.kubelet.cluster import Cluster
 from tests.kubelet.cluster.objects import IDLE, apply
 from tests.kubelet.shapes import pod, shell
-from tests.node.isolation import ip
+from tests.support.isolation import ip
+from tests.support.kubelet.cluster import Cluster
 
 DRIVER = "netdevices.crishim.io"
 LINKS = {"dev0": 1400, "dev1": 1450}  # with their MTU

@@ -10,10 +10,10 @@ WANTED = os.environ.get("CRISHIM_TEST_KUBELET") == "cluster"
 collect_ignore_glob: list[str] = [] if WANTED else ["test_*.py"]
 
 if WANTED:
-    from hack.kubelet.cluster import Cluster, scratch_cluster
     from tests.kubelet.cluster.claims import BEFORE, described, make_links
-    from tests.node.daemon import eventually
-    from tests.node.isolation import remove_link
+    from tests.support.daemon import eventually
+    from tests.support.isolation import remove_link
+    from tests.support.kubelet.cluster import Cluster, scratch_cluster
 
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:  # a control plane starts in 15 s on an idle machine

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from hack.kubelet.cluster import Cluster
-from hack.kubelet.control_plane import patiently
+from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.control_plane import patiently
 
 IDLE = "trap 'exit 0' TERM; sleep 1000000 & wait"  # ends at once when told to, and costs nothing
 

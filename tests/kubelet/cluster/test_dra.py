@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hack.kubelet.cluster import Cluster
-from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.claims import BEFORE, DRIVER, attribute, claim, claiming, devices, request
 from tests.kubelet.cluster.objects import IDLE, apply, container, put, ready, run, status, told
 from tests.kubelet.shapes import shell
+from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.control_plane import patiently
 
 pytestmark = pytest.mark.node
 SHOW = "ip -o addr show net1"

@@ -5,8 +5,6 @@ from typing import Any
 import grpc
 import pytest
 
-from hack.kubelet.cluster import Cluster
-from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.claims import (
     BEFORE,
     DRIVER,
@@ -19,7 +17,9 @@ from tests.kubelet.cluster.claims import (
     request,
 )
 from tests.kubelet.cluster.objects import container, put, ready, run, told
-from tests.node.isolation import remove_link
+from tests.support.isolation import remove_link
+from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.control_plane import patiently
 
 pytestmark = pytest.mark.node
 DEV0 = f'{attribute("interface")} == "dev0"'

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from hack.kubelet.cluster import Cluster
-from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.groups import usage
 from tests.kubelet.cluster.objects import IDLE, container, run
 from tests.kubelet.cluster.terminal import Terminal
 from tests.kubelet.shapes import pod, shell
-from tests.node.daemon import IMAGE
+from tests.support.daemon import IMAGE
+from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.control_plane import patiently
 
 pytestmark = pytest.mark.node
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hack.kubelet.cluster import Cluster
-from hack.kubelet.control_plane import patiently
 from tests.kubelet.cluster.groups import Limits, limits
 from tests.kubelet.cluster.objects import IDLE, apply, container, put, run, status, told
 from tests.kubelet.shapes import pod, shell
+from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.control_plane import patiently
 
 pytestmark = pytest.mark.node
 

@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import IMAGE, Daemon, eventually
-from tests.node.pods import (
+from tests.support.daemon import IMAGE, Daemon, eventually
+from tests.support.pods import (
     container_config,
     create,
     execute,

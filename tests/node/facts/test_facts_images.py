@@ -9,12 +9,12 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon, scratch_daemon
-from tests.node.image_node import tar_files
-from tests.node.pods import container_config, create, remove_pod, run_pod, status
-from tests.node.registry import Registry, free_port
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
+from tests.support.daemon import Daemon, scratch_daemon
+from tests.support.image_node import tar_files
+from tests.support.pods import container_config, create, remove_pod, run_pod, status
+from tests.support.registry import Registry, free_port
+from tests.support.registry import registry as registry
+from tests.support.registry import registry_files as registry_files
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

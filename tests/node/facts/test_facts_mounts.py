@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import IMAGE, Daemon, scratch_daemon
-from tests.node.pods import container_config, create, execute, remove_pod, run_pod, start, status
+from tests.support.daemon import IMAGE, Daemon, scratch_daemon
+from tests.support.pods import container_config, create, execute, remove_pod, run_pod, start, status
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import METHODS, Daemon, eventually
-from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod, start, status
+from tests.support.daemon import METHODS, Daemon, eventually
+from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod, start, status
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

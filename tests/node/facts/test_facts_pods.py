@@ -7,8 +7,8 @@ import pytest
 
 from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import Daemon
-from tests.node.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
+from tests.support.daemon import Daemon
+from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

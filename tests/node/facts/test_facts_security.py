@@ -12,8 +12,8 @@ import pytest
 from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Host
-from tests.node.daemon import Daemon
-from tests.node.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start, status
+from tests.support.daemon import Daemon
+from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start, status
 
 pytestmark = pytest.mark.node
 Code = grpc.StatusCode

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.node.isolation import ip, remove_link
 from tests.node.netdev.lab import census, counted
+from tests.support.isolation import ip, remove_link
 
 pytestmark = pytest.mark.node
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hack.kubelet import ground
-from hack.kubelet.control_plane import ControlPlane, patiently
-from hack.kubelet.node import Node, new_directory
-from hack.kubelet.process import NAME
-from tests.node.daemon import eventually, test_program
-from tests.node.isolation import remove_link
-from tests.node.residue import BRIDGE
+from tests.support.daemon import eventually, test_program
+from tests.support.isolation import remove_link
+from tests.support.kubelet import host
+from tests.support.kubelet.control_plane import ControlPlane, patiently
+from tests.support.kubelet.node import Node, new_directory
+from tests.support.kubelet.process import NAME
+from tests.support.residue import BRIDGE
 
-_DRA = Path(__file__).parents[1] / "dra"
+_DRA = Path(__file__).parents[3] / "hack/dra"
 
 
 class Cluster(Node):
@@ -84,7 +84,7 @@ class Cluster(Node):
 @contextlib.contextmanager
 def scratch_cluster(**settings: Any) -> Iterator[Cluster]:
     """A running cluster; everything of it is gone afterwards."""
-    ground.isolate_node()
+    host.isolate_node()
     cluster = Cluster(new_directory(), **settings)
     try:
         cluster.start()

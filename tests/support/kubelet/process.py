@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from hack.kubelet.ground import ADDRESS, hide_sysctls
-from tests.node.daemon import eventually, test_program
+from tests.support.daemon import eventually, test_program
+from tests.support.kubelet.host import ADDRESS, hide_sysctls
 
 NAME = "node"
 PORT = 10250
-_SHIPPED = Path(__file__).parents[2] / "packaging/kubelet.yaml"
+_SHIPPED = Path(__file__).parents[3] / "packaging/kubelet.yaml"
 
 
 def settings(directory: Path, socket: Path, cgroup: str, changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The ground a test node stands on: a network and mount namespace in which nothing it does reaches the machine.
+"""Where a test node runs: a network and mount namespace in which nothing it does reaches the machine.
 
 The kubelet writes to fixed places besides those it is told (/var/log/containers, /var/lib/kubelet) and sets six sysctls
 of the whole machine at its start (pkg/kubelet/cm, setupKernelTunables). Here /var is an overlay, and for the kubelet
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from crishim.linux import cgroups, libc, mounts
-from tests.node.isolation import ip, isolate
+from tests.support.isolation import ip, isolate
 
 ADDRESS = "10.230.0.2"
 GATEWAY = "10.230.0.1"

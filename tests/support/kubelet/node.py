@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from crishim.linux import mounts
-from hack.kubelet import ground
-from hack.kubelet.process import NAME, Kubelet, request
-from tests.node.daemon import IMAGE, Daemon, eventually
-from tests.node.isolation import remove_link
-from tests.node.residue import BRIDGE
+from tests.support.daemon import IMAGE, Daemon, eventually
+from tests.support.isolation import remove_link
+from tests.support.kubelet import host
+from tests.support.kubelet.process import NAME, Kubelet, request
+from tests.support.residue import BRIDGE
 
 SIGNALLED = "localhost/crishim/sigusr1:latest"  # busybox whose image says STOPSIGNAL SIGUSR1
 Pod = dict[str, Any]
@@ -48,8 +48,8 @@ class Node:
         self._disks = disks or {}
 
     def start(self) -> None:
-        ground.lay_over(self.directory)
-        ground.make_cgroup(self.daemon.cgroup)
+        host.lay_over(self.directory)
+        host.make_cgroup(self.daemon.cgroup)
         for name, size in self._disks.items():
             target = {"state": self.daemon.state, "logs": self.kubelet.pod_logs}[name]
             target.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ class Node:
 
     def import_image(self, name: str, config: dict[str, str]) -> None:
         """Build a busybox image under a name and with more configuration, and give it to the daemon."""
-        builder, archive = Path(__file__).parents[1] / "build-images", self.directory / "image.tar"
+        builder, archive = Path(__file__).parents[3] / "hack/build-images", self.directory / "image.tar"
         command = [sys.executable, str(builder), "--demo", str(archive), "--name", name]
         subprocess.run([*command, "--config", json.dumps(config)], check=True, capture_output=True)
         done = self.daemon.command("images", "import", str(archive))
@@ -185,7 +185,7 @@ class Node:
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             self.sweep()
         self.daemon.delete()
-        ground.take_up()
+        host.take_up()
         for target in mounts.below(self.directory):
             mounts.unmount(target)
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -215,7 +215,7 @@ def new_directory() -> Path:
 @contextlib.contextmanager
 def scratch_node(gates: dict[str, bool] | None = None, **options: Any) -> Iterator[Node]:
     """A running node, its options those of Node; everything of it is gone afterwards."""
-    ground.isolate_node()
+    host.isolate_node()
     node = Node(new_directory(), gates, **options)
     try:
         node.start()

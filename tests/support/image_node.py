@@ -15,12 +15,11 @@ from crishim.images.skopeo import Place, Skopeo
 from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.linux import mounts
-from tests.node.registry import Registry, load_layouts
-from tests.node.registry import locked_registry as locked_registry
-from tests.node.registry import registry as registry
-from tests.node.registry import registry_files as registry_files
-
-tar_files = load_layouts().tar_files
+from tests.support.oci_layout import tar_files as tar_files
+from tests.support.registry import Registry
+from tests.support.registry import locked_registry as locked_registry
+from tests.support.registry import registry as registry
+from tests.support.registry import registry_files as registry_files
 
 
 class Node:

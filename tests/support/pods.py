@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.daemon import IMAGE, Daemon, eventually
+from tests.support.daemon import IMAGE, Daemon, eventually
 
 _numbers = itertools.count()
 SLEEP = ["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done"]

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import yaml
 
-from hack.kubelet.ground import ADDRESS
-from hack.kubelet.process import NAME
-from tests.node.daemon import eventually, test_program
+from tests.support.daemon import eventually, test_program
+from tests.support.kubelet.host import ADDRESS
+from tests.support.kubelet.process import NAME
 
 T = TypeVar("T")
 API = f"https://{ADDRESS}:6443"

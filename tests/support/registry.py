@@ -8,38 +8,24 @@ importlib mode has no conftest for a single directory's plugins.
 """
 
 import contextlib
-import importlib.util
 import json
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.support import oci_layout
 
 USER, PASSWORD = "puller", "right-password"
 # bcrypt of PASSWORD at its lowest cost; anybody may know it.
 HTPASSWD = f"{USER}:$2b$04$9NSq5hZ6RkKKDykgA8yfjOejacv3wTP6bhBxMH5OmoHzRHbG6flcu\n"
-
-
-def load_layouts() -> ModuleType:
-    """hack/oci_layout.py as a module."""
-    name = "oci_layout"
-    if name not in sys.modules:
-        path = Path(__file__).parents[2] / "hack/oci_layout.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 class Registry:
@@ -58,12 +44,11 @@ class Registry:
         index: bool = False,
     ) -> str:
         """Push an image of tar layers under each NAME[:TAG]; with index, behind a one-platform index. Its digest."""
-        layouts = load_layouts()
         with tempfile.TemporaryDirectory(dir=self._work) as scratch:
-            layout = layouts.Layout(Path(scratch))
+            layout = oci_layout.Layout(Path(scratch))
             descriptor = layout.manifest(layers, config)
             if index:
-                platform = {"os": "linux", "architecture": layouts.machine()}
+                platform = {"os": "linux", "architecture": oci_layout.machine()}
                 descriptor = layout.index([{**descriptor, "platform": platform}])
             layout.name(descriptor, "it")
             for name in names:

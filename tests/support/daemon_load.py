@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.node.daemon import Daemon
+from tests.support.daemon import Daemon
 
 
 class Watch:

@@ -19,8 +19,8 @@ from google.protobuf import message_factory
 from crishim.linux import cgroups, mounts
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
-from tests.node import residue
-from tests.node.residue import BRIDGE
+from tests.support import residue
+from tests.support.residue import BRIDGE
 
 IMAGE = "localhost/crishim/busybox:latest"
 T = TypeVar("T")
