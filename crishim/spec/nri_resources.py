@@ -1,0 +1,103 @@
+"""LinuxResources of an NRI adjustment or update: in config.json, and as OCI resources for `RUNTIME update`."""
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+from crishim.errors import CrishimError, Kind
+from crishim.pb import nri_pb2 as nri
+from crishim.spec.inputs import Draft, Host, Inputs
+
+MEMORY = {
+    "limit": "limit",
+    "reservation": "reservation",
+    "swap": "swap",
+    "kernel": "kernel",
+    "kernel_tcp": "kernelTCP",
+    "swappiness": "swappiness",
+    "disable_oom_killer": "disableOOMKiller",
+    "use_hierarchy": "useHierarchy",
+}
+_V1_ONLY = ("kernel", "kernel_tcp", "swappiness", "disable_oom_killer", "use_hierarchy")
+CPU = {
+    "shares": "shares",
+    "quota": "quota",
+    "period": "period",
+    "realtime_runtime": "realtimeRuntime",
+    "realtime_period": "realtimePeriod",
+}
+
+
+def resources(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
+    """linux.resources, each value in place of the container's own."""
+    if adjustment.linux.HasField("resources"):
+        oci = draft.spec["linux"].setdefault("resources", {})
+        merge(oci, to_oci(adjustment.linux.resources, inputs.host))
+
+
+def to_oci(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
+    """OCI's linux.resources with what is given. PRECONDITION names a field that this host cannot limit."""
+    made = {
+        "memory": _memory(asked, host),
+        "cpu": _cpu(asked.cpu),
+        "hugepageLimits": [{"pageSize": h.page_size, "limit": h.limit} for h in asked.hugepage_limits],
+        "unified": _unified(asked, host),
+        "devices": [_rule(rule) for rule in asked.devices],
+        "pids": {"limit": asked.pids.limit} if asked.HasField("pids") else {},
+    }
+    for field in ("blockio_class", "rdt_class"):
+        if asked.HasField(field) and getattr(asked, field).value:
+            raise _refuse(field, "no classes are configured on this node")
+    if made["hugepageLimits"] and "hugetlb" not in host.controllers:
+        raise _refuse("hugepage_limits", "the hugetlb cgroup controller is not there")
+    return {key: value for key, value in made.items() if value}
+
+
+def merge(oci: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change OCI resources in place: values by name, huge pages by size, device rules are added."""
+    for part in ("memory", "cpu", "pids", "unified"):
+        if part in changes:
+            oci[part] = (oci.get(part) or {}) | changes[part]
+    if "hugepageLimits" in changes:
+        sizes = {h["pageSize"]: h for h in (*(oci.get("hugepageLimits") or ()), *changes["hugepageLimits"])}
+        oci["hugepageLimits"] = list(sizes.values())
+    oci["devices"] = [*(oci.get("devices") or ()), *changes.get("devices", ())]
+
+
+def given(message: Message) -> dict[str, Any]:
+    """The values of the optional fields that are there: NRI wraps each in a message with one field, `value`."""
+    return {field.name: one.value for field, one in message.ListFields() if hasattr(one, "value")}
+
+
+def _memory(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
+    """A limit without a swap limit is one for both, as the kubelet's; a limit of 0 is none."""
+    made = {MEMORY[field]: value for field, value in given(asked.memory).items()}
+    for field in _V1_ONLY:
+        if MEMORY[field] in made and host.cgroup_version != 1:
+            raise _refuse(f"memory.{field}", "cgroup v2 has no such limit")
+    if made.get("limit") == 0:
+        del made["limit"]
+    if "limit" in made and host.swap:
+        made.setdefault("swap", made["limit"])
+    return made
+
+
+def _cpu(asked: nri.LinuxCPU) -> dict[str, Any]:
+    made = {CPU[field]: value for field, value in given(asked).items() if field in CPU}
+    return made | {key: getattr(asked, key) for key in ("cpus", "mems") if getattr(asked, key)}
+
+
+def _unified(asked: nri.LinuxResources, host: Host) -> dict[str, str]:
+    if asked.unified and host.cgroup_version == 1:
+        raise _refuse("unified", "these are cgroup v2's files, and this node has cgroup v1")
+    return dict(asked.unified)
+
+
+def _rule(asked: nri.LinuxDeviceCgroup) -> dict[str, Any]:
+    made: dict[str, Any] = {"allow": asked.allow, "type": asked.type or "a", "access": asked.access or "rwm"}
+    return made | {key: getattr(asked, key).value for key in ("major", "minor") if asked.HasField(key)}
+
+
+def _refuse(field: str, why: str) -> CrishimError:
+    text = f"an NRI plugin's linux.resources.{field} cannot be applied: {why}"
+    return CrishimError(Kind.PRECONDITION, text, field=field)
