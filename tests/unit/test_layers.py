@@ -29,7 +29,8 @@ PURE = [
     ),
     *(f"cri/stream/spdy/{name}" for name in ("session", "events", "frames", "headers", "outgoing", "state")),
     *(f"cri/stream/websocket/{name}" for name in ("protocol", "frames", "channel_codec")),
-    *(f"nri/{name}" for name in ("mux", "ttrpc", "session")),
+    *(f"nri/{name}" for name in ("mux", "ttrpc", "session", "adjustments", "adjusted", "owners", "resources")),
+    *(f"nri/{name}" for name in ("updates", "validator", "answer_checks")),
 ]
 TOP = 5  # cli/ and __main__.py
 TESTS_OF_HACK = ("tests/unit/hack/", "tests/node/test_campaign.py")
