@@ -28,9 +28,9 @@ def parse(key: str, text: str) -> list[Request]:
     for device, options in devices.items():
         if not isinstance(options, dict):
             raise _wrong(key, f"has no object for {device!r}: write it like {SHAPE}")
-        unknown = sorted(set(options) - {"name"})
+        unknown = options.keys() - {"name"}
         if unknown:
-            raise _wrong(key, f"has the unknown key {unknown[0]!r} for {device!r}")
+            raise _wrong(key, f"has the unknown key {min(unknown)!r} for {device!r}")
         name = options.get("name", "")
         if not isinstance(name, str):
             raise _wrong(key, f"has a name for {device!r} that is not a string")
