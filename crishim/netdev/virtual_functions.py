@@ -27,5 +27,7 @@ def restore(context: RestoreContext, link: Link) -> None:
 def _find(host: End, name: str) -> tuple[int, int] | None:
     """ifindex of the physical function and number of the virtual one."""
     found = device_tree.physical(host.sysfs, name)
-    index = links.index_of(host.netlink, found[0]) if found else 0
-    return (index, found[1]) if found and index else None
+    if found is None:
+        return None
+    index = links.index_of(host.netlink, found[0])
+    return (index, found[1]) if index else None

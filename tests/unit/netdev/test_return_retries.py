@@ -42,51 +42,60 @@ def tries(*attachments: Attachment) -> ReturnRetries:
 )
 def test_what_may_help_one_that_is_down(link: Link, gone: bool, helps: bool) -> None:
     """Its parent, what is on the same parent or has its MAC; itself when somebody brought it up, or took it away."""
-    second = tries(DOWN)
-    assert second.note(link, gone=gone) is helps
-    assert second.take(0.0) == ([DOWN] if helps else [])
+    retries = tries(DOWN)
+    assert retries.note(link, gone=gone) is helps
+    assert retries.take(0.0) == ([DOWN] if helps else [])
 
 
 def test_one_without_a_parent_has_no_siblings() -> None:
-    second = tries(replace(DOWN, host=replace(DOWN.host, parent=0)))
-    assert not second.note(Link(index=9, name="eth9"))
+    retries = tries(replace(DOWN, host=replace(DOWN.host, parent=0)))
+    assert not retries.note(Link(index=9, name="eth9"))
 
 
 def test_only_those_that_are_down() -> None:
-    second = tries(replace(DOWN, state=State.READY), replace(DOWN, state=State.LOST))
-    second.all()
-    assert not second.note(Link(index=3, name="parent0"))
-    assert second.wait(0.0) is None
+    retries = tries(replace(DOWN, state=State.READY), replace(DOWN, state=State.LOST))
+    retries.all()
+    assert not retries.note(Link(index=3, name="parent0"))
+    assert retries.wait(0.0) is None
+
+
+def test_nobody_knows_what_has_changed() -> None:
+    """What is down and what is misnamed are both due, and nothing else."""
+    home = replace(DOWN, id="f" * 16, state=State.DONE)
+    retries = tries(DOWN, replace(DOWN, id="e" * 16, state=State.READY))
+    retries.misname(home, "mv0-0123")
+    retries.all()
+    assert sorted(a.id for a in retries.take(0.0)) == sorted([DOWN.id, home.id])
 
 
 def test_the_time_between_tries_doubles() -> None:
     """What happens meanwhile is not forgotten: it is tried when the time has come."""
-    second = tries(DOWN)
+    retries = tries(DOWN)
     now, pauses = 0.0, []
     for _ in range(9):
-        second.note(Link(index=3, name="parent0"))
-        pause = second.wait(now)
+        retries.note(Link(index=3, name="parent0"))
+        pause = retries.wait(now)
         assert pause is not None
-        assert second.take(now + pause - 0.01) == []
+        assert retries.take(now + pause - 0.01) == []
         pauses.append(pause)
         now += pause
-        assert second.take(now) == [DOWN]
+        assert retries.take(now) == [DOWN]
     assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST, LONGEST]
-    assert second.wait(now) is None
+    assert retries.wait(now) is None
 
 
 def test_a_name_that_is_anothers() -> None:
     """Tried when another link has changed its name or gone; over when it has its name, or another that was given it."""
     home = replace(DOWN, state=State.DONE)
-    second = tries()
-    second.misname(home, "mv0-0123")
-    assert not second.note(Link(index=7, name="mv0"))
-    assert not second.note(Link(index=5, name="mv0-0123"))
-    assert second.note(Link(index=7, name="ens7"))
-    assert second.take(0.0) == [home]
-    assert second.note(Link(index=7, name="mv0"), gone=True)
-    second.misname(home, "")
-    assert second.take(9.0) == []
+    retries = tries()
+    retries.misname(home, "mv0-0123")
+    assert not retries.note(Link(index=7, name="mv0"))
+    assert not retries.note(Link(index=5, name="mv0-0123"))
+    assert retries.note(Link(index=7, name="ens7"))
+    assert retries.take(0.0) == [home]
+    assert retries.note(Link(index=7, name="mv0"), gone=True)
+    retries.misname(home, "")
+    assert retries.take(9.0) == []
     for number in range(MOST + 9):
-        second.misname(replace(home, id=f"{number:x}"), "x")
-    assert len(second.misnamed) == MOST
+        retries.misname(replace(home, id=f"{number:x}"), "x")
+    assert len(retries.misnamed) == MOST

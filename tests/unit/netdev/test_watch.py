@@ -205,6 +205,7 @@ async def test_one_whose_name_is_anothers(scene: Scene) -> None:
     scene.events.gone(veth(9, "x"))
     await settled()
     assert scene.orphans.names == [KNOWN.id, KNOWN.id + "demo0-0123"]
+    assert scene.watch._retries.misnamed == {}
 
 
 async def test_one_that_is_down(scene: Scene) -> None:
@@ -221,6 +222,14 @@ async def test_one_that_is_down(scene: Scene) -> None:
     scene.events.tell(None)  # too soon for another try
     await scene.orphans.look()
     assert (scene.orphans.retried, scene.orphans.looks) == ([down.id], [None, [], None])
+
+
+async def test_one_that_is_down_when_events_were_missed(scene: Scene) -> None:
+    """What it waits for may have been among them."""
+    scene.attachments = [attachment(state=State.DOWN)]
+    scene.events.tell(None)
+    await scene.orphans.look()
+    assert scene.orphans.retried == [scene.attachments[0].id]
 
 
 async def test_only_for_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
