@@ -125,7 +125,7 @@ class NetDevices:
             raise CrishimError(Kind.INTERNAL, failures[0], pod=attachments[0].pod.id)
         return tuple(a for a, _ in ended)
 
-    async def hold(self, pod_id: str) -> None:
+    async def hold_namespaces(self, pod_id: str) -> None:
         """Before processes of a pod are ended: keep the namespaces into which it has moved devices, so that these come
         home from there. Not for what ends by itself: a virtual device in there is LOST. Never raises."""
         attachments = self._journal.all(pod_id)

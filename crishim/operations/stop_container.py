@@ -36,11 +36,11 @@ async def stop_container(node: Node, id: str, timeout: float) -> None:
         return
     # A created container's process is still the runtime's own init: it knows no signal but SIGKILL.
     created = container.state is ContainerState.CREATED
-    await node.netdevices.hold(container.pod_id)  # what the container has hidden would end with it
+    await node.netdevices.hold_namespaces(container.pod_id)  # what the container has hidden would end with it
     if timeout > 0 and not created:
         if await _signalled(node, container, container.stop_signal, timeout):
             return
-        await node.netdevices.hold(container.pod_id)
+        await node.netdevices.hold_namespaces(container.pod_id)
     if await _signalled(node, container, signal.SIGKILL, MONITOR_PATIENCE):
         return
     await _end_monitor(container)

@@ -125,8 +125,8 @@ class NetDevices(Driver):
         await self.world.step("netdevices.plan")
         return Plan(self.world, pod.id)
 
-    async def hold(self, pod_id: str) -> None:
-        await self.world.step("netdevices.hold")
+    async def hold_namespaces(self, pod_id: str) -> None:
+        await self.world.step("netdevices.hold_namespaces")
 
     async def return_devices(self, pod: Any) -> None:
         await self.world.step("netdevices.return_devices")

@@ -39,7 +39,7 @@ async def test_held_until_the_devices_are_home(scene: Scene, found: dict[int, in
     scene.known(6)
     found[8] = nest()
     handle = f"/proc/self/fd/{found[8]}"
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     assert found == {-1: 2}
     assert scene.paths == [("/host", str(scene.netns))]
     assert os.path.exists(handle)
@@ -59,16 +59,16 @@ async def test_held_until_the_devices_are_home(scene: Scene, found: dict[int, in
 async def test_nothing_to_hold(scene: Scene, found: dict[int, int]) -> None:
     """No device is out: no thread is started."""
     scene.known(5, State.DOWN)
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     assert scene.paths == []
     scene.known(6, netns_inode=7)  # and a namespace that is gone is not looked at
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     assert scene.paths == [("/host", str(scene.netns))]
 
 
 async def test_a_namespace_that_is_gone(scene: Scene, found: dict[int, int]) -> None:
     scene.known(5, netns_inode=7)
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     assert scene.paths == [("/host",)]
     assert found == {-1: -1}
 
@@ -77,14 +77,14 @@ async def test_a_search_that_fails(scene: Scene, found: dict[int, int]) -> None:
     """Keeps no pod from ending."""
     scene.known(5)
     scene.threads.fails = CrishimError(Kind.INTERNAL, "no")
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     assert scene.driver._nested.handles("pod-a") == ()
 
 
 async def test_let_go_of_with_the_pod(scene: Scene, found: dict[int, int]) -> None:
     scene.known(5)
     found[8] = nest()
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     assert len(scene.driver._nested.handles("pod-a")) == 1
     await scene.driver.forget("pod-a")
     assert scene.driver._nested.handles("pod-a") == ()
@@ -95,7 +95,7 @@ async def test_a_plan_looks_into_them(scene: Scene, found: dict[int, int]) -> No
     scene.driver._leases = Taken(scene, ([], []))  # type: ignore[assignment]
     scene.known(5)
     found[8] = nest()
-    await scene.driver.hold("pod-a")
+    await scene.driver.hold_namespaces("pod-a")
     handle = scene.driver._nested.handles("pod-a")[0]
     async with await scene.driver.plan(ASKED, scene.pod, Mover.BUILTIN):
         assert scene.paths[-1] == ("/host", str(scene.netns), handle)
