@@ -12,8 +12,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.fair_scheduler import Budget
@@ -42,15 +41,19 @@ class PendingConnection:
         self._listener.pending.pop(self, None)
 
 
-ConnectionHandler = Callable[[ByteStream, PendingConnection], Awaitable[None]]
+class ConnectionHandler(Protocol):
+    async def serve_connection(self, stream: ByteStream, pending: PendingConnection) -> None:
+        """Serve one connection to its end, and tell `pending` when it has shown a token."""
 
 
 class Listener:
-    """The listening sockets and all connections' tasks. serve: serves one connection to its end."""
+    """The listening sockets and all connections' tasks."""
 
-    def __init__(self, serve: ConnectionHandler, max_pending: int, budget: Budget, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, handler: ConnectionHandler, max_pending: int, budget: Budget, tls: ssl.SSLContext | None
+    ) -> None:
         self.pending: dict[PendingConnection, None] = {}  # the oldest first
-        self._serve = serve
+        self._handler = handler
         self._max_pending = max_pending
         self._budget = budget
         self._tls = tls
@@ -123,7 +126,7 @@ class Listener:
                 lambda: stream, pending.sock, ssl=self._tls, ssl_handshake_timeout=timeout,
                 ssl_shutdown_timeout=timeout,
             )  # fmt: skip
-            await self._serve(stream, pending)
+            await self._handler.serve_connection(stream, pending)
         except (OSError, ssl.SSLError) as error:
             log.debug("a streaming connection did not come about: %s", error)
         finally:

@@ -68,7 +68,7 @@ class StreamServer:
         """
         context = _tls_context(*self._tls)
         self._endpoints = Endpoints(self._tokens, runtime, self._creation_timeout, self._limits)
-        listener = Listener(self._serve, self._limits.pending, Budget(self._scheduler), context)
+        listener = Listener(self, self._limits.pending, Budget(self._scheduler), context)
         try:
             where = await listener.start(address, port)
         except OSError as error:
@@ -104,7 +104,7 @@ class StreamServer:
             raise CrishimError(Kind.UNAVAILABLE, "the streaming server is not running")
         return f"{self.url}/{kind}/{self._tokens.issue(waiting, size)}"
 
-    async def _serve(self, stream: ByteStream, pending: PendingConnection) -> None:
+    async def serve_connection(self, stream: ByteStream, pending: PendingConnection) -> None:
         """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
         assert self._peer_watcher is not None
         assert self._endpoints is not None

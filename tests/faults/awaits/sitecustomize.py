@@ -238,7 +238,7 @@ def install() -> None:
     for holder, name, wrapped in (
         (Tasks, "_start", _start),
         (server, "_streaming", _streaming),
-        (StreamServer, "_serve", operating(StreamServer._serve, "session")),
+        (StreamServer, "serve_connection", operating(StreamServer.serve_connection, "session")),
         (recover, "recover", operating(recover.recover, "recovery")),
     ):
         setattr(holder, name, wrapped)

@@ -28,7 +28,7 @@ class SpdyForwarder:
     def __init__(
         self, transport: Transport, runtime: StreamingRuntime, pod_id: str, creation_timeout: float, limits: Limits
     ) -> None:
-        self._spdy = SpdyStreams(transport, self._opened, limits.streams)
+        self._spdy = SpdyStreams(transport, self, limits.streams)
         self._runtime = runtime
         self._pod_id = pod_id
         self._creation_timeout = creation_timeout
@@ -45,7 +45,7 @@ class SpdyForwarder:
             self._group.create_task(self._expire())
             await self._spdy.run()
 
-    def _opened(self, stream: Stream, headers: Headers) -> None:
+    def stream_opened(self, stream: Stream, headers: Headers) -> None:
         try:
             pair = self._pairing.stream_opened(stream.number, headers)
         except BadStream as bad:
@@ -55,7 +55,7 @@ class SpdyForwarder:
         if pair is None:
             stream.accept()
             self._halves[stream.number] = (asyncio.get_running_loop().time() + self._creation_timeout, stream)
-            stream.when_reset = partial(self._forget_half, stream)
+            stream.on_reset = partial(self._forget_half, stream)
             self._half_came.set()
         else:
             _, half = self._halves.pop(pair.data if pair.error == stream.number else pair.error)
@@ -90,7 +90,7 @@ class SpdyForwarder:
                     raise LimitExceeded(429, "too many connections in one session")
             except LimitExceeded as full:
                 log.debug("refused a port-forward connection to pod %s: %s", self._pod_id, full)
-                data.when_reset = error.when_reset = None
+                data.on_reset = error.on_reset = None
                 data.refuse()
                 error.refuse()
                 return
@@ -98,7 +98,7 @@ class SpdyForwarder:
             self._forwards += 1
             task = self._group.create_task(self._forward(pair, data, error))
             task.add_done_callback(partial(self._ended, data, held.pop_all()))
-            data.when_reset, error.when_reset = partial(_reset, task, error), None
+            data.on_reset, error.on_reset = partial(_reset, task, error), None
             error.buffer.discard()  # nobody reads it
 
     def _ended(self, data: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
@@ -121,7 +121,7 @@ class SpdyForwarder:
         except CrishimError as failure:
             text = f"error forwarding port {pair.port} to pod {self._pod_id}: {failure.message}"
             await error.write(text.encode())
-        data.when_reset = None
+        data.on_reset = None
         await error.end()
         await data.reset()
 

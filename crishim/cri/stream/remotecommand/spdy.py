@@ -8,14 +8,14 @@ from crishim.cri.stream.spdy.headers import Headers
 from crishim.cri.stream.spdy.streams import SpdyStreams, Stream
 from crishim.cri.stream.spdy.transport import Transport
 
-MOST = 16  # streams open at once; five have a meaning
+MAX_STREAMS = 16  # streams open at once; five have a meaning
 
 
 class SpdyClientStreams:
     """Satisfies serve.ClientStreams. version: as negotiated. Streams nobody asked for are refused."""
 
     def __init__(self, transport: Transport, version: str, options: StreamOptions, creation_timeout: float) -> None:
-        self._spdy = SpdyStreams(transport, self._opened, MOST)
+        self._spdy = SpdyStreams(transport, self, MAX_STREAMS)
         self._version = version
         self._creation_timeout = creation_timeout
         self._names = options.streams(version)
@@ -54,7 +54,7 @@ class SpdyClientStreams:
             await self._streams[name].end()
         await self._spdy.close()
 
-    def _opened(self, stream: Stream, headers: Headers) -> None:
+    def stream_opened(self, stream: Stream, headers: Headers) -> None:
         name = headers.get(STREAM_TYPE, "")
         if name in self._names and name not in self._streams:
             self._streams[name] = stream

@@ -11,6 +11,7 @@ a client that does not read.
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from crishim.cri.stream.connection import ConnectionEnded
 from crishim.cri.stream.fair_scheduler import BYTES_PER_UNIT
@@ -48,7 +49,7 @@ class Stream:
         self.number = number
         self.buffer = ReceiveBuffer(owner.received, lambda size: owner.session.consumed(number, size))
         self.window_opened: asyncio.Event | None = None  # somebody waits for room in its window
-        self.when_reset: Callable[[], None] | None = None  # called when the client has reset it
+        self.on_reset: Callable[[], None] | None = None  # called when the client has reset it
         self._owner = owner
 
     def accept(self) -> None:
@@ -108,22 +109,21 @@ def _front(data: memoryview, size: int) -> bytes:
     return bytes(data[:size])
 
 
-def _nobody(stream: Stream, headers: Headers) -> None:
-    """Takes no streams."""
+class StreamHandler(Protocol):
+    """What streams mean to somebody: remotecommand/spdy.py, portforward/spdy.py."""
+
+    def stream_opened(self, stream: Stream, headers: Headers) -> None:
+        """Accept or refuse a stream of the client, now or later."""
 
 
 class SpdyStreams:
-    """The server's end of a session.
+    """The server's end of a session. max_streams: how many the client may have open at once; more are refused."""
 
-    opened is called for each new stream with its headers; it may accept the stream, now or later. most: streams the
-    client may have open at once, more are refused.
-    """
-
-    def __init__(self, transport: Transport, opened: Callable[[Stream, Headers], None], most: int) -> None:
-        self.session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=most)
+    def __init__(self, transport: Transport, handler: StreamHandler, max_streams: int) -> None:
+        self.session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=max_streams)
         self.received = ReceivedBytes()
         self._transport = transport
-        self._opened = opened
+        self._handler: StreamHandler | None = handler
         self._streams: dict[int, Stream] = {}
         self._sending = asyncio.Lock()  # of the one whose data goes next
         self._session_window = asyncio.Event()
@@ -139,7 +139,7 @@ class SpdyStreams:
                 await self.answer()
         finally:  # these refer back to us, and would keep the session's buffers until a collection
             self._streams.clear()
-            self._opened = _nobody
+            self._handler = None
 
     async def _receive(self, events: list[Event]) -> None:
         await self._transport.budget.spend()
@@ -218,7 +218,8 @@ class SpdyStreams:
             case StreamOpened(number, headers):
                 await self._transport.budget.spend(OPENING)
                 stream = self._streams[number] = Stream(self, number)
-                self._opened(stream, headers)
+                if self._handler is not None:
+                    self._handler.stream_opened(stream, headers)
             case DataReceived(number, data):
                 found = self._streams.get(number)
                 if found is None:
@@ -232,8 +233,8 @@ class SpdyStreams:
             case StreamReset(number):
                 found = self._streams.get(number)
                 self.forget(number)
-                if found is not None and found.when_reset is not None:
-                    found.when_reset()
+                if found is not None and found.on_reset is not None:
+                    found.on_reset()
             case WindowOpened(number):
                 if number == SESSION:
                     self._session_window.set()
