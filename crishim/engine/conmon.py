@@ -1,5 +1,5 @@
 """conmon, one for each container: it runs the runtime's create, holds the container's console, writes the CRI log and,
-when the container has ended, its exit code. It outlives the daemon, and that is its purpose.
+when the container has ended, its exit code. It outlives the daemon, which is why it is used.
 
 Files it keeps in the bundle directory: pidfile, conmon.pid, ctl and winsz (fifos), attach (socket, SOCK_SEQPACKET), oom
 (made at an OOM kill), exit (the code as text, written by rename once the log is complete). conmon(8).
@@ -209,7 +209,7 @@ def was_oom_killed(bundle: Path) -> bool:
 
 
 def reopen_log(bundle: Path) -> None:
-    """Make conmon open its log anew, after somebody renamed the file. PRECONDITION if there is no conmon to hear it."""
+    """Make conmon open its log anew, after the file was renamed. PRECONDITION if there is no conmon."""
     try:
         fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:

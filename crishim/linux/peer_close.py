@@ -1,4 +1,4 @@
-"""Noticing that a peer closed its connection while nobody reads the socket. epoll(7), EPOLLRDHUP.
+"""Noticing that a peer closed its connection while the socket is not read. epoll(7), EPOLLRDHUP.
 
 asyncio sees the end of a connection only by reading it. A connection whose reading is paused, because what came last
 has not been used up, would keep its session alive after its client is gone. One more epoll instance that asks for

@@ -1,6 +1,6 @@
-"""An asyncio transport as a stream that holds next to nothing: one piece each way, the rest waits in the kernel.
+"""An asyncio transport as a stream with almost no buffer: one piece each way, the rest waits in the kernel.
 
-asyncio's own StreamReader takes 384 KiB from a client whose data nobody wants yet: 384 MB from a thousand clients.
+asyncio's own StreamReader takes 384 KiB from a client before anything is read: 384 MB from a thousand clients.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Received bytes that nobody has read yet, bounded for each stream and for the connection."""
+"""Received bytes that are not read yet, bounded for each stream and for the connection."""
 
 import asyncio
 from collections import deque
@@ -59,7 +59,7 @@ class ReceiveBuffer:
         self._wake()
 
     def discard(self) -> None:
-        """Nobody will use these bytes: drop what is here and what still comes."""
+        """Drop what is here and what still comes: there is no reader any more."""
         self._discarding = True
         while self._chunks:
             self._pop()

@@ -48,7 +48,7 @@ class RuncExec:
         child.send_signal(signal.SIGWINCH)
 
     async def wait(self, child: ExecChild, outputs: Sequence[ReadEnd]) -> int:
-        """INTERNAL if the command has ended, its output is held, and nobody can tell its exit code."""
+        """INTERNAL if the command has ended, its output is held, and its exit code is not known."""
         exited = asyncio.create_task(child.wait())
         try:
             with _Children(child.pid) as children:

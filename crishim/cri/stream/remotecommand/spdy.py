@@ -12,7 +12,7 @@ MAX_STREAMS = 16  # streams open at once; five have a meaning
 
 
 class SpdyClientStreams:
-    """Satisfies serve.ClientStreams. version: as negotiated. Streams nobody asked for are refused."""
+    """Satisfies serve.ClientStreams. version: as negotiated. Streams that were not asked for are refused."""
 
     def __init__(self, transport: Transport, version: str, options: StreamOptions, creation_timeout: float) -> None:
         self._spdy = SpdyStreams(transport, self, MAX_STREAMS)

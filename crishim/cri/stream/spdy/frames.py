@@ -118,7 +118,7 @@ class Data(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A control frame of a type nobody knows: to be ignored (section 2.2.1). Only read, never written."""
+    """A control frame of an unknown type: to be ignored (section 2.2.1). Only read, never written."""
 
     kind: int
 

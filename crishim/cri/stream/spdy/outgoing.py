@@ -120,7 +120,7 @@ class Outgoing:
         self._give_back(SESSION, self._windows, size)
 
     def ping(self) -> int:
-        """Ask the peer for a sign of life: PingAnswered with this number."""
+        """Send a PING; its answer is PingAnswered with this number."""
         self._last_ping += 2
         self._send(Ping(self._last_ping))
         return self._last_ping

@@ -7,11 +7,11 @@
 
 A frame costs what its bytes cost, however many streams are open: a peer chooses the frames.
 
-Lives of a stream: open in both directions from SYN_STREAM on; each direction ends with its FIN, both with a RST_STREAM;
-a stream without an open direction is forgotten. Frames for forgotten streams are on their way for a while and mean
-nothing.
+Life cycle of a stream: open in both directions from SYN_STREAM on; each direction ends with its FIN, both with a
+RST_STREAM; a stream without an open direction is forgotten. Frames for forgotten streams are on their way for a while
+and mean nothing.
 
-Flow control, and an ugliness. The draft gives each stream and the session a window of 64 KiB in each direction.
+Flow control, as Kubernetes needs it. The draft gives each stream and the session a window of 64 KiB in each direction.
 Kubernetes' library (spdystream: kubelet, kubectl, crictl) neither sends WINDOW_UPDATE nor heeds it, so a sender that
 kept to the window would stall after 64 KiB. With FlowControl.LEARNED, what we send is limited only from the moment the
 peer shows, by a WINDOW_UPDATE or a SETTINGS frame, that it keeps windows, and a peer that overruns ours is not blamed.

@@ -48,7 +48,7 @@ class Stream:
     def __init__(self, owner: "SpdyStreams", number: int) -> None:
         self.number = number
         self.buffer = ReceiveBuffer(owner.received, lambda size: owner.session.consumed(number, size))
-        self.window_opened: asyncio.Event | None = None  # somebody waits for room in its window
+        self.window_opened: asyncio.Event | None = None  # a writer waits for room in its window
         self.on_reset: Callable[[], None] | None = None  # called when the client has reset it
         self._owner = owner
 
@@ -58,7 +58,7 @@ class Stream:
             self._owner.session.reply(self.number)
 
     def refuse(self) -> None:
-        """Tell the client that nobody wants the stream. Goes out with the next flush."""
+        """Tell the client that the stream is refused. Goes out with the next flush."""
         self._owner.session.reset(self.number, ResetStatus.REFUSED_STREAM)
         self._owner.forget(self.number)
 
@@ -110,7 +110,7 @@ def _front(data: memoryview, size: int) -> bytes:
 
 
 class StreamHandler(Protocol):
-    """What streams mean to somebody: remotecommand/spdy.py, portforward/spdy.py."""
+    """What is done with streams: remotecommand/spdy.py, portforward/spdy.py."""
 
     def stream_opened(self, stream: Stream, headers: Headers) -> None:
         """Accept or refuse a stream of the client, now or later."""
@@ -188,7 +188,7 @@ class SpdyStreams:
         return None
 
     async def close(self) -> None:
-        """Say goodbye: reset what is open, GOAWAY."""
+        """Reset what is open, and send GOAWAY."""
         for number in [*self._streams]:
             self.session.reset(number)
             self.forget(number)

@@ -22,7 +22,7 @@ MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does
 
 
 class Channels:
-    """surplus: what came behind the request head. readable: the channels whose data somebody reads."""
+    """surplus: what came behind the request head. readable: the channels whose data is read."""
 
     def __init__(
         self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, readable: Iterable[int]
@@ -80,7 +80,7 @@ class Channels:
                 await source.readable()
 
     def end(self, channel: int) -> None:
-        """Nobody reads this channel any more; what comes for it is dropped."""
+        """Drop what is here and what still comes for this channel."""
         self._buffers[channel].discard()
 
     async def close(self) -> None:
@@ -99,7 +99,7 @@ class Channels:
             await self._write_out()
 
     async def _write_out(self) -> None:
-        """With `_writing`: also the answers that came up while it wrote, since nobody else writes them (_answer)."""
+        """With `_writing`: also the answers that came up while it wrote, since _answer leaves them to it."""
         while data := self._socket.data_to_send():
             await self._connection.write(data)
 

@@ -104,7 +104,7 @@ class WebSocket:
         self._send(Opcode.TEXT if text else Opcode.BINARY, payload)
 
     def pong(self) -> None:
-        """A sign of life nobody asked for (RFC 6455, 5.5.3), for a client whose pings are not being read."""
+        """An unsolicited pong (RFC 6455, 5.5.3), for a client whose pings are not being read."""
         self._send(Opcode.PONG, b"")
 
     def close(self, *, broken: str = "") -> None:
