@@ -7,6 +7,7 @@ is bound into the pod's directory: the root of a user namespace can reach it the
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
 from crishim.linux import directories, executors, mounts, namespaces, processes, programs
 from crishim.model import OwnerRange, PodRecord, ProcessRef
+
+KILL_PATIENCE = 10.0  # seconds for the init and all of its PID namespace to end
 
 Mappings = tuple[tuple[OwnerRange, ...], tuple[OwnerRange, ...]]  # of uids and gids
 
@@ -52,7 +55,11 @@ class Inits:
 
     async def stop(self, pod: PodRecord, runtime: Runtime) -> None:
         """End it, and with it every process of its PID namespace; fine if it is gone."""
-        await runtime.delete(init_id(pod.id))
+        dead = pod.init is not None
+        if pod.init is not None:
+            await executors.processes(processes.send_signal, pod.init, signal.SIGKILL)
+            dead = await processes.wait_gone(pod.init, KILL_PATIENCE)
+        await runtime.delete(init_id(pod.id), dead=dead)
 
     def _write_bundle(self, pod: PodRecord, bundle: Path, mappings: Mappings) -> None:
         for name in ("", "proc", "dev", "sys"):

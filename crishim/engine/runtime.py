@@ -81,11 +81,17 @@ class Runtime:
             return ""
         return str(msgspec.json.decode(done.stdout).get("status", ""))
 
-    async def delete(self, container_id: str) -> None:
-        """Kill what is left of the container and forget it, its cgroup too; fine if that is done already."""
+    async def delete(self, container_id: str, *, dead: bool = False) -> None:
+        """Kill what is left of the container and forget it, its cgroup too; fine if that is done already.
+
+        dead: its processes have ended. runc's --force kills, then sleeps 100 ms before it looks, even so; without it
+        runc only forgets. If the runtime says that something lives after all, it is killed.
+        """
         if not await executors.records((self.root / container_id).exists):
             return  # it has no state of it
-        done = await self._call("delete", "--force", container_id, check=False)
+        done = await self._call("delete", *(() if dead else ("--force",)), container_id, check=False)
+        if dead and done.returncode != 0 and not _GONE.search(error_message(done.stderr)):
+            done = await self._call("delete", "--force", container_id, check=False)
         said = error_message(done.stderr)
         if done.returncode != 0 and not _GONE.search(said):
             raise CrishimError(

@@ -85,7 +85,7 @@ async def release_container(node: Node, id: str) -> None:
         if container is None or has_process(container.state):
             return
         try:
-            await node.handlers.get(container.handler).delete(id)
+            await node.handlers.get(container.handler).delete(id, dead=True)
             await node.filesystems.release(container)
         except (CrishimError, OSError) as error:
             log.error("an ended container cannot be released", extra={"container": id, "error": str(error)})

@@ -33,7 +33,7 @@ class Runtime(Driver):
         await self.world.step("runtime.state")
         return "running" if f"started {id}" in self.world.held else "created"
 
-    async def delete(self, id: str) -> None:
+    async def delete(self, id: str, *, dead: bool = False) -> None:
         await self.world.step("runtime.delete")
         self.world.held -= {f"container {id}", f"started {id}"}
 

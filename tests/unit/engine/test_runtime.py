@@ -73,6 +73,22 @@ async def test_commands(tmp_path: Path) -> None:
     ]
 
 
+async def test_what_is_dead_is_only_forgotten(tmp_path: Path) -> None:
+    """Without --force, unless the runtime says that it lives."""
+    fake = runtime(
+        tmp_path, 'case "$*" in *lives*) case "$*" in *force*) ;; *) echo not stopped >&2; exit 1;; esac;; esac'
+    )
+    for id in ("ended", "lives"):
+        (tmp_path / "root" / id).mkdir(parents=True)
+        await fake.delete(id, dead=True)
+    head = f"--root={tmp_path}/root"
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        f"{head} delete ended",
+        f"{head} delete lives",
+        f"{head} delete --force lives",
+    ]
+
+
 async def test_failures(tmp_path: Path) -> None:
     """Its words in one line; a container that is gone is no failure of delete, and no state."""
     fake = runtime(tmp_path, "echo 'first line\nsecond' >&2; exit 1")

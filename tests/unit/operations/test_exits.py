@@ -99,7 +99,7 @@ class Bench:
     def bundle(self, id: str) -> Path:
         return self.directory / id
 
-    async def delete(self, id: str) -> None:
+    async def delete(self, id: str, *, dead: bool = False) -> None:
         self.deleted.append(id)
 
     async def release(self, record: ContainerRecord) -> None:
