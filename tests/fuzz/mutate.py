@@ -95,9 +95,10 @@ def _json(data: bytes, chance: random.Random) -> bytes:
     for _ in range(chance.choice((1, 1, 2, 4))):
         tree = _changed(tree, chance)
     try:
-        return json.dumps(tree).encode()
+        made = json.dumps(tree).encode()
     except (ValueError, RecursionError):
         return data
+    return made if len(made) <= LARGEST else data  # a part repeated within one that is
 
 
 def _changed(tree: Any, chance: random.Random) -> Any:
