@@ -7,8 +7,11 @@ Files it keeps in the bundle directory: pidfile, conmon.pid, ctl and winsz (fifo
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
+import termios
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,13 +211,24 @@ def was_oom_killed(bundle: Path) -> bool:
     return (bundle / "oom").exists()
 
 
-def reopen_log(bundle: Path) -> None:
-    """Make conmon open its log anew, after the file was renamed. PRECONDITION if there is no conmon."""
+def _unread(fifo: int) -> int:
+    """How many bytes its reader has yet to read."""
+    found = array("i", [0])
+    fcntl.ioctl(fifo, termios.FIONREAD, found)
+    return found[0]
+
+
+def reopen_log(bundle: Path, *, again: bool = False) -> None:
+    """Make conmon open its log anew. again: unless it has something to read already, as if it had been told before.
+
+    PRECONDITION if there is no conmon to hear it.
+    """
     try:
         fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         raise CrishimError(Kind.PRECONDITION, f"the container has no monitor: {error.strerror}") from error
     try:
-        os.write(fd, _REOPEN_LOGS)
+        if not (again and _unread(fd)):
+            os.write(fd, _REOPEN_LOGS)
     finally:
         os.close(fd)

@@ -166,10 +166,7 @@ def _open(stack: contextlib.ExitStack, path: Path) -> str:
 def _unmount(target: Path) -> None:
     mounts.unmount(target)
     with contextlib.suppress(FileNotFoundError):
-        if target.is_symlink():  # a log's directory on a tmpfs
-            target.unlink()
-        else:
-            target.rmdir()
+        target.rmdir()
 
 
 def _remove_tree(state: Path) -> None:

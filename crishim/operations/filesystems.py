@@ -3,7 +3,7 @@
 STATE_DIR/writable/ID         upper and work directory
 RUN_DIR/roots/ID/rootfs       the mounted root
 RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
-RUN_DIR/roots/ID/log          the directory of the container's log, as conmon may see it (engine/logs.py)
+RUN_DIR/roots/ID/log          where conmon finds the container's log (engine/logs.py), log-file its mount
 
 Nobody else on the host may reach them: there are setuid files in there. Both IDs are 0700; roots/ID lets the root of
 the pod's user namespace pass, as the OCI runtime has become it when it mounts the root.
@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from crishim.engine import logs
 from crishim.engine.handlers import Handlers
@@ -49,7 +50,14 @@ class Places:
 
     def log(self, container: ContainerRecord) -> Path:
         """Where conmon finds the container's log."""
-        return self.roots / container.id / "log" / Path(container.log_path).name
+        return logs.place(self.roots / container.id, container.log_path)
+
+
+class NewLog(NamedTuple):
+    """A file that waits for conmon to reopen its log."""
+
+    link: Path  # gone when conmon has
+    is_first: bool  # no earlier one waits
 
 
 class Filesystems:
@@ -108,7 +116,7 @@ class Filesystems:
         await executors.records(self._make_directories, pod, container.id)
         rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
         volumes = await self._volumes(container.id, config, idmap)
-        await self.attach_log(pod, container, make=True)
+        await self.attach_log(pod, container)
         features = await self._handlers.get(container.handler).features()
         wanted = list(config.mounts)
         mounts = await self._paths.run(
@@ -125,16 +133,24 @@ class Filesystems:
         """Where conmon finds the container's log; "" if it keeps none."""
         return str(self._places.log(container)) if container.log_path else ""
 
-    async def attach_log(self, pod: PodRecord, container: ContainerRecord, *, make: bool = False) -> None:
-        """Mount the directory of the container's log for conmon, if it has one; errors as of logs.open_directory()."""
-        if not container.log_path:
-            return
-        top = pod.parse_config().log_directory
-        directory = await self._paths.run(pod.id, lambda: logs.open_directory(top, container.log_path, make=make))
+    async def attach_log(self, pod: PodRecord, container: ContainerRecord) -> None:
+        """Make the container's log, if it keeps one, and let conmon find it; errors as of logs.open_file()."""
+        if container.log_path:
+            await self._attach_log(pod, container, self._places.log(container), anew=False)
+
+    async def attach_new_log(self, pod: PodRecord, container: ContainerRecord) -> NewLog:
+        """Make another file for the container's log, for conmon to reopen; errors as of logs.open_file()."""
+        place = self._places.log(container)
+        link = place.with_name(f"{place.name}.tmp")
+        return NewLog(link, await self._attach_log(pod, container, link, anew=True))
+
+    async def _attach_log(self, pod: PodRecord, container: ContainerRecord, link: Path, *, anew: bool) -> bool:
+        top, path = pod.parse_config().log_directory, container.log_path
+        file = await self._paths.run(pod.id, lambda: logs.open_file(top, path, anew=anew))
         try:
-            await executors.kernel(logs.mount_directory, directory, self._places.log(container).parent)
+            return await executors.kernel(logs.link_file, file, path, link)
         finally:
-            directory.close()
+            file.close()
 
     def _make_directories(self, pod: PodRecord, container_id: str) -> None:
         directories.own(self._places.writable / container_id)
@@ -163,17 +179,19 @@ class Filesystems:
 
     async def release(self, container: ContainerRecord) -> None:
         """Unmount what an ended container had mounted; its writable layer stays."""
-        directory = self._places.roots / container.id
-        for target in await executors.records(lambda: sorted(directory.glob("*"))):
-            await self._roots.unmount(target)
+        await self._unmount(self._places.roots / container.id)
 
     async def delete(self, container_id: str) -> None:
         """Unmount, and delete the writable layer; fine if all of it is gone."""
         directory = self._places.roots / container_id
-        for target in await executors.records(lambda: sorted(directory.glob("*"))):
-            await self._roots.unmount(target)
+        await self._unmount(directory)
         await self._roots.remove(self._places.writable / container_id, self._places.root(container_id))
         await executors.records(_remove_empty, directory)
+
+    async def _unmount(self, directory: Path) -> None:
+        await executors.kernel(logs.unlink_file, directory)
+        for target in await executors.records(lambda: sorted(directory.glob("*"))):
+            await self._roots.unmount(target)
 
     async def remove_orphans(self, keep: set[str]) -> None:
         """Delete what belongs to containers that are not in keep."""

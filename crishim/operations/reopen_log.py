@@ -1,23 +1,24 @@
-"""ReopenContainerLog: the kubelet renamed the log file, the container's monitor opens a new one at its path."""
+"""ReopenContainerLog: the kubelet renamed the log file, the container's monitor gets a new one of that name."""
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 from crishim.engine import conmon
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.linux import executors
-from crishim.linux.pod_paths import looking_at
 from crishim.node import Node
 
-PATIENCE, PAUSE = 10.0, 0.005  # seconds until the new file must be there, and between two looks
+PATIENCE, PAUSE = 10.0, 0.005  # seconds until conmon must have opened it, and between two looks
+GRACE = 0.5  # seconds for an earlier reopening, whose daemon may have died before it told conmon
 
 
 async def reopen_log(node: Node, id: str) -> None:
-    """Return when the new file exists. PRECONDITION, and no file made, if the container is not running.
+    """Return when conmon writes to the new file. PRECONDITION, and no file made, if the container is not running.
 
-    INVALID: a link is in the way to the log.
+    INVALID: a link or what else is no file is in the way of the log.
     """
     container = node.containers.find(id)
     if container.state is not ContainerState.RUNNING:
@@ -28,18 +29,20 @@ async def reopen_log(node: Node, id: str) -> None:
         )
     if not container.log_path:
         return
+    bundle = node.launcher.bundle(container.id)
+    new = await node.filesystems.attach_new_log(node.pods.find(container.pod_id), container)
+    if new.is_first or not await _is_opened(new.link, GRACE):
+        await executors.records(conmon.reopen_log, bundle, again=not new.is_first)
+        if not await _is_opened(new.link, PATIENCE):
+            text = f"container {container.id[:13]}: its monitor opened no new log within {PATIENCE:g} s"
+            raise CrishimError(Kind.DEADLINE, text, container=container.id)
 
-    def new_file() -> bool:
-        looking_at(container.log_path)
-        return Path(container.log_path).exists()
 
-    await node.filesystems.attach_log(node.pods.find(container.pod_id), container)
-    await executors.records(conmon.reopen_log, node.launcher.bundle(container.id))
+async def _is_opened(link: Path, patience: float) -> bool:
+    """Whether conmon has done it within so many seconds."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            while not await node.paths.run(container.pod_id, new_file):  # noqa: ASYNC110
+        async with asyncio.timeout(patience):
+            while await executors.records(os.path.lexists, link):  # noqa: ASYNC110
                 await asyncio.sleep(PAUSE)
-            return
-    raise CrishimError(
-        Kind.DEADLINE, f"container {container.id[:13]}: no new log file within {PATIENCE:g} s", container=container.id
-    )
+            return True
+    return False

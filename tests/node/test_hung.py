@@ -188,7 +188,7 @@ def test_a_runtime_that_does_not_tell_its_features(daemon: Daemon) -> None:
 
 
 def test_a_conmon_that_hangs(daemon: Daemon, tmp_path: Path) -> None:
-    """Stopped, or waiting at a FIFO that a pod put in its log's place after our look: all else goes on.
+    """Stopped, or waiting at a FIFO in its log's place (on a tmpfs a pod could put one there): all else goes on.
 
     A stop ends, and the container's end is recorded without its code.
     """
@@ -200,7 +200,8 @@ def test_a_conmon_that_hangs(daemon: Daemon, tmp_path: Path) -> None:
         daemon.call("StartContainer", container_id=containers[-1])
         monitors.append(int((daemon.run / "containers" / containers[-1] / "conmon.pid").read_text()))
     os.kill(monitors[0], signal.SIGSTOP)
-    os.mkfifo(tmp_path / "fifo.tmp")  # conmon opens its new log there, and renames it
+    links = daemon.run / "roots" / containers[1] / "log"
+    os.mkfifo(links / "fifo.tmp")  # conmon opens its new log there, and renames it
     conmon.reopen_log(daemon.run / "containers" / containers[1])
     place = Path(f"/proc/{monitors[1]}/wchan")  # "0" where the kernel does not tell
     eventually(lambda: place.read_text() in ("0", "wait_for_partner"), "conmon waits for a reader")

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -9,7 +12,7 @@ import pytest
 
 from crishim.linux import mounts
 from crishim.pb import cri_pb2 as cri
-from tests.node.process_facts import info, is_gone
+from tests.node.process_facts import info
 from tests.node.refusals import refused
 from tests.support.daemon import Daemon, eventually
 from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod
@@ -96,16 +99,61 @@ def test_links_at_a_reopening(logged: Logged) -> None:
     remove_pod(logged.daemon, logged.pod)
 
 
-def test_a_link_that_comes_after_the_look(logged: Logged) -> None:
-    """The kernel stops conmon: it is told to reopen with the link there, as if the daemon had looked before."""
+@pytest.mark.parametrize("plant", [lambda path, victim: path.symlink_to(victim), lambda path, _: os.mkfifo(path)])
+def test_what_comes_after_the_look(logged: Logged, plant: Callable[[Path, Path], None]) -> None:
+    """conmon opens nothing by its name in that directory: with a trap there, it gets the file that we made."""
     container = logged.start()
-    monitor = logged.daemon.run / "containers" / container / "conmon.pid"
-    pid = int(monitor.read_text())
-    logged.rotate()
-    (logged.directory / "c.log.tmp").symlink_to(logged.victim)
-    (monitor.parent / "ctl").write_text("2 0 0\n")
-    eventually(lambda: is_gone(pid), "conmon has given up")
+    pid = int((logged.daemon.run / "containers" / container / "conmon.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            logged.rotate()
+            call = pool.submit(logged.daemon.call, "ReopenContainerLog", container_id=container)
+            eventually((logged.directory / "c.log").exists, "the new file is there")
+            (logged.directory / "c.log").rename(logged.directory / "ours")
+            for name in ("c.log", "c.log.tmp"):
+                plant(logged.directory / name, logged.victim)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        call.result()
+    eventually((logged.directory / "ours").read_text, "conmon writes to the file that was made for it")
     assert not logged.victim.exists()
+    remove_pod(logged.daemon, logged.pod)
+
+
+def test_a_monitor_that_hears_late(logged: Logged) -> None:
+    """Told twice, as the first call was given up: it writes to the newest file, and to no other place."""
+    container = logged.start()
+    pid = int((logged.daemon.run / "containers" / container / "conmon.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            logged.rotate()
+            code, _ = refused(logged.daemon.call, "ReopenContainerLog", container_id=container, deadline=60)
+            assert code == grpc.StatusCode.DEADLINE_EXCEEDED
+            call = pool.submit(logged.daemon.call, "ReopenContainerLog", container_id=container)
+            place = (logged.directory / "c.log").stat().st_ino
+            eventually(lambda: (logged.directory / "c.log").stat().st_ino != place, "the second file is there")
+            os.kill(pid, signal.SIGCONT)
+            call.result()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually((logged.directory / "c.log").read_text, "the new log has a line")
+    links = logged.daemon.run / "roots" / container / "log"
+    assert [path.is_symlink() for path in links.iterdir()] == [True]
+    remove_pod(logged.daemon, logged.pod)
+
+
+def test_a_log_of_an_older_version(logged: Logged) -> None:
+    """There conmon's directory is a mount of the whole log directory; it is taken away with the first reopening."""
+    container = logged.start()
+    place = logged.daemon.run / "roots" / container / "log"
+    (place / "c.log").unlink()
+    mounts.bind(logged.directory, place)
+    logged.rotate()
+    logged.daemon.call("ReopenContainerLog", container_id=container)
+    eventually((logged.directory / "c.log").read_text, "the new log has a line")
+    assert not [p for p in mounts.table() if p.target == str(place)]
     remove_pod(logged.daemon, logged.pod)
 
 
@@ -129,8 +177,8 @@ def test_a_log_on_a_tmpfs_adds_no_mount(daemon: Daemon) -> None:
     logged = Logged(daemon, daemon.directory)
     container = logged.start()
     place = daemon.run / "roots" / container / "log"
-    assert place.resolve() == logged.directory.resolve()
-    assert not [p for p in mounts.table() if p.target == str(place)]
+    assert (place / "c.log").resolve() == (logged.directory / "c.log").resolve()
+    assert not [p for p in mounts.table() if p.target.startswith(str(place))]
     logged.rotate()
     daemon.call("ReopenContainerLog", container_id=container)
     eventually(lambda: (logged.directory / "c.log").exists(), "the log is there anew")

@@ -162,6 +162,9 @@ def test_reopening_logs(tmp_path: Path) -> None:
     reader = os.open(tmp_path / "ctl", os.O_RDONLY | os.O_NONBLOCK)
     try:
         conmon.reopen_log(tmp_path)
+        conmon.reopen_log(tmp_path, again=True)  # it has yet to read the first
+        assert os.read(reader, 100) == b"2 0 0\n"
+        conmon.reopen_log(tmp_path, again=True)
         assert os.read(reader, 100) == b"2 0 0\n"
     finally:
         os.close(reader)
