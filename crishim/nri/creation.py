@@ -1,0 +1,121 @@
+"""The events whose answers change containers: CreateContainer with its validation, UpdateContainer, StopContainer."""
+
+from typing import NamedTuple
+
+from crishim.errors import CrishimError, Kind
+from crishim.nri import answer_checks, events, validator
+from crishim.nri.adjusted import adjusted
+from crishim.nri.adjustments import Adjustments
+from crishim.nri.plugin import Plugin
+from crishim.nri.rounds import Rounds, gather
+from crishim.nri.updates import Updates
+from crishim.nri.validator import Validator
+from crishim.pb import nri_pb2 as nri
+
+
+class Changes(NamedTuple):
+    """Of other containers than the one the event is about."""
+
+    updates: tuple[nri.ContainerUpdate, ...] = ()
+    evictions: tuple[nri.ContainerEviction, ...] = ()
+
+
+class Creation(NamedTuple):
+    adjustment: nri.ContainerAdjustment  # merged; a key is there once, with a value or marked for removal
+    changes: Changes
+    owners: nri.FieldOwners  # which plugin set what
+
+
+class Update(NamedTuple):
+    resources: nri.LinuxResources  # what to set in place of what was asked for
+    changes: Changes
+
+
+async def create_container(
+    rounds: Rounds, settings: Validator, pod: nri.PodSandbox, container: nri.Container
+) -> Creation:
+    """Ask all plugins, each with what those before it changed. CrishimError: one refuses, answers nonsense, sets what
+    another has set, or a validator rejects the result."""
+    adjustments, updates, evictions = Adjustments(), Updates(creating=container.id), []
+    view = container
+    for plugin in rounds.roster.wanting(events.CREATE):
+        request = nri.CreateContainerRequest(pod=pod, container=view)
+        answer = await rounds.ask(plugin, events.CREATE, request)
+        if answer is None:
+            continue
+        answer_checks.check(plugin.label, answer.adjust)
+        adjustments.collect(plugin.label, answer.adjust)
+        for update in answer.update:
+            updates.collect(plugin.label, update)
+        evictions += answer.evict
+        view = adjusted(container, adjustments.merged)
+    made = Creation(adjustments.merged, Changes(updates.others(), tuple(evictions)), adjustments.owners.message())
+    await _validate(rounds, settings, pod, container, made, updates)
+    return made
+
+
+async def _validate(
+    rounds: Rounds,
+    settings: Validator,
+    pod: nri.PodSandbox,
+    container: nri.Container,
+    made: Creation,
+    updates: Updates,
+) -> None:
+    """DENIED: the default validator or a plugin rejects it. A validator that does not answer rejects, too."""
+    validators = rounds.roster.wanting(events.VALIDATE)
+    if not settings.enable and not validators:
+        return
+    request = nri.ValidateContainerAdjustmentRequest(
+        pod=pod,
+        container=container,
+        adjust=made.adjustment,
+        update=made.changes.updates,
+        plugins=[nri.PluginInstance(name=plugin.name, index=plugin.index) for plugin in rounds.roster.all()],
+    )
+    for id, owners in {container.id: made.owners, **updates.owners()}.items():
+        request.owners.owners[id].CopyFrom(owners)
+    if why := validator.refusal(settings, request):
+        raise CrishimError(
+            Kind.DENIED, f"the default NRI validator rejects container {container.name}: {why}", container=container.id
+        )
+    await gather([_ask_validator(rounds, plugin, request) for plugin in validators])
+
+
+async def _ask_validator(rounds: Rounds, plugin: Plugin, request: nri.ValidateContainerAdjustmentRequest) -> None:
+    answer = await rounds.ask(plugin, events.VALIDATE, request)
+    if answer is None or answer.reject:
+        why = "it did not answer" if answer is None else answer.reason[:1000] or "it gave no reason"
+        raise CrishimError(
+            Kind.DENIED,
+            f"NRI validator {plugin.label} rejects container {request.container.name}: {why}",
+            plugin=plugin.label,
+            container=request.container.id,
+        )
+
+
+async def update_container(
+    rounds: Rounds, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
+) -> Update:
+    """Ask all plugins, each with the resources as those before it changed them. Errors as create_container()."""
+    updates, evictions = Updates(updating=container.id, requested=resources), list[nri.ContainerEviction]()
+    for plugin in rounds.roster.wanting(events.UPDATE):
+        request = nri.UpdateContainerRequest(pod=pod, container=container, linux_resources=updates.requested)
+        answer = await rounds.ask(plugin, events.UPDATE, request)
+        if answer is None:
+            continue
+        for update in answer.update:
+            updates.collect(plugin.label, update)
+        evictions += answer.evict
+    return Update(updates.requested, Changes(updates.others(), tuple(evictions)))
+
+
+async def stop_container(rounds: Rounds, pod: nri.PodSandbox, container: nri.Container) -> Changes:
+    """Tell all plugins; what they want changed of others. An update that conflicts is left out. Never raises."""
+    updates = Updates()
+    for plugin, answer in await rounds.notify(events.STOP, nri.StopContainerRequest(pod=pod, container=container)):
+        for update in answer.update:
+            update.ignore_failure = True
+            if update.container_id and update.container_id != container.id:
+                updates.collect(plugin.label, update)
+    return Changes(updates.others())

@@ -1,0 +1,156 @@
+"""Plugins the runtime starts itself: programs NN-name of a directory, each with its end of a connection as descriptor
+3.
+
+They get three environment variables and nothing else, as every runtime gives them, no PATH among them. A program is
+killed when the daemon stops, and meets the end of its connection when the daemon is killed; it is not started again.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from crishim.linux import executors, pidfds
+from crishim.nri.applicant import Launched, bad_name
+
+SOCKET_FD = 3
+MAX_CONFIG = 1 << 20  # bytes of a configuration file
+MAX_PLUGINS = 64
+KEPT = 4096  # bytes of what a program said last, for the log line of its end
+REAPING = 2.0  # seconds a killed program has to be gone
+
+log = logging.getLogger("crishim.nri")
+
+
+def found(directory: Path, config_directory: Path) -> list[Launched]:
+    """The executable files of the directory in the order of their names, with their configuration. Blocks.
+
+    Others are left out, with a line each for those whose name is no NN-name. A directory that is not there is empty.
+    """
+    try:
+        entries = sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    programs: list[Launched] = []
+    for path in entries:
+        if not path.is_file() or not path.stat().st_mode & 0o111:
+            continue
+        index, _, name = path.name.partition("-")
+        if why := bad_name(index, name):
+            log.warning("an NRI plugin is not launched: it %s", why, extra={"path": str(path)})
+        elif len(programs) == MAX_PLUGINS:
+            log.warning("an NRI plugin is not launched: there are too many", extra={"path": str(path)})
+        else:
+            programs.append(Launched(index, name, str(path), _config(config_directory, index, name)))
+    return programs
+
+
+def _config(directory: Path, index: str, name: str) -> str:
+    for file in (directory / f"{index}-{name}.conf", directory / f"{name}.conf"):
+        try:
+            with file.open("rb") as opened:
+                return opened.read(MAX_CONFIG).decode(errors="replace")
+        except OSError:
+            continue
+    return ""
+
+
+class Program:
+    """A launched plugin's process."""
+
+    def __init__(self, launched: Launched) -> None:
+        self._launched = launched
+        self._said = bytearray()
+        self._pid = 0
+        self._pidfd = -1
+        self._over: asyncio.Task[None] | None = None
+
+    async def start(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        """Start it, with a protocol of factory at our end of its connection. OSError: it cannot be started."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            read, write = os.pipe2(os.O_CLOEXEC)
+            try:
+                self._pid = await executors.processes(_spawn, self._launched, theirs.fileno(), write)
+                self._pidfd = os.pidfd_open(self._pid)
+            except BaseException:
+                ours.close()
+                os.close(read)
+                raise
+            finally:
+                os.close(write)
+        self._over = asyncio.create_task(self._watch(read), name=f"nri program {self._launched.name}")
+        ours.setblocking(False)
+        await asyncio.get_running_loop().create_unix_connection(factory, sock=ours)
+
+    async def end(self) -> None:
+        """Kill it, with what it started in its process group, and wait until it is gone, REAPING seconds at most."""
+        if self._over is None:
+            return
+        if not self._over.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+        await asyncio.wait([self._over], timeout=REAPING)
+
+    async def _watch(self, output: int) -> None:
+        """Read what it says, and reap it when it ends."""
+        loop = asyncio.get_running_loop()
+        os.set_blocking(output, False)
+        loop.add_reader(output, self._read, output)
+        try:
+            with pidfds.watched(self._pidfd) as ended:
+                await ended
+            status = self._reap()
+            self._read(output)
+        finally:
+            loop.remove_reader(output)
+            os.close(output)
+            os.close(self._pidfd)
+        said = " ".join(self._said.decode(errors="replace").split())
+        log.info(
+            "a launched NRI plugin has ended",
+            extra={"path": self._launched.path, "exit_code": pidfds.to_code(status), "said": said},
+        )
+
+    def _reap(self) -> int:
+        """Its wait status; it has ended."""
+        return os.waitpid(self._pid, os.WNOHANG)[1]
+
+    def _read(self, output: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(output, 64 << 10)
+            self._said += data
+            del self._said[:-KEPT]
+            if not data:
+                asyncio.get_running_loop().remove_reader(output)
+
+
+def _spawn(launched: Launched, connection: int, output: int) -> int:
+    """posix_spawn(3), since asyncio's subprocesses keep the numbers of descriptors: the plugin's must be 3."""
+    environment = {
+        "NRI_PLUGIN_NAME": launched.name,
+        "NRI_PLUGIN_IDX": launched.index,
+        "NRI_PLUGIN_SOCKET": str(SOCKET_FD),
+    }
+    # Away from the numbers that are set below, or one would be overwritten before it is used.
+    high = [_above(fd) for fd in (connection, output)]
+    try:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, high[1], 1),
+            (os.POSIX_SPAWN_DUP2, high[1], 2),
+            (os.POSIX_SPAWN_DUP2, high[0], SOCKET_FD),
+        ]
+        return os.posix_spawn(launched.path, [launched.path], environment, file_actions=actions, setsid=True)
+    finally:
+        for fd in high:
+            os.close(fd)
+
+
+def _above(fd: int) -> int:
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SOCKET_FD + 1)

@@ -1,0 +1,213 @@
+"""The node's NRI plugins: the face of this driver. One coroutine an event, named as the event is.
+
+Each returns when all plugins that want the event have answered. With none it returns at once, and create_container asks
+the default validator alone, if it is on. A verb holds the gate (verbs()) around an event and what makes the pod or
+container visible or invisible in Runtime.pods_and_containers().
+"""
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from crishim.errors import CrishimError
+from crishim.linux import executors
+from crishim.nri import creation, events, launch
+from crishim.nri.applicant import METHODS, Applicant, Launched
+from crishim.nri.connection import Connection
+from crishim.nri.creation import Changes, Creation, Update
+from crishim.nri.events import Event
+from crishim.nri.gate import Gate
+from crishim.nri.listener import Listener
+from crishim.nri.plugin import Plugin, PluginStatus
+from crishim.nri.roster import Roster
+from crishim.nri.rounds import Rounds
+from crishim.nri.settings import Settings
+from crishim.pb import nri_pb2 as nri
+
+MAX_CONNECTIONS = 128
+
+log = logging.getLogger("crishim.nri")
+
+__all__ = ["Changes", "Creation", "PluginStatus", "Plugins", "Runtime", "Settings", "Update"]
+
+
+class Runtime(Protocol):
+    """What the node does for its plugins."""
+
+    async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
+        """What there is, for a plugin that comes. Quick, and without verbs(): it is called with the gate closed."""
+
+    async def update_container(self, update: nri.ContainerUpdate) -> None:
+        """Change a container's resources. CrishimError: it cannot be done."""
+
+    async def evict_container(self, eviction: nri.ContainerEviction) -> None:
+        """Stop a container because a plugin wants it. CrishimError: it cannot be done."""
+
+
+class Plugins:
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened before start()."""
+        self.settings = settings
+        self.roster = Roster()
+        self.gate = Gate(settings.registration_timeout)
+        self._rounds = Rounds(self.roster, settings.request_timeout)
+        self._runtime: Runtime | None = None
+        self._listener: Listener | None = None
+        self._programs: list[launch.Program] = []
+        self._applicants: set[asyncio.Task[None]] = set()
+
+    async def start(self, runtime: Runtime) -> None:
+        """Launch the plugins of the directory, side by side, wait until each is ready or given up; then listen.
+
+        A plugin that cannot be launched is logged. PRECONDITION: the socket cannot be made.
+        """
+        self._runtime = runtime
+        directory, config = self.settings.plugin_directory, self.settings.config_directory
+        if directory:
+            programs = await executors.records(launch.found, directory, config)
+            await asyncio.gather(*(self._launch(program) for program in programs))
+        if self.settings.socket:
+            self._listener = Listener(self.settings.socket)
+            await self._listener.open(lambda: self._connection(Applicant(self)))
+
+    async def close(self) -> None:
+        """Close the socket and every connection, kill launched plugins. Idempotent."""
+        if self._listener:
+            await self._listener.close()
+        for task in self._applicants:
+            task.cancel()
+        if self._applicants:
+            await asyncio.wait(self._applicants)
+        await asyncio.gather(*(program.end() for program in self._programs))
+        self._programs.clear()
+
+    def verbs(self) -> AbstractAsyncContextManager[None]:
+        """What a verb holds: no plugin is added meanwhile. It may be entered again inside."""
+        return self.gate.verb()
+
+    def status(self) -> list[PluginStatus]:
+        """Of all plugins, in the order they are called; then of those gone of late."""
+        return self.roster.status()
+
+    async def run_pod_sandbox(self, pod: nri.PodSandbox) -> None:
+        """CrishimError: a plugin refuses. It may have told others, who are to get stop_ and remove_pod_sandbox."""
+        await self._tell(events.RUN_POD, nri.RunPodSandboxRequest(pod=pod))
+
+    async def update_pod_sandbox(
+        self, pod: nri.PodSandbox, overhead: nri.LinuxResources, resources: nri.LinuxResources
+    ) -> None:
+        """CrishimError: a plugin refuses."""
+        await self._tell(
+            events.UPDATE_POD,
+            nri.UpdatePodSandboxRequest(pod=pod, overhead_linux_resources=overhead, linux_resources=resources),
+        )
+
+    async def post_update_pod_sandbox(self, pod: nri.PodSandbox) -> None:
+        await self._notify(events.POST_UPDATE_POD, nri.PostUpdatePodSandboxRequest(pod=pod))
+
+    async def stop_pod_sandbox(self, pod: nri.PodSandbox) -> None:
+        await self._notify(events.STOP_POD, nri.StopPodSandboxRequest(pod=pod))
+
+    async def remove_pod_sandbox(self, pod: nri.PodSandbox) -> None:
+        await self._notify(events.REMOVE_POD, nri.RemovePodSandboxRequest(pod=pod))
+
+    async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> Creation:
+        """CrishimError: a plugin refuses or two conflict, or a validator rejects what comes of it."""
+        async with self.verbs():
+            return await creation.create_container(self._rounds, self.settings.validator, pod, container)
+
+    async def post_create_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        await self._notify(events.POST_CREATE, nri.PostCreateContainerRequest(pod=pod, container=container))
+
+    async def start_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        """CrishimError: a plugin refuses."""
+        await self._tell(events.START, nri.StartContainerRequest(pod=pod, container=container))
+
+    async def post_start_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        await self._notify(events.POST_START, nri.PostStartContainerRequest(pod=pod, container=container))
+
+    async def update_container(
+        self, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
+    ) -> Update:
+        """CrishimError: a plugin refuses or two conflict."""
+        async with self.verbs():
+            return await creation.update_container(self._rounds, pod, container, resources)
+
+    async def post_update_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        await self._notify(events.POST_UPDATE, nri.PostUpdateContainerRequest(pod=pod, container=container))
+
+    async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Changes:
+        async with self.verbs():
+            return await creation.stop_container(self._rounds, pod, container)
+
+    async def remove_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        await self._notify(events.REMOVE, nri.RemoveContainerRequest(pod=pod, container=container))
+
+    async def apply(self, changes: Changes) -> None:
+        """Update and evict the containers that plugins asked for. Failures are logged. To be called without locks."""
+        await self._apply("", changes)
+
+    async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
+        """For applicants."""
+        assert self._runtime is not None
+        return await self._runtime.pods_and_containers()
+
+    async def update_containers(self, plugin: Plugin, request: nri.UpdateContainersRequest) -> Message:
+        """What a plugin asks for by itself; the answer has the updates that failed."""
+        failed = await self._apply(plugin.label, Changes(tuple(request.update), tuple(request.evict)))
+        return nri.UpdateContainersResponse(failed=failed)
+
+    async def _apply(self, plugin: str, changes: Changes) -> list[nri.ContainerUpdate]:
+        assert self._runtime is not None
+        failed = []
+        for update in changes.updates:
+            try:
+                await self._runtime.update_container(update)
+            except CrishimError as error:
+                failed.append(update)
+                about = {"plugin": plugin, "container": update.container_id, "error": str(error)}
+                log.log(
+                    logging.DEBUG if update.ignore_failure else logging.WARNING, "an NRI update failed", extra=about
+                )
+        for eviction in changes.evictions:
+            about = {"plugin": plugin, "container": eviction.container_id, "reason": eviction.reason[:1000]}
+            log.warning("an NRI plugin evicts a container", extra=about)
+            try:
+                await self._runtime.evict_container(eviction)
+            except CrishimError as error:
+                log.warning("an NRI eviction failed", extra=about | {"error": str(error)})
+        return failed
+
+    async def _tell(self, event: Event, request: Any) -> None:
+        async with self.verbs():
+            await self._rounds.tell(event, request)
+
+    async def _notify(self, event: Event, request: Any) -> None:
+        async with self.verbs():
+            await self._rounds.notify(event, request)
+
+    async def _launch(self, launched: Launched) -> None:
+        program, applicant = launch.Program(launched), Applicant(self, launched)
+        try:
+            await program.start(lambda: self._connection(applicant))
+        except OSError as error:
+            log.error("an NRI plugin cannot be launched", extra={"path": launched.path, "error": str(error)})
+            return
+        self._programs.append(program)
+        if not await applicant.ready:
+            await program.end()
+
+    def _connection(self, applicant: Applicant) -> Connection:
+        return Connection(METHODS, applicant.serve, lambda connection: self._admit(applicant, connection))
+
+    def _admit(self, applicant: Applicant, connection: Connection) -> None:
+        if len(self._applicants) >= MAX_CONNECTIONS:
+            connection.close(f"was one too many: there are {MAX_CONNECTIONS} connections")
+            log.warning("an NRI plugin is turned away: there are too many", extra={"pid": connection.pid})
+            return
+        task = asyncio.get_running_loop().create_task(applicant.run(connection), name=f"nri plugin {connection.pid}")
+        self._applicants.add(task)
+        task.add_done_callback(self._applicants.discard)

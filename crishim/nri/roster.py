@@ -1,0 +1,45 @@
+"""The plugins that are called, in order: by index, then by name, then by when they came. And those that are gone."""
+
+from collections import deque
+
+from crishim.nri.events import Event
+from crishim.nri.plugin import Plugin, PluginStatus
+
+REMEMBERED = 32  # plugins that are gone, for status()
+
+
+class Roster:
+    def __init__(self) -> None:
+        self._plugins: list[Plugin] = []
+        self._registered: list[Plugin] = []  # those among them, and those that will be
+        self._gone: deque[PluginStatus] = deque(maxlen=REMEMBERED)
+
+    def __len__(self) -> int:
+        return len(self._plugins)
+
+    def arrive(self, plugin: Plugin) -> None:
+        """It has registered, and is not called yet."""
+        self._registered.append(plugin)
+
+    def add(self, plugin: Plugin) -> None:
+        self._plugins.append(plugin)
+        self._plugins.sort(key=lambda each: (each.index, each.name))  # stable: among equals the older is first
+
+    def remove(self, plugin: Plugin) -> None:
+        """Its connection is closed."""
+        if plugin in self._registered:
+            self._registered.remove(plugin)
+            self._gone.append(plugin.status())
+        if plugin in self._plugins:
+            self._plugins.remove(plugin)
+
+    def all(self) -> list[Plugin]:
+        return [plugin for plugin in self._plugins if not plugin.connection.closed.done()]
+
+    def wanting(self, event: Event) -> list[Plugin]:
+        return [plugin for plugin in self._plugins if plugin.wants(event)]
+
+    def status(self) -> list[PluginStatus]:
+        """Of all that are connected, in order, and of those gone of late."""
+        here = sorted(self._registered, key=lambda each: (each.index, each.name))
+        return [plugin.status() for plugin in here] + list(self._gone)
