@@ -238,8 +238,7 @@ class NetDevices:
         return NetnsExecutor((self._host, *filter(None, (netns,)), *nested), self._sysfs)
 
     async def _run(self, work: Callable[..., T], netns: str = "", pod_id: str = "") -> T:
-        async with self._executor(netns, pod_id) as executor:
-            return await executor.run(work)
+        return await self._executor(netns, pod_id).run(work, last=True)
 
 
 def _reachable(netns: str, inode: int) -> str:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from crishim.errors import CrishimError, Kind
@@ -20,11 +19,11 @@ from crishim.linux.netns_thread import End
 from crishim.linux.sysfs import Kept
 
 T = TypeVar("T")
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any] | None]
+_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any] | None, bool]
 
 
 class NetnsExecutor:
-    """One such thread, started when there is work for it. Close it: an asynchronous context manager."""
+    """One such thread, started when there is work for it. It ends with its last work, or close() ends it."""
 
     def __init__(self, paths: tuple[str | Path, ...], kept: Kept | None = None) -> None:
         """paths: handles of the namespaces, the host's first. kept: where the first one's sysfs comes from."""
@@ -33,43 +32,36 @@ class NetnsExecutor:
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._started = False
 
-    async def run(self, work: Callable[..., T]) -> T:
+    async def run(self, work: Callable[..., T], *, last: bool = False) -> T:
         """Await work(End, ...), one end in each namespace, in the thread. The kernel's refusals (OSError) are INTERNAL.
 
+        last: close the ends after it, whether it failed or not; what comes later has a new thread and new ones.
         A cancelled caller waits for the thread nevertheless: half a move must not go on behind a rollback's back.
         """
         try:
-            result: T = await self._call(work)
+            result: T = await self._call(work, last)
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
             raise CrishimError(Kind.INTERNAL, f"the kernel refused work on network devices: {what}") from error
         return result
 
-    async def _call(self, work: Callable[..., T]) -> T:
+    async def _call(self, work: Callable[..., T], last: bool) -> T:
         if not self._started:
-            self._started = True
             threading.Thread(target=self._serve, name="netdev", daemon=True).start()
-        result: T = await self._hand_over(work)
+        self._started = not last
+        result: T = await self._hand_over(work, last)
         return result
 
     async def close(self) -> None:
         """Close the ends and end the thread, and wait for that: a descriptor keeps a pod's namespace. Idempotent."""
         if self._started:
             self._started = False
-            await self._hand_over(None)
+            await self._hand_over(None, True)
 
-    async def __aenter__(self) -> "NetnsExecutor":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def _hand_over(self, work: Callable[..., Any] | None) -> Any:
+    async def _hand_over(self, work: Callable[..., Any] | None, last: bool) -> Any:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
-        self._jobs.put((loop, done, work))
+        self._jobs.put((loop, done, work, last))
         cancelled: asyncio.CancelledError | None = None
         while not done.done():
             try:
@@ -84,18 +76,22 @@ class NetnsExecutor:
     def _serve(self) -> None:
         ends: list[End] = []
         while True:
-            loop, done, work = self._jobs.get()
-            if work is None:
-                executors.carry_out(loop, done, partial(_close, ends))
+            loop, done, work, last = self._jobs.get()
+            executors.carry_out(loop, done, partial(self._work, ends, work, last))
+            if last:
                 return
-            executors.carry_out(loop, done, partial(self._work, ends, work))
             del done, work  # a waiting thread keeps no result alive
 
-    def _work(self, ends: list[End], work: Callable[..., T]) -> T:
+    def _work(self, ends: list[End], work: Callable[..., Any] | None, last: bool) -> Any:
         """Open what is not open yet. Raises OSError; EINVAL: a handle is of no network namespace."""
-        for path in self._paths[len(ends) :]:
-            ends.append(End(path, None if ends else self._kept))
-        return work(*ends)
+        with contextlib.ExitStack() as stack:
+            if last:
+                stack.callback(_close, ends)
+            if work is None:
+                return None
+            for path in self._paths[len(ends) :]:
+                ends.append(End(path, None if ends else self._kept))
+            return work(*ends)
 
 
 def _close(ends: list[End]) -> None:

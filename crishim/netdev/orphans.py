@@ -72,9 +72,7 @@ class Orphans:
                 return [a for a in missing if find_on_host(a, host) is not None]
             return [a for a in missing if any(is_device(a, link, host) for link in candidates)]
 
-        async with NetnsExecutor((self._host,)) as executor:
-            found = await executor.run(present)
-        for attachment in found:
+        for attachment in await NetnsExecutor((self._host,)).run(present, last=True):
             log.warning("a device has turned up", extra={"device": attachment.device, "pod": attachment.pod.id})
             await self.retry(attachment, also=frozenset({State.READY}))
 
@@ -98,8 +96,7 @@ class Orphans:
             links.change(host.netlink, link.index, name=was)
             return Named(done=True)
 
-        async with NetnsExecutor((self._host,)) as executor:
-            return await executor.run(rename)
+        return await NetnsExecutor((self._host,)).run(rename, last=True)
 
 
 def outlives_its_pod(attachment: Attachment) -> bool:

@@ -76,7 +76,7 @@ class Plan:
         """
         if self._settled or self._transaction.is_empty:
             return self.attachments
-        await self._executor.run(self._transaction.verify)
+        await self._executor.run(self._transaction.verify, last=True)
         if new := self._transaction.new:
             self._metrics.observe("attach", time.monotonic() - self._started, len(new))
         await self._settle()
@@ -89,7 +89,7 @@ class Plan:
         try:
             if self._transaction.new:
                 self._metrics.fail("attach", "rolled back")
-                await self._executor.run(self._transaction.roll_back)
+                await self._executor.run(self._transaction.roll_back, last=True)
         finally:
             await self._settle()
 

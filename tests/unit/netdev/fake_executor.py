@@ -24,23 +24,21 @@ class Executor:
         self._threads, self._paths = threads, paths
         self._started = False
 
-    async def run(self, work: Callable[..., Any]) -> Any:
+    async def run(self, work: Callable[..., Any], *, last: bool = False) -> Any:
         threads = self._threads
         if not self._started:
             self._started = True
             threads.paths.append(self._paths)
             threads.open += 1
-        if threads.fails is not None:
-            raise threads.fails
-        threads.work.append(getattr(work, "func", work).__name__)
-        return work(*threads.ends[: len(self._paths)])
+        try:
+            if threads.fails is not None:
+                raise threads.fails
+            threads.work.append(getattr(work, "func", work).__name__)
+            return work(*threads.ends[: len(self._paths)])
+        finally:
+            if last:
+                await self.close()
 
     async def close(self) -> None:
         self._threads.open -= self._started
         self._started = False
-
-    async def __aenter__(self) -> "Executor":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()

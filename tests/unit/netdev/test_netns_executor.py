@@ -49,12 +49,13 @@ async def test_one_thread_for_all_its_work() -> None:
         where.append(threading.current_thread())
         return ends
 
-    async with NetnsExecutor(("a", "b"), kept) as executor:
-        assert (running(), FakeEnd.opened) == ([], [])
-        first, second = await executor.run(work), await executor.run(work)
-        assert first == second
-        assert [end.path for end in first] == ["a", "b"]
-        assert ENDED == []
+    executor = NetnsExecutor(("a", "b"), kept)
+    assert (running(), FakeEnd.opened) == ([], [])
+    first, second = await executor.run(work), await executor.run(work)
+    assert first == second
+    assert [end.path for end in first] == ["a", "b"]
+    assert ENDED == []
+    await executor.close()
     assert FakeEnd.opened == [("a", kept), ("b", None)]
     assert ENDED == ["b", "a"]
     assert where[0] is where[1] is not threading.current_thread()
@@ -64,38 +65,63 @@ async def test_one_thread_for_all_its_work() -> None:
     await executor.close()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_last_of_its_work(fails: bool) -> None:
+    """Closes the ends before it is over, whether it failed or not; what comes later has ends of its own."""
+    executor = NetnsExecutor(("a",))
+    kept = await executor.run(lambda end: end)
+
+    def work(end: Any) -> str:
+        assert (end, ENDED) == (kept, [])
+        return str(1 // (not fails))
+
+    if fails:
+        with pytest.raises(ZeroDivisionError):
+            await executor.run(work, last=True)
+    else:
+        assert await executor.run(work, last=True) == "1"
+    assert ENDED == ["a"]
+    for thread in running():
+        thread.join(10)
+    await executor.close()
+    assert await executor.run(lambda end: end is kept, last=True) is False
+    assert ENDED == ["a", "a"]
+
+
 async def test_nothing_to_do() -> None:
     """No thread is started."""
-    async with NetnsExecutor(("a",)):
-        assert running() == []
+    await NetnsExecutor(("a",)).close()
+    assert running() == []
     assert FakeEnd.opened == []
 
 
 async def test_errors() -> None:
     """As they are, but for the kernel's refusals, which are told with the file, where there is one; then it goes on."""
-    async with NetnsExecutor(("a",)) as executor:
-        with pytest.raises(ZeroDivisionError):
-            await executor.run(lambda _: 1 / 0)
-        for error, said in (
-            (OSError(1, "not permitted"), "the kernel refused work on network devices: not permitted"),
-            (OSError(1, "not permitted", "/x"), "the kernel refused work on network devices: /x: not permitted"),
-        ):
+    executor = NetnsExecutor(("a",))
+    with pytest.raises(ZeroDivisionError):
+        await executor.run(lambda _: 1 / 0)
+    for error, said in (
+        (OSError(1, "not permitted"), "the kernel refused work on network devices: not permitted"),
+        (OSError(1, "not permitted", "/x"), "the kernel refused work on network devices: /x: not permitted"),
+    ):
 
-            def refuse(_: Any, error: OSError = error) -> None:
-                raise error
+        def refuse(_: Any, error: OSError = error) -> None:
+            raise error
 
-            with pytest.raises(CrishimError) as caught:
-                await executor.run(refuse)
-            assert (str(caught.value), caught.value.kind) == (said, Kind.INTERNAL)
-        assert await executor.run(lambda end: end.path) == "a"
+        with pytest.raises(CrishimError) as caught:
+            await executor.run(refuse)
+        assert (str(caught.value), caught.value.kind) == (said, Kind.INTERNAL)
+    assert await executor.run(lambda end: end.path) == "a"
+    await executor.close()
 
 
 async def test_a_namespace_that_is_gone() -> None:
     """What was opened before it is closed in the end, and opened once."""
-    async with NetnsExecutor(("a", "gone")) as executor:
-        for _ in range(2):
-            with pytest.raises(CrishimError, match="gone: No such file"):
-                await executor.run(lambda *_: None)
+    executor = NetnsExecutor(("a", "gone"))
+    for _ in range(2):
+        with pytest.raises(CrishimError, match="gone: No such file"):
+            await executor.run(lambda *_: None)
+    await executor.close()
     assert FakeEnd.opened == [("a", None)]
     assert ENDED == ["a"]
 
@@ -114,15 +140,16 @@ async def test_a_cancelled_caller_waits(fails: bool) -> None:
         if fails:
             raise OSError("no")
 
-    async with NetnsExecutor(()) as executor:
-        task = asyncio.create_task(executor.run(work))
-        await begun.wait()
-        for _ in range(2):
-            task.cancel()
-            for _ in range(5):
-                await asyncio.sleep(0)
-        assert not task.done()
-        go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert ended == [True]
+    executor = NetnsExecutor(())
+    task = asyncio.create_task(executor.run(work))
+    await begun.wait()
+    for _ in range(2):
+        task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [True]
+    await executor.close()
