@@ -81,8 +81,8 @@ async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime
     if pod.namespaces.pid:
         rollback.push("the init", lambda: node.inits.stop(pod, runtime))
     network, init = await _both(
-        timed("CNI ADD", node.networks.add(pod)),
-        timed("init", node.inits.start(pod, node.sandboxes.directory(pod.id), runtime)),
+        timed("CNI ADD", node.networks.add, pod),
+        timed("init", node.inits.start, pod, node.sandboxes.directory(pod.id), runtime),
     )
     if network is not None:
         await node.sandboxes.set_addresses(pod, network.ips)

@@ -60,19 +60,19 @@ async def tear_down(node: Node, pod: PodRecord) -> None:
     stuck: CrishimError | None = None
     if pod.namespaces.net:
         try:
-            await timed("network devices returned", node.netdevices.return_devices(device_pod(pod)))
+            await timed("network devices returned", node.netdevices.return_devices, device_pod(pod))
         except CrishimError as error:
             stuck = error
     if pod.namespaces.pid:
-        await timed("init", node.inits.stop(pod, node.handlers.get(pod.handler)))
+        await timed("init", node.inits.stop, pod, node.handlers.get(pod.handler))
     netns = pod.namespaces.net if alive else ""
     if pod.namespaces.net and pod.network is None:  # adopted, and nothing tells by which network
-        await timed("CNI DEL", node.networks.release(pod.id, netns))
+        await timed("CNI DEL", node.networks.release, pod.id, netns)
     else:
-        await timed("CNI DEL", node.networks.delete(pod, netns))
+        await timed("CNI DEL", node.networks.delete, pod, netns)
     if stuck is not None:
         raise stuck
-    await timed("namespaces", node.sandboxes.remove(pod.id))
+    await timed("namespaces", node.sandboxes.remove, pod.id)
 
 
 async def tear_down_unknown(node: Node, pod_id: str) -> None:

@@ -3,10 +3,11 @@
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Iterator
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 log = logging.getLogger("crishim.trace")
 
@@ -22,7 +23,8 @@ def span(step: str) -> Iterator[None]:
             log.debug("step", extra={"step": step, "ms": round((time.perf_counter() - started) * 1000, 2)})
 
 
-async def timed(step: str, work: Awaitable[T]) -> T:
-    """span() around an awaitable."""
+async def timed(step: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """span() around `await function(*args)`, which is not called before it is its turn: a task that is cancelled
+    before its first step has begun nothing."""
     with span(step):
-        return await work
+        return await function(*args, **kwargs)

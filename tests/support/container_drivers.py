@@ -1,26 +1,30 @@
 """A world's drivers of containers: the runtime, images, root file systems, bundles and processes."""
 
 import contextlib
-import subprocess
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import replace
+
 from crishim.engine.conmon import Launched
 from crishim.errors import CrishimError, Kind
-from crishim.linux import processes
+from crishim.images.reference import Reference
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef, User
 from crishim.operations.filesystems import PreparedRoot
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import Built
-from tests.support.pod_drivers import Driver
+from tests.support.pod_drivers import Driver, World
 
 IMAGE = ImageRecord(id="sha256:1", repo_tags=("app:1",), repo_digests=(), size=1, config=b"{}", layers=("l",))
 
 
 class Runtime(Driver):
     name = path = "crun"
+    root = Path("/nowhere/crun")
+    systemd = False
 
     async def features(self) -> dict[str, Any]:
         return {}
@@ -28,14 +32,21 @@ class Runtime(Driver):
     async def start(self, id: str) -> None:
         await self.world.step("runtime.start")
         self.world.held.add(f"started {id}")
+        await self.world.done()
 
     async def state(self, id: str) -> str:
         await self.world.step("runtime.state")
         return "running" if f"started {id}" in self.world.held else "created"
 
+    async def update(self, id: str, limits: object) -> None:
+        await self.world.step("runtime.update")
+        self.world.cgroup_file(id, "cpu.weight").write_text("999")
+
     async def delete(self, id: str, *, dead: bool = False) -> None:
         await self.world.step("runtime.delete")
         self.world.held -= {f"container {id}", f"started {id}"}
+        shutil.rmtree(self.world.cgroup_file(id, ""), ignore_errors=True)
+        await self.world.done()
 
     async def known(self) -> set[str]:
         return {thing.removeprefix("container ") for thing in self.world.held if thing.startswith("container ")}
@@ -58,13 +69,46 @@ class Handlers:
 
 
 class Images:
+    def __init__(self, transport: "Transport") -> None:
+        self._transport = transport
+
     async def snapshot(self) -> Any:
-        return SimpleNamespace(images=(IMAGE,))
+        await self._transport.world.done()
+        stored = self._transport.stored
+        return SimpleNamespace(images=tuple(stored.values()), find=stored.get)
+
+    async def find(self, name: str) -> ImageRecord | None:
+        await self._transport.world.done()
+        return self._transport.stored.get(name)
 
 
 class Transport(Driver):
+    """The images there are: `stored`, by the one name each has."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.stored = {"app:1": IMAGE}
+
     async def recover(self, *, collect_garbage: bool) -> None:
         await self.world.step("transport.recover")
+
+    async def pull(self, reference: Reference, credentials: object) -> ImageRecord:
+        await self.world.step("transport.pull")
+        return await self._store(reference.path)
+
+    async def import_archive(self, path: Path, name: str) -> list[ImageRecord]:
+        await self.world.step("transport.import_archive")
+        return [await self._store(name)]
+
+    async def remove(self, image: ImageRecord) -> None:
+        await self.world.step("transport.remove")
+        self.stored = {name: each for name, each in self.stored.items() if each.id != image.id}
+        await self.world.done()
+
+    async def _store(self, name: str) -> ImageRecord:
+        image = self.stored[name] = replace(IMAGE, id=f"sha256:{name}")
+        await self.world.done()
+        return image
 
 
 class Filesystems(Driver):
@@ -81,6 +125,12 @@ class Filesystems(Driver):
     def log(self, container: ContainerRecord) -> str:
         return ""
 
+    def upper(self, id: str) -> Path:
+        return self.world.directory / "upper" / id
+
+    async def attach_log(self, pod: PodRecord, container: ContainerRecord) -> None:
+        await self.world.step("filesystems.attach_log")
+
     async def release(self, container: ContainerRecord) -> None:
         await self.world.step("filesystems.release")
 
@@ -88,6 +138,7 @@ class Filesystems(Driver):
         await self.world.step("filesystems.delete")
         assert f"container {id}" not in self.world.held, "the root file system goes before the container"
         self.world.held.discard(f"rootfs {id}")
+        await self.world.done()
 
     async def remove_orphans(self, keep: set[str]) -> None:
         await self.world.step("filesystems.remove_orphans")
@@ -110,6 +161,7 @@ class Launcher(Driver):
     async def write_bundle(self, pod: PodRecord, container: ContainerRecord, *facts: object) -> Built:
         self.bundle(container.id).mkdir(parents=True)
         self.world.held.add(f"bundle {container.id}")
+        (self.bundle(container.id) / "config.json").write_text('{"process": {"args": ["main"], "env": []}}')
         await self.world.step("launcher.write_bundle")
         return Built({}, User(uid=0, gid=0), ())
 
@@ -119,22 +171,34 @@ class Launcher(Driver):
     async def create(self, container: ContainerRecord, log: str) -> Launched:
         self.world.held.add(f"container {container.id}")
         await self.world.step("launcher.create")
-        (self.bundle(container.id) / "exit").write_text("137")
-        process = self.world.processes[container.id] = subprocess.Popen(["sleep", "1000"])  # noqa: ASYNC220
-        reference = processes.reference(process.pid)
-        assert reference is not None
-        return Launched(process=reference, monitor=reference)
+        group = self.world.cgroup_file(container.id, "")
+        group.mkdir(parents=True)
+        (group / "cpu.weight").write_text("20")
+        monitor = self.world.kernel.start()
+        record = self.bundle(container.id) / "exit"
+
+        def ended(code: int) -> None:
+            record.write_text(str(code))  # conmon's, before it ends
+            monitor.end()
+
+        process = self.world.processes[container.id] = self.world.kernel.start(ended)
+        await self.world.done()
+        return Launched(process=process.reference, monitor=monitor.reference)
+
+    def say_once(self, notes: list[str], id: str) -> None: ...
 
     async def end(self, container: ContainerRecord) -> None:
         await self.world.step("launcher.end")
         if (process := self.world.processes.pop(container.id, None)) is not None:
-            process.kill()
-            process.wait()
+            process.end()
+        shutil.rmtree(self.world.cgroup_file(container.id, ""), ignore_errors=True)
         self.world.held -= {f"container {container.id}", f"started {container.id}"}
 
     async def delete_bundle(self, id: str) -> None:
         await self.world.step("launcher.delete_bundle")
+        shutil.rmtree(self.bundle(id), ignore_errors=True)
         self.world.held.discard(f"bundle {id}")
+        await self.world.done()
 
     async def discard(self, container: ContainerRecord) -> None:
         await self.end(container)

@@ -1,12 +1,12 @@
 """A world's drivers of pods: namespaces, the network, the init, network devices."""
 
-import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
-from crishim.linux import processes
 from crishim.model import NamespacePaths, Network, PodRecord, ProcessRef
 from crishim.pb import cri_pb2 as cri
+from tests.support.processes_in_memory import Process, ProcessesInMemory
 
 CONFLIST = b'{"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "bridge"}]}'
 NETWORK = Network(name="n", conflist=CONFLIST, capability_args=b"{}", ips=("10.0.0.2",))
@@ -18,10 +18,14 @@ class World(Protocol):
     directory: Path
     steps: list[str]
     held: set[str]
-    processes: dict[str, subprocess.Popen[bytes]]
+    processes: dict[str, Process]
+    kernel: ProcessesInMemory
     runtime: Any
 
+    def reopened(self, container_id: str) -> None: ...
+    def cgroup_file(self, container_id: str, name: str) -> Path: ...
     async def step(self, name: str) -> None: ...
+    async def done(self) -> None: ...
 
 
 class Driver:
@@ -44,6 +48,7 @@ class Sandboxes(Driver):
     async def make(self, pod: PodRecord) -> None:
         await self.world.step("sandboxes.make")
         self.world.held.add(f"namespaces {pod.id}")
+        await self.world.done()
 
     async def set_addresses(self, pod: PodRecord, ips: tuple[str, ...]) -> None:
         await self.world.step("sandboxes.set_addresses")
@@ -52,6 +57,7 @@ class Sandboxes(Driver):
         await self.world.step("sandboxes.remove")
         assert f"network {id}" not in self.world.held, "the namespaces go before the network"
         self.world.held.discard(f"namespaces {id}")
+        await self.world.done()
 
     def is_whole(self, pod: PodRecord) -> bool:
         return f"namespaces {pod.id}" in self.world.held
@@ -68,16 +74,19 @@ class Networks(Driver):
     async def add(self, pod: PodRecord) -> Network | None:
         await self.world.step("networks.add")
         self.world.held.add(f"network {pod.id}")
+        await self.world.done()
         return NETWORK
 
     async def delete(self, pod: PodRecord, netns: str) -> None:
         await self.world.step("networks.delete")
         assert f"devices {pod.id}" not in self.world.held or "netdevices.return_devices" in self.world.steps
         self.world.held.discard(f"network {pod.id}")
+        await self.world.done()
 
     async def release(self, id: str, netns: str) -> None:
         await self.world.step("networks.release")
         self.world.held.discard(f"network {id}")
+        await self.world.done()
 
     async def wait_for_plugins(self, pod: PodRecord) -> None:
         await self.world.step("networks.wait_for_plugins")
@@ -89,11 +98,16 @@ class Inits(Driver):
             return None
         await self.world.step("inits.start")
         self.world.held.add(f"init {pod.id}")
-        return processes.reference(1)
+        process = self.world.processes[f"{pod.id}-init"] = self.world.kernel.start()
+        await self.world.done()
+        return process.reference
 
     async def stop(self, pod: PodRecord, runtime: object) -> None:
         await self.world.step("inits.stop")
         self.world.held.discard(f"init {pod.id}")
+        if process := self.world.processes.pop(f"{pod.id}-init", None):
+            process.end()
+        await self.world.done()
 
 
 class Plan(Driver):
@@ -115,6 +129,7 @@ class Plan(Driver):
     async def begin(self) -> None:
         await self.world.step("plan.begin")
         self.world.held.add(f"devices {self.pod}")
+        await self.world.done()
 
     async def verify_and_repair(self) -> None:
         await self.world.step("plan.verify_and_repair")
@@ -131,6 +146,17 @@ class NetDevices(Driver):
     async def return_devices(self, pod: Any) -> None:
         await self.world.step("netdevices.return_devices")
         self.world.held.discard(f"devices {pod.id}")
+        await self.world.done()
+
+    def find(self, pod_id: str, device: str) -> Any:
+        there = f"devices {pod_id}" in self.world.held
+        return SimpleNamespace(host=SimpleNamespace(name=device, altnames=()), name="net1") if there else None
+
+    async def detach(self, pod: Any, device: str) -> str:
+        await self.world.step("netdevices.detach")
+        self.world.held.discard(f"devices {pod.id}")
+        await self.world.done()
+        return device
 
     async def forget(self, id: str) -> None:
         await self.world.step("netdevices.forget")

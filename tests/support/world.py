@@ -6,32 +6,46 @@
     world.held          what is there now: "namespaces POD", "network POD", ...
     world.fail["networks.add"] = CrishimError(...)      that step raises, once, before it has done anything
     world.fail["networks.add"] = CANCEL                 the task is cancelled there
+    world.delay["networks.add"] = 30                    that step takes so many seconds, each time
+    world.processes[id]         a container's process, or POD-init: how long it takes to end, what it was sent
 
-A container's process is a real one that sleeps, so that signals and ends are what they are; close() ends what is left.
+No thread, process, program or socket is made. In a loop with a clock of its own (own_clock.py) no time passes either.
 """
 
 import asyncio
-import subprocess
 from collections.abc import Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from crishim.cdi.edits import Edits
+from crishim.engine.exec.limits import ExecLimits
+from crishim.images.holds import Holds
+from crishim.spec.inputs import Host
 from tests.support.container_drivers import Filesystems, Handlers, Images, Launcher, Runtime, Transport
 from tests.support.nodes import make_node
+from tests.support.outside_in_memory import Paths, install
 from tests.support.pod_drivers import Inits, NetDevices, Networks, Sandboxes
+from tests.support.processes_in_memory import Process, ProcessesInMemory
 
 CANCEL = asyncio.CancelledError()
 
 
 class World:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.directory = directory
+        self.kernel = ProcessesInMemory()
+        (directory / "state/checkpoints").mkdir(parents=True)
+        install(self, monkeypatch)
         self.steps: list[str] = []
         self.held: set[str] = set()
         self.fail: dict[str, BaseException] = {}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.delay: dict[str, float] = {}
+        self.processes: dict[str, Process] = {}
+        self.transport = Transport(self)
+        self.reopens = True  # a log that is to be reopened is there at once
         self.runtime = Runtime(self)
         self.node: Any = None
         self.node = self.start()
@@ -48,8 +62,12 @@ class World:
             handlers=Handlers(self.runtime),
             cdi=SimpleNamespace(resolve=lambda names: Edits()),
             netdevices=NetDevices(self),
-            images=Images(),
-            transport=Transport(self),
+            images=Images(self.transport),
+            transport=self.transport,
+            image_holds=Holds(lambda: {c.image_id for c in self.node.containers}),
+            paths=Paths(),
+            host=Host(),
+            exec_limits=ExecLimits(),
             filesystems=Filesystems(self),
             launcher=Launcher(self),
         )
@@ -64,12 +82,22 @@ class World:
             task.cancel()
         elif fault is not None:
             raise fault
+        await asyncio.sleep(self.delay.get(name, 0))
+
+    async def done(self) -> None:
+        """The step's effect is there, and its answer on the way."""
         await asyncio.sleep(0)
 
+    def cgroup_file(self, container_id: str, name: str) -> Path:
+        (pod,) = (c.pod_id for c in self.node.containers if c.id == container_id)
+        return self.directory / f"cgroup/crishim-of-a-test/{pod}/{container_id}" / name
+
+    def reopened(self, container_id: str) -> None:
+        if self.reopens:
+            Path(self.node.containers.find(container_id).log_path).touch()
+
     def close(self) -> None:
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
+        self.kernel.close()
 
 
 def _ended(work: Coroutine[Any, Any, Any], *, name: str) -> None:

@@ -15,24 +15,20 @@ wait in is many places. A fault is "cancel" or the name of an errno; point 0 is 
 """
 
 import asyncio
-import contextvars
-import errno
 import functools
-import gc
 import importlib
 import json
 import os
 import signal
 import sys
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tests.support.suspensions import CURRENT, DEPTH, Operation, driven, error_of, line_of, make_task, place_of
+
 DIRECTORY = Path(os.environ.get("CRISHIM_AWAITS", "/nonexistent"))
-DEPTH = 4
-AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
 # Coroutine functions that hand work to a thread or a program.
 TOUCHING = """
 asyncio to_thread create_subprocess_exec
@@ -40,30 +36,6 @@ crishim.linux.executors Executor.__call__
 crishim.linux.pod_paths PodPaths.__call__
 crishim.netdev.netns_executor NetnsExecutor._call
 """
-CURRENT: contextvars.ContextVar["Operation | None"] = contextvars.ContextVar("operation", default=None)
-
-
-class Operation:
-    """One run of an operation: the points it has come by, and the one that is to fail."""
-
-    def __init__(self, kind: str, point: int, fault: str) -> None:
-        self._kind, self._point, self._fault = kind, point, fault
-        self.seen: dict[str, list[str]] = {"await": [], "kernel": []}
-        self.hit = ""
-        self.task: asyncio.Task[Any] | None = None  # what a cancellation of the operation ends
-
-    def reached(self, kind: str, place: str) -> str:
-        """Take note of a point; the fault that is to happen there, or ""."""
-        self.seen[kind].append(place)
-        if kind != self._kind or len(self.seen[kind]) != self._point:
-            return ""
-        self.hit = place
-        return self._fault
-
-    def report(self) -> None:
-        beside = DIRECTORY / "done.tmp"
-        beside.write_text(json.dumps(self.seen | {"hit": self.hit}))
-        beside.rename(DIRECTORY / "done")
 
 
 def armed(name: str) -> Operation | None:
@@ -78,86 +50,19 @@ def armed(name: str) -> Operation | None:
     return Operation(**wanted)
 
 
-def error_of(fault: str) -> OSError:
-    number = getattr(errno, fault)
-    return OSError(number, os.strerror(number))
-
-
-def place_of(work: Any) -> tuple[str, bool]:
-    """Where a suspended coroutine stands, and whether that can fail: a lock cannot."""
-    lines, innermost = [], ""
-    while work is not None:
-        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None) or getattr(work, "ag_frame", None)
-        if frame is not None:
-            innermost = frame.f_code.co_filename
-            lines += line_of(frame)
-        work = next(filter(None, (getattr(work, name, None) for name in AWAITED)), None) or _generator(work)
-    return " < ".join(lines[: -DEPTH - 1 : -1]) or "?", not innermost.endswith("asyncio/locks.py")
-
-
-def _generator(step: Any) -> Any:
-    """The asynchronous generator whose next part is awaited; it is no attribute of its step."""
-    found = gc.get_referents(step) if type(step).__name__ == "async_generator_asend" else ()
-    return next((each for each in found if isinstance(each, types.AsyncGeneratorType)), None)
-
-
-def line_of(frame: types.FrameType) -> list[str]:
-    """The line as a list of one; none if it is not crishim's."""
-    code = frame.f_code
-    if "/crishim/" not in code.co_filename:
-        return []
-    return [f"{code.co_filename.rpartition('/crishim/')[2]}:{frame.f_lineno} {code.co_name}"]
-
-
-@types.coroutine
-def _driven(work: Coroutine[Any, Any, Any], operation: Operation) -> Generator[Any, Any, Any]:
-    value: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            future = work.throw(error) if error is not None else work.send(value)
-        except StopIteration as end:
-            return end.value
-        value, error = None, None
-        place, can_fail = place_of(work)
-        fault = operation.reached("await", place)
-        if fault == "cancel":
-            assert operation.task is not None
-            operation.task.cancel()
-        try:
-            value = yield future
-        except BaseException as raised:
-            error = raised
-        else:
-            if fault not in ("", "cancel") and can_fail:
-                error = error_of(fault)
-
-
-async def driven(work: Coroutine[Any, Any, Any], operation: Operation) -> Any:
-    return await _driven(work, operation)
-
-
-def make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
-    """Every task of an operation is driven as the operation is; but not asyncio's own, which connect a program's pipes.
-
-    (One of those that fails leaves its caller waiting for ever, CPython issue 119710: the start of the program stands
-    for them as a point of the kernel.)
-    """
-    context = options.get("context")
-    operation = context.get(CURRENT) if context is not None else CURRENT.get()
-    code = getattr(work, "cr_code", None)
-    if operation is not None and code is not None and "/asyncio/" not in code.co_filename:
-        work = driven(work, operation)
-    return asyncio.Task(work, loop=loop, **options)
+def report(operation: Operation) -> None:
+    beside = DIRECTORY / "done.tmp"
+    beside.write_text(json.dumps(operation.seen | {"hit": operation.hit}))
+    beside.rename(DIRECTORY / "done")
 
 
 async def begun(work: Coroutine[Any, Any, Any], operation: Operation) -> Any:
     CURRENT.set(operation)
     operation.task = asyncio.current_task()
     try:
-        return await _driven(work, operation)
+        return await driven(work, operation)
     finally:
-        operation.report()
+        report(operation)
 
 
 def touching(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,11 +132,11 @@ def install() -> None:
             parts = answer(request, context)
             try:
                 while True:
-                    yield await _driven(_next(parts), operation)
+                    yield await driven(_next(parts), operation)
             except StopAsyncIteration:
                 pass
             finally:
-                operation.report()
+                report(operation)
 
         return call
 

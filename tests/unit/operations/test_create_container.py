@@ -111,7 +111,7 @@ async def test_a_life(world: World, pod: str) -> None:
     assert caught.value.kind is Kind.PRECONDITION
     await stop_container(world.node, id, 10)
     container = world.node.containers.find(id)
-    assert (container.state, container.exit_code, container.reason) == (ContainerState.EXITED, 137, "Error")
+    assert (container.state, container.exit_code, container.reason) == (ContainerState.EXITED, 143, "Error")
     await stop_container(world.node, id, 10)
     await ended(world, id)
     world.steps.clear()

@@ -43,8 +43,7 @@ async def test_nothing_to_do(world: World) -> None:
     await killed_and_started(world)
     assert world.held == held
     assert world.node.containers.find(id).state is ContainerState.RUNNING
-    world.processes[id].kill()
-    world.processes[id].wait()
+    world.processes[id].end()
     async with asyncio.timeout(10):
         await world.node.containers.wait(id, lambda c: c.state is ContainerState.EXITED)
     assert await world.node.tasks.drain(10) == []
@@ -106,8 +105,7 @@ async def test_an_end_that_nobody_saw(world: World) -> None:
     await start_container(world.node, id)
     process = world.processes[id]
     world.node = world.start()  # the old one does not see it
-    process.kill()
-    process.wait()
+    process.end()
     await killed_and_started(world)
     assert world.node.containers.find(id).exit_code == 137
 
