@@ -37,11 +37,15 @@ Call = Callable[[World], Coroutine[Any, Any, object]]
 
 
 class Life(NamedTuple):
-    """An operation and when it is called. again: what a repeated call may be refused for after a fault in the first."""
+    """An operation and when it is called. again: what a repeated call may be refused for after a fault in the first.
+
+    undone: all or nothing: what it had made when it failed is gone when it says so.
+    """
 
     before: Call
     call: Call
     again: tuple[Kind, ...] = ()
+    undone: bool = False
 
 
 async def nothing(world: World) -> None:
@@ -127,20 +131,20 @@ def checkpoint(world: World) -> Coroutine[Any, Any, None]:
 # A start that failed leaves the container EXITED; what was under way when a stop came may be gone.
 ENDED = (Kind.PRECONDITION,)
 LIVES = {
-    "RunPodSandbox": Life(nothing, lambda w: run_a_pod(w), (Kind.EXISTS,)),
+    "RunPodSandbox": Life(nothing, lambda w: run_a_pod(w), undone=True),
     "StopPodSandbox": Life(a_pod, lambda w: stop_pod(w.node, pod(w))),
     "StopPodSandbox that runs": Life(running, lambda w: stop_pod(w.node, pod(w))),
     "RemovePodSandbox": Life(a_pod, lambda w: remove_pod(w.node, pod(w))),
     "RemovePodSandbox that runs": Life(running, lambda w: remove_pod(w.node, pod(w))),
     "UpdatePodSandboxResources": Life(a_pod, update_of_pod),
     "PortForward": Life(a_pod, lambda w: open_port(w.node, pod(w), 80)),
-    "CreateContainer": Life(a_pod, make_container, (Kind.EXISTS,)),
+    "CreateContainer": Life(a_pod, make_container, undone=True),
     "StartContainer": Life(created, lambda w: start_container(w.node, container(w)), ENDED),
     "StopContainer": Life(running, lambda w: stop_container(w.node, container(w), 10)),
     "StopContainer that needs SIGKILL": Life(stubborn, lambda w: stop_container(w.node, container(w), 10)),
     "RemoveContainer": Life(created, lambda w: remove_container(w.node, container(w))),
     "RemoveContainer that runs": Life(running, lambda w: remove_container(w.node, container(w))),
-    "UpdateContainerResources": Life(running, update),
+    "UpdateContainerResources": Life(running, update, undone=True),
     "ReopenContainerLog": Life(running, lambda w: reopen_log(w.node, container(w))),
     "CheckpointContainer": Life(running, checkpoint),
     "ExecSync": Life(running, lambda w: exec_sync(w.node, container(w), SPEC, 1)),
@@ -173,6 +177,13 @@ async def end_all(world: World) -> None:
             await remove_pod(world.node, each)
         except CrishimError:
             await remove_pod(world.node, each)
+
+
+def there(world: World) -> list[object]:
+    """What is there now, with what is in it."""
+    files = [path for top in ("cgroup", "bundles") for path in (world.directory / top).rglob("*") if path.is_file()]
+    contents = sorted((str(path), path.read_bytes()) for path in files)
+    return [*sorted(world.held), *contents, *world.node.pods, *world.node.containers]
 
 
 def remains(world: World) -> list[str]:

@@ -14,7 +14,7 @@ from crishim.operations.run_pod import run_pod
 from tests.support.own_clock import simulate
 from tests.support.suspensions import CURRENT, Operation, driven, make_task
 from tests.support.world import World
-from tests.unit.operations.lives import LIVES, Life, end_all, remains, until_quiet
+from tests.unit.operations.lives import LIVES, Life, end_all, remains, there, until_quiet
 
 
 async def run(world: World, life: Life, point: int, fault: str) -> tuple[Operation, BaseException | None]:
@@ -38,12 +38,15 @@ async def run(world: World, life: Life, point: int, fault: str) -> tuple[Operati
 async def live(world: World, life: Life, point: int, fault: str) -> Operation:
     """One life with one fault: the call, the same call again, the end; nothing is left."""
     await life.before(world)
+    before = there(world)
     operation, error = await run(world, life, point, fault)
     if fault == "cancel" and operation.hit:
         assert error is None or isinstance(error, asyncio.CancelledError), f"a cancellation became {error!r}"
     if not point:
         assert error is None
     assert await until_quiet(world) == []
+    if error is not None and life.undone:
+        assert there(world) == before
     try:
         await life.call(world)
     except CrishimError as again:
