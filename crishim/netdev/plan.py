@@ -39,6 +39,11 @@ class Plan:
         return (*self._transaction.kept, *self._transaction.new)
 
     @property
+    def new(self) -> tuple[Attachment, ...]:
+        """Those that came with this container."""
+        return tuple(self._transaction.new)
+
+    @property
     def entries(self) -> Mapping[str, Mapping[str, str]]:
         return self._transaction.entries
 

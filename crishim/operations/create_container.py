@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from crishim.lifecycle import ContainerState
 from crishim.node import Node
 from crishim.operations.admission import admit
-from crishim.operations.devices import plan_devices, wanted_devices
+from crishim.operations.devices import plan_devices, return_devices, wanted_devices
 from crishim.operations.exits import watch_exit
 from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
@@ -69,6 +69,7 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
                         await launcher.verify(container, built, launched.process)
                     with span("network devices verified"):
                         await plan.verify_and_repair()
+                rollback.push("the network devices", lambda: return_devices(node, pod, plan))
                 state = ContainerState.CREATED
                 created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
                 await node.containers.update(container.id, lambda _: created)

@@ -41,6 +41,12 @@ async def plan_devices(node: Node, pod: PodRecord, wanted: Wanted, runtime: Runt
     return await node.netdevices.plan(wanted.network, device_pod(pod), mover)
 
 
+async def return_devices(node: Node, pod: PodRecord, plan: Plan) -> None:
+    """Give back what came with a container that is not to be, though its devices were verified already."""
+    for attachment in plan.new:
+        await node.netdevices.detach(device_pod(pod), attachment.host.name)
+
+
 async def _mover(node: Node, runtime: Runtime, edits: Edits) -> Mover:
     """Who moves: the OCI runtime if it can, unless hooks would see the device before it was repaired."""
     handler = node.config.runtimes.handlers.get(runtime.name)

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from crishim.engine import checkpoint, conmon
+from crishim.engine import attach, checkpoint, conmon
 from crishim.engine.exec import session, sync
 from crishim.linux import cgroups, programs
 from crishim.linux.executors import Executor
-from crishim.operations import exec as exec_operations
 from crishim.operations import open_port
 from tests.support.pod_drivers import World
 
@@ -83,5 +82,5 @@ def _install_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sync, "run", run)
     monkeypatch.setattr(session, "start", start)
-    monkeypatch.setattr(exec_operations, "open_attachment", connect)
+    monkeypatch.setattr(attach, "connect", connect)
     monkeypatch.setattr(open_port, "connect_in_netns", connect)

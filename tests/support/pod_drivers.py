@@ -114,6 +114,7 @@ class Plan(Driver):
     """Devices of one container; entered with leases, and left with an error gives them back."""
 
     entries: dict[str, Any] = {}  # noqa: RUF012
+    new = (SimpleNamespace(host=SimpleNamespace(name="demo0")),)
 
     def __init__(self, world: World, pod: str) -> None:
         super().__init__(world)
