@@ -13,7 +13,7 @@ from crishim.engine.conmon import Launched
 from crishim.errors import CrishimError, Kind
 from crishim.images.reference import Reference
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef, User
-from crishim.operations.filesystems import PreparedRoot
+from crishim.operations.filesystems import NewLog, PreparedRoot
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import Built
 from tests.support.pod_drivers import Driver, World
@@ -128,8 +128,13 @@ class Filesystems(Driver):
     def upper(self, id: str) -> Path:
         return self.world.directory / "upper" / id
 
-    async def attach_log(self, pod: PodRecord, container: ContainerRecord) -> None:
-        await self.world.step("filesystems.attach_log")
+    async def attach_new_log(self, pod: PodRecord, container: ContainerRecord) -> NewLog:
+        await self.world.step("filesystems.attach_new_log")
+        link = self.world.new_log(container.id)
+        is_first = not link.exists()
+        link.touch()
+        await self.world.done()
+        return NewLog(link, is_first)
 
     async def release(self, container: ContainerRecord) -> None:
         await self.world.step("filesystems.release")

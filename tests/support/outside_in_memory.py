@@ -54,7 +54,7 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def obstacle(runtime: object) -> str:
         return ""
 
-    def reopen_log(bundle: Path) -> None:
+    def reopen_log(bundle: Path, *, again: bool) -> None:
         world.reopened(bundle.name)
 
     monkeypatch.setattr(programs, "run", run)

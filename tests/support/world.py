@@ -92,9 +92,13 @@ class World:
         (pod,) = (c.pod_id for c in self.node.containers if c.id == container_id)
         return self.directory / f"cgroup/crishim-of-a-test/{pod}/{container_id}" / name
 
+    def new_log(self, container_id: str) -> Path:
+        """The file that conmon takes for the log when it reopens that."""
+        return self.directory / f"{container_id}.log.tmp"
+
     def reopened(self, container_id: str) -> None:
         if self.reopens:
-            Path(self.node.containers.find(container_id).log_path).touch()
+            self.new_log(container_id).unlink(missing_ok=True)
 
     def close(self) -> None:
         self.kernel.close()

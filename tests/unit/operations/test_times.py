@@ -113,12 +113,11 @@ def test_a_log_that_is_opened_late(world: World, seconds: float) -> None:
         began = now()
         world.reopens = False
         id = container(world)
-        log = Path(world.node.containers.find(id).log_path)
-        asyncio.get_running_loop().call_later(seconds, log.touch)
+        asyncio.get_running_loop().call_later(seconds, world.new_log(id).unlink)
         if seconds < 10:
             await reopen_log(world.node, id)
         else:
-            with pytest.raises(CrishimError, match="no new log file within 10 s") as caught:
+            with pytest.raises(CrishimError, match="opened no new log within 10 s") as caught:
                 await reopen_log(world.node, id)
             assert caught.value.kind is Kind.DEADLINE
         return now() - began
