@@ -166,6 +166,7 @@ async def test_what_is_there_already(scene: Scene) -> None:
         scene.pod.replace(5, name="by-a-hook")
         found = await plan.verify_and_repair()
     assert [a.device for a in found] == ["demo5", "demo6"]
+    assert [a.device for a in plan.new] == ["demo6"]
     assert scene.pod.links[5].name == "by-a-hook"
     async with scene.plan(kept=(kept,)) as again:
         await again.begin()
