@@ -145,11 +145,17 @@ def _spawn(launched: Launched, connection: int, output: int) -> int:
             (os.POSIX_SPAWN_DUP2, high[1], 1),
             (os.POSIX_SPAWN_DUP2, high[1], 2),
             (os.POSIX_SPAWN_DUP2, high[0], SOCKET_FD),
+            *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()),
         ]
         return os.posix_spawn(launched.path, [launched.path], environment, file_actions=actions, setsid=True)
     finally:
         for fd in high:
             os.close(fd)
+
+
+def _inherited() -> list[int]:
+    """Descriptors a program would get of this process: libraries open some without close-on-exec."""
+    return [fd for fd in (int(path.name) for path in Path("/proc/self/fd").iterdir()) if fd > SOCKET_FD]
 
 
 def _above(fd: int) -> int:
