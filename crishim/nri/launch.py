@@ -66,7 +66,7 @@ class Program:
     def __init__(self, launched: Launched) -> None:
         self._launched = launched
         self._said = bytearray()
-        self._pid = 0
+        self.pid = 0
         self._pidfd = -1
         self._over: asyncio.Task[None] | None = None
 
@@ -76,8 +76,8 @@ class Program:
         with theirs:
             read, write = os.pipe2(os.O_CLOEXEC)
             try:
-                self._pid = await executors.processes(_spawn, self._launched, theirs.fileno(), write)
-                self._pidfd = os.pidfd_open(self._pid)
+                self.pid = await executors.processes(_spawn, self._launched, theirs.fileno(), write)
+                self._pidfd = os.pidfd_open(self.pid)
             except BaseException:
                 ours.close()
                 os.close(read)
@@ -94,7 +94,7 @@ class Program:
             return
         if not self._over.done():
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
         await asyncio.wait([self._over], timeout=REAPING)
 
     async def _watch(self, output: int) -> None:
@@ -119,7 +119,7 @@ class Program:
 
     def _reap(self) -> int:
         """Its wait status; it has ended."""
-        return os.waitpid(self._pid, os.WNOHANG)[1]
+        return os.waitpid(self.pid, os.WNOHANG)[1]
 
     def _read(self, output: int) -> None:
         with contextlib.suppress(BlockingIOError):

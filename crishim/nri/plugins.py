@@ -192,7 +192,7 @@ class Plugins:
     async def _launch(self, launched: Launched) -> None:
         program, applicant = launch.Program(launched), Applicant(self, launched)
         try:
-            await program.start(lambda: self._connection(applicant))
+            await program.start(lambda: self._connection(applicant, program))
         except OSError as error:
             log.error("an NRI plugin cannot be launched", extra={"path": launched.path, "error": str(error)})
             return
@@ -200,10 +200,12 @@ class Plugins:
         if not await applicant.ready:
             await program.end()
 
-    def _connection(self, applicant: Applicant) -> Connection:
-        return Connection(METHODS, applicant.serve, lambda connection: self._admit(applicant, connection))
+    def _connection(self, applicant: Applicant, program: launch.Program | None = None) -> Connection:
+        return Connection(METHODS, applicant.serve, lambda connection: self._admit(applicant, connection, program))
 
-    def _admit(self, applicant: Applicant, connection: Connection) -> None:
+    def _admit(self, applicant: Applicant, connection: Connection, program: launch.Program | None) -> None:
+        if program:
+            connection.pid = program.pid  # the kernel says ours: we made both ends
         if len(self._applicants) >= MAX_CONNECTIONS:
             connection.close(f"was one too many: there are {MAX_CONNECTIONS} connections")
             log.warning("an NRI plugin is turned away: there are too many", extra={"pid": connection.pid})

@@ -9,7 +9,7 @@ import pytest
 
 from crishim.nri.plugins import Settings
 from tests.support.nri_plugin import FakePlugin
-from tests.unit.nri.rig import Join, Node, until
+from tests.support.nri_rig import Join, Node, until
 
 
 @pytest.fixture

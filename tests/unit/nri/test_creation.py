@@ -10,8 +10,8 @@ from crishim.nri.validator import Validator
 from crishim.pb import nri_pb2 as nri
 from crishim.pb.nri import fields_pb2 as fields
 from tests.support.nri_plugin import Refusal
+from tests.support.nri_rig import CONTAINER, POD, Join, Node
 from tests.unit.nri.messages import env
-from tests.unit.nri.rig import CONTAINER, POD, Join, Node
 
 CREATE, VALIDATE = 1 << 3, 1 << 13
 

@@ -13,7 +13,7 @@ from crishim.nri.mux import MAX_PAYLOAD, PLUGIN_SERVICE, RUNTIME_SERVICE, frames
 from crishim.nri.ttrpc import MAX_BODY, Client
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import FakePlugin, Refusal
-from tests.unit.nri.rig import POD, Join, Node, until
+from tests.support.nri_rig import POD, Join, Node, until
 
 RUNTIME = "nri.pkg.api.v1alpha1.Runtime"
 

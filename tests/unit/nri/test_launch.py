@@ -10,7 +10,7 @@ import pytest
 
 from crishim.nri import launch
 from crishim.nri.launch import MAX_CONFIG, found
-from tests.unit.nri.rig import POD, Node, until
+from tests.support.nri_rig import POD, Node, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -85,7 +85,7 @@ async def test_a_program_gets_three_variables_and_its_descriptor(node: Node, tmp
     assert config == "its configuration"
     await node.plugins.run_pod_sandbox(POD)
     assert status.counters.calls["RunPodSandbox"] == 1
-    pid = node.plugins._programs[0]._pid
+    pid = node.plugins._programs[0].pid
     await node.plugins.close()
     assert not Path(f"/proc/{pid}").exists()
 
@@ -127,7 +127,7 @@ async def test_one_that_ends_later_is_not_started_again(
     caplog.set_level("INFO")
     program(tmp_path / "plugins", "10-x", tmp_path / "log")
     await node.start(plugin_directory=tmp_path / "plugins")
-    os.kill(node.plugins._programs[0]._pid, 15)
+    os.kill(node.plugins._programs[0].pid, 15)
     await until(lambda: bool(ends(caplog)))
     assert ends(caplog)["10-x"] == (143, "said this")
     await until(lambda: node.plugins.status()[0].state == "closed: it closed its connection")
@@ -139,7 +139,7 @@ async def test_one_that_outlives_its_connection_is_killed(node: Node, tmp_path: 
     end = "import subprocess; subprocess.run(['sleep', '1000'])"
     program(tmp_path / "plugins", "10-x", tmp_path / "log", end)
     await node.start(plugin_directory=tmp_path / "plugins")
-    started = node.plugins._programs[0]._pid
+    started = node.plugins._programs[0].pid
     node.plugins.roster.all()[0].connection.close("the test says so")
     await until(lambda: bool(children(started)))
     (sleep,) = children(started)

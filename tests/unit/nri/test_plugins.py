@@ -9,7 +9,7 @@ from crishim.nri.events import EVENTS
 from crishim.nri.ttrpc import Code
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import Refusal
-from tests.unit.nri.rig import CONTAINER, POD, Join, Node
+from tests.support.nri_rig import CONTAINER, POD, Join, Node
 
 RESOURCES = nri.LinuxResources(pids=nri.LinuxPids(limit=7))
 

@@ -7,7 +7,7 @@ import pytest
 from crishim.nri.plugins import MAX_CONNECTIONS
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import FakePlugin, Refusal
-from tests.unit.nri.rig import CONTAINER, POD, Join, Node, until
+from tests.support.nri_rig import CONTAINER, POD, Join, Node, until
 
 
 def why(node: Node) -> str:

@@ -12,7 +12,7 @@ from crishim.nri.synchronize import PART, CannotSynchronize, parts
 from crishim.nri.ttrpc import MAX_BODY, Client
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import FakePlugin, Refusal
-from tests.unit.nri.rig import POD, Join, Node, until
+from tests.support.nri_rig import POD, Join, Node, until
 
 
 def pods(sizes: list[int]) -> list[nri.PodSandbox]:

@@ -8,7 +8,7 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import FakePlugin, Refusal
-from tests.unit.nri.rig import CONTAINER, POD, Join, Node, until
+from tests.support.nri_rig import CONTAINER, POD, Join, Node, until
 
 FAIL = nri.FailurePolicy(fail_request=True)
 KEEP = nri.FailurePolicy(keep_connected=True)
