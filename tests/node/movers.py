@@ -1,11 +1,14 @@
-"""Handlers of a daemon by who moves devices under them: crun 1.8 (crishim does), runc and youki (they do)."""
+"""Handlers of a daemon by who moves devices under them: crun before 1.23 (crishim does), a newer one, runc and youki
+(they do)."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.node.netdev import runtimes
 from tests.support.daemon import test_program as program
 
 # youki 0.7.0 moves devices and answers "netDevices": null; here it says so.
@@ -23,6 +26,13 @@ def has_youki() -> bool:
 WITH_YOUKI = pytest.param(
     "youki", marks=pytest.mark.skipif(not has_youki(), reason="youki is not built here: hack/setup needs cargo 1.85")
 )
+
+
+def moves_devices(handler: str) -> bool:
+    """Whether the runtime of handlers() does, or crishim for it. False for one that is not here."""
+    places = os.environ.get("CRISHIM_TEST_BIN", str(Path.home() / ".cache/crishim/bin"))
+    runtime = shutil.which(handler, path=f"{places}:{os.environ['PATH']}")
+    return runtime is not None and runtimes.moves_devices(Path(runtime))
 
 
 def handlers(directory: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from crishim.pb import cri_pb2 as cri
 from tests.node.breakable import BreakableDaemon, crash, node_with_bystander
+from tests.node.movers import moves_devices
 from tests.support.daemon import assert_clean, eventually
 from tests.support.isolation import ip, remove_link
 from tests.support.pods import (
@@ -129,8 +130,8 @@ def at_home(device: str) -> bool:
     return "10.77.0.1/24" in shown and "fd77::1/64" in shown and "UP" in shown and "mtu 1400" in shown
 
 
-DEVICES = {
-    "crun": [  # 1.8: the built-in mover
+DEVICES = {  # where a daemon is killed, by who moves devices
+    "builtin": [
         "Journal.open after 1",
         "transaction.mark after 1",
         "transaction.move after 1",
@@ -139,7 +140,7 @@ DEVICES = {
         "Plan.verify_and_repair after 1",
         "Store.update after 1",
     ],
-    "runc": [
+    "runtime": [
         "Journal.open after 1",
         "Plan.begin after 1",
         "exec conmon after 1",
@@ -151,7 +152,10 @@ DEVICES = {
 }
 
 
-@pytest.mark.parametrize(("handler", "point"), [(h, p) for h, points in DEVICES.items() for p in points])
+@pytest.mark.parametrize(
+    ("handler", "point"),
+    [(h, p) for h in ("crun", "runc") for p in DEVICES["runtime" if moves_devices(h) else "builtin"]],
+)
 def test_create_container_with_a_device(daemon: BreakableDaemon, device: str, handler: str, point: str) -> None:
     """Killed while a device is moved: a retry gets it, and it is back on the host as it was once the pod is stopped."""
     pod_wish = pod_config(annotations=annotated(crasht0="net1"))

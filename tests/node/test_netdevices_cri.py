@@ -1,5 +1,5 @@
 """Network devices through the CRI, from annotation and CDI name to the return, with the OCI runtime as mover (runc,
-youki) and with the built-in one (crun). The driver's own cases are in tests/node/netdev/.
+youki, crun from 1.23 on) and with the built-in one (an older crun). The driver's own cases are in tests/node/netdev/.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.node.movers import WITH_YOUKI, handlers
+from tests.node.movers import WITH_YOUKI, handlers, moves_devices
 from tests.support.daemon import Daemon, scratch_daemon
 from tests.support.isolation import ip, remove_link
 from tests.support.pods import (
@@ -132,7 +132,7 @@ def test_status_shows_the_device_and_never_its_address_as_a_pod_ip(daemon: Daemo
     assert not any(a.startswith(("192.0.2.", "2001:db8:")) for a in ips)
     (shown,) = json.loads(answer.info["info"])["netDevices"]
     assert (shown["name"], shown["hostName"], shown["state"]) == ("net1", device, "ready")
-    assert shown["mover"] == ("builtin" if handler == "crun" else "runtime")
+    assert shown["mover"] == ("runtime" if moves_devices(handler) else "builtin")
     listed = daemon.command("netdev", "list").stdout
     assert device in listed
     assert "test/shown" in listed
