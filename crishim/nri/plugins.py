@@ -88,6 +88,14 @@ class Plugins:
         """What a verb holds: no plugin is added meanwhile. It may be entered again inside."""
         return self.gate.verb()
 
+    @property
+    def active(self) -> bool:
+        """Whether an event can make a difference: a plugin is in the list, or the default validator is on.
+
+        To be read inside verbs(): there no plugin comes between it and the event.
+        """
+        return bool(self.roster.all()) or self.settings.validator.enable
+
     def status(self) -> list[PluginStatus]:
         """Of all plugins, in the order they are called; then of those gone of late."""
         return self.roster.status()

@@ -7,9 +7,10 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.nri.events import EVENTS
 from crishim.nri.ttrpc import Code
+from crishim.nri.validator import Validator
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import Refusal
-from tests.support.nri_rig import CONTAINER, POD, Join, Node
+from tests.support.nri_rig import CONTAINER, POD, Join, Node, until
 
 RESOURCES = nri.LinuxResources(pids=nri.LinuxPids(limit=7))
 
@@ -76,6 +77,22 @@ async def test_without_plugins_nothing_happens(node: Node) -> None:
     assert work.done()
     made = await node.plugins.create_container(POD, CONTAINER)
     assert made.adjustment == nri.ContainerAdjustment()
+
+
+async def test_whether_it_is_worth_describing_a_pod(node: Node, join: Join) -> None:
+    """A plugin in the list, or the default validator; and once it is False in a verb, nobody comes before its end."""
+    await node.start()
+    async with node.plugins.verbs():
+        before = node.plugins.active
+        coming = asyncio.ensure_future(join())
+        await until(lambda: [s.state for s in node.plugins.status()] == ["registering"])
+        assert (before, node.plugins.active) == (False, False)
+    plugin = await coming
+    await until(lambda: node.plugins.active)
+    await plugin.close()
+    await until(lambda: not node.plugins.active)
+    await node.plugins.close()
+    assert (await node.start(validator=Validator(enable=True))).active
 
 
 async def test_plugins_are_called_by_index_then_name(node: Node, join: Join) -> None:
