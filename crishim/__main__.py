@@ -70,9 +70,6 @@ def parser_group(commands: object, name: str, help: str) -> object:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from crishim.cli.allocator import start_with_pages
-
-    start_with_pages()
     from crishim.cli.serve import serve
 
     return serve(load(arguments.config))

@@ -1,7 +1,7 @@
-"""The memory of ended sessions, given back soon after their end. A thousand leave 31 MB without it, and one with it.
+"""The memory of ended sessions, given back soon after their end. A thousand leave 31 MB without it, some 11 with it.
 
-What keeps it is never much itself: one small object in each page that was taken for the crowd (cli/allocator.py). So
-nothing that is made among a crowd may live on: not in a cache of Python's, nor in one of ours.
+What keeps it is never much itself: one small object in each megabyte that Python took for the crowd. So nothing that
+is made among a crowd may live on: not in a cache of Python's, nor in one of ours.
 """
 
 import asyncio
