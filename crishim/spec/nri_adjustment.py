@@ -69,12 +69,8 @@ def _env(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> N
 
 
 def _args(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """A first argument of "" says that another plugin's are replaced."""
-    args = list(adjustment.args)
-    if args[:1] == [""]:
-        del args[0]
-    if args:
-        draft.spec["process"]["args"] = args
+    if adjustment.args:
+        draft.spec["process"]["args"] = list(adjustment.args)
 
 
 def _hooks(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
@@ -130,7 +126,7 @@ def _io_priority(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustme
     if not adjustment.linux.HasField("io_priority"):
         return
     asked = adjustment.linux.io_priority
-    name = nri.IOPrioClass.Name(asked.__getattribute__("class"))
+    name = nri.IOPrioClass.Name(getattr(asked, "class"))
     if name == "IOPRIO_CLASS_NONE":
         draft.spec["process"].pop("ioPriority", None)
     else:
@@ -211,16 +207,14 @@ def _memory_policy(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjust
 
 
 def _rdt(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """linux.intelRdt, whole."""
+    """linux.intelRdt. remove: what was there goes, then the values hold."""
     if not adjustment.linux.HasField("rdt"):
         return
     asked = adjustment.linux.rdt
-    made: dict[str, Any] = {}
-    if not asked.remove:
-        made = dict(draft.spec["linux"].get("intelRdt") or {})
-        made |= {"closID": asked.clos_id.value} if asked.HasField("clos_id") else {}
-        made |= {"schemata": list(asked.schemata.value)} if asked.HasField("schemata") else {}
-        made |= {"enableMonitoring": asked.enable_monitoring.value} if asked.HasField("enable_monitoring") else {}
+    made: dict[str, Any] = {} if asked.remove else dict(draft.spec["linux"].get("intelRdt") or {})
+    made |= {"closID": asked.clos_id.value} if asked.HasField("clos_id") else {}
+    made |= {"schemata": list(asked.schemata.value)} if asked.HasField("schemata") else {}
+    made |= {"enableMonitoring": asked.enable_monitoring.value} if asked.HasField("enable_monitoring") else {}
     draft.spec["linux"].pop("intelRdt", None)
     if made:
         draft.spec["linux"]["intelRdt"] = made
@@ -265,8 +259,17 @@ def _rlimits(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) 
         name = asked.type if asked.type.startswith("RLIMIT_") else f"RLIMIT_{asked.type.upper()}"
         if asked.soft > asked.hard:
             raise CrishimError(Kind.INVALID, f"an NRI plugin's rlimit {name} has a soft limit above its hard limit")
-        there[name] = {"type": name, "soft": asked.soft, "hard": asked.hard}
+        there[name] = {"type": name, **_within(inputs, name, asked.soft, asked.hard, draft.notes)}
     process["rlimits"] = list(there.values())
+
+
+def _within(inputs: Inputs, name: str, soft: int, hard: int, notes: list[str]) -> dict[str, int]:
+    """The limit, or as much of it as the daemon may give."""
+    most = inputs.host.rlimits.get(name, (0, -1))[1]
+    if most < 0 or hard <= most or "CAP_SYS_RESOURCE" in inputs.host.capabilities:
+        return {"soft": soft, "hard": hard}
+    notes.append(f"{name} {hard} becomes {most}: without CAP_SYS_RESOURCE the daemon cannot go higher")
+    return {"soft": min(soft, most), "hard": most}
 
 
 EDITORS: tuple[Editor, ...] = (

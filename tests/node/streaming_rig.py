@@ -31,44 +31,14 @@ from crishim.linux.netns_connect import connect_in_netns
 from crishim.linux.programs import Finished
 from crishim.model import ExecSpec
 from crishim.pb import cri_pb2 as cri
+from tests.node.installed_runtimes import creating, runtimes, tool
 from tests.node.screen import Screen
 from tests.support.eventually import eventually
 from tests.support.streams.fake_cri import StreamingCri
 
-BIN = os.environ.get("CRISHIM_TEST_BIN", "")
-PATH = f"{os.environ['PATH']}:{BIN}:/usr/sbin"
 APPLETS = """
 cat dd echo env false head httpd id ip kill mkdir nc ps seq setsid sh sleep stat stty test true tty wc yes
 """
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name, path=PATH)
-    assert found, f"{name} is missing: run hack/setup test"
-    return found
-
-
-def runtimes() -> list[str]:
-    """crun, and every runc there is: the distribution's and a newer one differ in what they print and when they end."""
-    found = [tool("crun"), tool("runc"), "/usr/sbin/runc"]
-    return sorted({os.path.realpath(p) for p in found if os.path.exists(p)})
-
-
-def creating(runtime: str, directory: Path) -> str:
-    """A program that can create containers here.
-
-    crun 1.8 refuses to on a host that has both cgroup hierarchies with a controller in the second. It is shown the
-    first one only. Its exec needs no such help.
-    """
-    second = Path("/sys/fs/cgroup/unified/cgroup.controllers")
-    if "crun" not in runtime or not second.exists() or not second.read_text().strip():
-        return runtime
-    script = directory / "crun"
-    script.write_text(
-        f'#!/bin/sh\nexec unshare -m sh -c \'umount /sys/fs/cgroup/unified; exec {runtime} "$@"\' sh "$@"\n'
-    )
-    script.chmod(0o755)
-    return str(script)
 
 
 @dataclass

@@ -49,10 +49,33 @@ def test_annotations_and_sysctls(make: Make) -> None:
     assert adjusted(make, linux(sysctl={"net.x": "1"}))["linux"]["sysctl"]["net.x"] == "1"
 
 
-@pytest.mark.parametrize("args", [["/bin/x", "-y"], ["", "/bin/x", "-y"]])
-def test_arguments(make: Make, args: list[str]) -> None:
-    """A first "" only says that another plugin's are replaced."""
-    assert adjusted(make, nri.ContainerAdjustment(args=args))["process"]["args"] == ["/bin/x", "-y"]
+def test_arguments(make: Make) -> None:
+    assert adjusted(make, nri.ContainerAdjustment(args=["/bin/x", "-y"]))["process"]["args"] == ["/bin/x", "-y"]
+
+
+def test_cache_allocation(make: Make) -> None:
+    """Value by value; with remove, what was there goes first, and the values hold."""
+    made = make()
+    draft = Draft(spec=build(made).spec)
+    one = nri.LinuxRdt(clos_id=nri.OptionalString(value="a"), enable_monitoring=nri.OptionalBool(value=True))
+    for rdt, left in (
+        (one, {"closID": "a", "enableMonitoring": True}),
+        (nri.LinuxRdt(clos_id=nri.OptionalString(value="b")), {"closID": "b", "enableMonitoring": True}),
+        (nri.LinuxRdt(remove=True, clos_id=nri.OptionalString(value="c")), {"closID": "c"}),
+        (nri.LinuxRdt(remove=True), None),
+    ):
+        adjust(draft, made, linux(rdt=rdt))
+        assert draft.spec["linux"].get("intelRdt") == left
+
+
+def test_a_limit_the_daemon_cannot_give(make: Make) -> None:
+    """As much as it may, and a note."""
+    host = Host(rlimits={"RLIMIT_NOFILE": (5, 10)}, capabilities=frozenset())
+    made = make(host=host)
+    draft = Draft(spec=build(made).spec)
+    adjust(draft, made, nri.ContainerAdjustment(rlimits=[nri.POSIXRlimit(type="nofile", soft=15, hard=20)]))
+    assert draft.spec["process"]["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 10}]
+    assert "cannot go higher" in draft.notes[0]
 
 
 def test_hooks_are_added(make: Make) -> None:
