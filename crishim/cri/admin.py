@@ -9,7 +9,9 @@ from crishim.cri.pods import visible
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
+from crishim.netdev.driver import NetDevices
 from crishim.netdev.host_list import HostLink
+from crishim.netdev.presence import ATTACHED, Presence
 from crishim.netdev.records import Attachment, Request, Source
 from crishim.node import Node
 from crishim.operations.detach_device import detach_device
@@ -20,11 +22,14 @@ from crishim.pb import admin_pb2 as admin
 
 async def ListNetDevices(node: Node, request: admin.ListNetDevicesRequest) -> admin.ListNetDevicesResponse:
     pod_id = visible(node.pods, request.pod_sandbox_id).id if request.pod_sandbox_id else ""
-    return admin.ListNetDevicesResponse(devices=[describe(a) for a in node.netdevices.attachments(pod_id)])
+    return admin.ListNetDevicesResponse(
+        devices=[describe(a, node.netdevices.presence(a)) for a in node.netdevices.attachments(pod_id)]
+    )
 
 
 async def ListHostLinks(node: Node, request: admin.ListHostLinksRequest) -> admin.ListHostLinksResponse:
-    return admin.ListHostLinksResponse(links=[describe_link(x) for x in await node.netdevices.host_links()])
+    links = await node.netdevices.host_links()
+    return admin.ListHostLinksResponse(links=[describe_link(x, node.netdevices) for x in links])
 
 
 async def AttachNetDevice(node: Node, request: admin.AttachNetDeviceRequest) -> admin.AttachNetDeviceResponse:
@@ -59,21 +64,22 @@ def _ready(node: Node, id: str) -> PodRecord:
     return pod
 
 
-def describe(attachment: Attachment) -> admin.NetDevice:
+def describe(attachment: Attachment, now: Presence = ATTACHED) -> admin.NetDevice:
+    """now: how it is in its pod."""
     return admin.NetDevice(
         host_name=attachment.host.name,
         name=attachment.name,
         pod_sandbox_id=attachment.pod.id,
         pod=str(attachment.pod),
         addresses=attachment.addresses,
-        state=attachment.status,
+        state=f"{attachment.status}, {now}" if str(now) else attachment.status,
         sources=attachment.sources,
         since=attachment.since,
-        details=msgspec.json.encode(facts(attachment)).decode(),
+        details=msgspec.json.encode(facts(attachment, now)).decode(),
     )
 
 
-def describe_link(link: HostLink) -> admin.HostLink:
+def describe_link(link: HostLink, netdevices: NetDevices) -> admin.HostLink:
     state = admin.HostLink.GIVEN if link.holder else admin.HostLink.NEVER if link.reason else admin.HostLink.FREE
     return admin.HostLink(
         name=_printable(link.name),
@@ -82,7 +88,7 @@ def describe_link(link: HostLink) -> admin.HostLink:
         state=state,
         grants=[admin.HostLink.Grant(rule=g.rule, namespaces=g.namespaces) for g in link.grants],
         reason=_printable(link.reason or link.root_only),
-        device=describe(link.holder) if link.holder else None,
+        device=describe(link.holder, netdevices.presence(link.holder)) if link.holder else None,
     )
 
 

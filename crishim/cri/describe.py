@@ -29,7 +29,7 @@ async def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
         "pid": pod.init.pid if pod.init else 0,
         "namespaces": msgspec.to_builtins(pod.namespaces),
         "cgroupParent": pod.cgroup_parent,
-        "netDevices": [facts(a) for a in node.netdevices.attachments(pod.id)],
+        "netDevices": [facts(a, node.netdevices.presence(a)) for a in node.netdevices.attachments(pod.id)],
     }
     for name, message in (("overhead", pod.overhead), ("resources", pod.resources)):
         if message:  # of UpdatePodSandboxResources: the pod's status has no field for them

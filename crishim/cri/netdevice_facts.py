@@ -1,9 +1,11 @@
 """What is worth showing of an attached network device, JSON-ready: in verbose Status RPCs and `crishim netdev show`."""
 
+from crishim.netdev.presence import Presence
 from crishim.netdev.records import Attachment
 
 
-def facts(attachment: Attachment) -> dict[str, object]:
+def facts(attachment: Attachment, now: Presence) -> dict[str, object]:
+    """now: how it is in its pod."""
     return {
         "name": attachment.name,
         "hostName": attachment.host.name,
@@ -13,6 +15,9 @@ def facts(attachment: Attachment) -> dict[str, object]:
         "kind": attachment.host.kind,
         "addresses": list(attachment.addresses),
         "state": str(attachment.state),
+        "conditions": list(now.conditions),
+        "nameNow": now.renamed or (attachment.name if now.is_there else ""),
+        "goneBy": now.why,
         "mover": str(attachment.mover),
         "sources": list(attachment.sources),
         "pod": attachment.pod.id,

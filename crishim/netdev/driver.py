@@ -27,6 +27,7 @@ from crishim.linux import executors
 from crishim.linux.netns_thread import End
 from crishim.linux.sysfs import Kept
 from crishim.netdev.adopt import boot_id
+from crishim.netdev.arrivals import Arrivals
 from crishim.netdev.host_list import HostLink, list_links
 from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leases
@@ -36,7 +37,9 @@ from crishim.netdev.netns_executor import NetnsExecutor
 from crishim.netdev.observe import Observation, observe
 from crishim.netdev.orphans import Orphans, outlives_its_pod
 from crishim.netdev.plan import Plan
+from crishim.netdev.pod_watch import PodWatch
 from crishim.netdev.policy import Terms
+from crishim.netdev.presence import Presence
 from crishim.netdev.records import ORPHANED, Attachment, Mover, Pod, Request, State
 from crishim.netdev.return_device import recover_device, return_device
 from crishim.netdev.transaction import Transaction
@@ -72,7 +75,8 @@ class NetDevices:
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
         self.orphans = Orphans(self._journal, self._host, self._lock, self._return)
-        self._watch = Watch(self.orphans, self._journal, self._host)
+        self._watch = Watch(self.orphans, self._journal, self._host, Arrivals(terms.policy))
+        self._pod_watch = PodWatch(self._journal, self.metrics)
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
@@ -184,7 +188,9 @@ class NetDevices:
             await executors.records(self._journal.drop, ended)
 
     async def watch(self) -> None:
-        """After recover(): bring home what turns up on the host, until close()."""
+        """After recover(): bring home what turns up on the host, and see what becomes of devices in their pods, until
+        close()."""
+        self._pod_watch.start()
         try:
             await self._watch.start()
         except OSError as error:
@@ -192,6 +198,7 @@ class NetDevices:
 
     async def close(self) -> None:
         """Stop watching."""
+        await self._pod_watch.close()
         await self._watch.close()
         self._sysfs.close()
 
@@ -223,6 +230,10 @@ class NetDevices:
     def attachments(self, pod_id: str = "") -> list[Attachment]:
         """What is attached, of one pod or of all, oldest first. From memory: no lock, no system call."""
         return self._journal.all(pod_id)
+
+    def presence(self, attachment: Attachment) -> Presence:
+        """How a device was in its pod when it was last looked at, at most a second ago. From memory."""
+        return self._pod_watch.presence(attachment.id)
 
     async def observe(self, attachment: Attachment) -> Observation | None:
         """The device as it is now, read from its pod; None if it is not there. Blocks nobody: takes no lock."""

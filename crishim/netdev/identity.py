@@ -94,11 +94,19 @@ def find_on_host(attachment: Attachment, host: End) -> Link | None:
     return _find(attachment, host, (attachment.altname, attachment.host.index, attachment.host.name))
 
 
-def _find(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Link | None:
+def find_by(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Link | None:
+    """The attachment's device, if it has one of these ifindexes, names and altnames at this end. Raises OSError."""
     for key in likely:
         link = links.get(end.netlink, key) if key else None
         if link is not None and is_device(attachment, link, end):
             return link
+    return None
+
+
+def _find(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Link | None:
+    found = find_by(attachment, end, likely)
+    if found is not None:
+        return found
     return next((x for x in links.dump(end.netlink) if is_device(attachment, x, end)), None)
 
 

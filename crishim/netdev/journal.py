@@ -42,6 +42,8 @@ class Journal:
         self._claims: dict[int, Pod] = {}
         self._lock = threading.Lock()
         self.on_return: Callable[[Attachment, int], object] | None = None  # called, in any thread, with the ifindex
+        self.on_change: Callable[[str], object] | None = None  # called, in any thread, with the id of a pod whose
+        # devices are others now, or in other states
 
     def load(self) -> None:
         """Read the directory. What cannot be read is said in the log, and adopted as far as it leads. Blocks."""
@@ -131,12 +133,18 @@ class Journal:
                 self._write(after)
         if state is not before.state:
             _tell(after, before)
+            self._changed(after)
         return after
 
     def drop(self, attachment: Attachment) -> None:
         """Forget an attachment, whatever its state: its pod or its boot is gone."""
         with self._lock:
             self._drop(attachment)
+        self._changed(attachment)
+
+    def _changed(self, attachment: Attachment) -> None:
+        if self.on_change is not None:
+            self.on_change(attachment.pod.id)
 
     def _drop(self, attachment: Attachment) -> None:
         for directory in filter(None, (self._copies, self._directory)):

@@ -1,7 +1,9 @@
-"""Counts for the metrics endpoint: how long attaching and returning takes, and how often it fails. Plain numbers."""
+"""Counts for the metrics endpoint: how long attaching and returning takes, how often it fails, and what happens to
+devices in their pods. Plain numbers."""
 
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 BOUNDS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds; a move takes 0.015 to 0.02
@@ -23,6 +25,7 @@ class Metrics:
         self._observed: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._changes: Counter[str] = Counter()
 
     def observe(self, operation: str, seconds: float, devices: int) -> None:
         """operation: "attach" or "return"; each of the devices counts once, with its share of the time."""
@@ -36,6 +39,16 @@ class Metrics:
         """kind: of the error; "lost" for a device that was not found again."""
         with self._lock:
             self._failures[operation, kind] += 1
+
+    def change(self, conditions: Iterable[str]) -> None:
+        """conditions: what has come upon a device in its pod (presence.py), or "back": all of that has gone."""
+        with self._lock:
+            self._changes.update(conditions)
+
+    def changes(self) -> dict[str, int]:
+        """condition -> how often."""
+        with self._lock:
+            return dict(self._changes)
 
     def histogram(self, operation: str) -> Histogram:
         with self._lock:

@@ -17,9 +17,12 @@ from pathlib import Path
 
 from crishim.errors import CrishimError
 from crishim.linux import executors
+from crishim.linux.netlink import links
 from crishim.linux.netlink.link_events import LinkEvents
 from crishim.linux.netlink.links import Link
+from crishim.netdev.arrivals import Arrivals
 from crishim.netdev.journal import Journal
+from crishim.netdev.netns_executor import NetnsExecutor
 from crishim.netdev.orphans import Orphans
 from crishim.netdev.records import Attachment
 from crishim.netdev.return_retries import ReturnRetries
@@ -32,11 +35,12 @@ NAMED_FOR = 10.0  # seconds after the return in which a rename is taken for udev
 class Watch:
     """Started once recovery is over."""
 
-    def __init__(self, orphans: Orphans, journal: Journal, netns: Path) -> None:
+    def __init__(self, orphans: Orphans, journal: Journal, netns: Path, arrivals: Arrivals) -> None:
         """netns: the host's network namespace."""
         self._orphans = orphans
         self._journal = journal
         self._netns = netns
+        self._arrivals = arrivals
         self._links: dict[int, Link] = {}  # that changed, by ifindex
         self._missed = True  # events, or nobody has looked yet
         self._returned: dict[int, tuple[Attachment, float]] = {}  # by ifindex; watched until
@@ -63,7 +67,14 @@ class Watch:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    async def _read_links(self) -> None:
+        """Raises CrishimError."""
+        here = NetnsExecutor((self._netns,))
+        self._arrivals.read(await here.run(lambda host: links.dump(host.netlink), last=True))
+
     def _changed(self, link: Link | None) -> None:
+        if link is not None:
+            self._arrivals.note(link)
         due = link is not None and self._retries.note(link)
         if link is None:
             self._missed = True
@@ -77,6 +88,7 @@ class Watch:
         self._wake.set()
 
     def _gone(self, link: Link) -> None:
+        self._arrivals.gone(link)
         if self._retries.note(link, gone=True):
             self._wake.set()
 
@@ -120,6 +132,8 @@ class Watch:
             doubtful, self._doubtful = self._doubtful, []
             missed, self._missed = self._missed, False
             try:
+                if missed:
+                    await self._read_links()
                 for attachment in doubtful:
                     if self._is_watched(attachment):
                         await self._name_again(attachment)

@@ -44,7 +44,7 @@ class NetDevice(_message.Message):
     pod: _builtins.str
     """NAMESPACE/NAME"""
     state: _builtins.str
-    """intent, moved, ready, returning, lost; "returned, down: why" """
+    """intent, moved, ready, returning, lost; "returned, down: why"; "ready, down, renamed eth9" """
     since: _builtins.int
     """nanoseconds since the epoch"""
     details: _builtins.str

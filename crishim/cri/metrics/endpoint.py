@@ -4,11 +4,13 @@ prometheus_client costs 14 MB: it is imported when the endpoint is wanted. Its s
 reads plain numbers, so a scrape never touches the event loop.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.metrics import BOUNDS
+from crishim.netdev.records import State
 from crishim.node import Node
 
 OPERATIONS = ("attach", "return")
@@ -38,6 +40,13 @@ class Collector:
         for (operation, kind), count in self._metrics.failures().items():
             failures.add_metric([operation, kind], count)
         yield failures
+        changes = CounterMetricFamily(
+            "crishim_netdevice_changes", "What came upon network devices in their pods.", labels=["condition"]
+        )
+        for condition, count in self._metrics.changes().items():
+            changes.add_metric([condition], count)
+        yield changes
+        yield self._devices(GaugeMetricFamily)
         counts: dict[tuple[str, str], int] = {}
         objects_now = [("pod", str(p.state)) for p in self._node.pods]
         objects_now += [("container", str(c.state)) for c in self._node.containers]
@@ -47,6 +56,20 @@ class Collector:
         for (kind, state), count in counts.items():
             objects.add_metric([kind, state], count)
         yield objects
+
+    def _devices(self, family: Any) -> Any:
+        """Devices in pods by what is not as they were attached; "as attached" for the rest."""
+        devices = family("crishim_netdevices", "Network devices in pods by condition.", labels=["condition"])
+        netdevices = self._node.netdevices
+        now = Counter(
+            condition
+            for attachment in netdevices.attachments()
+            if attachment.state is State.READY
+            for condition in netdevices.presence(attachment).conditions or ("as attached",)
+        )
+        for condition, count in now.items():
+            devices.add_metric([condition], count)
+        return devices
 
 
 def serve(address: str, collector: Collector) -> Callable[[], None]:

@@ -31,3 +31,11 @@ def test_failures_by_operation_and_kind() -> None:
     metrics.fail("attach", "aborted")
     metrics.fail("return", "lost")
     assert metrics.failures() == {("attach", "aborted"): 2, ("return", "lost"): 1}
+
+
+def test_changes_by_condition() -> None:
+    metrics = Metrics()
+    metrics.change(["down", "renamed"])
+    metrics.change(["back"])
+    metrics.change(["down"])
+    assert metrics.changes() == {"down": 2, "renamed": 1, "back": 1}

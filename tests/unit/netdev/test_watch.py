@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev import watch as module
+from crishim.netdev.arrivals import Arrivals
 from crishim.netdev.orphans import Named
+from crishim.netdev.policy import Policy
 from crishim.netdev.records import Attachment, State
 from crishim.netdev.watch import NAMED_FOR, Watch
-from tests.unit.netdev.fake_links import attachment, veth
+from tests.unit.netdev.fake_executor import Threads
+from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 KNOWN, OTHER = attachment(), attachment(id="f" * 16)
 
@@ -75,7 +79,9 @@ class Scene:
         self.attachments: list[Attachment] = []
         self.journal: Any = type("Journal", (), {"on_return": None, "all": lambda _: self.attachments})()
         orphans: Any = self.orphans
-        self.watch = Watch(orphans, self.journal, Path("/host"))
+        self.threads = Threads(FakeEnd(veth(3, "there")))
+        self.arrivals = Arrivals(Policy([Rule(devices=["*"], namespaces=["*"])]))
+        self.watch = Watch(orphans, self.journal, Path("/host"), self.arrivals)
         self.events: Any = None
 
     def opened(self, netns: Path, tell: Any, gone: Any) -> Events:
@@ -84,11 +90,12 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """A watch that has had its first look."""
     made = Scene()
     monkeypatch.setattr(module, "PAUSE", 0)
     monkeypatch.setattr(module, "LinkEvents", made.opened)
+    monkeypatch.setattr(module, "NetnsExecutor", made.threads)
     await made.watch.start()
     assert made.events.started
     await made.orphans.look()
@@ -140,6 +147,20 @@ async def test_events_that_were_missed(scene: Scene) -> None:
     scene.events.tell(veth(7, "a"))
     await scene.orphans.look()
     assert scene.orphans.looks == [None, None, [7]]
+
+
+async def test_links_that_appear(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """Told once each; what was there at the first look is not, and what was missed is found by the next look."""
+    caplog.set_level("INFO")
+    scene.events.tell(veth(3, "there"))
+    scene.events.tell(veth(4, "new"))
+    scene.events.tell(veth(4, "new", mtu=9000))
+    scene.events.gone(veth(4, "new"))
+    scene.threads.ends[0].links[6] = veth(6, "missed")
+    scene.events.tell(None)
+    await scene.orphans.look()
+    told = [record.device for record in caplog.records if "appeared" in record.message]  # type: ignore[attr-defined]
+    assert told == ["new", "missed"]
 
 
 async def test_a_look_that_fails(scene: Scene) -> None:

@@ -1,0 +1,69 @@
+"""How a device is in its pod, beside how it was attached: gone, down, without carrier, under another name."""
+
+from collections.abc import Sequence
+
+from crishim.linux.netlink.link_monitor import LinkChange
+from crishim.linux.netlink.links import Link
+from crishim.linux.netns_thread import End
+from crishim.model import Record
+from crishim.netdev.identity import find_by
+from crishim.netdev.records import Attachment
+
+GONE, DOWN, NO_CARRIER, RENAMED = "gone", "down", "no carrier", "renamed"
+
+
+class Presence(Record, frozen=True, kw_only=True):
+    """A device as it was last looked at; the defaults: as it was attached."""
+
+    is_there: bool = True
+    why: str = ""  # it is gone: "deleted", "moved to another namespace"; "" if nobody saw it go
+    renamed: str = ""  # its name now, if it is another than it was attached with
+    is_up: bool = True
+    has_carrier: bool = True
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What is not as it was attached."""
+        if not self.is_there:
+            return (GONE,)
+        down = () if self.is_up else (DOWN,)
+        carrier = (NO_CARRIER,) if self.is_up and not self.has_carrier else ()
+        return (*down, *carrier, *((RENAMED,) if self.renamed else ()))
+
+    def __str__(self) -> str:
+        """The same for people; "" if all is as it was attached."""
+        if not self.is_there:
+            return f"gone from its pod: {self.why}" if self.why else "gone from its pod"
+        return ", ".join(f"{c} {self.renamed}" if c == RENAMED else c for c in self.conditions)
+
+
+ATTACHED = Presence()
+
+
+def look(attachment: Attachment, pod: End, changes: Sequence[LinkChange], before: Presence) -> Presence:
+    """Read it. changes: of the pod's links since `before`. Raises OSError.
+
+    It is looked for where it was and where something changed, not among all links: a pod makes as many as it likes.
+    """
+    seen = [c.ifindex for c in changes if not c.is_gone]
+    link = find_by(attachment, pod, (attachment.index, attachment.altname, *seen))
+    if link is None:
+        return _gone(attachment, changes, before)
+    return of_link(attachment, link)
+
+
+def of_link(attachment: Attachment, link: Link) -> Presence:
+    other = link.name if link.name != attachment.name else ""
+    return Presence(
+        renamed=other.encode(errors="surrogateescape").decode(errors="replace"),  # the kernel takes any bytes
+        is_up=link.is_up,
+        has_carrier=link.has_carrier,
+    )
+
+
+def _gone(attachment: Attachment, changes: Sequence[LinkChange], before: Presence) -> Presence:
+    went = [c for c in changes if c.is_gone and c.ifindex == attachment.index]
+    why = before.why
+    if went:
+        why = "moved to another namespace" if went[-1].was_moved else "deleted"
+    return Presence(is_there=False, why=why)
