@@ -93,10 +93,11 @@ def _config_default(_: argparse.Namespace) -> int:
 
 
 def _config_check(arguments: argparse.Namespace) -> int:
-    from crishim.config import check_paths
+    from crishim.config_paths import check_nri, check_paths
 
     config: Config = load(arguments.config)
     check_paths(config)
+    check_nri(config)
     return 0
 
 

@@ -2,9 +2,7 @@
 cli/default_config.py prints them.
 """
 
-import os
 import re
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +12,6 @@ from msgspec import Meta
 
 from crishim import device_rules
 
-_UNFIT = re.compile(r"[\[\]@+:,\s\"\\]")
 _CGROUP = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.:@-]+)+")
 DEFAULT_PATH = Path("/etc/crishim/config.toml")
 
@@ -148,6 +145,38 @@ class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ""
 
 
+class NriValidator(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Adjustments that are refused, whichever plugin makes them."""
+
+    enable: Annotated[bool, _says("ask the built-in validator")] = False
+    reject_oci_hook_adjustment: Annotated[bool, _says("no plugin adds OCI hooks")] = False
+    reject_runtime_default_seccomp_adjustment: Annotated[bool, _says("a RuntimeDefault profile stays")] = False
+    reject_unconfined_seccomp_adjustment: Annotated[bool, _says("Unconfined stays")] = False
+    reject_custom_seccomp_adjustment: Annotated[bool, _says("a Localhost profile stays")] = False
+    reject_namespace_adjustment: Annotated[bool, _says("no plugin changes namespaces")] = False
+    reject_sysctl_adjustment: Annotated[bool, _says("no plugin changes sysctls")] = False
+    required_plugins: Annotated[list[str], _says("plugins without which no container is created")] = msgspec.field(
+        default_factory=list
+    )
+    tolerate_missing_plugins_annotation: Annotated[
+        str, _says('annotation by which a pod says "true": it does without them')
+    ] = ""
+
+
+class Nri(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Plugins that see pods and containers, and change containers: the Node Resource Interface."""
+
+    enable: Annotated[bool, _says("take plugins")] = True
+    socket: Annotated[
+        str, _says("where plugins connect; who can open it can do what root can; empty: none comes by itself")
+    ] = "/var/run/nri/nri.sock"
+    plugin_dir: Annotated[str, _says("programs NN-NAME that the daemon launches; empty: none")] = "/opt/nri/plugins"
+    config_dir: Annotated[str, _says("their settings: NN-NAME.conf or NAME.conf")] = "/etc/nri/conf.d"
+    registration_timeout: Annotated[Seconds, _says("seconds a plugin has to register, and to be synchronized")] = 5.0
+    request_timeout: Annotated[Seconds, _says("seconds a plugin has for anything else")] = 2.0
+    validator: NriValidator = NriValidator()
+
+
 class Log(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], _says("least severity that is logged")] = "info"
     format: Annotated[Literal["auto", "console", "json"], _says("auto: console at a terminal, else JSON")] = "auto"
@@ -166,6 +195,7 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     images: Images = Images()
     stream: Stream = Stream()
     metrics: Metrics = Metrics()
+    nri: Nri = Nri()
 
 
 def parse(text: str) -> Config:
@@ -211,55 +241,6 @@ def load(path: Path | None) -> Config:
         return parse(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def check_paths(config: Config) -> None:
-    """Raise ConfigError for the first path that cannot be used; makes nothing."""
-    directories = {"state_dir": config.state_dir, "run_dir": config.run_dir, "images.root": config.images.root}
-    for key, name in directories.items():
-        if name:
-            _check_directory(key, Path(name))
-            # What skopeo's references to the store cannot hold; images.root moves the store away from state_dir.
-            if _UNFIT.search(name) and not (key == "state_dir" and config.images.root):
-                raise ConfigError(f"{key}: images cannot lie at {name!r}: no spaces, nor any of []@+:,")
-    if Path(config.run_dir).is_relative_to(config.state_dir):
-        raise ConfigError(f"run_dir: {config.run_dir} lies in state_dir, which only root may enter")
-    _check_socket(Path(config.socket))
-    files = {"images.policy": config.images.policy, "images.registries_conf": config.images.registries_conf}
-    files |= {"stream.tls_cert": config.stream.tls_cert, "stream.tls_key": config.stream.tls_key}
-    for key, name in files.items():
-        if name and not os.access(name, os.R_OK):
-            raise ConfigError(f"{key}: {name} cannot be read")
-    programs = {"runtimes.conmon": config.runtimes.conmon, "images.skopeo": config.images.skopeo}
-    default = config.runtimes.default
-    programs[f"runtimes.handlers.{default}.path"] = config.runtimes.handlers[default].path
-    for key, name in programs.items():
-        if find_program(name) is None:
-            raise ConfigError(f"{key}: there is no program {name}")
-
-
-def _check_directory(key: str, path: Path) -> None:
-    """It is a directory one can write to, or one can be made there."""
-    if not path.is_absolute():
-        raise ConfigError(f"{key}: {path} is not an absolute path")
-    nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
-    if not nearest.is_dir():
-        raise ConfigError(f"{key}: {path} cannot be made: {nearest} is no directory")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"{key}: {path} is not writable" if nearest == path else f"{key}: {path} cannot be made")
-
-
-def _check_socket(path: Path) -> None:
-    if len(os.fsencode(path)) > 107:  # sockaddr_un.sun_path, unix(7)
-        raise ConfigError(f"socket: {path} is longer than the 107 bytes a unix socket's path may have")
-    if not path.is_absolute() or (os.path.lexists(path) and not path.is_socket()):
-        raise ConfigError(f"socket: {path} is not the absolute path of a socket")
-    _check_directory("socket", path.parent)
-
-
-def find_program(name: str) -> str | None:
-    """Absolute path of a program, also where a service's PATH leaves out sbin."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 
 
 def _name_key(message: str) -> str:

@@ -60,6 +60,8 @@ class PodRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     cgroup_parent: str = ""  # where this pod's containers go: the kubelet's pod cgroup, or one of ours
     overhead: bytes = b""  # runtime.v1.LinuxContainerResources, UpdatePodSandboxResources
     resources: bytes = b""
+    announced: bool = False  # CREATING: NRI plugins may know of it
+    stop_announced: bool = False  # NRI plugins have got StopPodSandbox
     detached: tuple[tuple[str, ...], ...] = ()  # names of network devices that DetachNetDevice was asked to return
 
     def parse_config(self) -> cri.PodSandboxConfig:
@@ -105,6 +107,8 @@ class ContainerRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag
     cgroup: str = ""  # cgroupsPath below the hierarchy's root
     process: ProcessRef | None = None  # the container's init
     monitor: ProcessRef | None = None  # its conmon
+    announced: bool = False  # CREATING: NRI plugins may know of it
+    stop_unannounced: bool = False  # EXITED: NRI plugins are still to get StopContainer
 
     def parse_config(self) -> cri.ContainerConfig:
         return cri.ContainerConfig.FromString(self.config)

@@ -15,7 +15,8 @@ from crishim.cdi.edits import Registry
 from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
-from crishim.config import Config, ConfigError, find_program
+from crishim.config import Config, ConfigError
+from crishim.config_paths import find_program
 from crishim.engine.exec.limits import ExecLimits
 from crishim.engine.handlers import Handlers, remember
 from crishim.engine.init import Inits
@@ -34,6 +35,8 @@ from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.driver import NetDevices
 from crishim.netdev.policy import Policy, Terms
+from crishim.nri.plugins import Plugins as NriPlugins
+from crishim.nri.settings import from_config as nri_settings
 from crishim.operations import own_directories
 from crishim.operations.adopt import Adoption
 from crishim.operations.filesystems import Filesystems, Places
@@ -93,6 +96,7 @@ class Node:
     paths: PodPaths
     host: Host
     exec_limits: ExecLimits
+    nri: NriPlugins
     # what they use
     stats: StatsProvider
     layers: Layers
@@ -158,6 +162,7 @@ def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
         paths=paths,
         host=host,
         exec_limits=ExecLimits(),
+        nri=NriPlugins(nri_settings(config)),
         stats=stats,
         layers=layers,
         block_devices=Devices(),

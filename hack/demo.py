@@ -69,7 +69,7 @@ class Demo:
             f'socket = "{self.socket}"\nstate_dir = "{self.directory}/state"\nrun_dir = "{self.directory}/run"\n'
             f'[log]\nlevel = "debug"\nformat = "json"\n[network]\nconfig_dir = "{self.directory}/cni"\n'
             f'[netdevices]\nallow = [{{devices = ["demo0"], namespaces = ["default"]}}]\n'
-            f'[pods]\ncgroup_parent = "/crishim-demo"\n'
+            f'[pods]\ncgroup_parent = "/crishim-demo"\n[nri]\nsocket = "{self.directory}/nri.sock"\n'
             f'[runtimes]\ndefault = "runc"\n[runtimes.handlers.runc]\npath = "{TOOLS}/runc"\n',
         )
         with self.log.open("wb") as log:

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from crishim.config import Config, ConfigError, check_paths
+from crishim.config import Config, ConfigError
+from crishim.config_paths import check_paths
 from crishim.cri import record_checks
 from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError

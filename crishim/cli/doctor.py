@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crishim.config import Config, find_program
+from crishim.config import Config
+from crishim.config_paths import find_program
 from crishim.errors import CrishimError
 from crishim.linux import capabilities, cgroups, mounts, programs
 

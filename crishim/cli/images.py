@@ -29,7 +29,7 @@ def import_images(config: Config, file: Path, name: str | None) -> int:
 
 async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str, list[str]]]:
     from crishim.cli.serve import only_daemon
-    from crishim.config import check_paths
+    from crishim.config_paths import check_paths
     from crishim.node import image_parts
     from crishim.operations.import_image import import_image
     from crishim.operations.own_directories import make_directories

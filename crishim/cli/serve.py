@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crishim.config import Config, ConfigError, check_paths
+from crishim.config import Config, ConfigError
+from crishim.config_paths import check_nri, check_paths
 from crishim.errors import CrishimError
 from crishim.linux import directories, executors
 from crishim.operations.own_directories import make_directories
@@ -41,6 +42,7 @@ def serve(config: Config) -> int:
     from crishim.cri.logs import set_up
 
     check_paths(config)
+    check_nri(config)
     make_directories(config)
     output = set_up(config.log.level, config.log.format)
     with only_daemon(Path(config.state_dir), Path(config.run_dir)) as release:
@@ -122,8 +124,13 @@ def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], N
 
 async def _begin(node: "Node") -> None:
     """What a daemon does before it serves."""
+    from crishim.operations.nri_runtime import NriRuntime
     from crishim.operations.recover import recover
 
+    try:
+        await node.nri.start(NriRuntime(node))  # launched plugins are told of what recovery ends
+    except CrishimError as error:
+        raise ConfigError(f"nri.socket: {error.message}") from None
     await recover(node)
     await node.netdevices.watch()
 
@@ -154,7 +161,7 @@ async def _drain(daemon: "Daemon", stop_metrics: Callable[[], None] | None, time
     deadline = loop.time() + timeout
     daemon.node.subscribers.close()
     closing = [asyncio.ensure_future(step) for step in (daemon.server.stop(timeout), daemon.streams.stop())]
-    closing.append(asyncio.ensure_future(daemon.node.netdevices.close()))
+    closing += [asyncio.ensure_future(step()) for step in (daemon.node.netdevices.close, daemon.node.nri.close)]
     if stop_metrics:
         closing.append(asyncio.ensure_future(executors.records(stop_metrics)))
     done, late = await asyncio.wait(closing, timeout=timeout + _GRACE / 2)  # calls are cancelled at the timeout

@@ -80,6 +80,12 @@ def kill(path: str) -> bool:
     return not processes(path)
 
 
+def make(path: str) -> None:
+    """Make a cgroup in every hierarchy, with those above it. Limits and v2's controllers are left to the runtime."""
+    for hierarchy in {*hierarchies().values()} or {ROOT}:
+        (hierarchy / path.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
 def remove(path: str) -> None:
     """Remove an empty cgroup with those below it; one that still holds processes stays. Never the root."""
     for top in directories(path):

@@ -169,6 +169,8 @@ class Plugins:
         return nri.UpdateContainersResponse(failed=failed)
 
     async def _apply(self, plugin: str, changes: Changes) -> list[nri.ContainerUpdate]:
+        if changes == Changes():
+            return []
         assert self._runtime is not None
         failed = []
         for update in changes.updates:

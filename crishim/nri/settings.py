@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import crishim
+from crishim.config import Config
 from crishim.nri.validator import Validator
 
 NRI_VERSION = "v0.12.5"  # whose definition api/nri.proto matches; plugins choose by it what to expect
@@ -17,3 +19,20 @@ class Settings(NamedTuple):
     validator: Validator = Validator()
     runtime_name: str = "crishim"
     runtime_version: str = ""
+
+
+def from_config(config: Config) -> Settings:
+    """The section [nri]; without enable nobody connects, nothing is launched and nothing validated."""
+    nri = config.nri
+    if not nri.enable:
+        return Settings(socket=None, plugin_directory=None)
+    given = {name: getattr(nri.validator, name) for name in Validator._fields}
+    return Settings(
+        socket=Path(nri.socket) if nri.socket else None,
+        plugin_directory=Path(nri.plugin_dir) if nri.plugin_dir else None,
+        config_directory=Path(nri.config_dir),
+        registration_timeout=nri.registration_timeout,
+        request_timeout=nri.request_timeout,
+        validator=Validator(**given | {"required_plugins": tuple(nri.validator.required_plugins)}),
+        runtime_version=crishim.__version__,
+    )

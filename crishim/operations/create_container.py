@@ -1,7 +1,8 @@
 """CreateContainer: root file system, devices, config.json, and the runtime's create under conmon.
 
     admission (the pod is ready, the name is free) -> record CREATING -> root file system and image volumes mounted
-    -> network devices planned, and moved by us or by the runtime -> config.json -> conmon + runtime create
+    -> specification, changed by NRI plugins -> network devices planned, and moved by us or by the runtime
+    -> config.json -> conmon + runtime create
     -> network devices verified and repaired -> record CREATED, its end watched
 
 The container's process exists when this returns and waits for StartContainer.
@@ -13,10 +14,14 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from crishim.lifecycle import ContainerState
+from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.node import Node
+from crishim.nri.plugins import Changes
+from crishim.operations import nri_events
 from crishim.operations.admission import admit
-from crishim.operations.devices import plan_devices, return_devices, wanted_devices
+from crishim.operations.devices import Wanted, plan_devices, return_devices, wanted_devices
 from crishim.operations.exits import watch_exit
+from crishim.operations.nri_creation import adjust_container
 from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
 from crishim.operations.tracing import span
@@ -32,8 +37,8 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
     Raises INVALID, NOT_FOUND (pod, image, device), PRECONDITION (pod not ready, a device that cannot be given), EXISTS
     (name and attempt in use). After a failure nothing is left, and network devices are back on the host.
     """
-    config, filesystems, launcher = request.config, node.filesystems, node.launcher
-    async with filesystems.using(config) as image, admit(node, request) as (pod, container):
+    config = request.config
+    async with node.filesystems.using(config) as image, admit(node, request) as (pod, container):
         if container.state is ContainerState.CREATED:  # the answer to an identical request got lost
             return container.id
         check_container(config, pod.parse_config())
@@ -42,43 +47,58 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
         rollback = Rollback()
         try:
             async with rollback:
-                await node.containers.add(container)
-                rollback.push("the root file system", _bound(filesystems.delete, container.id))
-                with span("root file system"):
-                    prepared = await filesystems.prepare(pod, container, image)
-                rollback.push("the runtime's container", _bound(launcher.discard, container))
-                joining = target_namespace(node, pod, config)
-                runtime = launcher.runtime(container)
-                async with joining as target, await plan_devices(node, pod, wanted, runtime) as plan:
-                    with span("network devices"):
-                        await plan.begin()
-                    with span("config.json"):
-                        built = await launcher.write_bundle(
-                            pod, container, image, prepared, wanted.edits, plan.entries, target
-                        )
-                    container = replace(
-                        container,
-                        user=built.user,
-                        mounts=tuple(m.record() for m in prepared.mounts),
-                        resources=config.linux.resources.SerializeToString(deterministic=True),
-                        stop_signal=launcher.stop_signal(config, image),
-                        cgroup=launcher.cgroup(pod, container.id),
-                    )
-                    with span("runtime create"):
-                        launched = await launcher.create(container, filesystems.log(container))
-                        await launcher.verify(container, built, launched.process)
-                    with span("network devices verified"):
-                        await plan.verify_and_repair()
-                rollback.push("the network devices", lambda: return_devices(node, pod, plan))
-                state = ContainerState.CREATED
-                created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
-                await node.containers.update(container.id, lambda _: created)
+                changes = await _make(node, pod, container, image, wanted, rollback)
         except BaseException:
             if not rollback.failed:
+                await nri_events.container_goes(node, container.id)
                 await node.containers.remove(container.id)
             raise
-        watch_exit(node, node.containers.find(container.id))
+        created = node.containers.find(container.id)
+        watch_exit(node, created)
+        await nri_events.container_created(node, created)
+    await node.nri.apply(changes)
     return container.id
+
+
+async def _make(
+    node: Node, pod: PodRecord, container: ContainerRecord, image: ImageRecord, wanted: Wanted, rollback: Rollback
+) -> Changes:
+    """From a planned container to CREATED; what NRI plugins want changed of other containers."""
+    filesystems, launcher, config = node.filesystems, node.launcher, container.parse_config()
+    await node.containers.add(container)
+    rollback.push("the root file system", _bound(filesystems.delete, container.id))
+    with span("root file system"):
+        prepared = await filesystems.prepare(pod, container, image)
+    rollback.push("the runtime's container", _bound(launcher.discard, container))
+    async with node.nri.verbs(), target_namespace(node, pod, config) as target:
+        with span("specification"):
+            drafted = await launcher.draft(pod, container, image, prepared, wanted.edits, target)
+        with span("NRI plugins"):
+            adjusted = await adjust_container(node, pod, container, drafted, wanted.network)
+        built = drafted.built
+        async with await plan_devices(node, pod, adjusted, built.spec, launcher.runtime(container)) as plan:
+            with span("network devices"):
+                await plan.begin()
+            with span("config.json"):
+                await launcher.write_bundle(container, drafted, plan.entries)
+            container = replace(
+                container,
+                user=built.user,
+                mounts=tuple(m.record() for m in prepared.mounts),
+                resources=adjusted.resources.SerializeToString(deterministic=True),
+                stop_signal=launcher.stop_signal(config, image),
+                cgroup=launcher.cgroup(pod, container.id),
+            )
+            with span("runtime create"):
+                launched = await launcher.create(container, filesystems.log(container))
+                await launcher.verify(container, built, launched.process)
+            with span("network devices verified"):
+                await plan.verify_and_repair()
+        rollback.push("the network devices", lambda: return_devices(node, pod, plan))
+        state = ContainerState.CREATED
+        created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
+        await node.containers.update(container.id, lambda _: created)
+    return adjusted.changes
 
 
 def _bound(step: Callable[[T], Awaitable[object]], argument: T) -> Callable[[], Awaitable[object]]:

@@ -1,6 +1,8 @@
 """The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from crishim.cdi.edits import Edits, names
 from crishim.engine.runtime import Runtime, moves_devices
@@ -11,6 +13,7 @@ from crishim.netdev.annotation import requests as annotated
 from crishim.netdev.plan import Plan
 from crishim.netdev.records import Mover, Request, Source
 from crishim.node import Node
+from crishim.operations.nri_creation import Adjusted
 from crishim.operations.stop_pod import device_pod
 from crishim.pb import cri_pb2 as cri
 
@@ -35,10 +38,15 @@ async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig
     return Wanted(edits, (*from_cdi, *annotated(pod_annotations, dict(config.annotations))))
 
 
-async def plan_devices(node: Node, pod: PodRecord, wanted: Wanted, runtime: Runtime) -> Plan:
-    """Check and lease the network devices; nothing is touched yet."""
-    mover = await _mover(node, runtime, wanted.edits) if wanted.network else Mover.BUILTIN
-    return await node.netdevices.plan(wanted.network, device_pod(pod), mover)
+async def plan_devices(
+    node: Node, pod: PodRecord, adjusted: Adjusted, spec: Mapping[str, Any], runtime: Runtime
+) -> Plan:
+    """Check and lease the network devices; nothing is touched yet. spec: config.json, all but linux.netDevices."""
+    mover = await _mover(node, runtime, spec.get("hooks") or {}) if adjusted.network else Mover.BUILTIN
+    try:
+        return await node.netdevices.plan(adjusted.network, device_pod(pod), mover)
+    except CrishimError as error:
+        raise adjusted.name(error) from error
 
 
 async def return_devices(node: Node, pod: PodRecord, plan: Plan) -> None:
@@ -47,7 +55,7 @@ async def return_devices(node: Node, pod: PodRecord, plan: Plan) -> None:
         await node.netdevices.detach(device_pod(pod), attachment.host.name)
 
 
-async def _mover(node: Node, runtime: Runtime, edits: Edits) -> Mover:
+async def _mover(node: Node, runtime: Runtime, hooks: Mapping[str, Any]) -> Mover:
     """Who moves: the OCI runtime if it can, unless hooks would see the device before it was repaired."""
     handler = node.config.runtimes.handlers.get(runtime.name)
     choice = handler.netdevices if handler else "auto"
@@ -57,5 +65,5 @@ async def _mover(node: Node, runtime: Runtime, edits: Edits) -> Mover:
             Kind.PRECONDITION,
             f"handler {runtime.name} is told to move network devices, but {runtime.path} does not say it can",
         )
-    watched = any(hook.hook_name in HOOKS_IN_CREATE for hook in edits.hooks)
+    watched = any(hooks.get(name) for name in HOOKS_IN_CREATE)
     return Mover.RUNTIME if capable and not watched else Mover.BUILTIN

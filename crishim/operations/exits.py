@@ -19,6 +19,7 @@ from crishim.lifecycle import ContainerState, has_process
 from crishim.linux import cgroups, executors, processes
 from crishim.model import ContainerRecord
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.log_context import begin
 
 RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
@@ -75,7 +76,9 @@ async def _record(node: Node, container: ContainerRecord) -> None:
     oom = await executors.records(conmon.was_oom_killed, bundle)
     code, at = ended or (UNKNOWN_CODE, time.time_ns())
     message = "" if ended else "its monitor (conmon) is gone without an exit code"
-    await node.containers.update(container.id, lambda c: exited(c, code, at, oom, message))
+    async with node.nri.verbs():  # who is a plugin now had it in its set, or was told of it
+        tell = node.nri.active
+        await node.containers.update(container.id, lambda c: exited(c, code, at, oom, message, tell=tell))
 
 
 async def release_container(node: Node, id: str) -> None:
@@ -87,12 +90,15 @@ async def release_container(node: Node, id: str) -> None:
         try:
             await node.handlers.get(container.handler).delete(id, dead=True)
             await node.filesystems.release(container)
+            await nri_events.container_stopped(node, id)
         except (CrishimError, OSError) as error:
             log.error("an ended container cannot be released", extra={"container": id, "error": str(error)})
 
 
-def exited(container: ContainerRecord, code: int, at: int, oom: bool, message: str = "") -> ContainerRecord:
-    """The record of a container that ended; unchanged if that is recorded already."""
+def exited(
+    container: ContainerRecord, code: int, at: int, oom: bool, message: str = "", *, tell: bool = False
+) -> ContainerRecord:
+    """The record of a container that ended; unchanged if that is recorded already. tell: NRI plugins are to know."""
     if not has_process(container.state):
         return container
     if container.reason == START_FAILED:
@@ -110,6 +116,7 @@ def exited(container: ContainerRecord, code: int, at: int, oom: bool, message: s
         message=container.message or message,
         process=None,
         monitor=None,
+        stop_unannounced=tell,
     )
 
 

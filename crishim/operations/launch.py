@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from crishim import signals
 from crishim.cdi.edits import Edits, apply
@@ -37,6 +37,13 @@ class LaunchSettings:
     systemd_cgroups: bool
     pids_limit: int  # 0: none
     launcher: str = ""  # static busybox, for environments that are not UTF-8; "": none on this host
+
+
+class Drafted(NamedTuple):
+    """A spec that is built and not yet written, and what it was built from."""
+
+    built: Built
+    inputs: Inputs
 
 
 class Launcher:
@@ -77,22 +84,22 @@ class Launcher:
         """The pod's cgroup below the root of each hierarchy."""
         return str(PurePosixPath(self.cgroup(pod, pod.id)).parent)
 
-    async def write_bundle(
+    async def draft(
         self,
         pod: PodRecord,
         container: ContainerRecord,
         image: ImageRecord,
         prepared: PreparedRoot,
         edits: Edits,
-        net_devices: Mapping[str, Mapping[str, str]],
         target: str,
-    ) -> Built:
-        """Build the spec and write it to the bundle directory; errors as the spec's editors raise them.
+    ) -> Drafted:
+        """Build the spec; errors as its editors raise them.
 
-        target: of target_namespace(). DEADLINE names a path (device, profile, volume) that does not answer.
+        edits: of the CDI devices that the request names. target: of target_namespace(). DEADLINE names a path (device,
+        profile, volume) that does not answer.
         """
-        runtime = self.runtime(container)
-        inputs = self._inputs(pod, container, image, prepared, await runtime.features(), target)
+        features = await self.runtime(container).features()
+        inputs = self._inputs(pod, container, image, prepared, features, target)
 
         def look_up() -> Built:
             built = build(inputs)
@@ -100,20 +107,26 @@ class Launcher:
                 apply(built.spec, edits)
             return built
 
-        def write() -> None:
-            bundle = self.bundle(container.id)
-            directories.own(bundle)
-            (bundle / "config.json").write_bytes(built.encode())
-
         built = await self._paths.run(pod.id, look_up)
         self.say_once(built.notes, container.id)
+        return Drafted(built, inputs)
+
+    async def write_bundle(
+        self, container: ContainerRecord, drafted: Drafted, net_devices: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        """Write the spec, as it is now, to the bundle directory. net_devices: linux.netDevices."""
+        spec, bundle = drafted.built.spec, self.bundle(container.id)
         if self._host.selinux:  # a volume may have millions of files
-            relabel = partial(selinux.relabel_volumes, built.spec, prepared.mounts)
-            await self._paths.run(pod.id, relabel, limit=runtime.timeout)
+            relabel = partial(selinux.relabel_volumes, spec, drafted.inputs.mounts)
+            await self._paths.run(container.pod_id, relabel, limit=self.runtime(container).timeout)
         if net_devices:
-            built.spec["linux"]["netDevices"] = dict(net_devices)
+            spec["linux"]["netDevices"] = dict(net_devices)
+
+        def write() -> None:
+            directories.own(bundle)
+            (bundle / "config.json").write_bytes(drafted.built.encode())
+
         await executors.records(write)
-        return built
 
     def say_once(self, notes: Iterable[str], container_id: str) -> None:
         """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""

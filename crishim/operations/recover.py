@@ -31,6 +31,7 @@ from crishim.lifecycle import ContainerState, PodState, has_process
 from crishim.linux import executors, processes
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.exits import release_container, settle_exit, watch_exit
 from crishim.operations.remove_container import remove_container
 from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_down, tear_down_unknown
@@ -139,15 +140,16 @@ async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
     if pod.state is PodState.CREATING:
         log.info("an unfinished pod is removed", extra={"pod": pod.id})
         await node.networks.wait_for_plugins(pod)
+        await nri_events.pod_stops(node, pod.id)
         await tear_down(node, pod)
         await forget_pod(node, pod)
-        await node.pods.remove(pod.id)
+        await nri_events.pod_goes(node, pod.id)
     elif pod.state is PodState.STOPPING:
         await node.networks.wait_for_plugins(pod)
         await stop_pod(node, pod.id)
     elif pod.state is PodState.REMOVING:
         await forget_pod(node, pod)
-        await node.pods.remove(pod.id)
+        await nri_events.pod_goes(node, pod.id)
     elif pod.state is PodState.READY and not (whole and await executors.processes(_has_init, pod)):
         log.warning("a pod's namespaces are gone: it is not ready any more", extra={"pod": pod.id})
         await stop_pod(node, pod.id)

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.stop_container import stop_container
 
 
@@ -23,6 +24,8 @@ async def remove_container(node: Node, id: str) -> None:
             return
         if current.state is not ContainerState.CREATING:
             await node.containers.update(container.id, lambda c: replace(c, state=ContainerState.REMOVING))
+        await nri_events.container_stopped(node, container.id)
+        await nri_events.container_goes(node, container.id)
         await node.launcher.end(current)
         await node.filesystems.delete(container.id)
         await node.launcher.delete_bundle(container.id)

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.log_context import about
 from crishim.operations.remove_container import remove_container
 from crishim.operations.stop_pod import forget_pod, stop_pod
@@ -27,4 +28,4 @@ async def remove_pod(node: Node, id: str) -> None:
             return
         await node.pods.update(pod.id, lambda p: replace(p, state=PodState.REMOVING))
         await forget_pod(node, pod)
-        await node.pods.remove(pod.id)
+        await nri_events.pod_goes(node, pod.id)

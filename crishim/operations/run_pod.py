@@ -1,6 +1,6 @@
 """RunPodSandbox: a record, namespaces, the primary network, and where asked an init. No process otherwise.
 
-    record CREATING -> namespaces and files -> CNI ADD (and beside it the init) -> record READY
+    record CREATING -> namespaces and files -> CNI ADD (and beside it the init) -> NRI plugins -> record READY
 
 Secondary network devices are not made here: they come with the containers that ask for them (create_container.py).
 """
@@ -17,6 +17,7 @@ from crishim.ids import new_id
 from crishim.lifecycle import PodState
 from crishim.model import PodRecord
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.log_context import about
 from crishim.operations.rollback import Rollback
 from crishim.operations.stop_pod import remove_cgroup
@@ -86,7 +87,12 @@ async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime
     )
     if network is not None:
         await node.sandboxes.set_addresses(pod, network.ips)
-    await node.pods.update(pod.id, lambda p: replace(p, state=PodState.READY, network=network, init=init))
+    made = replace(pod, network=network, init=init)
+    async with node.nri.verbs():
+        rollback.push("what NRI plugins did", lambda: nri_events.pod_stops(node, pod.id))
+        with span("NRI plugins"):
+            await nri_events.pod_runs(node, made)
+        await node.pods.update(pod.id, lambda _: replace(made, state=PodState.READY))
 
 
 async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
@@ -113,5 +119,5 @@ async def _forget(node: Node, pod: PodRecord, rollback: Rollback) -> None:
     if rollback.failed and node.pods.get(pod.id):
         await node.pods.update(pod.id, lambda p: replace(p, state=PodState.STOPPING))
         return
-    await node.pods.remove(pod.id)
+    await nri_events.pod_goes(node, pod.id)
     node.names.release(pod.id)

@@ -8,6 +8,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, can_start
 from crishim.model import ContainerRecord
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.exits import START_FAILED, START_FAILED_CODE
 from crishim.operations.stop_container import stop_container
 
@@ -15,7 +16,8 @@ from crishim.operations.stop_container import stop_container
 async def start_container(node: Node, id: str) -> None:
     """Start a CREATED container. PRECONDITION in any other state, unless the call repeats one whose answer got lost.
 
-    A start that fails leaves the container EXITED with reason StartError and the runtime's words as its message.
+    A start that fails, or that an NRI plugin refuses, leaves the container EXITED with reason StartError; its message
+    has the runtime's or the plugin's words.
     """
     asked = node.containers.find(id)
     async with node.locks.holding(asked.id):
@@ -31,17 +33,19 @@ async def start_container(node: Node, id: str) -> None:
                 container=container.id,
             )
         started = time.time_ns()
-        await node.containers.update(
+        container = await node.containers.update(
             container.id, lambda c: replace(c, state=ContainerState.STARTING, started_at=started)
         )
         try:
+            await nri_events.container_starts(node, container)
             await node.handlers.get(container.handler).start(container.id)
         except CrishimError as error:
             said = error.message
             await node.containers.update(container.id, lambda c: _failed(c, said))
             failure = error
         else:
-            await node.containers.update(container.id, lambda c: _running(c, started))
+            container = await node.containers.update(container.id, lambda c: _running(c, started))
+            await nri_events.container_started(node, container)
             return
     await stop_container(node, container.id, 0)
     raise failure

@@ -1,4 +1,4 @@
-"""StopPodSandbox: containers, then network devices, then the primary network, then the namespaces.
+"""StopPodSandbox: containers, then NRI plugins, then network devices, then the primary network, then the namespaces.
 
 The order matters. Devices return while the namespace lives and before CNI DEL, since a plugin may flush it; CNI DEL
 comes after the last container, since one that still runs would lose its network under its feet.
@@ -14,6 +14,7 @@ from crishim.linux import cgroups, executors, namespaces
 from crishim.model import PodRecord
 from crishim.netdev.records import Pod
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.log_context import about
 from crishim.operations.stop_container import stop_container
 from crishim.operations.tracing import timed
@@ -46,7 +47,8 @@ async def stop_pod(node: Node, id: str) -> None:
             return
         for container in own:  # its root file system and cgroup are gone, its hooks over, when its lock is free
             async with node.locks.holding(container.id):
-                pass
+                await nri_events.container_stopped(node, container.id)
+        await nri_events.pod_stops(node, pod.id)
         await tear_down(node, current)
         await node.pods.update(pod.id, lambda p: replace(p, state=PodState.NOTREADY, init=None))
 

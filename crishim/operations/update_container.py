@@ -1,6 +1,7 @@
 """UpdateContainerResources: new limits for a container that waits or runs, all of them or none.
 
-    merge with what is in force -> check -> save the cgroup files -> runtime update, huge pages, oom score -> record
+    NRI plugins -> merge with what is in force -> check -> save the cgroup files
+    -> runtime update, huge pages, oom score -> record
 
 The record comes last: a crash before it leaves limits in force that the client has no answer for, and its retry, which
 gives them again, succeeds.
@@ -17,50 +18,84 @@ from crishim.lifecycle import ContainerState
 from crishim.linux import cgroup_limits, executors, oom_scores
 from crishim.model import ContainerRecord
 from crishim.node import Node
+from crishim.operations import nri_events
 from crishim.operations.rollback import Rollback
 from crishim.pb import cri_pb2 as cri
+from crishim.pb import nri_pb2 as nri
 from crishim.spec.limits import clamp_oom_score
+from crishim.spec.nri_resources import merge as merge_oci
+from crishim.spec.nri_resources import to_cri
+from crishim.spec.nri_resources import to_oci as plugins_to_oci
 from crishim.spec.resources import merge, to_oci
 
 UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
 
 
 async def update_container(node: Node, id: str, update: cri.LinuxContainerResources) -> None:
-    """Put the given values in force; what is 0, "" or absent stays as it is.
+    """Put the given values in force, as NRI plugins change them; what is 0, "" or absent stays as it is.
 
     Raises NOT_FOUND, INVALID for values that cannot be, PRECONDITION for a container that has ended and for what this
-    host cannot limit. After an error the old limits are in force.
+    host cannot limit, and what a plugin refuses with. After an error the old limits are in force.
     """
     container = node.containers.find(id)
     async with node.locks.holding(container.id):
-        container = node.containers.find(container.id)
-        if container.state not in UPDATABLE:
-            raise CrishimError(
-                Kind.PRECONDITION,
-                f"container {container.id[:13]} is {container.state}: it has no resources to update",
-                container=container.id,
-            )
-        current = cri.LinuxContainerResources.FromString(container.resources)
-        merged = merge(current, update)
-        limits = to_oci(merged, node.host)
-        if any(pages.limit for pages in update.hugepage_limits) and "hugetlb" not in node.host.controllers:
-            raise CrishimError(Kind.PRECONDITION, "huge pages cannot be limited: the hugetlb controller is not there")
-        # What is not given is not clamped again: it was, or is what the container started with.
-        notes: list[str] = []
-        score = clamp_oom_score(update.oom_score_adj, node.host, notes) if update.oom_score_adj else None
-        node.launcher.say_once(notes, container.id)
-        cgroup = container.cgroup
-        async with Rollback() as rollback:
-            if touches_cgroup(update):
-                saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
-                rollback.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
-                await _set_limits(container, node.handlers.get(container.handler), limits)
-            if score is not None:
-                scores = await executors.processes(oom_scores.read, cgroup)
-                rollback.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
-                await executors.processes(_set_oom_score, container, score)
-            resources = merged.SerializeToString(deterministic=True)
-            await node.containers.update(container.id, lambda c: replace(c, resources=resources))
+        container = _updatable(node, container.id)
+        asked = await nri_events.container_updates(node, container, update)
+        score, update = update.oom_score_adj, update if asked is None else to_cri(asked.resources)
+        if asked is not None and score:
+            update.oom_score_adj = score
+        await _put_in_force(node, container, update, asked.resources if asked else None)
+        await nri_events.container_updated(node, container)
+    if asked is not None:
+        await node.nri.apply(asked.changes)
+
+
+async def update_resources(
+    node: Node, id: str, update: cri.LinuxContainerResources, of_plugin: nri.LinuxResources
+) -> None:
+    """As update_container(), for an NRI plugin, and without asking plugins. of_plugin: with what CRI does not know."""
+    async with node.locks.holding(id):
+        await _put_in_force(node, _updatable(node, id), update, of_plugin)
+
+
+def _updatable(node: Node, id: str) -> ContainerRecord:
+    container = node.containers.find(id)
+    if container.state not in UPDATABLE:
+        raise CrishimError(
+            Kind.PRECONDITION,
+            f"container {container.id[:13]} is {container.state}: it has no resources to update",
+            container=container.id,
+        )
+    return container
+
+
+async def _put_in_force(
+    node: Node, container: ContainerRecord, update: cri.LinuxContainerResources, of_plugin: nri.LinuxResources | None
+) -> None:
+    """All or nothing; the record last."""
+    current = cri.LinuxContainerResources.FromString(container.resources)
+    merged = merge(current, update)
+    limits = to_oci(merged, node.host)
+    if of_plugin is not None:
+        merge_oci(limits, plugins_to_oci(of_plugin, node.host))
+    if any(pages.limit for pages in update.hugepage_limits) and "hugetlb" not in node.host.controllers:
+        raise CrishimError(Kind.PRECONDITION, "huge pages cannot be limited: the hugetlb controller is not there")
+    # What is not given is not clamped again: it was, or is what the container started with.
+    notes: list[str] = []
+    score = clamp_oom_score(update.oom_score_adj, node.host, notes) if update.oom_score_adj else None
+    node.launcher.say_once(notes, container.id)
+    cgroup = container.cgroup
+    async with Rollback() as rollback:
+        if touches_cgroup(update) or of_plugin is not None:
+            saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
+            rollback.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
+            await _set_limits(container, node.handlers.get(container.handler), limits)
+        if score is not None:
+            scores = await executors.processes(oom_scores.read, cgroup)
+            rollback.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
+            await executors.processes(_set_oom_score, container, score)
+        resources = merged.SerializeToString(deterministic=True)
+        await node.containers.update(container.id, lambda c: replace(c, resources=resources))
 
 
 def touches_cgroup(update: cri.LinuxContainerResources) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from crishim.errors import CrishimError, Kind
 from crishim.pb import nri_pb2 as nri
-from crishim.spec.inputs import Draft, Inputs
+from crishim.spec.inputs import Draft, Inputs, Spec
 from crishim.spec.limits import clamp_oom_score
 from crishim.spec.mount_table import mount_order
 from crishim.spec.nri_resources import given, resources
@@ -29,9 +29,17 @@ HOOKS = {  # field of nri.Hooks: name in config.json
 _PROPAGATION = {"rshared": "rshared", "shared": "rshared", "rslave": "rslave", "slave": "rslave"}
 
 
-def adjust(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """Work the adjustment into the spec. INVALID or PRECONDITION name the field that cannot be. Blocks shortly."""
-    for edit in EDITORS:
+def adjust(
+    draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment, cdi: Callable[[Spec], None] = lambda _: None
+) -> None:
+    """Work the adjustment into the spec; cdi: what its CDI devices add. Blocks shortly.
+
+    INVALID or PRECONDITION name the field that cannot be, which is also a fact of theirs: field, and key if it has one.
+    """
+    for edit in BEFORE_CDI:
+        edit(draft, inputs, adjustment)
+    cdi(draft.spec)
+    for edit in AFTER_CDI:
         edit(draft, inputs, adjustment)
 
 
@@ -40,9 +48,9 @@ def removed(name: str) -> str:
     return name[1:] if name.startswith("-") else ""
 
 
-def refuse(field: str, why: str) -> CrishimError:
+def refuse(field: str, why: str, *, key: str = "", kind: Kind = Kind.PRECONDITION) -> CrishimError:
     """The error for a field that cannot be applied."""
-    return CrishimError(Kind.PRECONDITION, f"an NRI plugin's {field} cannot be applied: {why}", field=field)
+    return CrishimError(kind, f"{field} cannot be applied: {why}", field=field, key=key)
 
 
 def _merge(into: dict[str, Any], changes: Iterable[tuple[str, Any]]) -> None:
@@ -77,7 +85,7 @@ def _hooks(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) ->
     for field, name in HOOKS.items():
         for hook in getattr(adjustment.hooks, field):
             if not hook.path.startswith("/"):
-                raise CrishimError(Kind.INVALID, f"an NRI plugin's hooks.{field} has no absolute path: {hook.path!r}")
+                raise refuse(f"hooks.{field}", f"its path is not absolute: {hook.path!r}", kind=Kind.INVALID)
             made: dict[str, Any] = {"path": hook.path}
             made |= {key: list(value) for key, value in (("args", hook.args), ("env", hook.env)) if value}
             if hook.HasField("timeout"):
@@ -181,7 +189,7 @@ def _namespaces(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustmen
     for asked in adjustment.linux.namespaces:
         kind = removed(asked.type) or asked.type
         if kind == "network":
-            raise refuse("linux.namespaces", "the network namespace is the pod's")
+            raise refuse("linux.namespaces", "the network namespace is the pod's", key=kind)
         spaces = [n for n in draft.spec["linux"].get("namespaces") or [] if n["type"] != kind]
         if not removed(asked.type):
             spaces.append({"type": kind} | ({"path": asked.path} if asked.path else {}))
@@ -234,13 +242,16 @@ def _mounts(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -
         linux["rootfsPropagation"] = "rshared"
     elif "rslave" in wanted and linux.get("rootfsPropagation") != "rshared":
         linux["rootfsPropagation"] = "rslave"
-    nothing_over_proc(draft, inputs)
+    try:
+        nothing_over_proc(draft, inputs)
+    except CrishimError as error:
+        raise refuse("mounts", error.message, kind=error.kind) from error
 
 
 def _destination(mount: nri.Mount) -> str:
     path = removed(mount.destination) or mount.destination
     if not path.startswith("/"):
-        raise CrishimError(Kind.INVALID, f"an NRI plugin's mount has no absolute destination: {mount.destination!r}")
+        raise refuse("mounts", f"the destination is not absolute: {mount.destination!r}", kind=Kind.INVALID)
     return ("-" if removed(mount.destination) else "") + posixpath.normpath(path)
 
 
@@ -258,7 +269,7 @@ def _rlimits(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) 
     for asked in adjustment.rlimits:
         name = asked.type if asked.type.startswith("RLIMIT_") else f"RLIMIT_{asked.type.upper()}"
         if asked.soft > asked.hard:
-            raise CrishimError(Kind.INVALID, f"an NRI plugin's rlimit {name} has a soft limit above its hard limit")
+            raise refuse("rlimits", f"{name} has a soft limit above its hard limit", key=asked.type, kind=Kind.INVALID)
         there[name] = {"type": name, **_within(inputs, name, asked.soft, asked.hard, draft.notes)}
     process["rlimits"] = list(there.values())
 
@@ -272,7 +283,8 @@ def _within(inputs: Inputs, name: str, soft: int, hard: int, notes: list[str]) -
     return {"soft": min(soft, most), "hard": most}
 
 
-EDITORS: tuple[Editor, ...] = (
-    *(_annotations, _env, _args, _hooks, _devices, _cgroups_path, _oom_score, _io_priority, _scheduler, _seccomp),
+BEFORE_CDI: tuple[Editor, ...] = (_annotations, _env, _args, _hooks)
+AFTER_CDI: tuple[Editor, ...] = (
+    *(_devices, _cgroups_path, _oom_score, _io_priority, _scheduler, _seccomp),
     *(_namespaces, _sysctl, _memory_policy, resources, _rdt, _mounts, _rlimits),
 )

@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from crishim.errors import CrishimError, Kind
+from crishim.pb import cri_pb2 as cri
 from crishim.pb import nri_pb2 as nri
 from crishim.spec.inputs import Draft, Host, Inputs
 
@@ -53,6 +54,22 @@ def to_oci(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value}
 
 
+def to_cri(asked: nri.LinuxResources) -> cri.LinuxContainerResources:
+    """What is given, as far as CRI knows it: what a container's status says, and its next update starts from."""
+    memory, cpu = given(asked.memory), given(asked.cpu)
+    made = cri.LinuxContainerResources(
+        memory_limit_in_bytes=memory.get("limit", 0),
+        memory_swap_limit_in_bytes=memory.get("swap", 0),
+        cpuset_cpus=asked.cpu.cpus,
+        cpuset_mems=asked.cpu.mems,
+        hugepage_limits=[cri.HugepageLimit(page_size=h.page_size, limit=h.limit) for h in asked.hugepage_limits],
+        unified=asked.unified,
+    )
+    for name in ("shares", "quota", "period"):
+        setattr(made, f"cpu_{name}", cpu.get(name, 0))
+    return made
+
+
 def merge(oci: dict[str, Any], changes: dict[str, Any]) -> None:
     """Change OCI resources in place: values by name, huge pages by size, device rules are added."""
     for part in ("memory", "cpu", "pids", "unified"):
@@ -99,5 +116,5 @@ def _rule(asked: nri.LinuxDeviceCgroup) -> dict[str, Any]:
 
 
 def _refuse(field: str, why: str) -> CrishimError:
-    text = f"an NRI plugin's linux.resources.{field} cannot be applied: {why}"
-    return CrishimError(Kind.PRECONDITION, text, field=field)
+    name = f"linux.resources.{field}"
+    return CrishimError(Kind.PRECONDITION, f"{name} cannot be applied: {why}", field=name)

@@ -14,8 +14,9 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.reference import Reference
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef, User
 from crishim.operations.filesystems import NewLog, PreparedRoot
+from crishim.operations.launch import Drafted
 from crishim.pb import cri_pb2 as cri
-from crishim.spec.build import Built
+from crishim.spec.build import Built, Host, Inputs
 from tests.support.pod_drivers import Driver, World
 
 IMAGE = ImageRecord(id="sha256:1", repo_tags=("app:1",), repo_digests=(), size=1, config=b"{}", layers=("l",))
@@ -163,12 +164,29 @@ class Launcher(Driver):
     def stop_signal(self, config: cri.ContainerConfig, image: ImageRecord) -> int:
         return 15
 
-    async def write_bundle(self, pod: PodRecord, container: ContainerRecord, *facts: object) -> Built:
+    async def draft(self, pod: PodRecord, container: ContainerRecord, *facts: object) -> Drafted:
+        await self.world.step("launcher.draft")
+        spec = {"process": {"args": ["main"], "env": []}, "linux": {}, "mounts": []}
+        inputs = Inputs(
+            container_id=container.id,
+            config=container.parse_config(),
+            pod=pod.parse_config(),
+            record=pod,
+            image={},
+            rootfs="/nowhere/rootfs",
+            cgroups_path=self.cgroup(pod, container.id),
+            host=Host(),
+        )
+        return Drafted(Built(spec, User(uid=0, gid=0), ()), inputs)
+
+    def pod_cgroup(self, pod: PodRecord) -> str:
+        return pod.cgroup_parent
+
+    async def write_bundle(self, container: ContainerRecord, drafted: Drafted, net_devices: object) -> None:
         self.bundle(container.id).mkdir(parents=True)
         self.world.held.add(f"bundle {container.id}")
-        (self.bundle(container.id) / "config.json").write_text('{"process": {"args": ["main"], "env": []}}')
+        (self.bundle(container.id) / "config.json").write_bytes(drafted.built.encode())
         await self.world.step("launcher.write_bundle")
-        return Built({}, User(uid=0, gid=0), ())
 
     async def verify(self, container: ContainerRecord, built: Built, process: ProcessRef) -> None:
         await self.world.step("launcher.verify")

@@ -104,6 +104,11 @@ class Daemon:
                 "cdi_dirs": [str(self.directory / "cdi")],
                 "allow": [{"devices": ["*"], "namespaces": ["*"]}],
             },
+            "nri": {
+                "socket": str(self.directory / "nri.sock"),
+                "plugin_dir": str(self.directory / "nri-plugins"),
+                "config_dir": str(self.directory / "nri-conf"),
+            },
             "runtimes": {
                 "handlers": {"crun": {"path": "crun"}, "runc": {"path": test_program("runc")}},
             },

@@ -9,6 +9,7 @@ import msgspec
 from crishim.config import Config
 from crishim.cri import record_checks
 from crishim.node import Node, load_records, stores
+from crishim.nri.plugins import Plugins, Settings
 from crishim.operations.adopt import Adoption
 from crishim.operations.tasks import Tasks
 from crishim.state.locks import Locks
@@ -43,5 +44,6 @@ def make_node(directory: Path, **drivers: Any) -> Node:
         "locks": Locks(),
         "tasks": Tasks(),
         "subscribers": Subscribers(),
+        "nri": Plugins(Settings(socket=None, plugin_directory=None)),
     }
     return Node(**fields | drivers)

@@ -26,6 +26,7 @@ from crishim.images.holds import Holds
 from crishim.spec.inputs import Host
 from tests.support.container_drivers import Filesystems, Handlers, Images, Launcher, Runtime, Transport
 from tests.support.nodes import make_node
+from tests.support.nri_in_memory import NriPlugins
 from tests.support.outside_in_memory import Paths, install
 from tests.support.pod_drivers import Inits, NetDevices, Networks, Sandboxes
 from tests.support.processes_in_memory import Process, ProcessesInMemory
@@ -47,6 +48,7 @@ class World:
         self.transport = Transport(self)
         self.reopens = True  # a log that is to be reopened is there at once
         self.runtime = Runtime(self)
+        self.nri = NriPlugins(self)
         self.node: Any = None
         self.node = self.start()
 
@@ -62,6 +64,7 @@ class World:
             handlers=Handlers(self.runtime),
             cdi=SimpleNamespace(resolve=lambda names: Edits()),
             netdevices=NetDevices(self),
+            nri=self.nri,
             images=Images(self.transport),
             transport=self.transport,
             image_holds=Holds(lambda: {c.image_id for c in self.node.containers}),

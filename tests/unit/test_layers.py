@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {
-    *("errors", "lifecycle", "model", "config", "device_rules", "ids", "pb", "__init__"),
+    *("errors", "lifecycle", "model", "config", "config_paths", "device_rules", "ids", "pb", "__init__"),
     *("decoding", "records", "signals"),
 }
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}

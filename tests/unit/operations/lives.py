@@ -193,5 +193,6 @@ def remains(world: World) -> list[str]:
     found += [str(path) for kind in ("pods", "containers", "checkpoints")
               for path in (world.directory / "state" / kind).glob("*")]  # fmt: skip
     found += [f"name {name}" for name in node.names._holders] + [f"lock {id}" for id in node.locks._locks]
+    found += [f"an NRI plugin knows {thing}" for thing in world.nri.known]
     found += [f"process {pid}" for pid in world.kernel.living()]
     return found

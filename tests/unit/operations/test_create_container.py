@@ -19,6 +19,7 @@ FAULTS = [CrishimError(Kind.EXHAUSTED, "no space left on device"), OSError(5, "I
 MAKING = [
     "filesystems.using",
     "filesystems.prepare",
+    "launcher.draft",
     "netdevices.plan",
     "plan.begin",
     "launcher.write_bundle",
