@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     detach = command("detach", _netdev("detach"), "bring a device of a running pod back", netdev)
     detach.add_argument("pod", metavar="POD")
     detach.add_argument("device", metavar="DEVICE")
+    nri = parser_group(commands, "nri", "NRI plugins (the daemon must be running)")
+    plugins = command("list", _nri_list, "list them, in the order they are called, and those gone of late", nri)
+    plugins.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -105,6 +108,12 @@ def _images_import(arguments: argparse.Namespace) -> int:
     from crishim.cli.images import import_images
 
     return import_images(load(arguments.config), arguments.file, arguments.name)
+
+
+def _nri_list(arguments: argparse.Namespace) -> int:
+    from crishim.cli.nri import list_plugins
+
+    return list_plugins(load(arguments.config), as_json=arguments.json)
 
 
 def _netdev(action: str) -> object:

@@ -1,10 +1,11 @@
 """The command line's side of the daemon's own service, crishim.v1.Admin, on the CRI socket."""
 
 import contextlib
+import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from crishim.config import Config
@@ -45,3 +46,17 @@ def fail(text: str) -> int:
     """Print what went wrong as one line; the exit status."""
     sys.stderr.write(f"crishim: {' '.join(text.split())}\n")
     return 1
+
+
+def print_rows(rows: Sequence[tuple[str, ...]]) -> int:
+    """Print a table, its first row the heads; the exit status."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    return 0
+
+
+def print_json(found: Iterable[object]) -> int:
+    """Print a list; the exit status."""
+    sys.stdout.write(json.dumps(list(found), indent=2) + "\n")
+    return 0

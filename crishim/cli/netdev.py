@@ -3,11 +3,10 @@
 import argparse
 import datetime
 import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from crishim.cli.client import connect, fail
+from crishim.cli.client import connect, fail, print_json, print_rows
 from crishim.config import Config
 from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
@@ -25,7 +24,7 @@ def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
                 devices = call("ListNetDevices", listing, admin.ListNetDevicesResponse).devices
                 if action == "show":
                     return _show(devices, arguments.device)
-                return _print_json(map(_facts, devices)) if arguments.json else _print_table(devices)
+                return print_json(map(_facts, devices)) if arguments.json else _print_table(devices)
             wanted = {"pod_sandbox_id": arguments.pod, "device": arguments.device}
             if action == "attach":
                 wish = admin.AttachNetDeviceRequest(**wanted, name=arguments.name)
@@ -45,20 +44,13 @@ def _print_table(devices: Sequence[Any]) -> int:
         since = datetime.datetime.fromtimestamp(d.since / 1e9, datetime.UTC).isoformat(timespec="seconds")
         source = ", ".join(d.sources)
         rows.append((d.host_name, d.pod, d.pod_sandbox_id[:13], d.name, ",".join(d.addresses), d.state, source, since))
-    return _print_rows(rows)
-
-
-def _print_rows(rows: Sequence[tuple[str, ...]]) -> int:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
-    return 0
+    return print_rows(rows)
 
 
 def _print_links(links: Sequence[admin.HostLink], *, as_json: bool) -> int:
     """The host's links: whether a pod can have them, and which, or why none."""
     if as_json:
-        return _print_json(map(_link_facts, links))
+        return print_json(map(_link_facts, links))
     rows = [("LINK", "KIND", "STATE", "TO", "WHY")]
     for link in links:
         state = admin.HostLink.State.Name(link.state).lower()
@@ -71,7 +63,7 @@ def _print_links(links: Sequence[admin.HostLink], *, as_json: bool) -> int:
         elif link.state == admin.HostLink.FREE:
             to, why = "CDI, netdev attach", f"by annotation to nobody: {link.reason or 'no rule of netdevices.allow'}"
         rows.append((link.name, link.kind, state, to, why))
-    return _print_rows(rows)
+    return print_rows(rows)
 
 
 def _link_facts(link: admin.HostLink) -> dict[str, object]:
@@ -91,13 +83,8 @@ def _facts(device: admin.NetDevice) -> object:
     return json.loads(device.details)
 
 
-def _print_json(found: Iterable[object]) -> int:
-    sys.stdout.write(json.dumps(list(found), indent=2) + "\n")
-    return 0
-
-
 def _show(devices: Sequence[Any], name: str) -> int:
     found = [d for d in devices if name in (d.host_name, d.name)]
     if not found:
         return fail(f"no pod has a network device called {name!r}")
-    return _print_json(map(_facts, found))
+    return print_json(map(_facts, found))

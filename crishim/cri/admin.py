@@ -1,4 +1,4 @@
-"""The RPCs of crishim's own service: network devices of running pods, and images from archives."""
+"""The RPCs of crishim's own service: network devices of running pods, NRI plugins, and images from archives."""
 
 import time
 
@@ -14,6 +14,7 @@ from crishim.netdev.host_list import HostLink
 from crishim.netdev.presence import ATTACHED, Presence
 from crishim.netdev.records import Attachment, Request, Source
 from crishim.node import Node
+from crishim.nri.plugins import PluginStatus
 from crishim.operations.detach_device import detach_device
 from crishim.operations.import_image import import_image
 from crishim.operations.stop_pod import device_pod
@@ -48,6 +49,10 @@ async def DetachNetDevice(node: Node, request: admin.DetachNetDeviceRequest) -> 
     device = admin.NetDevice(host_name=ended[0], name=ended[1], pod_sandbox_id=pod.id, pod=str(device_pod(pod)))
     device.state, device.details, device.since = "done", "{}", time.time_ns()
     return admin.DetachNetDeviceResponse(device=device)
+
+
+async def ListNriPlugins(node: Node, request: admin.ListNriPluginsRequest) -> admin.ListNriPluginsResponse:
+    return admin.ListNriPluginsResponse(plugins=[describe_plugin(status) for status in node.nri.status()])
 
 
 async def ImportImages(node: Node, request: admin.ImportImagesRequest) -> admin.ImportImagesResponse:
@@ -89,6 +94,24 @@ def describe_link(link: HostLink, netdevices: NetDevices) -> admin.HostLink:
         grants=[admin.HostLink.Grant(rule=g.rule, namespaces=g.namespaces) for g in link.grants],
         reason=_printable(link.reason or link.root_only),
         device=describe(link.holder, netdevices.presence(link.holder)) if link.holder else None,
+    )
+
+
+def describe_plugin(status: PluginStatus) -> admin.NriPlugin:
+    counters = status.counters
+    return admin.NriPlugin(
+        name=_printable(status.name),
+        index=status.index,
+        state=_printable(status.state),
+        pid=status.pid,
+        launched=_printable(status.launched),
+        events=status.events,
+        since=status.since,
+        calls=counters.calls,
+        refused=counters.refused,
+        unanswered=counters.unanswered,
+        seconds=counters.seconds,
+        longest=counters.longest,
     )
 
 

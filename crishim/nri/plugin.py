@@ -33,6 +33,15 @@ class Counters:
     seconds: float = 0.0
     longest: float = 0.0
 
+    def add(self, other: "Counters") -> None:
+        """Count another's as well."""
+        for method, calls in other.calls.items():
+            self.calls[method] = self.calls.get(method, 0) + calls
+        self.refused += other.refused
+        self.unanswered += other.unanswered
+        self.seconds += other.seconds
+        self.longest = max(self.longest, other.longest)
+
 
 @dataclass(frozen=True)
 class PluginStatus:

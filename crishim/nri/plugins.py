@@ -21,7 +21,7 @@ from crishim.nri.creation import Changes, Creation, Update
 from crishim.nri.events import Event
 from crishim.nri.gate import Gate
 from crishim.nri.listener import Listener
-from crishim.nri.plugin import Plugin, PluginStatus
+from crishim.nri.plugin import Counters, Plugin, PluginStatus
 from crishim.nri.roster import Roster
 from crishim.nri.rounds import Rounds
 from crishim.nri.settings import Settings
@@ -99,6 +99,10 @@ class Plugins:
     def status(self) -> list[PluginStatus]:
         """Of all plugins, in the order they are called; then of those gone of late."""
         return self.roster.status()
+
+    def totals(self) -> tuple[int, dict[str, Counters]]:
+        """How many plugins are called, and what was counted of all there were, by label. From another thread, too."""
+        return len(self.roster), self.roster.totals()
 
     async def run_pod_sandbox(self, pod: nri.PodSandbox) -> None:
         """CrishimError: a plugin refuses. It may have told others, who are to get stop_ and remove_pod_sandbox."""

@@ -3,9 +3,10 @@
 from collections import deque
 
 from crishim.nri.events import Event
-from crishim.nri.plugin import Plugin, PluginStatus
+from crishim.nri.plugin import Counters, Plugin, PluginStatus
 
 REMEMBERED = 32  # plugins that are gone, for status()
+LABELS, OTHERS = 256, "others"  # plugins counted one by one after they are gone, and what the rest is counted as
 
 
 class Roster:
@@ -13,6 +14,7 @@ class Roster:
         self._plugins: list[Plugin] = []
         self._registered: list[Plugin] = []  # those among them, and those that will be
         self._gone: deque[PluginStatus] = deque(maxlen=REMEMBERED)
+        self._counted: dict[str, Counters] = {}  # of plugins that are gone, by label
 
     def __len__(self) -> int:
         return len(self._plugins)
@@ -30,6 +32,8 @@ class Roster:
         if plugin in self._registered:
             self._registered.remove(plugin)
             self._gone.append(plugin.status())
+            label = plugin.label if plugin.label in self._counted or len(self._counted) < LABELS else OTHERS
+            self._counted.setdefault(label, Counters()).add(plugin.counters)
         if plugin in self._plugins:
             self._plugins.remove(plugin)
 
@@ -43,3 +47,11 @@ class Roster:
         """Of all that are connected, in order, and of those gone of late."""
         here = sorted(self._registered, key=lambda each: (each.index, each.name))
         return [plugin.status() for plugin in here] + list(self._gone)
+
+    def totals(self) -> dict[str, Counters]:
+        """What was counted since the daemon started, by label; of connections one after the other together."""
+        found: dict[str, Counters] = {}
+        current = [(plugin.label, plugin.counters) for plugin in self._registered]
+        for label, counters in [*self._counted.items(), *current]:
+            found.setdefault(label, Counters()).add(counters)
+        return found

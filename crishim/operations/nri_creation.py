@@ -105,7 +105,8 @@ async def _resolve(node: Node, creation: Creation) -> Edits:
         return await executors.records(node.cdi.resolve, names)
     except CrishimError as error:
         kind = Kind.PRECONDITION if error.kind is Kind.NOT_FOUND else error.kind  # the pod and the image are there
-        failure = CrishimError(kind, error.message, field="CDI_devices", key=error.facts.get("device", ""))
+        text = f"CDI_devices cannot be applied: {error.message}"
+        failure = CrishimError(kind, text, field="CDI_devices", key=error.facts.get("device", ""))
         raise named(failure, creation.owners) from error
 
 

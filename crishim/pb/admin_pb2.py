@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63rishim/pb/admin.proto\x12\ncrishim.v1\"\xa4\x01\n\tNetDevice\x12\x11\n\thost_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0epod_sandbox_id\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\taddresses\x18\x05 \x03(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\r\n\x05since\x18\x08 \x01(\x03\x12\x0f\n\x07\x64\x65tails\x18\t \x01(\t\"/\n\x15ListNetDevicesRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\"@\n\x16ListNetDevicesResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.crishim.v1.NetDevice\"\x16\n\x14ListHostLinksRequest\"<\n\x15ListHostLinksResponse\x12#\n\x05links\x18\x01 \x03(\x0b\x32\x14.crishim.v1.HostLink\"\x9a\x02\n\x08HostLink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61ltnames\x18\x02 \x03(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.crishim.v1.HostLink.State\x12*\n\x06grants\x18\x05 \x03(\x0b\x32\x1a.crishim.v1.HostLink.Grant\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12%\n\x06\x64\x65vice\x18\x07 \x01(\x0b\x32\x15.crishim.v1.NetDevice\x1a)\n\x05Grant\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x12\n\nnamespaces\x18\x02 \x03(\t\"\'\n\x05State\x12\x08\n\x04\x46REE\x10\x00\x12\t\n\x05GIVEN\x10\x01\x12\t\n\x05NEVER\x10\x02\"N\n\x16\x41ttachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"@\n\x17\x41ttachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"@\n\x16\x44\x65tachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"@\n\x17\x44\x65tachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"1\n\x13ImportImagesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"v\n\x14ImportImagesResponse\x12\x36\n\x06images\x18\x01 \x03(\x0b\x32&.crishim.v1.ImportImagesResponse.Image\x1a&\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t2\xc1\x03\n\x05\x41\x64min\x12W\n\x0eListNetDevices\x12!.crishim.v1.ListNetDevicesRequest\x1a\".crishim.v1.ListNetDevicesResponse\x12T\n\rListHostLinks\x12 .crishim.v1.ListHostLinksRequest\x1a!.crishim.v1.ListHostLinksResponse\x12Z\n\x0f\x41ttachNetDevice\x12\".crishim.v1.AttachNetDeviceRequest\x1a#.crishim.v1.AttachNetDeviceResponse\x12Z\n\x0f\x44\x65tachNetDevice\x12\".crishim.v1.DetachNetDeviceRequest\x1a#.crishim.v1.DetachNetDeviceResponse\x12Q\n\x0cImportImages\x12\x1f.crishim.v1.ImportImagesRequest\x1a .crishim.v1.ImportImagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63rishim/pb/admin.proto\x12\ncrishim.v1\"\xa4\x01\n\tNetDevice\x12\x11\n\thost_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0epod_sandbox_id\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x11\n\taddresses\x18\x05 \x03(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\r\n\x05since\x18\x08 \x01(\x03\x12\x0f\n\x07\x64\x65tails\x18\t \x01(\t\"/\n\x15ListNetDevicesRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\"@\n\x16ListNetDevicesResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.crishim.v1.NetDevice\"\x16\n\x14ListHostLinksRequest\"<\n\x15ListHostLinksResponse\x12#\n\x05links\x18\x01 \x03(\x0b\x32\x14.crishim.v1.HostLink\"\x9a\x02\n\x08HostLink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x61ltnames\x18\x02 \x03(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12)\n\x05state\x18\x04 \x01(\x0e\x32\x1a.crishim.v1.HostLink.State\x12*\n\x06grants\x18\x05 \x03(\x0b\x32\x1a.crishim.v1.HostLink.Grant\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12%\n\x06\x64\x65vice\x18\x07 \x01(\x0b\x32\x15.crishim.v1.NetDevice\x1a)\n\x05Grant\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x12\n\nnamespaces\x18\x02 \x03(\t\"\'\n\x05State\x12\x08\n\x04\x46REE\x10\x00\x12\t\n\x05GIVEN\x10\x01\x12\t\n\x05NEVER\x10\x02\"N\n\x16\x41ttachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"@\n\x17\x41ttachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"@\n\x16\x44\x65tachNetDeviceRequest\x12\x16\n\x0epod_sandbox_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"@\n\x17\x44\x65tachNetDeviceResponse\x12%\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x15.crishim.v1.NetDevice\"\x17\n\x15ListNriPluginsRequest\"@\n\x16ListNriPluginsResponse\x12&\n\x07plugins\x18\x01 \x03(\x0b\x32\x15.crishim.v1.NriPlugin\"\x9b\x02\n\tNriPlugin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x10\n\x08launched\x18\x05 \x01(\t\x12\x0e\n\x06\x65vents\x18\x06 \x03(\t\x12\r\n\x05since\x18\x07 \x01(\x01\x12/\n\x05\x63\x61lls\x18\x08 \x03(\x0b\x32 .crishim.v1.NriPlugin.CallsEntry\x12\x0f\n\x07refused\x18\t \x01(\x04\x12\x12\n\nunanswered\x18\n \x01(\x04\x12\x0f\n\x07seconds\x18\x0b \x01(\x01\x12\x0f\n\x07longest\x18\x0c \x01(\x01\x1a,\n\nCallsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"1\n\x13ImportImagesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"v\n\x14ImportImagesResponse\x12\x36\n\x06images\x18\x01 \x03(\x0b\x32&.crishim.v1.ImportImagesResponse.Image\x1a&\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t2\x9a\x04\n\x05\x41\x64min\x12W\n\x0eListNetDevices\x12!.crishim.v1.ListNetDevicesRequest\x1a\".crishim.v1.ListNetDevicesResponse\x12T\n\rListHostLinks\x12 .crishim.v1.ListHostLinksRequest\x1a!.crishim.v1.ListHostLinksResponse\x12Z\n\x0f\x41ttachNetDevice\x12\".crishim.v1.AttachNetDeviceRequest\x1a#.crishim.v1.AttachNetDeviceResponse\x12Z\n\x0f\x44\x65tachNetDevice\x12\".crishim.v1.DetachNetDeviceRequest\x1a#.crishim.v1.DetachNetDeviceResponse\x12W\n\x0eListNriPlugins\x12!.crishim.v1.ListNriPluginsRequest\x1a\".crishim.v1.ListNriPluginsResponse\x12Q\n\x0cImportImages\x12\x1f.crishim.v1.ImportImagesRequest\x1a .crishim.v1.ImportImagesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crishim.pb.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_NRIPLUGIN_CALLSENTRY']._loaded_options = None
+  _globals['_NRIPLUGIN_CALLSENTRY']._serialized_options = b'8\001'
   _globals['_NETDEVICE']._serialized_start=39
   _globals['_NETDEVICE']._serialized_end=203
   _globals['_LISTNETDEVICESREQUEST']._serialized_start=205
@@ -55,12 +57,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETACHNETDEVICEREQUEST']._serialized_end=901
   _globals['_DETACHNETDEVICERESPONSE']._serialized_start=903
   _globals['_DETACHNETDEVICERESPONSE']._serialized_end=967
-  _globals['_IMPORTIMAGESREQUEST']._serialized_start=969
-  _globals['_IMPORTIMAGESREQUEST']._serialized_end=1018
-  _globals['_IMPORTIMAGESRESPONSE']._serialized_start=1020
-  _globals['_IMPORTIMAGESRESPONSE']._serialized_end=1138
-  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_start=1100
-  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_end=1138
-  _globals['_ADMIN']._serialized_start=1141
-  _globals['_ADMIN']._serialized_end=1590
+  _globals['_LISTNRIPLUGINSREQUEST']._serialized_start=969
+  _globals['_LISTNRIPLUGINSREQUEST']._serialized_end=992
+  _globals['_LISTNRIPLUGINSRESPONSE']._serialized_start=994
+  _globals['_LISTNRIPLUGINSRESPONSE']._serialized_end=1058
+  _globals['_NRIPLUGIN']._serialized_start=1061
+  _globals['_NRIPLUGIN']._serialized_end=1344
+  _globals['_NRIPLUGIN_CALLSENTRY']._serialized_start=1300
+  _globals['_NRIPLUGIN_CALLSENTRY']._serialized_end=1344
+  _globals['_IMPORTIMAGESREQUEST']._serialized_start=1346
+  _globals['_IMPORTIMAGESREQUEST']._serialized_end=1395
+  _globals['_IMPORTIMAGESRESPONSE']._serialized_start=1397
+  _globals['_IMPORTIMAGESRESPONSE']._serialized_end=1515
+  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_start=1477
+  _globals['_IMPORTIMAGESRESPONSE_IMAGE']._serialized_end=1515
+  _globals['_ADMIN']._serialized_start=1518
+  _globals['_ADMIN']._serialized_end=2056
 # @@protoc_insertion_point(module_scope)

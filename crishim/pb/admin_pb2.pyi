@@ -336,6 +336,129 @@ class DetachNetDeviceResponse(_message.Message):
 Global___DetachNetDeviceResponse: _TypeAlias = DetachNetDeviceResponse  # noqa: Y015
 
 @_typing.final
+class ListNriPluginsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNriPluginsRequest: _TypeAlias = ListNriPluginsRequest  # noqa: Y015
+
+@_typing.final
+class ListNriPluginsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLUGINS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plugins(self) -> _containers.RepeatedCompositeFieldContainer[Global___NriPlugin]:
+        """in the order they are called; then those gone of late"""
+
+    def __init__(
+        self,
+        *,
+        plugins: _abc.Iterable[Global___NriPlugin] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plugins", b"plugins"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNriPluginsResponse: _TypeAlias = ListNriPluginsResponse  # noqa: Y015
+
+@_typing.final
+class NriPlugin(_message.Message):
+    """A plugin that has registered since the daemon started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CallsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    LAUNCHED_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    LONGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    index: _builtins.str
+    state: _builtins.str
+    """"registering", "synchronizing", "ready"; "closed: why" """
+    pid: _builtins.int
+    launched: _builtins.str
+    """path of its program; "": it came by itself"""
+    since: _builtins.float
+    """seconds since the epoch"""
+    refused: _builtins.int
+    """calls answered with an error"""
+    unanswered: _builtins.int
+    seconds: _builtins.float
+    """of all calls that were answered"""
+    longest: _builtins.float
+    """seconds"""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """methods it is called for"""
+
+    @_builtins.property
+    def calls(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """by method"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        index: _builtins.str = ...,
+        state: _builtins.str = ...,
+        pid: _builtins.int = ...,
+        launched: _builtins.str = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+        since: _builtins.float = ...,
+        calls: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        refused: _builtins.int = ...,
+        unanswered: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        longest: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "events", b"events", "index", b"index", "launched", b"launched", "longest", b"longest", "name", b"name", "pid", b"pid", "refused", b"refused", "seconds", b"seconds", "since", b"since", "state", b"state", "unanswered", b"unanswered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NriPlugin: _TypeAlias = NriPlugin  # noqa: Y015
+
+@_typing.final
 class ImportImagesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -56,6 +56,23 @@ class Collector:
         for (kind, state), count in counts.items():
             objects.add_metric([kind, state], count)
         yield objects
+        yield from self._nri()
+
+    def _nri(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+        label = ["plugin"]
+        plugins = GaugeMetricFamily("crishim_nri_plugins", "NRI plugins that are called.")
+        calls = SummaryMetricFamily("crishim_nri_call_duration_seconds", "Calls NRI plugins answered.", labels=label)
+        refused = CounterMetricFamily("crishim_nri_refused_calls", "Calls answered with an error.", labels=label)
+        unanswered = CounterMetricFamily("crishim_nri_unanswered_calls", "Calls without an answer.", labels=label)
+        ready, counters = self._node.nri.totals()
+        plugins.add_metric([], ready)
+        for name, seen in counters.items():
+            calls.add_metric([name], sum(seen.calls.values()) - seen.unanswered, seen.seconds)
+            refused.add_metric([name], seen.refused)
+            unanswered.add_metric([name], seen.unanswered)
+        yield from (plugins, calls, refused, unanswered)
 
     def _devices(self, family: Any) -> Any:
         """Devices in pods by what is not as they were attached; "as attached" for the rest."""
