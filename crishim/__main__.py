@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     listed = command("list", _netdev("list"), "list them", netdev)
     listed.add_argument("--pod", default="", help="only of this pod sandbox")
     listed.add_argument("--host", action="store_true", help="the host's links: which may be given, to whom, or why not")
+    listed.add_argument("--details", action="store_true", help="with --host: VLAN, VXLAN, bond, SR-IOV, devlink")
     listed.add_argument("--json", action="store_true", help="print JSON")
     show = command("show", _netdev("show"), "everything known of one", netdev)
     show.add_argument("device", metavar="NAME")

@@ -3,13 +3,16 @@
 import argparse
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crishim.cli import link_details
 from crishim.cli.client import connect, fail, print_json, print_rows
 from crishim.config import Config
 from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
+
+Details = Mapping[str, dict[str, object]]
 
 
 def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
@@ -18,7 +21,8 @@ def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
         with connect(config) as call:
             if action == "list" and arguments.host:
                 links = call("ListHostLinks", admin.ListHostLinksRequest(), admin.ListHostLinksResponse).links
-                return _print_links(links, as_json=arguments.json)
+                details = link_details.read() if arguments.details else None
+                return _print_links(links, details, as_json=arguments.json)
             if action in ("list", "show"):
                 listing = admin.ListNetDevicesRequest(pod_sandbox_id=getattr(arguments, "pod", ""))
                 devices = call("ListNetDevices", listing, admin.ListNetDevicesResponse).devices
@@ -35,6 +39,8 @@ def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
                 ).device
     except CrishimError as error:
         return fail(error.message)
+    except OSError as error:
+        return fail(f"the host's links cannot be read: {error}")
     return _print_table([device])
 
 
@@ -47,11 +53,13 @@ def _print_table(devices: Sequence[Any]) -> int:
     return print_rows(rows)
 
 
-def _print_links(links: Sequence[admin.HostLink], *, as_json: bool) -> int:
-    """The host's links: whether a pod can have them, and which, or why none."""
+def _print_links(links: Sequence[admin.HostLink], details: Details | None, *, as_json: bool) -> int:
+    """The host's links: whether a pod can have them, and which, or why none. details: what else is known, by name."""
     if as_json:
-        return print_json(map(_link_facts, links))
-    rows = [("LINK", "KIND", "STATE", "TO", "WHY")]
+        return print_json(
+            _link_facts(x) | ({} if details is None else {"details": details.get(x.name)}) for x in links
+        )
+    rows: list[tuple[str, ...]] = [("LINK", "KIND", "STATE", "TO", "WHY")]
     for link in links:
         state = admin.HostLink.State.Name(link.state).lower()
         to, why = "nobody", link.reason
@@ -63,6 +71,9 @@ def _print_links(links: Sequence[admin.HostLink], *, as_json: bool) -> int:
         elif link.state == admin.HostLink.FREE:
             to, why = "CDI, netdev attach", f"by annotation to nobody: {link.reason or 'no rule of netdevices.allow'}"
         rows.append((link.name, link.kind, state, to, why))
+    if details is not None:
+        shown = ["DETAILS", *(link_details.text(details.get(x.name, {})) for x in links)]
+        rows = [(*row, more) for row, more in zip(rows, shown, strict=True)]
     return print_rows(rows)
 
 

@@ -76,6 +76,7 @@ class PodWatch:
         for pod in self._pods.values():
             pod.close()
         self._pods.clear()
+        await asyncio.sleep(0)  # asyncio closes a transport in its next turn
 
     def presence(self, attachment_id: str) -> Presence:
         """As it was last looked at. From memory, for any thread."""

@@ -18,6 +18,7 @@ def device() -> Iterator[str]:
     ip("link", "add", "clit0", "type", "veth", "peer", "name", "clit1")
     ip("addr", "add", "10.88.0.1/24", "dev", "clit0")
     ip("link", "set", "clit0", "up")
+    ip("link", "set", "clit1", "up")
     yield "clit0"
     remove_link("clit0")
     remove_link("clit1")
@@ -52,6 +53,25 @@ def test_the_hosts_links_with_reasons(daemon: Daemon, device: str) -> None:
     finally:
         remove_link(os.fsdecode(b"odd\xff"))
         remove_link("clibr0")
+
+
+def test_details_of_the_hosts_links(daemon: Daemon, device: str) -> None:
+    """list --host --details: what a VXLAN's and a macvlan's parameters are; nothing of links that have none."""
+    ip("link", "add", "clivx", "type", "vxlan", "id", "42", "remote", "192.0.2.1", "dstport", "4789", "dev", "clit1")
+    ip("link", "add", "climv", "link", "clit1", "type", "macvlan", "mode", "bridge")
+    try:
+        done = daemon.command("netdev", "list", "--host", "--details", "--json")
+        found = {x["name"]: x["details"] for x in json.loads(done.stdout)}
+        assert found["clivx"] == {"id": 42, "remote": "192.0.2.1", "port": 4789, "underlay": "clit1"}
+        assert found["climv"] == {"mode": "bridge", "parent": "clit1"}
+        assert found[device] == found["lo"] == {}
+        rows = daemon.command("netdev", "list", "--host", "--details").stdout.splitlines()
+        assert rows[0].split()[-1] == "DETAILS"
+        (row,) = [row for row in rows if row.startswith("clivx ")]
+        assert row.endswith("  id 42, remote 192.0.2.1, port 4789, underlay clit1")
+    finally:
+        remove_link("clivx")
+        remove_link("climv")
 
 
 def test_netdev_commands(daemon: Daemon, device: str) -> None:

@@ -92,7 +92,6 @@ async def scene(
     caplog.set_level("INFO")
     yield made
     await made.watch.close()
-    await asyncio.sleep(0)
     assert made.journal.on_change is None
     assert made.threads.open == 0
     for kernel in made.sockets:
