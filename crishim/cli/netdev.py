@@ -56,9 +56,7 @@ def _print_table(devices: Sequence[Any]) -> int:
 def _print_links(links: Sequence[admin.HostLink], details: Details | None, *, as_json: bool) -> int:
     """The host's links: whether a pod can have them, and which, or why none. details: what else is known, by name."""
     if as_json:
-        return print_json(
-            _link_facts(x) | ({} if details is None else {"details": details.get(x.name)}) for x in links
-        )
+        return print_json(_link_facts(x) | ({} if details is None else {"details": details.get(x.name)}) for x in links)
     rows: list[tuple[str, ...]] = [("LINK", "KIND", "STATE", "TO", "WHY")]
     for link in links:
         state = admin.HostLink.State.Name(link.state).lower()

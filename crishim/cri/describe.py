@@ -13,7 +13,7 @@ from crishim.engine.handlers import Handlers
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
-from crishim.linux import executors
+from crishim.linux import async_files
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
@@ -66,7 +66,7 @@ async def describe_container(node: Node, container: ContainerRecord) -> dict[str
     }
     with contextlib.suppress(FileNotFoundError, *NOT_JSON):
         path = node.launcher.bundle(container.id) / "config.json"
-        info["runtimeSpec"] = msgspec.json.decode(await executors.records(path.read_bytes))
+        info["runtimeSpec"] = msgspec.json.decode(await async_files.read(path))
     return info
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
-from crishim.linux import directories, executors, libc, mounts, namespaces, record_files, userns
+from crishim.linux import async_files, directories, executors, libc, mounts, namespaces, record_files, userns
 from crishim.model import NamespacePaths, OwnerRange, PodRecord
 from crishim.pb import cri_pb2 as cri
 
@@ -115,7 +115,7 @@ class Sandboxes:
         """Write the pod's name and addresses to its hosts file."""
         config = pod.parse_config()
         text = hosts_text(config.hostname or pod.id[:13], ips)
-        await executors.records((self.directory(pod.id) / "hosts").write_text, text)
+        await async_files.write(self.directory(pod.id) / "hosts", text.encode())
 
     async def remove(self, pod_id: str) -> None:
         """Unmount and delete all of it; fine if some or all of it is gone."""

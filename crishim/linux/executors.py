@@ -15,6 +15,7 @@ namespaces (namespaces.py, netdev/netns_executor.py).
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import queue
@@ -26,11 +27,11 @@ from typing import Any, ParamSpec, TypeVar
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_Job = tuple[threading.Lock, asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+_Job = tuple[threading.Lock, Callable[[], None]]  # who takes the lock does it
 SETTLING = 2.0  # seconds a cancelled caller waits for work that has begun
 
 
-class Executor:
+class Executor(concurrent.futures.Executor):
     """At most `width` threads, started when there is work for them and kept."""
 
     def __init__(self, name: str, width: int) -> None:
@@ -51,16 +52,26 @@ class Executor:
         claim = (
             threading.Lock()
         )  # whoever takes it has the work: a thread, or the caller that does not want it any more
-        self._jobs.put((claim, loop, future, partial(contextvars.copy_context().run, work, *args, **kwargs)))
-        if not self._idle.acquire(blocking=False) and self._threads < self.width:
-            self._threads += 1
-            threading.Thread(target=self._serve, name=f"{self.name}-{self._threads}", daemon=True).start()
+        done = partial(contextvars.copy_context().run, work, *args, **kwargs)
+        self._put(claim, partial(carry_out, loop, future, done))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             if not claim.acquire(blocking=False):
                 await asyncio.wait((future,), timeout=SETTLING)
             raise
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "concurrent.futures.Future[T]":
+        """As concurrent.futures.Executor, for libraries that take one of those (linux/async_files.py)."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._put(threading.Lock(), partial(_answer, future, partial(work, *args, **kwargs)))
+        return future
+
+    def _put(self, claim: threading.Lock, job: Callable[[], None]) -> None:
+        self._jobs.put((claim, job))
+        if not self._idle.acquire(blocking=False) and self._threads < self.width:
+            self._threads += 1
+            threading.Thread(target=self._serve, name=f"{self.name}-{self._threads}", daemon=True).start()
 
     def _serve(self) -> None:
         while True:
@@ -69,7 +80,7 @@ class Executor:
                 self._idle.release()
                 job = self._jobs.get()
             if job[0].acquire(blocking=False):
-                carry_out(*job[1:])
+                job[1]()
             del job  # an idle thread keeps no result alive
 
     def _next(self) -> "_Job | None":
@@ -90,6 +101,16 @@ def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work
         settle = partial(_fail, future, error)
     with contextlib.suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(settle)
+
+
+def _answer(future: "concurrent.futures.Future[T]", work: Callable[[], T]) -> None:
+    """Do work in the calling thread, unless nobody waits any more."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _succeed(future: "asyncio.Future[T]", result: T) -> None:

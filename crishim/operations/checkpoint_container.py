@@ -18,7 +18,7 @@ import msgspec
 from crishim.engine import checkpoint
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
-from crishim.linux import cgroup_limits, directories, executors, programs
+from crishim.linux import async_files, cgroup_limits, directories, executors, programs
 from crishim.linux.pod_paths import looking_at
 from crishim.model import ContainerRecord
 from crishim.node import Node
@@ -56,7 +56,7 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
                 except BaseException:
                     await executors.kernel(cgroup_limits.thaw, container.cgroup)
                     raise
-                await executors.records(_describe, container, node.launcher.bundle(container.id), work)
+                await _describe(container, node.launcher.bundle(container.id), work)
                 await _tar(work / "rootfs-diff.tar", node.filesystems.upper(container.id), ["."], seconds)
                 await _archive(work, Path(location), seconds, lambda step: node.paths.run(container.pod_id, step))
         except TimeoutError:
@@ -73,7 +73,7 @@ def _prepare(work: Path) -> None:
     directories.make_new(work / "checkpoint")
 
 
-def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
+async def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
     config = container.parse_config()
     about = {
         "id": container.id,
@@ -85,8 +85,8 @@ def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
         "createdTime": datetime.fromtimestamp(container.created_at / 1e9, UTC).isoformat(),
         "checkpointedTime": datetime.now(UTC).isoformat(),
     }
-    (work / "config.dump").write_bytes(msgspec.json.encode(about))
-    shutil.copyfile(bundle / "config.json", work / "spec.dump")
+    await async_files.write(work / "config.dump", msgspec.json.encode(about))
+    await async_files.write(work / "spec.dump", await async_files.read(bundle / "config.json"))
 
 
 async def _archive(

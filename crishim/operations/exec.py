@@ -12,7 +12,7 @@ from crishim.engine.exec import session, sync
 from crishim.engine.exec.child import Command
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
-from crishim.linux import executors
+from crishim.linux import async_files
 from crishim.model import ContainerRecord, ExecSpec
 from crishim.node import Node
 from crishim.spec.process import exec_process
@@ -67,7 +67,7 @@ def scratch(node: Node) -> Path:
 
 async def _command(node: Node, container: ContainerRecord, spec: ExecSpec) -> Command:
     """The command as the container's first process runs: the same user, limits and environment."""
-    config = await executors.records((node.launcher.bundle(container.id) / "config.json").read_bytes)
+    config = await async_files.read(node.launcher.bundle(container.id) / "config.json")
     process = exec_process(msgspec.json.decode(config), spec.argv, tty=spec.tty)
     runtime = node.handlers.get(container.handler)
     return Command(Path(runtime.path), runtime.root, container.id, process, scratch(node))

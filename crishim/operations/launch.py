@@ -18,7 +18,7 @@ from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
 from crishim.images import image_config
-from crishim.linux import directories, executors, mounts, record_files
+from crishim.linux import async_files, directories, executors, mounts, record_files
 from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef
@@ -121,12 +121,8 @@ class Launcher:
             await self._paths.run(container.pod_id, relabel, limit=self.runtime(container).timeout)
         if net_devices:
             spec["linux"]["netDevices"] = dict(net_devices)
-
-        def write() -> None:
-            directories.own(bundle)
-            (bundle / "config.json").write_bytes(drafted.built.encode())
-
-        await executors.records(write)
+        await executors.records(directories.own, bundle)
+        await async_files.write(bundle / "config.json", drafted.built.encode())
 
     def say_once(self, notes: Iterable[str], container_id: str) -> None:
         """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""

@@ -11,8 +11,8 @@ import pytest
 
 from crishim.engine import attach, checkpoint, conmon
 from crishim.engine.exec import session, sync
-from crishim.linux import cgroups, programs
-from crishim.linux.executors import Executor
+from crishim.linux import async_files, cgroups, programs
+from crishim.linux.executors import Executor, records
 from crishim.operations import open_port
 from tests.support.pod_drivers import World
 
@@ -35,10 +35,20 @@ async def at_once(executor: Executor, work: Callable[..., T], /, *args: Any, **o
     return result
 
 
+async def read(path: Path) -> bytes:
+    return await at_once(records, path.read_bytes)
+
+
+async def write(path: Path, data: bytes) -> None:
+    await at_once(records, path.write_bytes, data)
+
+
 def install(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put all of it in place of the kernel's until the test ends."""
     world.kernel.install(monkeypatch)
     monkeypatch.setattr(Executor, "__call__", at_once)
+    monkeypatch.setattr(async_files, "read", read)
+    monkeypatch.setattr(async_files, "write", write)
     monkeypatch.setattr(cgroups, "hierarchies", lambda: {"unified": world.directory / "cgroup"})
 
     async def run(argv: Sequence[str], *, timeout: float) -> None:

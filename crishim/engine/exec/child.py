@@ -21,7 +21,7 @@ import msgspec
 from crishim.decoding import NOT_JSON
 from crishim.engine.runtime import classify
 from crishim.errors import CrishimError, Kind
-from crishim.linux import directories, environment, executors, process_trees, processes, programs
+from crishim.linux import async_files, directories, environment, executors, process_trees, processes, programs
 from crishim.linux.scratch import Discarded
 
 EXIT_TIMEOUT = 1.0  # seconds for the runtime to end after its child was killed
@@ -57,12 +57,8 @@ class ExecChild:
 
     async def prepare(self) -> None:
         """Make the directory, with what is to be executed in it."""
-
-        def make() -> None:
-            directories.make_new(self.directory)
-            (self.directory / "process.json").write_bytes(msgspec.json.encode(self._command.process))
-
-        await executors.records(make)
+        await executors.records(directories.make_new, self.directory)
+        await async_files.write(self.directory / "process.json", msgspec.json.encode(self._command.process))
 
     async def spawn(self, stdio: tuple[int, int, int], *options: str) -> None:
         """Start the runtime with these descriptors as stdin, stdout and stderr. PRECONDITION if it cannot be run."""

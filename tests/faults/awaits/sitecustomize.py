@@ -33,7 +33,8 @@ DIRECTORY = Path(os.environ.get("CRISHIM_AWAITS", "/nonexistent"))
 TOUCHING = """
 asyncio to_thread create_subprocess_exec
 crishim.linux.executors Executor.__call__
-crishim.linux.pod_paths PodPaths.__call__
+crishim.linux.async_files read write
+crishim.linux.pod_paths PodPaths.run
 crishim.netdev.netns_executor NetnsExecutor._call
 """
 
