@@ -55,6 +55,7 @@ def run_critest(daemon: Daemon, directory: Path, number: int, arguments: list[st
     program = os.environ.get("CRITEST") or test_program("critest")
     endpoint = f"unix://{daemon.socket}"
     command = [program, f"-runtime-endpoint={endpoint}", f"-image-endpoint={endpoint}", "-ginkgo.no-color"]
+    command += [f"-nri-socket={daemon.directory}/nri.sock"]
     command += [f"-ginkgo.junit-report={directory}/report-{number}.xml", *arguments]
     if handler := os.environ.get("HANDLER"):
         command.append(f"-runtime-handler={handler}")
