@@ -1,25 +1,28 @@
-"""hack/node and hack/cluster: a test node brought up, looked at and taken down from a shell."""
+"""hack/node and hack/cluster: a test node, or a cluster of one or more, brought up, looked at and taken down."""
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from crishim.linux import cgroups, mounts
-from hack.kubelet import numbers
+from hack.kubelet import numbers, record
+from hack.kubelet.down import down
+from hack.kubelet.record import OneNode, Record
 from tests.support.daemon import test_program
 from tests.support.kubelet import host
 from tests.support.kubelet.cluster import Cluster
+from tests.support.kubelet.driver import allow_driver, driver_command
 from tests.support.kubelet.node import Node, container_status, is_ready, new_directory
+from tests.support.kubelet.nodes import Nodes
 from tests.support.kubelet.process import request
 
-_RECORD = Path("/dev/shm/crishim-node.json") if Path("/dev/shm").is_dir() else Path("/run/crishim-node.json")
 _CLUSTER = os.environ.get("CRISHIM_NODE") == "cluster"
 _PROGRAM = "hack/cluster" if _CLUSTER else "hack/node"
+_USAGE = f"""usage: {_PROGRAM} up | status | down | test [PYTEST ARGUMENTS] | numbers [--help]
+       {_PROGRAM} crictl ARGUMENTS | shell [COMMAND]                 --node=NAME first: on that of several nodes"""
+_USAGE_OF_CLUSTER = f"""{_USAGE}
+       {_PROGRAM} up --nodes N | kubectl ARGUMENTS | driver PATTERN [ARGUMENTS]"""
 _EXAMPLE = """apiVersion: v1
 kind: Pod
 metadata: {name: hello, namespace: default}
@@ -33,64 +36,53 @@ spec:
 """
 
 
-def record() -> dict[str, Any]:
-    """What `up` wrote of the node that is up; ends the program if there is none."""
-    if not _RECORD.exists():
-        sys.exit("node: none is up (hack/node up)")
-    found: dict[str, Any] = json.loads(_RECORD.read_text())
-    return found
+def make(directory: Path, count: int) -> Node | Nodes:
+    if count > 1:
+        return Nodes(directory, count)
+    return Cluster(directory) if _CLUSTER else Node(directory)
 
 
-def up() -> None:
-    if _RECORD.exists():
-        sys.exit(f"node: one is up already, or was not taken down: {_RECORD} (hack/node down)")
+def up(count: int) -> None:
+    if record.is_up():
+        sys.exit("node: one is up already, or was not taken down (hack/node down)")
     started = time.monotonic()
     directory = new_directory()
-    _RECORD.write_text(json.dumps({"directory": str(directory), "pids": {}}))
+    Record(str(directory)).write()
     host.isolate_node()
-    node = Cluster(directory) if _CLUSTER else Node(directory)
+    made = make(directory, count)
     try:
-        node.start()
+        made.start()
     except BaseException:
-        node.delete()
-        _RECORD.unlink()
+        made.delete()
+        record.remove()
         raise
-    programs = {"kubelet": node.kubelet.process, "daemon": node.daemon.process}
-    if isinstance(node, Cluster):
-        programs |= dict(reversed(node.control.processes.items()))
-    known = {
-        "directory": str(directory),
-        "socket": str(node.daemon.socket),
-        "kubeconfig": str(node.control.kubeconfig()) if isinstance(node, Cluster) else "",
-        "pids": {name: process.pid for name, process in programs.items() if process},
-    }
-    _RECORD.write_text(json.dumps(known))
+    known = record.of(made)
+    known.write()
     (directory / "hello.yaml").write_text(_EXAMPLE)
-    print(f"The node answers after {time.monotonic() - started:.0f} s. What next:")
-    if isinstance(node, Cluster):
-        print(f"  hack/cluster kubectl apply -f {directory}/hello.yaml\n  hack/cluster kubectl get pods -o wide")
+    print(f"{'The node answers' if count == 1 else 'All nodes are Ready'} after {time.monotonic() - started:.0f} s.")
+    print("What next:\n" + "\n".join(f"  {line}" for line in what_next(known)))
+
+
+def what_next(known: Record) -> list[str]:
+    one = known.nodes[0]
+    example = f"{known.directory}/hello.yaml"
+    if _CLUSTER:
+        lines = [f"hack/cluster kubectl apply -f {example}", "hack/cluster kubectl get pods -o wide"]
     else:
-        print(f"  cp {directory}/hello.yaml {node.kubelet.manifests}/    a pod; remove the copy, and it ends")
-    print(
-        f"  {_PROGRAM} status       the pods as the kubelet reports them\n"
-        f"  {_PROGRAM} crictl ps    the same from the runtime's side\n"
-        f"  {_PROGRAM} shell        a shell in the node's namespaces\n"
-        f"  tail -f {directory}/kubelet.log {node.daemon.log}\n"
-        f"  {_PROGRAM} down"
-    )
+        lines = [f"cp {example} {one.directory}/manifests/    a pod; remove the copy, and it ends"]
+    at = f" --node={known.nodes[-1].name}" if len(known.nodes) > 1 else ""
+    return [
+        *lines,
+        f"{_PROGRAM} status       the pods as the kubelet reports them",
+        f"{_PROGRAM} crictl{at} ps    the same from the runtime's side",
+        f"{_PROGRAM} shell{at}        a shell in the node's namespaces",
+        f"tail -f {one.directory}/kubelet.log {Path(one.socket).parent}/log",
+        f"{_PROGRAM} down",
+    ]
 
 
-def enter() -> dict[str, Any]:
-    known = record()
-    try:
-        host.enter(int(known["pids"]["daemon"]))
-    except (KeyError, OSError):
-        sys.exit("node: it is not running any more (hack/node down)")
-    return known
-
-
-def status() -> None:
-    enter()
+def status(one: OneNode) -> None:
+    record.enter(one)
     print(f"kubelet: {request('/healthz').decode().strip()}")
     for item in json.loads(request("/pods"))["items"] or []:
         state = item["status"]
@@ -102,83 +94,72 @@ def status() -> None:
             print(f"  {container['name']}: {json.dumps(found.get('state'))}, restarts {found.get('restartCount')}")
 
 
-def down() -> None:
-    """Everything goes: pods through the runtime while it answers, then what is left by cgroup and directory."""
-    known = record()
-    directory = Path(known["directory"])
-    for name in known["pids"]:  # the kubelet first, or it would start the pods again
-        if name == "daemon" and _alive(known, name):
-            child = subprocess.run([sys.executable, "-m", "hack.kubelet", "crictl", "rmp", "--all", "--force"])
-            if child.returncode:
-                print("node: the runtime did not remove its pods; their processes are killed", file=sys.stderr)
-        _end(known, name)
-    cgroup = f"/{directory.name}"
-    cgroups.kill(cgroup)
-    cgroups.remove(cgroup)
-    for target in mounts.below(directory):
-        mounts.unmount(target)
-    subprocess.run(["rm", "-rf", str(directory)], check=True)
-    _RECORD.unlink()
-    print("node: gone")
+def kubectl(known: Record, arguments: list[str]) -> None:
+    record.enter_control_plane(known)
+    program = test_program("kubectl")
+    os.execv(program, [program, f"--kubeconfig={known.kubeconfig}", *arguments])
 
 
-def driver(known: dict[str, Any], pattern: str) -> None:
-    """The example DRA driver in the place of this process, until it is interrupted."""
-    directory = Path(known["directory"])
-    Cluster.allow_driver(Path(known["kubeconfig"]))
-    _RECORD.write_text(json.dumps(known | {"pids": {"driver": os.getpid(), **known["pids"]}}))  # for `down`
-    command = Cluster.driver_command(directory, pattern)
-    os.execv(command[0], command)
+def driver(known: Record, one: OneNode, arguments: list[str]) -> None:
+    """The example DRA driver of a node in the place of this process, until it is interrupted."""
+    if not arguments:
+        sys.exit(_USAGE_OF_CLUSTER)
+    record.enter(one)
+    allow_driver(Path(known.kubeconfig))
+    one.pids["driver"] = os.getpid()
+    known.write()  # for `down`
+    command = driver_command(Path(one.directory), Path(known.directory) / "control-plane", one.name)
+    os.execv(command[0], [*command, f"--pattern={arguments[0]}", *arguments[1:]])
 
 
-def _alive(known: dict[str, Any], name: str) -> bool:
-    """Whether the recorded pid is still the program that was started: it names the node's directory."""
-    try:
-        command = Path(f"/proc/{known['pids'][name]}/cmdline").read_bytes()
-    except (KeyError, OSError):
-        return False
-    return known["directory"].encode() in command
+def node_named(arguments: list[str]) -> str:
+    """Take --node=NAME from the head of the arguments; "" if it is not there."""
+    if arguments and arguments[0].startswith("--node="):
+        return arguments.pop(0).partition("=")[2]
+    return ""
 
 
-def _end(known: dict[str, Any], name: str) -> None:
-    if not _alive(known, name):
-        return
-    os.kill(int(known["pids"][name]), signal.SIGTERM)
-    deadline = time.monotonic() + 15
-    while _alive(known, name):
-        if time.monotonic() > deadline:
-            os.kill(int(known["pids"][name]), signal.SIGKILL)
-        time.sleep(0.05)
+def count_of(arguments: list[str]) -> int:
+    """N of `--nodes N`, which `up` takes in a cluster; 1 without it."""
+    if not arguments:
+        return 1
+    if not _CLUSTER or arguments[0] != "--nodes" or len(arguments) != 2 or arguments[1] not in map(str, range(1, 10)):
+        sys.exit(_USAGE_OF_CLUSTER if _CLUSTER else _USAGE)
+    return int(arguments[1])
 
 
 def main() -> None:
     what, arguments = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
     if what == "up":
-        up()
-    elif what == "status":
-        status()
+        up(count_of(arguments))
     elif what == "down":
         down()
     elif what == "numbers":
         numbers.main(arguments)
-    elif what == "crictl":
-        known = enter()
-        program = test_program("crictl")
-        os.execv(program, [program, f"--runtime-endpoint=unix://{known['socket']}", *arguments])
     elif what == "kubectl" and _CLUSTER:
-        known = enter()
-        program = test_program("kubectl")
-        os.execv(program, [program, f"--kubeconfig={known['kubeconfig']}", *arguments])
-    elif what == "driver" and _CLUSTER:
-        driver(enter(), arguments[0])
-    elif what == "shell":
-        enter()
-        os.execvp(arguments[0] if arguments else "sh", arguments or ["sh"])
+        kubectl(record.read(), arguments)
+    elif what in ("status", "crictl", "shell") or (what == "driver" and _CLUSTER):
+        known = record.read()
+        one = known.node(node_named(arguments))
+        if what == "status" and len(known.nodes) > 1:
+            kubectl(known, ["get", "nodes,pods", "--all-namespaces", "-o", "wide"])
+        elif what == "status":
+            status(one)
+        elif what == "driver":
+            driver(known, one, arguments)
+        else:
+            on_node(one, what, arguments)
     else:
-        sys.exit(
-            f"usage: {_PROGRAM} up | status | down | test [PYTEST ARGUMENTS] | numbers [--help]"
-            " | crictl ARGUMENTS | shell [COMMAND]"
-        )
+        sys.exit(_USAGE_OF_CLUSTER if _CLUSTER else _USAGE)
+
+
+def on_node(one: OneNode, what: str, arguments: list[str]) -> None:
+    """crictl or a shell in the place of this process."""
+    record.enter(one)
+    if what == "crictl":
+        program = test_program("crictl")
+        os.execv(program, [program, f"--runtime-endpoint=unix://{one.socket}", *arguments])
+    os.execvp(arguments[0] if arguments else "sh", arguments or ["sh"])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,8 +54,10 @@ def eventually(look: Callable[[], T], what: str, timeout: float = 20.0) -> T:
 class Daemon:
     """One scratch node. Its directories outlive stop() and kill(), so that start() is a restart."""
 
-    def __init__(self, directory: Path, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, directory: Path, settings: dict[str, Any] | None = None, *, inside: Sequence[str] = ()) -> None:
+        """inside: the command that runs another one where the daemon is to be, in other namespaces than ours."""
         self.directory = directory
+        self.inside = inside
         self.socket = directory / "crishim.sock"
         self.state, self.run = directory / "state", directory / "run"
         self.log = directory / "log"
@@ -70,17 +72,24 @@ class Daemon:
         self._channel: grpc.Channel | None = None
         self.cgroup = f"/{directory.name}"
 
-    def write_network(self, name: str = "10-test.conflist", **changes: Any) -> None:
-        """A dual-stack bridge with portmap, as small clusters have it."""
+    def write_network(
+        self,
+        name: str = "10-test.conflist",
+        *,
+        subnets: Sequence[str] = ("10.231.0.0/16", "fd31::/64"),
+        masquerade: bool = True,
+        **changes: Any,
+    ) -> None:
+        """A dual-stack bridge with portmap, as small clusters have it. subnets: one of each family."""
         bridge = {
             "type": "bridge",
             "bridge": BRIDGE,
             "isGateway": True,
-            "ipMasq": True,
+            "ipMasq": masquerade,
             "ipam": {
                 "type": "host-local",
                 "dataDir": str(self.directory / "ipam"),
-                "ranges": [[{"subnet": "10.231.0.0/16"}], [{"subnet": "fd31::/64"}]],
+                "ranges": [[{"subnet": subnet}] for subnet in subnets],
                 "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
             },
         }
@@ -125,7 +134,7 @@ class Daemon:
         """Start, and do not wait; the offset in the log at which this run of the daemon begins."""
         offset = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
+            command = [*self.inside, sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         return offset
 

@@ -27,12 +27,17 @@ def isolate() -> None:
     os.environ[_MARK] = os.readlink("/proc/self/ns/net")
 
 
+def forget() -> None:
+    """Let isolate() make namespaces once more: for a process that is to have others than its parent."""
+    os.environ.pop(_MARK, None)
+
+
 def _mount_sysfs() -> None:
     """A sysfs shows the links of the namespace it was mounted in: the host's would be counted, and ours never.
 
     What is mounted below it (cgroups) is kept.
     """
-    below = [p.target for p in mounts.table() if p.target.startswith("/sys/")]
+    below = dict.fromkeys(p.target for p in mounts.table() if p.target.startswith("/sys/"))
     trees = [(target, mounts.clone_tree(target)) for target in below]
     mounts.mount("sysfs", "sysfs", "/sys")
     for target, tree in trees:

@@ -2,7 +2,7 @@
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crishim.linux import cgroups
@@ -15,9 +15,12 @@ def links() -> set[str]:
     return {line.split(":")[1].strip() for line in out.splitlines()} - {BRIDGE, "lo"}
 
 
-def rules() -> set[str]:
-    """Rules of pods: the bridge plugin's masquerading, portmap's forwarding. Their empty chains stay, as designed."""
-    out = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=False).stdout
+def rules(inside: Sequence[str] = ()) -> set[str]:
+    """Rules of pods: the bridge plugin's masquerading, portmap's forwarding. Their empty chains stay, as designed.
+
+    inside: the command that runs another one in other namespaces.
+    """
+    out = subprocess.run([*inside, "iptables-save", "-t", "nat"], capture_output=True, text=True, check=False).stdout
     return {line for line in out.splitlines() if "10.231." in line}
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,15 +16,15 @@ import yaml
 
 from tests.support.daemon import eventually, test_program
 from tests.support.kubelet.host import ADDRESS
-from tests.support.kubelet.process import NAME
+from tests.support.kubelet.place import NAME
 
 T = TypeVar("T")
 API = f"https://{ADDRESS}:6443"
 _ETCD = "http://127.0.0.1:2379"
-# Who has a certificate: file name, common name (the user), organisation (the group). Kubernetes, "PKI certificates".
+# Who has a certificate besides the nodes: file name, common name (the user), organisation (the group).
+# Kubernetes, "PKI certificates".
 _CLIENTS = {
     "admin": ("admin", "system:masters"),
-    "kubelet": (f"system:node:{NAME}", "system:nodes"),
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "dra-driver": ("dra-driver", ""),
@@ -46,8 +46,12 @@ def patiently(look: Callable[[], T], what: str, timeout: float) -> T:
 
 
 class ControlPlane:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, nodes: Sequence[str] = (NAME,), *manager: str) -> None:
+        """nodes: the names of those that may join, each with a kubeconfig kubelet-NAME. manager: flags of the
+        controller manager."""
         self.directory = directory
+        self._manager = manager
+        self._clients = _CLIENTS | {f"kubelet-{name}": (f"system:node:{name}", "system:nodes") for name in nodes}
         self.keys = directory / "pki"
         self.keys.mkdir(mode=0o700, parents=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -65,13 +69,13 @@ class ControlPlane:
             "req", "-x509", *elliptic, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca", "-days", "30"
         )
         self._openssl("genrsa", "-out", "accounts.key", "2048")
-        for name, (user, group) in {**_CLIENTS, "apiserver": ("kube-apiserver", "")}.items():
+        for name, (user, group) in {**self._clients, "apiserver": ("kube-apiserver", "")}.items():
             subject = (f"/O={group}" if group else "") + f"/CN={user}"
             self._openssl("req", *elliptic, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
             (self.keys / "extensions").write_text(f"subjectAltName={_NAMES}\n" if name == "apiserver" else "")
             sign = ("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
             self._openssl(*sign, "-out", f"{name}.crt", "-days", "30", "-extfile", "extensions")
-            if name in _CLIENTS:
+            if name in self._clients:
                 self._write_kubeconfig(name)
 
     def kubeconfig(self, name: str = "admin") -> Path:
@@ -123,6 +127,7 @@ class ControlPlane:
             f"--service-account-private-key-file={pki}/accounts.key",
             f"--root-ca-file={pki}/ca.crt",
             "--use-service-account-credentials",
+            *self._manager,
             "--leader-elect=false",
             f"--cert-dir={self.directory}",
         )
@@ -158,6 +163,15 @@ class ControlPlane:
         )
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    def is_ready(self, node: str) -> bool:
+        """Whether a node has joined and is Ready."""
+        path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+        return self.kubectl("get", "node", node, "-o", path, check=False) == "True"
+
+    def wait_for_accounts(self) -> None:
+        """Wait until pods can be made."""
+        patiently(lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"), "service accounts", 120)
 
     def stop(self) -> None:
         """End it, the API server's clients first."""

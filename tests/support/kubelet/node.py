@@ -18,7 +18,8 @@ from crishim.linux import mounts
 from tests.support.daemon import IMAGE, Daemon, eventually
 from tests.support.isolation import remove_link
 from tests.support.kubelet import host
-from tests.support.kubelet.process import NAME, Kubelet, request
+from tests.support.kubelet.place import HERE, NAME, Place
+from tests.support.kubelet.process import Kubelet, request
 from tests.support.residue import BRIDGE
 
 SIGNALLED = "localhost/crishim/sigusr1:latest"  # busybox whose image says STOPSIGNAL SIGUSR1
@@ -39,16 +40,17 @@ class Node:
         *,
         kubelet: dict[str, Any] | None = None,
         disks: dict[str, str] | None = None,
+        place: Place = HERE,
         **settings: Any,
     ) -> None:
         self.directory = directory
-        self.daemon = Daemon(directory / directory.name, settings)
+        self.daemon = Daemon(directory / directory.name, settings, inside=place.inside)
         changes = {**(kubelet or {}), "featureGates": gates or {}}
-        self.kubelet = Kubelet(directory, self.daemon.socket, self.daemon.cgroup, changes)
+        self.kubelet = Kubelet(directory, self.daemon.socket, self.daemon.cgroup, changes, place)
         self._disks = disks or {}
 
     def start(self) -> None:
-        host.lay_over(self.directory)
+        self.prepare()
         host.make_cgroup(self.daemon.cgroup)
         for name, size in self._disks.items():
             target = {"state": self.daemon.state, "logs": self.kubelet.pod_logs}[name]
@@ -57,6 +59,10 @@ class Node:
         self.daemon.start()
         self.import_images()
         self.kubelet.start()
+
+    def prepare(self) -> None:
+        """Make what is around the two programs."""
+        host.lay_over(self.directory)
 
     def import_images(self) -> None:
         self.import_image(IMAGE, {})
@@ -185,10 +191,14 @@ class Node:
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             self.sweep()
         self.daemon.delete()
-        host.take_up()
+        self.clear()
         for target in mounts.below(self.directory):
             mounts.unmount(target)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Undo prepare()."""
+        host.take_up()
 
 
 def is_ready(pod: Pod) -> bool:

@@ -13,8 +13,9 @@ import yaml
 
 from tests.support.daemon import eventually, test_program
 from tests.support.kubelet.host import ADDRESS, hide_sysctls
+from tests.support.kubelet.place import HERE, NAME, Place
 
-NAME = "node"
+__all__ = ["NAME", "PORT", "Kubelet", "request"]
 PORT = 10250
 _SHIPPED = Path(__file__).parents[3] / "packaging/kubelet.yaml"
 
@@ -52,8 +53,10 @@ def settings(directory: Path, socket: Path, cgroup: str, changes: dict[str, Any]
 class Kubelet:
     """Its directories outlive stop() and kill(), so that start() is a restart."""
 
-    def __init__(self, directory: Path, socket: Path, cgroup: str, changes: dict[str, Any]) -> None:
-        self.directory = directory
+    def __init__(
+        self, directory: Path, socket: Path, cgroup: str, changes: dict[str, Any], place: Place = HERE
+    ) -> None:
+        self.directory, self.place = directory, place
         self.manifests = directory / "manifests"
         self.pod_logs = directory / "pod-logs"
         self.root = directory / "kubelet"
@@ -74,13 +77,14 @@ class Kubelet:
     def start(self) -> None:
         """Start and wait until it says it is healthy."""
         command = [
+            *self.place.inside,
             *hide_sysctls(self.directory),
             test_program("kubelet"),
             f"--config={self.config}",
             f"--root-dir={self.root}",
         ]
-        command += [f"--cert-dir={self.root}/pki", f"--hostname-override={NAME}", f"--node-ip={ADDRESS}"]
-        command += self.arguments
+        command += [f"--cert-dir={self.root}/pki", f"--hostname-override={self.place.name}"]
+        command += [f"--node-ip={self.place.address}", *self.arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory, start_new_session=True
@@ -90,7 +94,7 @@ class Kubelet:
     def healthy(self) -> bool:
         assert self.process is None or self.process.poll() is None, f"the kubelet ended: {self.tail()}"
         try:
-            return bool(request("/healthz").strip() == b"ok")
+            return bool(request("/healthz", address=self.place.reached).strip() == b"ok")
         except OSError:
             return False
 
@@ -115,10 +119,12 @@ class Kubelet:
         return [line for line in lines if all(word in line for word in words)]
 
 
-def request(path: str, method: str = "GET", body: bytes | None = None, timeout: float = 30.0) -> bytes:
-    """The answer of the kubelet's HTTPS port. Its certificate is one it made and signed itself, on loopback."""
+def request(
+    path: str, method: str = "GET", body: bytes | None = None, timeout: float = 30.0, address: str = "127.0.0.1"
+) -> bytes:
+    """The answer of the kubelet's HTTPS port. Its certificate is one it made and signed itself."""
     context = ssl._create_unverified_context()
-    asked = urllib.request.Request(f"https://127.0.0.1:{PORT}{path}", method=method, data=body)
+    asked = urllib.request.Request(f"https://{address}:{PORT}{path}", method=method, data=body)
     try:
         with urllib.request.urlopen(asked, context=context, timeout=timeout) as answer:
             data: bytes = answer.read()
