@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from crishim.lifecycle import ContainerState, has_process, is_visible_pod
+from crishim.lifecycle import ContainerState, PodState, has_process, is_visible_pod
 from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
@@ -25,7 +25,7 @@ _STATES = {
 
 
 def pod_message(node: Node, pod: PodRecord, *, gone: bool = False) -> nri.PodSandbox:
-    """The pod, with the namespaces it has of its own; gone: they are not there any more.
+    """The pod, with the namespaces it has of its own, until it was stopped; gone: they are not there any more.
 
     pid is 0: no process of ours holds its namespaces.
     """
@@ -54,7 +54,7 @@ def pod_message(node: Node, pod: PodRecord, *, gone: bool = False) -> nri.PodSan
             cgroups_path=node.launcher.pod_cgroup(pod),
         ),
     )
-    if not gone:
+    if not gone and pod.state is not PodState.NOTREADY:
         made.linux.namespaces.extend(nri.LinuxNamespace(type=t, path=p) for t, p in spaces.items() if p)
     return made
 

@@ -15,6 +15,7 @@ from hack.campaigns.causes import Cause, causes
 from hack.campaigns.client import Client
 from hack.campaigns.ground import a_node, scratch
 from hack.campaigns.load import Pod
+from hack.campaigns.nri_causes import StoppedNriPlugin
 from hack.campaigns.table import Row
 from hack.campaigns.watch import Watch
 from tests.support.daemon import Daemon
@@ -26,7 +27,8 @@ PATIENCE = 90.0  # seconds until a call that hung must have ended after its caus
 def campaign(hold: float, only: str = "") -> list[Row]:
     """A row for each cause. hold: seconds it lasts: longer than the daemon's own limits, or the other pods' lives."""
     rows = []
-    for kind in causes():
+    kinds: list[type[Cause]] = [*causes(), StoppedNriPlugin]
+    for kind in kinds:
         if not kind.title.startswith(only):
             continue
         with scratch() as directory:

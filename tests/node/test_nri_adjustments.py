@@ -1,5 +1,6 @@
 """What NRI plugins make of containers, seen in the containers: each kind of adjustment, under crun and runc."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -8,11 +9,23 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.nri.stub import Refusal, Stub
 from crishim.pb import cri_pb2 as cri
+from crishim.pb import nri_pb2 as nri
 from tests.support.daemon import Daemon, eventually
 from tests.support.go_plugin import GoPlugins, go_plugins
 from tests.support.isolation import ip, remove_link
-from tests.support.pods import annotated, container_config, create, execute, pod_config, remove_pod, run_pod, start
+from tests.support.pods import (
+    annotated,
+    container_config,
+    create,
+    execute,
+    pod_config,
+    remove_pod,
+    run_pod,
+    start,
+    wait_exited,
+)
 from tests.support.pods import status as container_status
 
 pytestmark = pytest.mark.node
@@ -175,6 +188,31 @@ def test_updates_of_other_containers(daemon: Daemon, plugins: GoPlugins, handler
     daemon.call("StartContainer", container_id=container)
     assert container_status(daemon, other).resources.linux.cpu_shares == 400
     assert plugins.told("UpdateContainers")[0]["failed"] == 0
+    remove_pod(daemon, pod)
+
+
+def test_an_eviction(daemon: Daemon) -> None:
+    """Stops the container; one of a container that is not there is logged, and no more."""
+    pod = run_pod(daemon)
+    container = start(daemon, pod)
+
+    async def evict() -> None:
+        plugin = Stub("10", "evicts")
+        await plugin.connect(daemon.directory / "nri.sock")
+        evictions = [nri.ContainerEviction(container_id=id, reason="too noisy") for id in ("f" * 64, container)]
+        request = nri.UpdateContainersRequest(evict=evictions)
+        while True:  # it may ask as soon as it is synchronized
+            try:
+                await plugin.call("UpdateContainers", request, nri.UpdateContainersResponse)
+                break
+            except Refusal:
+                await asyncio.sleep(0.01)
+        await plugin.close()
+
+    asyncio.run(asyncio.wait_for(evict(), 30))
+    assert wait_exited(daemon, container).exit_code == 3  # its own answer to SIGTERM
+    (line,) = [x for x in daemon.logged() if x["message"] == "an NRI eviction failed"]
+    assert (line["container"], line["plugin"]) == ("f" * 64, "10-evicts")
     remove_pod(daemon, pod)
 
 

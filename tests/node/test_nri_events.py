@@ -1,6 +1,7 @@
 """A real daemon tells real NRI plugins of pods and containers: each event at its moment, once, after kill -9 too."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ def test_one_pod(daemon: Daemon, plugins: GoPlugins, handler: str) -> None:
     updates = ["UpdateContainer", "PostUpdateContainer"]
     assert plugins.events(container) == [*LIFE[:5], *updates, LIFE[5], "RemoveContainer"]
     assert plugins.events().index("StopContainer") < plugins.events().index("StopPodSandbox")
+    assert plugins.events() == recorded()
     told = plugins.told("RunPodSandbox")[0]["pod"]
     assert (told["name"], told["namespace"], told["uid"], told["labels"]) == ("web", "test", "uid-web", {"a": "1"})
     assert told["ips"][0].startswith("10.231.")
@@ -173,6 +175,12 @@ def test_killed_while_a_plugin_is_told(daemon: Daemon, plugins: GoPlugins) -> No
         assert not daemon.call("ListPodSandbox").items
     finally:
         unlaunched(daemon)
+
+
+def recorded() -> list[str]:
+    """The events of the run that docs/nri.md shows."""
+    page = (Path(__file__).parents[2] / "docs/nri.md").read_text()
+    return re.findall(r"^ *[0-9.]+ ms  (\w+)", page.partition("```text\n")[2].partition("```")[0], re.MULTILINE)
 
 
 def launched(daemon: Daemon, plugins: GoPlugins, **hooks: object) -> None:

@@ -23,10 +23,12 @@ class GoPlugins:
     def scenario(self, hooks: dict[str, Any], events: list[str] | None = None) -> str:
         return json.dumps({"log": str(self.file), "hooks": hooks, "events": events or []})
 
-    def join(self, *flags: str, index: str = "10", name: str = "go", wait: bool = True, **hooks: Any) -> None:
-        """Start a plugin; wait: until it is called. hooks: what it does, by method."""
+    def join(
+        self, *flags: str, index: str = "10", name: str = "go", wait: bool = True, quiet: bool = False, **hooks: Any
+    ) -> None:
+        """Start a plugin; wait: until it is called; quiet: it logs nothing. hooks: what it does, by method."""
         scenario = self.directory / f"{index}-{name}.json"
-        scenario.write_text(self.scenario(hooks))
+        scenario.write_text("{}" if quiet else self.scenario(hooks))
         command = [program("nri-plugin"), "-index", index, "-name", name, "-scenario", str(scenario)]
         command += ["-socket", str(self.daemon.directory / "nri.sock"), *flags]
         with (self.directory / "output").open("ab") as output:

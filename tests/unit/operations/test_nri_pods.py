@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
+from crishim.operations.nri_messages import all_messages
 from crishim.operations.recover import recover
 from crishim.operations.remove_pod import remove_pod
 from crishim.operations.run_pod import run_pod
@@ -81,6 +82,15 @@ async def test_a_pod_of_an_earlier_daemon(world: World) -> None:
     await recover(world.node)
     await remove_pod(world.node, id)
     assert world.nri.events() == POD_EVENTS[1:]
+
+
+async def test_a_stopped_pod_has_no_namespaces(world: World) -> None:
+    """A plugin that comes afterwards is not shown paths that lead nowhere."""
+    id = await run_pod(world.node, config(), "")
+    assert (await all_messages(world.node))[0][0].linux.namespaces
+    await stop_pod(world.node, id)
+    (pod,) = (await all_messages(world.node))[0]
+    assert (pod.id, list(pod.linux.namespaces)) == (id, [])
 
 
 async def test_a_daemon_killed_while_plugins_are_told(world: World) -> None:
