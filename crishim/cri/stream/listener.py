@@ -60,6 +60,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[socket.socket, asyncio.Future[None]] = {}
 
     async def start(self, address: str, port: int) -> tuple[str, int]:
         """Listen on all addresses of a name; the first one's address and port. OSError."""
@@ -87,17 +88,42 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._budget.spend(HANDSHAKE if self._tls else ACCEPT)
             try:
-                sock, _ = await loop.sock_accept(listening)
+                sock = await self._next(listening)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     log.error("cannot accept a streaming connection: %s", error.strerror)
                     await asyncio.sleep(ACCEPT_PAUSE)
                 continue
             self._admit(sock)
+
+    async def _next(self, listening: socket.socket) -> socket.socket:
+        """The next connection. OSError of accept(2)."""
+        while True:
+            try:
+                sock, _ = listening.accept()
+            except BlockingIOError:
+                await self._readable(listening)
+            else:
+                sock.setblocking(False)
+                return sock
+
+    async def _readable(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting[listening] = ready = loop.create_future()
+        loop.add_reader(listening, _settle, ready)
+        try:
+            await ready
+        finally:
+            del self._waiting[listening]
+            loop.remove_reader(listening)
+
+    def wait_anew(self) -> None:
+        """Wait for connections with new objects: those of now were made when the last one came, maybe among a crowd."""
+        for ready in self._waiting.values():
+            _settle(ready)
 
     def _admit(self, sock: socket.socket) -> None:
         while len(self.pending) >= self._max_pending:
@@ -133,6 +159,11 @@ class Listener:
             pending.authorized()
             stream.abort()
             pending.sock.close()  # asyncio has done it, unless the handshake failed
+
+
+def _settle(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def _listen(family: int, where: Any) -> socket.socket:

@@ -59,7 +59,7 @@ class StreamServer:
         self._scheduler = FairScheduler()
         self._listener: Listener | None = None
         self._peer_watcher: PeerCloseWatcher | None = None
-        self._trimmer = MemoryTrimmer()
+        self._trimmer = MemoryTrimmer(self._wait_anew)
 
     async def start(self, runtime: StreamingRuntime, address: str, port: int) -> None:
         """Listen; port 0 takes a free one. runtime: what can be streamed to.
@@ -86,6 +86,10 @@ class StreamServer:
         self._peer_watcher.close()
         await self._trimmer.stop()
         self._listener = self._peer_watcher = None
+
+    def _wait_anew(self) -> None:
+        if self._listener is not None:
+            self._listener.wait_anew()
 
     def exec_url(self, request: cri.ExecRequest) -> str:
         """A URL for one exec. INVALID without a stream or a command; EXHAUSTED when 1000 URLs wait for clients."""

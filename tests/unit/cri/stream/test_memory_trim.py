@@ -9,12 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from crishim.cri.stream import memory_trim
+from crishim.cri.stream import allocator_gaps, memory_trim
 from crishim.cri.stream.memory_trim import MemoryTrimmer
 from crishim.linux import libc
 from tests.support.eventually import eventually
 
 WHOSE: contextvars.ContextVar[object] = contextvars.ContextVar("whose")
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator_gaps, "PAUSE", 0)
 
 
 class Holder:
@@ -89,3 +94,13 @@ async def test_ends_one_after_the_other_are_trimmed_together(
     await eventually(lambda: trimmed)
     await trimmer.stop()
     assert trimmed == [seen]
+
+
+async def test_the_listeners_waiting_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each round of the filling."""
+    renewed = list[int]()
+    monkeypatch.setattr(memory_trim, "AFTER", 0)
+    trimmer = MemoryTrimmer(lambda: renewed.append(1))
+    trimmer.soon()
+    await eventually(lambda: trimmer._task is None)
+    assert len(renewed) == allocator_gaps.ROUNDS

@@ -200,3 +200,16 @@ async def test_slow_tls_handshakes_give_way(
         writer.transport.abort()
     await server.stop()
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+async def test_waiting_anew_loses_no_connection(small: StreamServer, runtime: FakeRuntime) -> None:
+    """What the listener waits with is replaced at any time, also when a connection has just come."""
+    for _ in range(20):
+        reader, writer = await connect(small.url)
+        small._wait_anew()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        small._wait_anew()
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+        small._wait_anew()
+        writer.transport.abort()
