@@ -43,7 +43,9 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
             return container.id
         check_container(config, pod.parse_config())
         wanted = await wanted_devices(node, pod, config)
-        container = replace(container, image_id=image.id, image_ref=image.id)
+        # The cgroup is in the record before anything is in it: it finds what a runtime that was killed left there.
+        group = node.launcher.cgroup(pod, container.id)
+        container = replace(container, image_id=image.id, image_ref=image.id, cgroup=group)
         rollback = Rollback()
         try:
             async with rollback:
@@ -87,7 +89,6 @@ async def _make(
                 mounts=tuple(m.record() for m in prepared.mounts),
                 resources=adjusted.resources.SerializeToString(deterministic=True),
                 stop_signal=launcher.stop_signal(config, image),
-                cgroup=launcher.cgroup(pod, container.id),
             )
             with span("runtime create"):
                 launched = await launcher.create(container, filesystems.log(container))

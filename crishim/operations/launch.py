@@ -18,7 +18,7 @@ from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
 from crishim.images import image_config
-from crishim.linux import async_files, directories, executors, mounts, record_files
+from crishim.linux import async_files, cgroups, directories, executors, mounts, record_files
 from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef
@@ -208,9 +208,14 @@ class Launcher:
         await self.delete_bundle(container.id)
 
     async def end(self, container: ContainerRecord) -> None:
-        """End the container with its conmon, and let the runtime forget it; fine if it has."""
+        """End the container with its conmon, and let the runtime forget it; fine if it has.
+
+        A create that is killed may have made the container's process and not yet noted it: its cgroup has it.
+        """
         await executors.processes(conmon.kill_monitor, self.bundle(container.id))
         await self._handlers.get(container.handler).delete(container.id)
+        if container.cgroup:
+            await executors.processes(_empty, container.cgroup)
 
     async def delete_bundle(self, container_id: str) -> None:
         await executors.deletion(shutil.rmtree, self.bundle(container_id), ignore_errors=True)
@@ -232,6 +237,12 @@ class Launcher:
             return signals.from_cri(config.stop_signal)
         name = (image_config.parse(image.config).get("config") or {}).get("StopSignal") or "SIGTERM"
         return signals.parse(str(name))
+
+
+def _empty(cgroup: str) -> None:
+    if cgroups.directories(cgroup):
+        cgroups.kill(cgroup)
+        cgroups.remove(cgroup)
 
 
 def _slice(path: str) -> str:

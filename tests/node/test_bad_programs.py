@@ -50,6 +50,24 @@ def test_a_runtime_that_hangs_in_create(troubled: Daemon) -> None:
     remove_pod(troubled, pod)
 
 
+def test_a_runtime_that_dies_in_create(busybox_archive: Path, tmp_path: Path) -> None:
+    """It has made the container's process and knows nothing of it, as crun when it is killed: the process ends, too."""
+    forgetting = script(
+        tmp_path / "forgetting-crun",
+        'case " $* " in *" create "*) ;; *) exec crun "$@";; esac\n'
+        'crun "$@"; for id; do :; done; rm -rf "${1#--root=}/$id"; echo was killed >&2; exit 137\n',
+    )
+    handlers = {"crun": {"path": "crun"}, "forgetting": {"path": str(forgetting)}}
+    with scratch_daemon(runtimes={"handlers": handlers}) as daemon:
+        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
+        pod = run_pod(daemon, handler="forgetting")
+        before = daemon.left()
+        before["cgroups"].add(pod)
+        assert refused(create, daemon, pod)[0] == Code.INTERNAL
+        assert_clean(daemon, before)
+        remove_pod(daemon, pod)
+
+
 def test_conmon_that_fails(busybox_archive: Path) -> None:
     """conmon gone missing, or broken, after the start: the text names it, nothing is left."""
     with scratch_daemon() as probe:
