@@ -186,11 +186,18 @@ def log_path(monitor: ProcessRef) -> str:
     return os.fsdecode(paths[0]).removeprefix(_LOG) if paths else ""
 
 
-def kill_monitor(bundle: Path) -> None:
-    """Kill the conmon of a bundle, if any. Its runtime call dies with it (PDEATHSIG); the container does not."""
+def kill_monitor(bundle: Path, *, search: bool = False) -> None:
+    """Kill the conmon of a bundle, if any, with the runtime's call and the container, and wait until they are gone.
+
+    search: it may have been killed before it wrote its pid, and what it had forked runs on. Blocks.
+    """
     monitor = find_monitor(bundle)
-    if monitor is not None:
-        processes.send_signal(monitor, signal.SIGKILL)
+    if monitor is None and search:
+        monitor = running().get(bundle)
+    if monitor is None:
+        return
+    process_trees.kill_below(monitor)
+    processes.send_signal(monitor, signal.SIGKILL)
 
 
 def _number(path: Path) -> int | None:

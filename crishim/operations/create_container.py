@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from crishim.engine import conmon
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ImageRecord, PodRecord
 from crishim.node import Node
@@ -26,6 +27,7 @@ from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
 from crishim.operations.tracing import span
 from crishim.pb import cri_pb2 as cri
+from crishim.spec.build import Built
 from crishim.spec.validate import check_container
 
 T = TypeVar("T")
@@ -91,8 +93,7 @@ async def _make(
                 stop_signal=launcher.stop_signal(config, image),
             )
             with span("runtime create"):
-                launched = await launcher.create(container, filesystems.log(container))
-                await launcher.verify(container, built, launched.process)
+                launched = await _launch(node, container, built)
             with span("network devices verified"):
                 await plan.verify_and_repair()
         rollback.push("the network devices", lambda: return_devices(node, pod, plan))
@@ -100,6 +101,15 @@ async def _make(
         created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
         await node.containers.update(container.id, lambda _: created)
     return adjusted.changes
+
+
+async def _launch(node: Node, container: ContainerRecord, built: Built) -> conmon.Launched:
+    """The runtime's create. After a failure the runtime has ended: it may have been moving devices that go back now."""
+    async with Rollback() as rollback:
+        rollback.push("the runtime's create", _bound(node.launcher.end, container))
+        launched = await node.launcher.create(container, node.filesystems.log(container))
+        await node.launcher.verify(container, built, launched.process)
+    return launched
 
 
 def _bound(step: Callable[[T], Awaitable[object]], argument: T) -> Callable[[], Awaitable[object]]:

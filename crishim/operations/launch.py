@@ -18,6 +18,7 @@ from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
 from crishim.images import image_config
+from crishim.lifecycle import ContainerState
 from crishim.linux import async_files, cgroups, directories, executors, mounts, record_files
 from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
@@ -212,7 +213,8 @@ class Launcher:
 
         A create that is killed may have made the container's process and not yet noted it: its cgroup has it.
         """
-        await executors.processes(conmon.kill_monitor, self.bundle(container.id))
+        creating = container.state is ContainerState.CREATING
+        await executors.processes(conmon.kill_monitor, self.bundle(container.id), search=creating)
         await self._handlers.get(container.handler).delete(container.id)
         if container.cgroup:
             await executors.processes(_empty, container.cgroup)

@@ -6,10 +6,11 @@
         ...
     # leaving without an exception keeps everything
 
-An undo that fails is logged and the others still run. `failed` tells the operation that something may be left, so
-that it can keep the record, and with it the next chance to clean up, instead of forgetting.
+An undo that fails or is cancelled is logged and the others still run. `failed` tells the operation that something may
+be left, so that it can keep the record, and with it the next chance to clean up, instead of forgetting.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -37,9 +38,13 @@ class Rollback:
     ) -> None:
         if error is None:
             return
+        cancelled: asyncio.CancelledError | None = None
         for what, step in reversed(self._steps):
             try:
                 await step()
-            except Exception as fault:
+            except (Exception, asyncio.CancelledError) as fault:
                 self.failed.append(what)
-                log.error("an undo failed", extra={"what": what, "error": str(fault)})
+                log.error("an undo failed", extra={"what": what, "error": str(fault) or type(fault).__name__})
+                cancelled = fault if isinstance(fault, asyncio.CancelledError) else cancelled
+        if cancelled is not None:
+            raise cancelled

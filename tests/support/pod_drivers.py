@@ -126,6 +126,7 @@ class Plan(Driver):
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         if error is not None:
+            self.world.steps.append("plan undone")
             self.world.held.discard(f"devices {self.pod}")
 
     async def begin(self) -> None:

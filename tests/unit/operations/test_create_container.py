@@ -75,6 +75,18 @@ async def test_a_failure_leaves_nothing(world: World, pod: str, step: str, fault
     assert world.node.containers.find(id).state is ContainerState.CREATED
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=["error", "kernel", "cancelled"])
+@pytest.mark.parametrize("step", ["launcher.create", "launcher.verify"])
+async def test_the_runtime_has_ended_when_devices_go_back(
+    world: World, pod: str, step: str, fault: BaseException
+) -> None:
+    """It may be about to move them: they would go into a pod that nobody looks at any more."""
+    world.fail[step] = fault
+    with pytest.raises(type(fault)):
+        await asyncio.create_task(create_container(world.node, request(pod)))
+    assert world.steps.index(step) < world.steps.index("launcher.end") < world.steps.index("plan undone")
+
+
 @pytest.mark.parametrize("step", UNMAKING)
 async def test_a_rollback_that_fails_keeps_the_record(world: World, pod: str, step: str) -> None:
     """CREATING, as after a kill: the removal, or the next start, takes the rest away."""

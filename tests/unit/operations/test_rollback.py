@@ -65,3 +65,28 @@ async def test_cancellation_undoes() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done == ["one"]
+
+
+async def test_an_undo_that_is_cancelled() -> None:
+    """The others still run, what it left is known of, and the task ends as cancelled."""
+    done: list[str] = []
+    waiting = asyncio.Event()
+
+    async def wait() -> None:
+        waiting.set()
+        await asyncio.sleep(60)
+
+    rollback = Rollback()
+
+    async def work() -> None:
+        async with rollback:
+            rollback.push("one", step(done, "one"))
+            rollback.push("two", wait)
+            raise ValueError("a step failed")
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (done, rollback.failed) == (["one"], ["two"])
