@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="two minutes instead of hours")
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="inputs for each parser")
-    parser.add_argument("--only", default="", help="awaits, hung, fuzz: only what begins so")
+    parser.add_argument("--only", default="", help="awaits, hung, fuzz: only what begins so (fuzz: or so,or so)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options = parser.parse_args()
     if options.short:

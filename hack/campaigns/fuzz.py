@@ -48,16 +48,16 @@ class _TooSlow(BaseException):
 
 def campaign(inputs: int, seed: int, only: str = "") -> list[Row]:
     """A row for each parser."""
-    names = [name for name in targets() if name.startswith(only)]
+    names = [name for name in targets() if name.startswith(tuple(only.split(",")))]
     shares = [
         Share(name, seed * 1_000_003 + number, min(SHARE, inputs - number * SHARE))
+        for name in names  # one parser after the other: what a campaign that was ended had done still counts
         for number in range(-(-inputs // SHARE))
-        for name in names
     ]
     rows = {name: Row("fuzz", name) for name in names}
     seconds, slowest = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), _limit) as pool:
-        for done, found in enumerate(pool.imap_unordered(_run, shares)):
+        for found in pool.imap_unordered(_run, shares):
             row = rows[found.name]
             row.runs += found.inputs
             seconds[found.name] += found.seconds
@@ -66,8 +66,8 @@ def campaign(inputs: int, seed: int, only: str = "") -> list[Row]:
                 if len(row.lost) < MOST:
                     row.lost.append(f"{text} (kept as {_keep(found.name, data)})")
                     print(f"fuzz: {found.name}: {row.lost[-1]}", flush=True)
-            if done % 200 == 0:
-                print(f"fuzz: {sum(r.runs for r in rows.values()):,} inputs", flush=True)
+            if row.runs == inputs:
+                print(f"fuzz: {row.part}: {inputs:,} inputs, {len(row.lost)} broke it", flush=True)
         pool.close()  # and not terminated: the processes remove what they made at their end
         pool.join()
     for name, row in rows.items():
