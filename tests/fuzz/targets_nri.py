@@ -14,7 +14,7 @@ from tests.fuzz.targets_streams import pieces
 from tests.fuzz.work import work
 
 MOST_OUT = 16  # bytes an input byte may have answered, and a constant
-MOST_WORK = 120  # instructions an input byte may cost, and a constant
+MOST_WORK = 240  # instructions an input byte may cost, read one by one, and a constant
 CONSTANT = 1 << 14
 
 
