@@ -9,12 +9,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.support.daemon import Daemon, eventually
 from tests.support.daemon import test_program as program
 from tests.support.go_plugin import GoPlugins, go_plugins
-from tests.support.pods import remove_pod, run_pod, start
+from tests.support.pods import create, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
 ATTACKS = {
@@ -105,6 +106,29 @@ def test_a_frozen_launched_plugin_does_not_keep_the_daemon(daemon: Daemon, plugi
     finally:
         (directory / "10-frozen").unlink()
         directory.rmdir()
+        daemon.start()
+
+
+def test_the_default_validator(daemon: Daemon, plugins: GoPlugins) -> None:
+    """Its settings hold for every plugin, and for none: a required one that is not there keeps containers out."""
+    validator = {"enable": True, "reject_oci_hook_adjustment": True, "required_plugins": ["go"]}
+    daemon.stop()
+    daemon.write_config({"nri": {"validator": validator}})
+    daemon.start()
+    pod = run_pod(daemon)
+    try:
+        with pytest.raises(grpc.RpcError, match=r"the default NRI validator rejects container c: .*go"):
+            create(daemon, pod)
+        hooks = {"poststop": [{"path": "/bin/true"}]}
+        plugins.join(CreateContainer={"adjust": {"hooks": hooks}, "times": 1})
+        with pytest.raises(grpc.RpcError, match=r"the default NRI validator rejects container c: .*10-go.*OCI hook"):
+            create(daemon, pod)
+        create(daemon, pod)
+    finally:
+        remove_pod(daemon, pod)
+        plugins.end()
+        daemon.stop()
+        daemon.write_config({})
         daemon.start()
 
 
