@@ -46,7 +46,7 @@ async def plan_devices(
     try:
         return await node.netdevices.plan(adjusted.network, device_pod(pod), mover)
     except CrishimError as error:
-        raise adjusted.name(error) from error
+        raise adjusted.named(error) from error
 
 
 async def return_devices(node: Node, pod: PodRecord, plan: Plan) -> None:

@@ -61,7 +61,7 @@ class Adjusted:
     changes: Changes = NONE  # of other containers, to be applied without locks
     owners: Mapping[str, str] | None = None  # plugin by network device
 
-    def name(self, error: CrishimError) -> CrishimError:
+    def named(self, error: CrishimError) -> CrishimError:
         """An error about a network device names the plugin that wants it."""
         device = error.facts.get("device", "")
         if not self.owners or device not in self.owners:

@@ -41,9 +41,9 @@ async def update_container(node: Node, id: str, update: cri.LinuxContainerResour
     async with node.locks.holding(container.id):
         container = _updatable(node, container.id)
         asked = await nri_events.container_updates(node, container, update)
-        score, update = update.oom_score_adj, update if asked is None else to_cri(asked.resources)
-        if asked is not None and score:
-            update.oom_score_adj = score
+        if asked is not None:
+            score, update = update.oom_score_adj, to_cri(asked.resources)
+            update.oom_score_adj = score  # which plugins neither see nor set
         await _put_in_force(node, container, update, asked.resources if asked else None)
         await nri_events.container_updated(node, container)
     if asked is not None:

@@ -41,7 +41,7 @@ def to_oci(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
     made = {
         "memory": _memory(asked, host),
         "cpu": _cpu(asked.cpu),
-        "hugepageLimits": [{"pageSize": h.page_size, "limit": h.limit} for h in asked.hugepage_limits],
+        "hugepageLimits": _huge_pages(asked, host),
         "unified": _unified(asked, host),
         "devices": [_rule(rule) for rule in asked.devices],
         "pids": {"limit": asked.pids.limit} if asked.HasField("pids") else {},
@@ -49,8 +49,6 @@ def to_oci(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
     for field in ("blockio_class", "rdt_class"):
         if asked.HasField(field) and getattr(asked, field).value:
             raise _refuse(field, "no classes are configured on this node")
-    if made["hugepageLimits"] and "hugetlb" not in host.controllers:
-        raise _refuse("hugepage_limits", "the hugetlb cgroup controller is not there")
     return {key: value for key, value in made.items() if value}
 
 
@@ -97,6 +95,15 @@ def _memory(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
     if "limit" in made and host.swap:
         made.setdefault("swap", made["limit"])
     return made
+
+
+def _huge_pages(asked: nri.LinuxResources, host: Host) -> list[dict[str, Any]]:
+    """A kubelet gives each size the node knows, 0 for those a pod has none of: without the controller that is so."""
+    if "hugetlb" in host.controllers:
+        return [{"pageSize": h.page_size, "limit": h.limit} for h in asked.hugepage_limits]
+    if any(h.limit for h in asked.hugepage_limits):
+        raise _refuse("hugepage_limits", "the hugetlb cgroup controller is not there")
+    return []
 
 
 def _cpu(asked: nri.LinuxCPU) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from crishim.spec.build import build
 from crishim.spec.inputs import Draft, Host
 from crishim.spec.nri_adjustment import adjust
 from crishim.spec.nri_container import describe
+from crishim.spec.nri_resources import to_oci
 from tests.unit.spec.conftest import Make
 
 V1 = Host(cgroup_version=1, controllers=frozenset({"cpu", "memory", "pids"}))
@@ -204,3 +205,12 @@ def test_what_plugins_see_is_what_they_can_set(make: Make) -> None:
     draft = Draft(spec=build(made).spec)
     adjust(draft, made, again)
     assert describe(draft.spec) == seen
+
+
+def test_huge_pages_without_their_controller() -> None:
+    """A limit is refused; a kubelet's 0 for a size that no pod has is left out."""
+    none = nri.LinuxResources(hugepage_limits=[nri.HugepageLimit(page_size="2MB", limit=0)])
+    assert to_oci(none, V1) == {}
+    none.hugepage_limits[0].limit = 2 << 20
+    with pytest.raises(CrishimError, match=r"linux\.resources\.hugepage_limits"):
+        to_oci(none, V1)
