@@ -43,6 +43,7 @@ FIELDS: Final = {  # by the field an error names: whose it is
     "linux.resources.unified": fields.CgroupsUnified,
     "linux.resources.memory.kernel": fields.MemKernelLimit,
     "linux.resources.memory.kernel_tcp": fields.MemTCPLimit,
+    "linux.resources.memory.swap": fields.MemSwapLimit,
     "linux.resources.memory.swappiness": fields.MemSwappiness,
     "linux.resources.memory.disable_oom_killer": fields.MemDisableOomKiller,
     "linux.resources.memory.use_hierarchy": fields.MemUseHierarchy,

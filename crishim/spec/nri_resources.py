@@ -92,7 +92,10 @@ def _memory(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
             raise _refuse(f"memory.{field}", "cgroup v2 has no such limit")
     if made.get("limit") == 0:
         del made["limit"]
-    if "limit" in made and host.swap:
+    if not host.swap:
+        if made.pop("swap", made.get("limit", -1)) not in (made.get("limit"), -1):
+            raise _refuse("memory.swap", "this kernel does not count swap")
+    elif "limit" in made:
         made.setdefault("swap", made["limit"])
     return made
 

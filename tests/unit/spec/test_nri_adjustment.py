@@ -214,3 +214,14 @@ def test_huge_pages_without_their_controller() -> None:
     none.hugepage_limits[0].limit = 2 << 20
     with pytest.raises(CrishimError, match=r"linux\.resources\.hugepage_limits"):
         to_oci(none, V1)
+
+
+def test_swap_where_the_kernel_does_not_count_it() -> None:
+    """As a request's own: one that is the memory limit, or none, says nothing; another is refused."""
+    host = Host(swap=False)
+    memory = nri.LinuxMemory(limit=nri.OptionalInt64(value=9), swap=nri.OptionalInt64(value=9))
+    assert to_oci(nri.LinuxResources(memory=memory), host) == {"memory": {"limit": 9}}
+    memory.swap.value = 10
+    with pytest.raises(CrishimError, match=r"linux\.resources\.memory\.swap"):
+        to_oci(nri.LinuxResources(memory=memory), host)
+    assert to_oci(nri.LinuxResources(memory=memory), Host())["memory"] == {"limit": 9, "swap": 10}
