@@ -21,8 +21,8 @@ _DYING = 5.0  # seconds a killed plugin has to be gone
 _PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
 
-class Attachment(NamedTuple):
-    """What CNI calls an attachment: one container (here a pod), one interface, and what the plugins may know of it."""
+class RuntimeConf(NamedTuple):
+    """Of one attachment, in libcni's word: a container (here a pod), its interface, and what the plugins may know."""
 
     container_id: str
     netns: str  # path; "" when it is gone already, which DEL must accept
@@ -58,27 +58,27 @@ class Plugins:
 
         await executors.records(look)
 
-    async def add(self, network: cni.NetworkList, attachment: Attachment) -> dict[str, Any]:
+    async def add(self, network: cni.NetworkList, conf: RuntimeConf) -> dict[str, Any]:
         """ADD through the chain; the last plugin's result. On an error the caller calls delete() (section 4)."""
         result: dict[str, Any] | None = None
         for plugin in network.plugins:
-            stdout = await self._execute("ADD", network, plugin, attachment, result)
+            stdout = await self._execute("ADD", network, plugin, conf, result)
             result = cni.parse_result(stdout, plugin["type"])
         assert result is not None
         return result
 
-    async def check(self, network: cni.NetworkList, attachment: Attachment, result: dict[str, Any]) -> None:
+    async def check(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any]) -> None:
         """CHECK the attachment against its cached result; nothing below 0.4.0 or where the list disables it."""
         if network.disable_check or not cni.at_least(network.version, (0, 4, 0)):
             return
         for plugin in network.plugins:
-            await self._execute("CHECK", network, plugin, attachment, result)
+            await self._execute("CHECK", network, plugin, conf, result)
 
-    async def delete(self, network: cni.NetworkList, attachment: Attachment, result: dict[str, Any] | None) -> None:
+    async def delete(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any] | None) -> None:
         """DEL in reverse order; result is ADD's, None if it never succeeded. May be repeated."""
         previous = result if cni.at_least(network.version, (0, 4, 0)) else None
         for plugin in reversed(network.plugins):
-            await self._execute("DEL", network, plugin, attachment, previous)
+            await self._execute("DEL", network, plugin, conf, previous)
 
     async def wait_for_plugins(self, container_id: str) -> None:
         """Wait until no plugin works on a container any more, delegated ones included.
@@ -107,22 +107,22 @@ class Plugins:
         if not cni.at_least(network.version, (1, 1, 0)):
             return
         for plugin in network.plugins:
-            await self._execute("STATUS", network, plugin, Attachment("", "", {}, {}), None)
+            await self._execute("STATUS", network, plugin, RuntimeConf("", "", {}, {}), None)
 
     async def _execute(
         self,
         command: str,
         network: cni.NetworkList,
         plugin: Mapping[str, Any],
-        attachment: Attachment,
+        conf: RuntimeConf,
         previous: dict[str, Any] | None,
     ) -> bytes:
         name = plugin["type"]
         done = await _to_its_end(
             programs.run(
                 [await executors.records(self.find, name)],
-                stdin=cni.plugin_input(network, plugin, attachment.capability_args, previous),
-                env=self._environment(command, attachment),
+                stdin=cni.plugin_input(network, plugin, conf.capability_args, previous),
+                env=self._environment(command, conf),
                 timeout=self._timeout,
                 check=False,
             )
@@ -134,14 +134,14 @@ class Plugins:
             Kind.INTERNAL, f"CNI plugin {name} failed to {command} with status {done.returncode}: {said}", plugin=name
         )
 
-    def _environment(self, command: str, attachment: Attachment) -> dict[str, str]:
+    def _environment(self, command: str, conf: RuntimeConf) -> dict[str, str]:
         variables = environment.made(CNI_COMMAND=command, CNI_PATH=os.pathsep.join(self._directories))
         if command != "STATUS":
             variables |= {
-                "CNI_CONTAINERID": attachment.container_id,
-                "CNI_NETNS": attachment.netns,
-                "CNI_IFNAME": attachment.ifname,
-                "CNI_ARGS": ";".join(f"{k}={v}" for k, v in attachment.args.items()),
+                "CNI_CONTAINERID": conf.container_id,
+                "CNI_NETNS": conf.netns,
+                "CNI_IFNAME": conf.ifname,
+                "CNI_ARGS": ";".join(f"{k}={v}" for k, v in conf.args.items()),
             }
         return variables
 

@@ -7,7 +7,7 @@ import msgspec
 
 from crishim.cni import format as cni
 from crishim.cni.arguments import capability_args, cni_args
-from crishim.cni.chain import Attachment, Plugins, decode_result
+from crishim.cni.chain import Plugins, RuntimeConf, decode_result
 from crishim.cni.directory import ConfigDirectory
 from crishim.errors import CrishimError
 from crishim.linux import executors
@@ -41,7 +41,7 @@ class PodNetworks:
         if pod.network is None:
             return None
         async with self._limiter.slot():
-            result = await self._plugins.add(*self._attachment(pod, pod.network))
+            result = await self._plugins.add(*self._runtime_conf(pod, pod.network))
         return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
 
     async def check(self, pod: PodRecord) -> None:
@@ -49,13 +49,13 @@ class PodNetworks:
         if pod.network is not None and pod.network.result:
             result = decode_result(pod.network.result)
             assert result is not None
-            await self._plugins.check(*self._attachment(pod, pod.network), result)
+            await self._plugins.check(*self._runtime_conf(pod, pod.network), result)
 
     async def delete(self, pod: PodRecord, netns: str) -> None:
         """Run DEL; may be repeated. netns: "" when the namespace is gone."""
         if pod.network is not None:
-            network, attachment = self._attachment(pod, pod.network)
-            await self._plugins.delete(network, attachment._replace(netns=netns), decode_result(pod.network.result))
+            network, conf = self._runtime_conf(pod, pod.network)
+            await self._plugins.delete(network, conf._replace(netns=netns), decode_result(pod.network.result))
 
     async def release(self, pod_id: str, netns: str) -> None:
         """Run DEL for a pod of which only the id is known; netns: "" when the namespace is gone.
@@ -66,8 +66,8 @@ class PodNetworks:
         await self._plugins.wait_for_plugins(pod_id)
         network = await executors.records(self._directory.current)
         mapping = {"hostPort": 1, "containerPort": 1, "protocol": "tcp"}
-        attachment = Attachment(pod_id, netns, args={}, capability_args={"portMappings": [mapping]})
-        await self._plugins.delete(network, attachment, None)
+        conf = RuntimeConf(pod_id, netns, args={}, capability_args={"portMappings": [mapping]})
+        await self._plugins.delete(network, conf, None)
 
     async def wait_for_plugins(self, pod: PodRecord) -> None:
         """Wait until no plugin of an earlier daemon works on a pod any more; see Plugins.wait_for_plugins."""
@@ -95,12 +95,12 @@ class PodNetworks:
         else:
             self._status = ""
 
-    def _attachment(self, pod: PodRecord, network: Network) -> tuple[cni.NetworkList, Attachment]:
+    def _runtime_conf(self, pod: PodRecord, network: Network) -> tuple[cni.NetworkList, RuntimeConf]:
         arguments: dict[str, Any] = msgspec.json.decode(network.capability_args)
-        attachment = Attachment(
+        conf = RuntimeConf(
             container_id=pod.id,
             netns=pod.namespaces.net,
             args=cni_args(pod.id, pod.parse_config().metadata),
             capability_args=arguments,
         )
-        return cni.parse_list(network.conflist, network.name), attachment
+        return cni.parse_list(network.conflist, network.name), conf

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crishim.cni.chain import Attachment, Plugins, decode_result
+from crishim.cni.chain import Plugins, RuntimeConf, decode_result
 from crishim.cni.format import NetworkList
 from crishim.errors import CrishimError, Kind
 
@@ -50,12 +50,12 @@ def network(version: str = "1.0.0", **fields: Any) -> NetworkList:
     return NetworkList(name="n", version=version, plugins=({"type": "a"}, {"type": "b"}), **fields)
 
 
-ATTACHMENT = Attachment("id", "/ns", {}, {})
+CONF = RuntimeConf("id", "/ns", {}, {})
 
 
 async def test_add(bench: Bench) -> None:
     """In order, each with the result of the one before; the last one's is the answer."""
-    result = await bench.plugins.add(network(), ATTACHMENT)
+    result = await bench.plugins.add(network(), CONF)
     assert result["ips"] == [{"address": "10.0.0.2/24"}]
     assert bench.calls() == ["ADD a", "ADD b"]
     first, second = bench.inputs()
@@ -66,26 +66,26 @@ async def test_add(bench: Bench) -> None:
 @pytest.mark.parametrize(("version", "given"), [("0.3.1", False), ("0.4.0", True), ("1.0.0", True)])
 async def test_delete(bench: Bench, version: str, given: bool) -> None:
     """In reverse, with the cached result since 0.4.0; the first failure ends it."""
-    await bench.plugins.delete(network(version), ATTACHMENT, {"ips": []})
+    await bench.plugins.delete(network(version), CONF, {"ips": []})
     assert bench.calls() == ["DEL b", "DEL a"]
     assert [("prevResult" in i) for i in bench.inputs()] == [given, given]
     bench.plugin("b", "exit 1")
     with pytest.raises(CrishimError, match="CNI plugin b failed to DEL"):
-        await bench.plugins.delete(network(version), ATTACHMENT, None)
+        await bench.plugins.delete(network(version), CONF, None)
     assert bench.calls()[2:] == ["DEL b"]
 
 
 async def test_check(bench: Bench) -> None:
     """In order with the cached result; not below 0.4.0, nor where the list disables it."""
-    await bench.plugins.check(network("0.3.1"), ATTACHMENT, {})
-    await bench.plugins.check(network(disable_check=True), ATTACHMENT, {})
+    await bench.plugins.check(network("0.3.1"), CONF, {})
+    await bench.plugins.check(network(disable_check=True), CONF, {})
     assert bench.calls() == []
-    await bench.plugins.check(network(), ATTACHMENT, {"ips": []})
+    await bench.plugins.check(network(), CONF, {"ips": []})
     assert bench.calls() == ["CHECK a", "CHECK b"]
     assert [i["prevResult"] for i in bench.inputs()] == [{"ips": []}] * 2
     bench.plugin("a", """echo '{"code": 100, "msg": "eth0 is gone"}'; exit 1""")
     with pytest.raises(CrishimError, match="CNI plugin a failed to CHECK: eth0 is gone"):
-        await bench.plugins.check(network(), ATTACHMENT, {})
+        await bench.plugins.check(network(), CONF, {})
 
 
 async def test_status(bench: Bench) -> None:
@@ -126,7 +126,7 @@ async def test_failures(bench: Bench, script: str, kind: Kind, text: str) -> Non
     bench.plugin("a", script)
     plugins = Plugins([str(bench.directory)], 0.2 if kind is Kind.DEADLINE else 5)
     with pytest.raises(CrishimError) as caught:
-        await plugins.add(network(), ATTACHMENT)
+        await plugins.add(network(), CONF)
     assert caught.value.kind is kind
     assert text in caught.value.message
     assert "a " in caught.value.message
@@ -146,7 +146,7 @@ async def test_a_cancelled_add_lets_the_plugin_end(bench: Bench) -> None:
         os.mkfifo(fifo)
     begun, go = fifos
     bench.plugin("a", f"echo >{begun}; read _ <{go}; touch {bench.directory}/ended")
-    adding = asyncio.create_task(bench.plugins.add(network(), ATTACHMENT))
+    adding = asyncio.create_task(bench.plugins.add(network(), CONF))
     await asyncio.to_thread(begun.read_bytes)
     adding.cancel()
     await asyncio.sleep(0)
