@@ -3,7 +3,7 @@
 import msgspec
 
 from crishim.linux import devconf, device_files, multicast
-from crishim.linux.netlink import ethtool, link_attributes, links, neighbour_entries, nexthops, queueing
+from crishim.linux.netlink import ethtool, link_attributes, links, neighbours, nexthops, queueing
 from crishim.netdev import bpf_programs, virtual_functions
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
@@ -66,6 +66,6 @@ def _files(context: RestoreContext) -> tuple[tuple[str, str], ...]:
     return tuple(device_files.read_again(context.host.sysfs, context.name, dict(context.was.files)).items())
 
 
-def _entries(context: RestoreContext) -> tuple[neighbour_entries.Entry, ...]:
-    entries = neighbour_entries.dump(context.host.netlink, context.index)
-    return entries + neighbour_entries.dump_forwarding(context.host.netlink, context.index)
+def _entries(context: RestoreContext) -> tuple[neighbours.Entry, ...]:
+    entries = neighbours.dump(context.host.netlink, context.index)
+    return entries + neighbours.dump_forwarding(context.host.netlink, context.index)

@@ -14,7 +14,6 @@ from crishim.linux.netlink import (
     ethtool,
     link_attributes,
     links,
-    neighbour_entries,
     neighbours,
     nexthops,
     queueing,
@@ -36,11 +35,11 @@ def capture(host: End, found: Sequence[Link]) -> dict[int, Captured]:
     host.enter()
     indexes = [link.index for link in found]
     tables = _Tables(
-        neighbours.dump(host.netlink, indexes),
+        neighbours.dump_ageing(host.netlink, indexes),
         addresses.dump_each(host.netlink, indexes),
         routes.dump_each(host.netlink, indexes),
-        neighbour_entries.dump_each(host.netlink, indexes),
-        neighbour_entries.dump_each_forwarding(host.netlink, indexes),
+        neighbours.dump_each(host.netlink, indexes),
+        neighbours.dump_each_forwarding(host.netlink, indexes),
         multicast.filters(indexes),
         multicast.groups([link.name for link in found]),
         queueing.read_each(host.netlink, indexes),
@@ -55,8 +54,8 @@ class _Tables(NamedTuple):
     ageing: Mapping[int, tuple[neighbours.Ageing, ...]]
     addresses: Mapping[int, list[addresses.Address]]
     routes: Mapping[int, list[routes.Route]]
-    entries: Mapping[int, tuple[neighbour_entries.Entry, ...]]
-    forwarding: Mapping[int, tuple[neighbour_entries.Entry, ...]]
+    entries: Mapping[int, tuple[neighbours.Entry, ...]]
+    forwarding: Mapping[int, tuple[neighbours.Entry, ...]]
     filters: Mapping[int, tuple[bytes, ...]]
     groups: Mapping[str, frozenset[str]]
     queueing: Mapping[int, tuple[queueing.Node, ...]]

@@ -9,10 +9,18 @@ import struct
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from crishim.linux.netlink import route_table
+from crishim.linux.netlink import routes
 from crishim.linux.netlink.links import AF_INET, AF_INET6
-from crishim.linux.netlink.route_table import PREFIX, RTN_ANYCAST, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST, TYPE
-from crishim.linux.netlink.routes import RT_TABLE_MAIN, Route
+from crishim.linux.netlink.routes import (
+    PREFIX,
+    RT_TABLE_MAIN,
+    RTN_ANYCAST,
+    RTN_BROADCAST,
+    RTN_MULTICAST,
+    RTN_UNICAST,
+    TYPE,
+    Route,
+)
 from crishim.linux.netlink.rtnetlink import Rtnetlink, table
 
 RTA_DST, RTA_PREFSRC = 1, 7
@@ -44,10 +52,10 @@ def survey(
     sources: set[bytes] = set()
     for family in (AF_INET, AF_INET6):
         hidden: list[tuple[bytes, Route]] = []  # net.ipv4.nexthop_compat_mode = 0: nexthop objects hide the links
-        for body in route_table.bodies(netlink, family):
+        for body in routes.bodies(netlink, family):
             if body[PREFIX] > WIDE[family] and not tunnels and not _may_borrow(body, owners):
                 continue
-            route = route_table.read(body)
+            route = routes.read(body)
             source, links = table(route.attributes).get(RTA_PREFSRC, b""), route.links
             if route.uses_nexthop_object and not links:
                 hidden.append((source, route))
@@ -58,9 +66,9 @@ def survey(
                 _note(tunnelled, links & set(tunnels), route)
             if body[TYPE] == RTN_UNICAST and source in owners and links and not links & owners[source]:
                 borrowing.setdefault(source, (words(route), frozenset(links)))
-        over = {i: [route_table.read(b) for b in route_table.bodies(netlink, family, i)] for i in candidates if hidden}
-        for index, routes in over.items():
-            for route in filter(is_wide, routes):
+        over = {i: [routes.read(b) for b in routes.bodies(netlink, family, i)] for i in candidates if hidden}
+        for index, found in over.items():
+            for route in filter(is_wide, found):
                 _note(wide, (index,), route)
         for source, route in hidden:
             if source in owners and not any(route in over.get(i, ()) for i in owners[source]):

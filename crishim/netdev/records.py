@@ -22,8 +22,7 @@ from crishim.linux.bpf import Program
 from crishim.linux.devconf import Settings
 from crishim.linux.netlink.addresses import Address
 from crishim.linux.netlink.ethtool import Tuning
-from crishim.linux.netlink.neighbour_entries import Entry
-from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.neighbours import Ageing, Entry
 from crishim.linux.netlink.nexthops import Nexthop
 from crishim.linux.netlink.queueing import Node
 from crishim.linux.netlink.routes import Route

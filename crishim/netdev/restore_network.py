@@ -6,7 +6,7 @@ Put back where it is missing; what a pod added of these died with the link's sta
 import errno
 
 from crishim.linux import bpf, multicast
-from crishim.linux.netlink import neighbour_entries, nexthops, queueing, routes
+from crishim.linux.netlink import neighbours, nexthops, queueing, routes
 from crishim.linux.netlink.queueing import Node
 from crishim.netdev.bpf_programs import TC_FILTER, is_loaded
 from crishim.netdev.restore_context import RestoreContext
@@ -44,15 +44,15 @@ def restore_entries(context: RestoreContext) -> None:
     netlink, was = context.host.netlink, context.was
     if not was.entries and was.kind != "vxlan":
         return
-    now = neighbour_entries.dump(netlink, context.index)
-    if was.kind == "vxlan" or any(e.family == neighbour_entries.AF_BRIDGE for e in was.entries):
-        now += neighbour_entries.dump_forwarding(netlink, context.index)
-    for entry in neighbour_entries.missing(was.entries, now):
+    now = neighbours.dump(netlink, context.index)
+    if was.kind == "vxlan" or any(e.family == neighbours.AF_BRIDGE for e in was.entries):
+        now += neighbours.dump_forwarding(netlink, context.index)
+    for entry in neighbours.missing(was.entries, now):
         with context.attempt(str(entry)):
-            neighbour_entries.remove(netlink, context.index, entry)
-    for entry in neighbour_entries.missing(now, was.entries):
+            neighbours.remove(netlink, context.index, entry)
+    for entry in neighbours.missing(now, was.entries):
         with context.attempt(str(entry)):
-            neighbour_entries.add(netlink, context.index, entry)
+            neighbours.add(netlink, context.index, entry)
 
 
 def restore_multicast(context: RestoreContext) -> None:

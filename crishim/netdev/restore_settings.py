@@ -22,7 +22,7 @@ def restore_settings(context: RestoreContext, link: Link) -> None:
     _restore_ipv4(context, now)
     for ageing in context.was.ageing:
         with context.attempt("neighbour settings"):
-            neighbours.restore(context.host.netlink, context.index, ageing)
+            neighbours.restore_ageing(context.host.netlink, context.index, ageing)
     if wanted.token != now.token and any(wanted.token):
         _restore_token(context, wanted.token)
         now = _again(context, now)

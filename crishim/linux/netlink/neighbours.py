@@ -1,22 +1,143 @@
-"""How a link's neighbours are found and aged, net.ipv4.neigh.NAME.* and net.ipv6.neigh.NAME.*: read and written back.
+"""A link's neighbours: how they are found and aged, net.ipv4.neigh.NAME.* and net.ipv6.neigh.NAME.*; and the entries a
+user made: permanent neighbours, proxied ones, forwarding entries of the device itself. linux/neighbour.h.
 
-One dump tells of all links, so it is read once for all that matter. linux/neighbour.h, struct ndtmsg, NDTA_*, NDTPA_*.
+What the kernel learned is not among them: it learns it again. Kept as the kernel wrote them.
 """
 
 import errno
-from collections.abc import Collection
+import ipaddress
+import struct
+from collections.abc import Collection, Container, Iterable, Iterator
 
 import msgspec
 
-from crishim.linux.netlink.rtnetlink import Rtnetlink, join, nested, number, table, text, u32
+from crishim.linux.netlink.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    Rtnetlink,
+    attributes,
+    join,
+    nested,
+    number,
+    table,
+    text,
+    u32,
+)
+
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+AF_UNSPEC, AF_BRIDGE = 0, 7
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NTF_SELF, NTF_PROXY = 0x02, 0x08
+NTF_EXT_MANAGED = 1
+NDA_DST, NDA_LLADDR, NDA_CACHEINFO, NDA_PROBES, NDA_VLAN, NDA_IFINDEX, NDA_FLAGS_EXT = 1, 2, 3, 4, 5, 8, 15
+NDA_MASTER = 9
+
+_HEAD = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, ifindex, state, flags, type
 
 RTM_NEWNEIGHTBL, RTM_GETNEIGHTBL, RTM_SETNEIGHTBL = 64, 66, 67
 NDTA_NAME, NDTA_PARMS = 1, 6
 NDTPA_IFINDEX = 1
 # Base reachable time to locktime, and newer ones; not QUEUE_LEN (8), which QUEUE_LENBYTES (16) says more exactly.
 SETTABLE = frozenset({4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19})
+_TABLE_HEAD = bytes(4)  # struct ndtmsg: family, padding
 
-_HEAD = bytes(4)  # struct ndtmsg: family, padding
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. attributes: NDA_* but for ages and counters."""
+
+    family: int
+    state: int  # NUD_*
+    flags: int  # NTF_*
+    type: int  # RTN_*
+    attributes: bytes
+
+    def __str__(self) -> str:
+        fields = table(self.attributes)
+        if self.family == AF_BRIDGE:
+            return f"forwarding entry {fields.get(NDA_LLADDR, b'').hex(':')}"
+        address = ipaddress.ip_address(fields[NDA_DST]) if NDA_DST in fields else "?"
+        return f"{'proxied neighbour' if self.flags & NTF_PROXY else 'neighbour'} {address}"
+
+    @property
+    def is_static(self) -> bool:
+        extended = table(self.attributes).get(NDA_FLAGS_EXT, bytes(4))
+        managed = bool(struct.unpack("=I", extended)[0] & NTF_EXT_MANAGED)
+        return bool(self.flags & NTF_PROXY or self.state & NUD_PERMANENT or managed)
+
+
+def _parse(body: bytes) -> Entry:
+    family, _, state, flags, type = _HEAD.unpack_from(body)
+    left = (NDA_CACHEINFO, NDA_PROBES, NDA_MASTER, NDA_IFINDEX if family != AF_BRIDGE else 0)
+    kept = join((kind, value) for kind, value in attributes(body[_HEAD.size :]) if kind not in left)
+    return Entry(family=family, state=state, flags=flags, type=type, attributes=kept)
+
+
+def dump(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+    """What a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
+    return dump_each(netlink, [index])[index]
+
+
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+    """The same of several links, read at once."""
+    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    only = u32(NDA_IFINDEX, next(iter(indexes))) if len(indexes) == 1 else b""
+    for flags in (0, NTF_PROXY):
+        for index, body in _mine(netlink, _HEAD.pack(AF_UNSPEC, 0, 0, flags, 0) + only, found):
+            entry = _parse(body)
+            if entry.is_static:
+                found[index] += (entry,)
+    return found
+
+
+def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+    """Forwarding entries of the device itself (a vxlan's remotes, a NIC's unicast filters). Raises OSError.
+
+    Multicast filters are the kernel's for the most part, and multicast.py's.
+    """
+    return dump_each_forwarding(netlink, [index])[index]
+
+
+def dump_each_forwarding(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+    """The same of several links, read at once."""
+    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    only = next(iter(indexes)) if len(indexes) == 1 else 0
+    for index, body in _mine(netlink, _HEAD.pack(AF_BRIDGE, only, 0, 0, 0), found):
+        entry = _parse(body)
+        if entry.state & NUD_PERMANENT and not _is_multicast(entry):
+            found[index] += (entry,)
+    return found
+
+
+def _mine(netlink: Rtnetlink, request: bytes, indexes: Container[int]) -> Iterator[tuple[int, bytes]]:
+    for message in netlink.dump(RTM_GETNEIGH, request):
+        index = int(_HEAD.unpack_from(message.body)[1])
+        if message.type == RTM_NEWNEIGH and index in indexes:
+            yield index, message.body
+
+
+def _is_multicast(entry: Entry) -> bool:
+    return bool(table(entry.attributes).get(NDA_LLADDR, b"\0")[0] & 1)
+
+
+def missing(now: Iterable[Entry], wanted: Iterable[Entry]) -> list[Entry]:
+    there = set(now)
+    return [e for e in wanted if e not in there]
+
+
+def add(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+    """Add an entry as it was read, in place of one for the same address. Raises OSError."""
+    how = NLM_F_CREATE | (NLM_F_REPLACE if entry.family != AF_BRIDGE else 0)
+    head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
+    netlink.request(RTM_NEWNEIGH, head + entry.attributes, how)
+
+
+def remove(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+    """Remove an entry. Raises OSError, ENOENT."""
+    head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
+    netlink.request(RTM_DELNEIGH, head + entry.attributes)
+
+
+# --- how they are found and aged; one dump tells of all links, so it is read once for all that matter
 
 
 class Ageing(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,11 +147,11 @@ class Ageing(msgspec.Struct, frozen=True, kw_only=True):
     attributes: bytes
 
 
-def dump(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Ageing, ...]]:
+def dump_ageing(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Ageing, ...]]:
     """Parameters of these links, by ifindex; a link without any (no IPv6, no IPv4) has fewer."""
     found: dict[int, tuple[Ageing, ...]] = dict.fromkeys(indexes, ())
-    for message in netlink.dump(RTM_GETNEIGHTBL, _HEAD):
-        fields = table(message.body[len(_HEAD) :])
+    for message in netlink.dump(RTM_GETNEIGHTBL, _TABLE_HEAD):
+        fields = table(message.body[len(_TABLE_HEAD) :])
         parameters = table(fields.get(NDTA_PARMS, b""))
         index = number(parameters.get(NDTPA_IFINDEX, b""))
         if message.type != RTM_NEWNEIGHTBL or index not in found or not index:
@@ -41,11 +162,11 @@ def dump(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Ageing
     return found
 
 
-def restore(netlink: Rtnetlink, index: int, ageing: Ageing) -> None:
+def restore_ageing(netlink: Rtnetlink, index: int, ageing: Ageing) -> None:
     """Write the parameters to a link; nothing happens if it has none of that table any more. Raises OSError."""
     parameters = nested(NDTA_PARMS, u32(NDTPA_IFINDEX, index), ageing.attributes)
     try:
-        netlink.request(RTM_SETNEIGHTBL, _HEAD + text(NDTA_NAME, ageing.table) + parameters)
+        netlink.request(RTM_SETNEIGHTBL, _TABLE_HEAD + text(NDTA_NAME, ageing.table) + parameters)
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise

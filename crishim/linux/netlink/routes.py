@@ -1,7 +1,8 @@
-"""Routes over a link, in every table, kept as the kernel wrote them. rtnetlink(7)."""
+"""Routes over a link, in every table, kept as the kernel wrote them; and a family's as messages, unread, since a router
+has many, and few of them matter. rtnetlink(7)."""
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -29,6 +30,9 @@ _BY_NEXTHOP = frozenset({RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, 21, 22}) 
 TICKS = 100  # USER_HZ: units of rta_expires in a second
 
 _HEADER = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst len, src len, tos, table, proto, scope, type, flags
+HEADER = _HEADER.size
+PREFIX, TYPE = 1, 7  # bytes in it
+RTN_UNICAST, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST = 1, 3, 4, 5
 _NEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, ifindex
 
 
@@ -126,6 +130,18 @@ def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Ro
         if all(route.links for route in every if route.uses_nexthop_object):
             return found
     return {index: dump(netlink, index) for index in indexes}  # net.ipv4.nexthop_compat_mode = 0 hides them
+
+
+def bodies(netlink: Rtnetlink, family: int, index: int = 0) -> Iterator[bytes]:
+    """Messages of every table; with index those of routes over that link, as the kernel sees it. Raises OSError."""
+    request = bytes([family]) + bytes(HEADER - 1) + (u32(RTA_OIF, index) if index else b"")
+    for message in netlink.dump(RTM_GETROUTE, request):
+        if message.type == RTM_NEWROUTE and not struct.unpack_from("=I", message.body, 8)[0] & RTM_F_CLONED:
+            yield message.body
+
+
+def read(body: bytes) -> Route:
+    return Route(header=body[:HEADER], attributes=body[HEADER:])
 
 
 def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:

@@ -7,11 +7,10 @@ from msgspec.structs import replace
 
 from crishim.linux import devconf, device_files, multicast
 from crishim.linux.bpf import Program
-from crishim.linux.netlink import ethtool, neighbour_entries, nexthops, queueing
+from crishim.linux.netlink import ethtool, neighbours, nexthops, queueing
 from crishim.linux.netlink.ethtool import Tuning
 from crishim.linux.netlink.links import IFF_UP
-from crishim.linux.netlink.neighbour_entries import Entry
-from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.neighbours import Ageing, Entry
 from crishim.linux.netlink.nexthops import Nexthop
 from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
 from crishim.linux.netlink.rtnetlink import text, u32
@@ -45,7 +44,7 @@ def read(calls: Calls, fake_links: None) -> Calls:
     calls.note(device_files, "read_again", answer=lambda *_: {"threaded": "1"})
     calls.note(devconf, "read_files", answer=lambda *_: ())
     calls.note(bpf_programs, "read", answer=lambda *_: ())
-    calls.note(neighbour_entries, "dump", "dump_forwarding", answer=lambda *_: ())
+    calls.note(neighbours, "dump", "dump_forwarding", answer=lambda *_: ())
     calls.note(multicast, "filters", answer=lambda *_: {5: ()})
     calls.note(multicast, "groups", answer=lambda *_: {"demo0": frozenset()})
     calls.note(queueing, "read", answer=lambda *_: ())
@@ -104,8 +103,8 @@ def test_what_was_not_written_is_not_read_again(read: Calls) -> None:
 @pytest.mark.parametrize(("kind", "entries"), [("veth", FULL["entries"]), ("vxlan", ())])
 def test_both_sorts_of_neighbours_are_read(read: Calls, kind: str, entries: tuple[Entry, ...]) -> None:
     there = Entry(family=7, state=0x80, flags=0, type=0, attributes=b"")
-    read.note(neighbour_entries, "dump", answer=lambda *_: entries)
-    read.note(neighbour_entries, "dump_forwarding", answer=lambda *_: (there,))
+    read.note(neighbours, "dump", answer=lambda *_: entries)
+    read.note(neighbours, "dump_forwarding", answer=lambda *_: (there,))
     assert audit(place(replace(WAS, kind=kind, entries=(*entries, there)))) == []
     assert names(read) == ["dump", "dump_forwarding"]
 

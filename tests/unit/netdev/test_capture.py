@@ -11,7 +11,6 @@ from crishim.linux.netlink import (
     addresses,
     ethtool,
     link_attributes,
-    neighbour_entries,
     neighbours,
     nexthops,
     queueing,
@@ -36,10 +35,10 @@ def tables(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
     def each(word: str) -> dict[int, Any]:
         return {index: (f"{word}{index}",) for index in (5, 6)}
 
-    calls.tell(neighbours, dump=each("ageing"))
+    calls.tell(neighbours, dump_ageing=each("ageing"))
     calls.tell(addresses, dump_each={5: [MINE, OWN], 6: []})
     calls.tell(routes, dump_each={5: [STATIC, KERNELS], 6: []})
-    calls.tell(neighbour_entries, dump_each=each("entry"), dump_each_forwarding=each("forwarding"))
+    calls.tell(neighbours, dump_each=each("entry"), dump_each_forwarding=each("forwarding"))
     calls.tell(multicast, filters=each("filter"), groups={"demo0": frozenset({"g5"}), "demo1": frozenset()})
     calls.tell(queueing, read_each=each("node"))
     calls.tell(nexthops, dump_each=each("nexthop"))

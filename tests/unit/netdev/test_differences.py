@@ -12,8 +12,7 @@ from crishim.linux.devconf import Settings
 from crishim.linux.netlink import link_attributes, links, queueing
 from crishim.linux.netlink.ethtool import Tuning
 from crishim.linux.netlink.links import IFF_UP
-from crishim.linux.netlink.neighbour_entries import Entry
-from crishim.linux.netlink.neighbours import Ageing
+from crishim.linux.netlink.neighbours import Ageing, Entry
 from crishim.linux.netlink.nexthops import Nexthop
 from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
 from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32

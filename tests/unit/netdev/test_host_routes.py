@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crishim.linux.netlink import route_table
+from crishim.linux.netlink import routes
 from crishim.linux.netlink.links import AF_INET, AF_INET6
 from crishim.linux.netlink.rtnetlink import attribute, u32
 from crishim.netdev.host_routes import Ways, is_wide, survey, words
@@ -50,7 +50,7 @@ class Tables:
 
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(route_table, "bodies", Tables.bodies)
+    monkeypatch.setattr(routes, "bodies", Tables.bodies)
 
 
 def seen(tables: Tables, tunnels: tuple[int, ...] = (), owners: dict[str, set[int]] | None = None) -> Ways:
@@ -82,13 +82,13 @@ def test_routes_that_take_a_good_part_of_all_traffic(to: str, kind: int, said: s
     """Each of their links has one; not for multicast or broadcast, nor what is narrower."""
     found = seen(Tables(body(to, 5, 7, kind=kind)))
     assert found.wide == ({5: said, 7: said} if said else {})
-    assert is_wide(route_table.read(body(to, 5, kind=kind))) is bool(said)
+    assert is_wide(routes.read(body(to, 5, kind=kind))) is bool(said)
 
 
 def test_multicast_as_wide_as_a_default() -> None:
     """224.0.0.0/4 written as /3 or wider is what starts with its first byte."""
-    assert not is_wide(route_table.read(body("224.0.0.0/3", 5)))
-    assert is_wide(route_table.read(body("192.0.0.0/3", 5)))
+    assert not is_wide(routes.read(body("224.0.0.0/3", 5)))
+    assert is_wide(routes.read(body("192.0.0.0/3", 5)))
 
 
 def test_the_first_route_of_a_link_is_told() -> None:
@@ -176,7 +176,7 @@ def test_another_links_source_by_a_nexthop_object() -> None:
 
 
 def test_routes_in_words() -> None:
-    assert words(route_table.read(body("0.0.0.0/0", 5))) == "the default in table main"
-    assert words(route_table.read(body("2001:db8::/32", 5, table=1000))) == "2001:db8::/32 in table 1000"
+    assert words(routes.read(body("0.0.0.0/0", 5))) == "the default in table main"
+    assert words(routes.read(body("2001:db8::/32", 5, table=1000))) == "2001:db8::/32 in table 1000"
     odd = bytes([AF_INET, 8]) + body("10.0.0.0/8", 5)[2:12] + attribute(1, bytes([10, 1, 0, 0]))
-    assert words(route_table.read(odd)) == "10.0.0.0/8 in table main"
+    assert words(routes.read(odd)) == "10.0.0.0/8 in table main"

@@ -10,8 +10,8 @@ import pytest
 
 from crishim.linux import bpf, multicast
 from crishim.linux.bpf import Program
-from crishim.linux.netlink import neighbour_entries, nexthops, queueing, routes
-from crishim.linux.netlink.neighbour_entries import AF_BRIDGE, Entry
+from crishim.linux.netlink import neighbours, nexthops, queueing, routes
+from crishim.linux.netlink.neighbours import AF_BRIDGE, Entry
 from crishim.linux.netlink.nexthops import Nexthop
 from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
 from crishim.linux.netlink.routes import Route
@@ -82,9 +82,9 @@ BRIDGE = Entry(family=AF_BRIDGE, state=0x80, flags=0, type=0, attributes=attribu
 
 @pytest.fixture
 def entries(calls: Calls) -> Calls:
-    calls.note(neighbour_entries, "add", "remove")
-    calls.note(neighbour_entries, "dump", answer=lambda *_: (PROXY,))
-    calls.note(neighbour_entries, "dump_forwarding", answer=lambda *_: (BRIDGE,))
+    calls.note(neighbours, "add", "remove")
+    calls.note(neighbours, "dump", answer=lambda *_: (PROXY,))
+    calls.note(neighbours, "dump_forwarding", answer=lambda *_: (BRIDGE,))
     return calls
 
 

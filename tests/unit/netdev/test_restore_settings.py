@@ -45,7 +45,7 @@ WAS = Captured(index=5, name="demo0", mtu=1500, settings=devconf.parse(spec()))
 def made(calls: Calls, fake_links: None) -> Calls:
     calls.note(links, "set_ipv4_settings", "set_ipv6_attribute")
     calls.note(devconf, "write_ipv6", "write_file")
-    calls.note(neighbours, "restore")
+    calls.note(neighbours, "restore_ageing")
     calls.tell(devconf, read_files=())
     return calls
 
@@ -112,8 +112,8 @@ def test_neighbour_ageing(made: Calls) -> None:
     ageing = (Ageing(table="arp_cache", attributes=b"a"), Ageing(table="ndisc_cache", attributes=b"b"))
     at, link = place(replace(WAS, ageing=ageing))
     restore_settings(at, link)
-    assert made.made == [("restore", 5, each) for each in ageing]
-    made.refuse = {"restore": BUSY}
+    assert made.made == [("restore_ageing", 5, each) for each in ageing]
+    made.refuse = {"restore_ageing": BUSY}
     restore_settings(at, link)
     assert list(at.refusals) == ["neighbour settings"]
 
