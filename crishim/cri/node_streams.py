@@ -1,6 +1,6 @@
 """What the streaming server can open on a node (cri/stream/runtime.py)."""
 
-from dataclasses import dataclass
+import msgspec
 
 from crishim.engine.attach import AttachSession
 from crishim.engine.exec.session import ExecSession
@@ -10,8 +10,7 @@ from crishim.node import Node
 from crishim.operations import exec, open_port
 
 
-@dataclass(frozen=True)
-class NodeStreams:
+class NodeStreams(msgspec.Struct, frozen=True):
     """Commands in containers, containers' own streams, ports of pods."""
 
     node: Node

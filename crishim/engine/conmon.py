@@ -13,7 +13,6 @@ import signal
 import termios
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -30,8 +29,7 @@ _LONGEST_REPORT = 1 << 20  # bytes; it holds what the runtime said
 _REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(msgspec.Struct, frozen=True):
     """What conmon has to know of a container."""
 
     container_id: str
@@ -42,8 +40,7 @@ class Launch:
     stdin_once: bool = False  # the first attached client's end of input is the container's
 
 
-@dataclass(frozen=True)
-class Launched:
+class Launched(msgspec.Struct, frozen=True):
     process: ProcessRef
     monitor: ProcessRef
 

@@ -13,8 +13,9 @@ import shutil
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux import async_files, directories, executors, libc, mounts, namespaces, record_files, userns
@@ -25,8 +26,7 @@ SHM_BYTES = 64 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)
 
 
-@dataclass(frozen=True)
-class SandboxFiles:
+class SandboxFiles(msgspec.Struct, frozen=True):
     """Paths on the host of a pod's files; shm is "" where the pod uses the host's IPC namespace."""
 
     hostname: str

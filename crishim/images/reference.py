@@ -10,7 +10,8 @@ has one). Without domain it is docker.io, and there a single component lies in l
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from crishim.errors import CrishimError, Kind
 
@@ -27,8 +28,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A normalised reference. At least one of tag and digest is set; both may be, and then the digest decides."""
 
     domain: str

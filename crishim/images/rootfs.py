@@ -16,8 +16,9 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.usage import Usage, measure
@@ -28,8 +29,7 @@ MAX_LAYERS = 200  # as many /proc/self/fd/N as fit in the page of mount options
 REMOVE_TIMEOUT = 120.0  # seconds for rm of a writable layer
 
 
-@dataclass(frozen=True)
-class IdMap:
+class IdMap(msgspec.Struct, frozen=True):
     """Owners of a container with a user namespace."""
 
     uids: tuple[OwnerRange, ...]

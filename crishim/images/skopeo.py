@@ -13,9 +13,10 @@ import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+
+import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
@@ -33,8 +34,7 @@ _UNSAFE = re.compile(r"[\[\]@+:,\s\"\\]")
 GO = {"GOGC": "400"}
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where an image store lies. Absolute paths; root and scratch belong on the disk, run and secrets on a tmpfs."""
 
     root: Path  # graph root: layers and records

@@ -7,8 +7,9 @@ image, so an image whose layers are not there is being removed, and is left out.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
@@ -23,14 +24,13 @@ HEX = frozenset("0123456789abcdef")
 Identity = tuple[int, int, int] | None
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """The images of one moment. Lookups are dictionary accesses; records are shared between snapshots."""
 
     images: tuple[ImageRecord, ...] = ()
-    stored_ids: Mapping[str, str] = field(default_factory=dict)  # Image.id -> the store's own id
-    by_name: Mapping[str, ImageRecord] = field(default_factory=dict)
-    by_id: Mapping[str, ImageRecord] = field(default_factory=dict)  # hex digest without "sha256:"
+    stored_ids: Mapping[str, str] = {}  # Image.id -> the store's own id
+    by_name: Mapping[str, ImageRecord] = {}
+    by_id: Mapping[str, ImageRecord] = {}  # hex digest without "sha256:"
 
     def find(self, text: str) -> ImageRecord | None:
         """The image a user means by a tag, digest reference, id, or the beginning of an id; None if there is none.

@@ -11,8 +11,9 @@ import asyncio
 import os
 import stat
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from crishim.images.store import ImageStore, Snapshot
 from crishim.linux import executors
@@ -20,8 +21,7 @@ from crishim.linux import executors
 MAX_DEPTH = 200  # directories below one another; each costs an open file while it is walked
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     bytes: int = 0  # allocated blocks
     inodes: int = 0  # the directory itself is one
 
@@ -29,8 +29,7 @@ class Usage:
         return Usage(self.bytes + other.bytes, self.inodes + other.inodes)
 
 
-@dataclass(frozen=True)
-class StoreUsage:
+class StoreUsage(msgspec.Struct, frozen=True):
     taken_at: int  # ns since the epoch
     mountpoint: str  # an existing directory on the file system
     usage: Usage

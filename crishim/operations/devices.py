@@ -1,8 +1,9 @@
 """The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from crishim.cdi.edits import Edits, names
 from crishim.engine.runtime import Runtime, moves_devices
@@ -20,8 +21,7 @@ from crishim.pb import cri_pb2 as cri
 HOOKS_IN_CREATE = ("prestart", "createRuntime", "createContainer")  # config.md, "POSIX-platform Hooks"
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a container's configuration asks for."""
 
     edits: Edits

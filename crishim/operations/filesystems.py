@@ -11,9 +11,10 @@ the pod's user namespace pass, as the OCI runtime has become it when it mounts t
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from crishim.engine import logs
 from crishim.engine.handlers import Handlers
@@ -30,16 +31,14 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec.mounts import ImageVolume, Prepared, resolve
 
 
-@dataclass(frozen=True)
-class PreparedRoot:
+class PreparedRoot(msgspec.Struct, frozen=True):
     """Everything mounted for a container, before its config.json is written."""
 
     rootfs: str
     mounts: tuple[Prepared, ...]
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where containers' file systems lie."""
 
     writable: Path

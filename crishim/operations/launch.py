@@ -4,10 +4,11 @@ import logging
 import shutil
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+
+import msgspec
 
 from crishim import signals
 from crishim.cdi.edits import Edits, apply
@@ -32,8 +33,7 @@ from crishim.spec.proc_mounts import laid_over_proc
 log = logging.getLogger("crishim.launch")
 
 
-@dataclass(frozen=True)
-class LaunchSettings:
+class LaunchSettings(msgspec.Struct, frozen=True):
     conmon: str  # absolute path
     systemd_cgroups: bool
     pids_limit: int  # 0: none

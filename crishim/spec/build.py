@@ -6,8 +6,6 @@ An editor takes (draft, inputs), changes the draft, and raises CrishimError wher
 Blocks shortly (reads the image's passwd, stats devices): call it in a thread.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 from crishim import model
@@ -33,8 +31,7 @@ from crishim.spec.mounts import ImageVolume, Prepared, resolve
 __all__ = ["Built", "Editor", "Host", "ImageVolume", "Inputs", "Prepared", "Spec", "build", "resolve"]
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """The spec and what was found out on the way."""
 
     spec: Spec  # config.json, still to be changed by CDI and NRI

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from crishim import model
 from crishim.linux import capabilities
 from crishim.pb import cri_pb2 as cri
@@ -22,8 +24,7 @@ Spec = dict[str, Any]  # the OCI runtime specification's JSON object
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Host:
+class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Facts of this host and of the daemon's own process; `Host.probe()` asks the kernel."""
 
     cgroup_version: int = 2  # 1 or 2 (hybrid counts as 1: that is what the runtimes use there)
@@ -35,7 +36,9 @@ class Host:
     selinux: bool = False
     seccomp: bool = True
     capabilities: frozenset[str] = frozenset(CAPABILITIES)  # what the daemon holds, CAP_ names
-    rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # RLIMIT_ name: soft, hard; for containers
+    rlimits: Mapping[str, tuple[int, int]] = msgspec.field(
+        default_factory=dict
+    )  # RLIMIT_ name: soft, hard; for containers
     oom_floor: int = -1000  # least oom_score_adj the daemon may give
     machine: str = "x86_64"  # uname -m
     kernel: tuple[int, int] = (6, 1)
@@ -60,8 +63,7 @@ class Host:
         return cls(**(facts | known))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a container's spec depends on. Paths are absolute host paths; "" is "not given"."""
 
     container_id: str

@@ -2,8 +2,9 @@
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
@@ -16,8 +17,7 @@ PROPAGATION: Final[Mapping[int, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Abilities:
+class _Abilities(msgspec.Struct, frozen=True):
     """What the runtime's `features` say; a runtime that says nothing is taken to have none of it."""
 
     idmap: bool

@@ -6,9 +6,10 @@ Each request is checked by mount_rules.py; resolve() then finds its source, and 
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from crishim import model
 from crishim.errors import CrishimError, Kind
@@ -19,8 +20,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.spec.mount_rules import PROPAGATION, check, is_image
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageVolume:
+class ImageVolume(msgspec.Struct, frozen=True, kw_only=True):
     """An image the caller has mounted for a volume."""
 
     directory: str  # where it is mounted, read-only
@@ -28,8 +28,7 @@ class ImageVolume:
     image_ref: str  # digest reference, for ContainerStatus
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A CRI mount and what it comes from on this host."""
 
     request: cri.Mount

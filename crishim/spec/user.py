@@ -5,7 +5,8 @@ whose name is digits: an image must not be able to turn USER 1000, which the kub
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from crishim import model
 from crishim.errors import CrishimError, Kind
@@ -20,8 +21,7 @@ _LARGEST = 1 << 20  # bytes of a passwd or group file that are read
 Reader = Callable[[str], bytes]  # path inside the root file system -> content; OSError
 
 
-@dataclass(frozen=True)
-class _Database:
+class _Database(msgspec.Struct, frozen=True):
     """The image's accounts; an image without the files has none."""
 
     users: list[Account]

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from crishim.linux import mounts
 
 
-@dataclass(frozen=True, slots=True)
-class Filesystem:
+class Filesystem(msgspec.Struct, frozen=True):
     device: str  # as the mount table names it: "/dev/sda1", "tmpfs"
     major: int = 0
     minor: int = 0

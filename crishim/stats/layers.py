@@ -12,9 +12,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 MAX_AGE = 10.0  # seconds
 SHARE = 20
@@ -31,14 +32,12 @@ class Measured(Protocol):
     def inodes(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     path: Path
     ended_at: int = 0  # when the container ended, ns since the epoch; 0: it has not
 
 
-@dataclass(frozen=True)
-class LayerUsage:
+class LayerUsage(msgspec.Struct, frozen=True):
     taken_at: int  # ns since the epoch
     bytes: int
     inodes: int

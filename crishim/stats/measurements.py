@@ -4,11 +4,11 @@ Times are nanoseconds: `taken_at` since the epoch, all others durations. Sizes a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
+class Stall(msgspec.Struct, frozen=True):
     """One line of a pressure file: shares of time in percent, and the time lost since the group was made."""
 
     avg10: float = 0.0
@@ -17,16 +17,14 @@ class Stall:
     total: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pressure:
+class Pressure(msgspec.Struct, frozen=True):
     """How long some, and how long all, of a group's tasks waited for a resource (PSI, kernel accounting/psi.rst)."""
 
     some: Stall = Stall()
     full: Stall = Stall()
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     usage: int = 0
     working_set: int = 0  # usage less the file pages the kernel would drop first
     rss: int = 0  # anonymous memory
@@ -37,8 +35,7 @@ class Memory:
     swap_limit: int | None = None  # of swap alone
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a group and all groups below it use."""
 
     taken_at: int
@@ -49,8 +46,7 @@ class Usage:
     io_pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Io:
+class Io(msgspec.Struct, frozen=True):
     """Transfers of one kind ("Read", "Write", "Discard") on one block device."""
 
     major: int
@@ -60,14 +56,12 @@ class Io:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class HugePages:
+class HugePages(msgspec.Struct, frozen=True):
     usage: int
     peak: int | None  # None: not counted (cgroup v2)
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(msgspec.Struct, frozen=True):
     """What only the metrics show."""
 
     cpu_user: int = 0
@@ -86,11 +80,10 @@ class Detail:
     threads: int = 0
     threads_limit: int | None = None
     io: tuple[Io, ...] = ()
-    huge_pages: Mapping[str, HugePages] = field(default_factory=dict)  # by page size: "2MB"
+    huge_pages: Mapping[str, HugePages] = {}  # by page size: "2MB"
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(msgspec.Struct, frozen=True):
     """Counters of a network interface since it was made (proc_pid_net(5), dev)."""
 
     name: str

@@ -6,14 +6,14 @@ A container's processes come and go while they are looked at; one that is gone c
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 MAX_LINKS = 20_000  # descriptors of one container that are asked what they are; the others are counted only
 
 
-@dataclass(frozen=True, slots=True)
-class Processes:
+class Processes(msgspec.Struct, frozen=True):
     count: int = 0
     descriptors: int = 0
     sockets: int = 0

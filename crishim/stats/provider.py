@@ -1,7 +1,8 @@
 """Measuring many groups at once: one thread reads them all, however long the list."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from crishim.linux import executors
 from crishim.stats import network, processes
@@ -11,8 +12,7 @@ from crishim.stats.processes import Processes
 from crishim.stats.rates import Rates
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """A cgroup to be measured."""
 
     key: str  # the container's or pod's id
@@ -21,18 +21,16 @@ class Group:
     count: bool = False  # whether its processes are counted, which walks the groups below it
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What was found; the keys of groups and namespaces that are not there are missing."""
 
-    usages: Mapping[str, Usage] = field(default_factory=dict)
-    nano_cores: Mapping[str, int] = field(default_factory=dict)
-    process_counts: Mapping[str, int] = field(default_factory=dict)
-    interfaces: Mapping[str, list[Interface]] = field(default_factory=dict)
+    usages: Mapping[str, Usage] = {}
+    nano_cores: Mapping[str, int] = {}
+    process_counts: Mapping[str, int] = {}
+    interfaces: Mapping[str, list[Interface]] = {}
 
 
-@dataclass(frozen=True)
-class DetailedReading:
+class DetailedReading(msgspec.Struct, frozen=True):
     """What the metrics are made from."""
 
     usages: Mapping[str, Usage]

@@ -11,7 +11,6 @@ with crun 1.8.1 and runc 1.1.5 and 1.5.2:
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -30,8 +29,7 @@ KILL_ATTEMPTS = 3
 _discarded = Discarded(executors.records)
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """What is to be executed in a running container."""
 
     runtime: Path  # crun or runc
