@@ -65,7 +65,7 @@ class StreamUrls(Protocol):
     def port_forward_url(self, request: cri.PortForwardRequest) -> str: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """The stores and drivers, one of each."""
 
