@@ -2,12 +2,14 @@
 
 It never touches a link. It publishes what there is (a ResourceSlice), answers NodePrepareResources by writing a CDI 1.1
 file that names the link, and reports in the claim's status what the pod will have. The container runtime moves the
-device in and back. (KEP-4381; k8s.io/kubelet pkg/apis/dra/v1)
+device in and back. With --nri SOCKET it is an NRI plugin as well, and moves them itself, as DRANET does (mover.py).
+(KEP-4381; k8s.io/kubelet pkg/apis/dra/v1)
 
 usage: python -m hack.dra.driver --kubeconfig FILE --node NAME --pattern 'dev*' --cdi-dir DIR --kubelet-dir DIR
 """
 
 import argparse
+import asyncio
 import logging
 import signal
 import threading
@@ -32,6 +34,8 @@ from lightkube.models.resource_v1 import (
 from lightkube.resources.resource_v1 import ResourceClaim, ResourceSlice
 
 from hack.dra.links import Link, host_links, slice_device
+from hack.dra.mover import stay_connected
+from hack.dra.moves import Moves
 from hack.dra.prepared import Given, Prepared
 
 DRIVER = "netdevices.crishim.io"
@@ -41,9 +45,9 @@ log = logging.getLogger("dra")
 
 
 class Driver:
-    def __init__(self, api: Client, node: str, pattern: str, cdi: Path) -> None:
+    def __init__(self, api: Client, node: str, pattern: str, prepared: Prepared) -> None:
         self.api, self.node, self.pattern = api, node, pattern
-        self.prepared = Prepared(cdi, DRIVER)
+        self.prepared = prepared
         self.devices: dict[str, Link] = {}  # what is published
         self._generation = 0
         self._lock = threading.Lock()  # a claim is prepared before a look at the links, or after it
@@ -99,7 +103,7 @@ class Driver:
         log.info("claim %s/%s: %s", namespace, name, {device: g.interface for device, g in given.items()})
         return [
             dra.Device(request_names=[result.request], pool_name=result.pool, device_name=result.device,
-                       cdi_device_ids=[self.prepared.id(uid, result.device)])
+                       cdi_device_ids=self.prepared.ids(uid, result.device))
             for result in results
         ]  # fmt: skip
 
@@ -191,12 +195,19 @@ def main() -> None:
     parser.add_argument("--pattern", required=True, help="names of the links to offer")
     parser.add_argument("--cdi-dir", type=Path, default=Path("/var/run/cdi"))
     parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet"))
+    parser.add_argument("--nri", type=Path, help="the runtime's NRI socket: move the links as its plugin")
     parser.add_argument("--period", type=float, default=2.0, help="seconds between two looks at the links")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     api = Client(KubeConfig.from_file(arguments.kubeconfig), field_manager=DRIVER, trust_env=False)
-    driver = Driver(api, arguments.node, arguments.pattern, arguments.cdi_dir)
+    if arguments.nri:
+        prepared = Prepared(arguments.kubelet_dir / "plugins" / DRIVER / "claims", DRIVER, edits=False)
+        moving = stay_connected(arguments.nri, DRIVER, prepared, Moves())
+        threading.Thread(target=asyncio.run, args=(moving,), daemon=True).start()
+    else:
+        prepared = Prepared(arguments.cdi_dir, DRIVER)
+    driver = Driver(api, arguments.node, arguments.pattern, prepared)
     driver.publish()
     servers = driver.serve(arguments.kubelet_dir)
     ended = threading.Event()

@@ -1,4 +1,8 @@
-"""Prepared claims. Each is one CDI 1.1 file, and the files are all that is known of them: a restart loses nothing."""
+"""Prepared claims. Each is one file, and the files are all that is known of them: a restart loses nothing.
+
+They are CDI 1.1 files, which the runtime reads; in the mode in which an NRI plugin moves the links (mover.py) they have
+the same form, no edits, and lie where only the driver looks.
+"""
 
 import dataclasses
 import json
@@ -19,21 +23,24 @@ class Given:
 
 
 class Prepared:
-    def __init__(self, directory: Path, driver: str) -> None:
-        self._directory, self._driver = directory, driver
+    def __init__(self, directory: Path, driver: str, *, edits: bool = True) -> None:
+        """edits: whether the files tell the runtime to move the links."""
+        self._directory, self._driver, self._edits = directory, driver, edits
         directory.mkdir(parents=True, exist_ok=True)
 
-    def id(self, uid: str, device: str) -> str:
-        """The CDI name of a claim's device."""
-        return f"{self._driver}/claim={uid}-{device}"
+    def ids(self, uid: str, device: str) -> list[str]:
+        """The CDI names of a claim's device: one, none without edits."""
+        return [f"{self._driver}/claim={uid}-{device}"] if self._edits else []
 
     def write(self, uid: str, devices: dict[str, Given]) -> None:
         """Replace a claim's file. devices: by the name of the host link."""
         entries = [
             {
                 "name": f"{uid}-{name}",
-                "annotations": {f"{self._driver}/given": json.dumps(dataclasses.asdict(given))},
-                "containerEdits": {"netDevices": [{"hostInterfaceName": name, "name": given.interface}]},
+                "annotations": {f"{self._driver}/given": json.dumps({"name": name, **dataclasses.asdict(given)})},
+                "containerEdits": {"netDevices": [{"hostInterfaceName": name, "name": given.interface}]}
+                if self._edits
+                else {},
             }
             for name, given in devices.items()
         ]
@@ -59,7 +66,7 @@ class Prepared:
         for entry in json.loads(path.read_text())["devices"]:
             known = json.loads(entry["annotations"][f"{self._driver}/given"])
             given = Given(Link(**known["link"]), known["interface"], known["pod"])
-            yield entry["containerEdits"]["netDevices"][0]["hostInterfaceName"], given
+            yield known["name"], given
 
     def _file(self, uid: str) -> Path:
         return self._directory / f"{self._driver}-{uid}.json"

@@ -101,7 +101,10 @@ def kubectl(known: Record, arguments: list[str]) -> None:
 
 
 def driver(known: Record, one: OneNode, arguments: list[str]) -> None:
-    """The example DRA driver of a node in the place of this process, until it is interrupted."""
+    """The example DRA driver of a node in the place of this process, until it is interrupted.
+
+    arguments: the pattern, then flags of the driver's; --nri alone is for the node's own socket.
+    """
     if not arguments:
         sys.exit(_USAGE_OF_CLUSTER)
     record.enter(one)
@@ -109,7 +112,8 @@ def driver(known: Record, one: OneNode, arguments: list[str]) -> None:
     one.pids["driver"] = os.getpid()
     known.write()  # for `down`
     command = driver_command(Path(one.directory), Path(known.directory) / "control-plane", one.name)
-    os.execv(command[0], [*command, f"--pattern={arguments[0]}", *arguments[1:]])
+    flags = [f"--nri={Path(one.socket).parent}/nri.sock" if flag == "--nri" else flag for flag in arguments[1:]]
+    os.execv(command[0], [*command, f"--pattern={arguments[0]}", *flags])
 
 
 def node_named(arguments: list[str]) -> str:
