@@ -1,4 +1,5 @@
-"""Fixtures of the tests with several nodes. They run by `hack/cluster test` only."""
+"""Fixtures of the tests with several nodes. They run by `hack/cluster test` only, in a pytest of their own: the
+one-node cluster's control plane has the same ports."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ if WANTED:
         for item in items:  # a node is NotReady 20 s after it was killed, and three daemons share the cores
             item.add_marker(pytest.mark.timeout(500))
 
-    @pytest.fixture(scope="package")
+    @pytest.fixture(scope="session")
     def the_nodes() -> Iterator[Nodes]:
         """Three running nodes under one control plane, for all tests here."""
         with scratch_nodes(3) as nodes:
