@@ -6,7 +6,6 @@ Several operations that belong together are one hop to a thread instead: each of
 
 import asyncio
 import importlib
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from types import ModuleType
@@ -27,10 +26,18 @@ async def write(path: Path, data: bytes, pool: Executor = records) -> None:
     await _settled(_write(path, data, pool))
 
 
+_loaded: ModuleType | None = None
+
+
 async def _aiofiles(pool: Executor) -> ModuleType:
-    """Imported when it is first used, in a thread: it takes 10 ms, which a start does without."""
-    loaded = sys.modules.get("aiofiles")
-    return await pool(importlib.import_module, "aiofiles") if loaded is None else loaded
+    """Imported when it is first used, in a thread: it takes 10 ms, which a start does without.
+
+    sys.modules has it from the first of these ms on, when nothing is in it yet: import_module waits for the rest.
+    """
+    global _loaded
+    if _loaded is None:
+        _loaded = await pool(importlib.import_module, "aiofiles")
+    return _loaded
 
 
 async def _read(path: Path, pool: Executor) -> bytes:

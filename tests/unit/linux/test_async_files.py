@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -74,3 +76,25 @@ async def test_what_is_submitted_and_given_up_before_it_began_is_not_done() -> N
     failing = pool.submit(os.stat, "/nowhere/at/all")
     with pytest.raises(FileNotFoundError):
         await asyncio.wrap_future(failing)
+
+
+FIRST_USE = """
+import asyncio, sys
+from pathlib import Path
+from crishim.linux import async_files
+
+async def main():
+    first = asyncio.create_task(async_files.read(Path("/proc/self/stat")))
+    while "aiofiles" not in sys.modules:
+        await asyncio.sleep(0)
+    assert await async_files.read(Path("/proc/self/stat"))
+    assert await first
+
+asyncio.run(main())
+"""
+
+
+def test_two_first_uses_at_once() -> None:
+    """The second comes while the first imports: it waits until that is done."""
+    done = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
