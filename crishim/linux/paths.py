@@ -9,11 +9,13 @@ import os
 import stat
 from pathlib import Path
 
+from crishim.errors import CrishimError, Kind
 from crishim.linux import files, libc
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x01, 0x02, 0x04
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x08, 0x10
 
+MAX_LENGTH = 4095  # bytes of a path, limits.h (PATH_MAX has the NUL): looking at a longer one is work for nothing
 _ATTEMPTS = 16  # EAGAIN: a rename or mount happened while ".." was being resolved (openat2(2))
 
 
@@ -21,6 +23,13 @@ class _OpenHow(ctypes.Structure):
     """struct open_how, openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def check_length(path: str) -> None:
+    """INVALID for a path that the kernel would not take."""
+    size = len(os.fsencode(path))
+    if size > MAX_LENGTH:
+        raise CrishimError(Kind.INVALID, f"the path {path[:60]}... has {size} bytes, at most {MAX_LENGTH} are possible")
 
 
 def open_in_root(root: str | Path, path: str, flags: int) -> int:

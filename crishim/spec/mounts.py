@@ -56,9 +56,12 @@ def resolve(
     """Check and resolve the mounts of a container. Blocks: call it in a thread.
 
     create_missing: make a directory where a host path does not exist (hostPath type ""), else NOT_FOUND.
-    Raises INVALID for a request that contradicts itself, PRECONDITION for what this host or runtime cannot do, and
-    UNKNOWN with the prefix ImageVolumeMountFailed (the kubelet reads it) for an image volume's sub path.
+    Raises INVALID for a request that contradicts itself or has too long a path, PRECONDITION for what this host or
+    runtime cannot do, and UNKNOWN with the prefix ImageVolumeMountFailed (the kubelet reads it) for an image volume's
+    sub path.
     """
+    for path in (p for m in requests for p in (m.container_path, m.host_path)):
+        paths.check_length(path)
     check(requests, features)
     table = kernel_mounts.table() if any(m.propagation for m in requests) else []
     return tuple(_resolve_one(request, volumes, create_missing, table) for request in requests)

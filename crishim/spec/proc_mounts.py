@@ -43,7 +43,11 @@ class Tree:
         self._mounts[destination] = source
 
     def resolve(self, path: str) -> str:
-        """The path without symlinks and dots; what does not exist counts as directories. INVALID: too many links."""
+        """The path without symlinks and dots; what does not exist counts as directories.
+
+        INVALID: too many links, or longer than the kernel takes a path.
+        """
+        paths.check_length(path)
         todo, done, links = path.split("/")[::-1], list[str](), 0
         while todo:
             part = todo.pop()

@@ -40,7 +40,7 @@ def device() -> Iterator[str]:
 
 
 def shown(name: str, netns: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ip("-j", "-d", "addr", "show", "dev", name, netns=netns or None))[0]
+    found: dict[str, Any] = json.loads(ip("-j", "-d", "addr", "show", "dev", name, netns=netns))[0]
     return found
 
 

@@ -144,3 +144,13 @@ def test_entry_with_id_mappings() -> None:
     one = [cri.IDMapping(host_id=1000, container_id=0, length=10)]
     made = mounts.entry(Prepared(request=cri.Mount(container_path="/c", uidMappings=one, gidMappings=one), source="/s"))
     assert made["uidMappings"] == made["gidMappings"] == [{"containerID": 0, "hostID": 1000, "size": 10}]
+
+
+@pytest.mark.parametrize("field", ["container_path", "host_path"])
+def test_a_path_the_kernel_would_not_take(tmp_path: Path, field: str) -> None:
+    """Its parts are not gone through: a pod's author may write hundreds of thousands of them."""
+    request = cri.Mount(container_path="/c", host_path=str(tmp_path))
+    setattr(request, field, "/a" * 500_000)
+    with pytest.raises(CrishimError, match="1000000 bytes, at most 4095") as caught:
+        mounts.resolve([request], {}, create_missing=True, features=None)
+    assert caught.value.kind is Kind.INVALID

@@ -172,3 +172,10 @@ def test_what_was_mounted_is_looked_at(target: str, fstype: str, root: str) -> N
     assert laid_over_proc(SPEC, more) == f"{target} ({fstype})"
     own = SPEC | {"mounts": [{"destination": "/proc/", "type": "bind", "source": "/proc"}]}
     assert laid_over_proc(own, more) == ""
+
+
+def test_a_path_the_kernel_would_not_take(tmp_path: Path) -> None:
+    """An image's or a pod's working directory of any length is refused at once."""
+    with pytest.raises(CrishimError, match="at most 4095") as caught:
+        Tree(str(tmp_path)).resolve("/" + "a/" * 200_000)
+    assert caught.value.kind is Kind.INVALID
