@@ -61,17 +61,27 @@ class LinkMonitor:
         self._wake = wake
         self._datagrams = 0
         self._newest: dict[int, bytes] = {}  # by ifindex
+        self._is_starting = self._is_closed = False
         self.missed = False
         self._socket = made
         self._route = AsyncIPRoute(use_socket=made)
         self._route.enqueue = self._note  # in place of its unbounded queue
 
     async def start(self) -> None:
-        await self._route.setup_endpoint()
+        self._is_starting = True
+        try:
+            await self._route.setup_endpoint()
+        finally:
+            self._is_starting = False
+            if self._is_closed:
+                self.close()
 
     def close(self) -> None:
-        """Idempotent."""
+        """Idempotent. While start() waits, the transport is asyncio's alone: then it is closed when that has ended."""
         self._wake = _nobody
+        self._is_closed = True
+        if self._is_starting:
+            return
         self._route.close()
         self._socket.close()
 

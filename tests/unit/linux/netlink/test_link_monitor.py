@@ -1,6 +1,7 @@
 """The monitor of a namespace's links, over a socket pair: what it keeps, and how much it reads."""
 
 import asyncio
+import gc
 import os
 import socket
 import struct
@@ -130,3 +131,19 @@ async def test_the_kernels_own_socket() -> None:
     monitor._route.protocol.error_received(OSError(105, "No buffer space available"))
     assert monitor.missed
     assert made.fileno() == -1
+
+
+async def test_one_that_is_closed_while_it_starts() -> None:
+    """Nothing reads any more, and no transport is left."""
+    before = len(os.listdir("/proc/self/fd"))
+    rig = Rig()
+    starting = asyncio.create_task(rig.monitor.start())
+    await asyncio.sleep(0)
+    rig.monitor.close()
+    await starting
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        rig.kernel.send(message(5))
+    rig.kernel.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    gc.collect()  # an open transport that nobody has is a warning, and so an error
