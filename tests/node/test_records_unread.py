@@ -155,7 +155,8 @@ def test_devices(daemon: Daemon, kind: str) -> None:
         container = start(daemon, pod)
         restart(daemon, dict.fromkeys((daemon.state / "netdev").iterdir(), DAMAGE[kind]))
         (device,) = daemon.call("ListNetDevices").devices
-        assert (device.host_name, device.name, device.state, device.pod_sandbox_id) == ("baitv0", "net1", "ready", pod)
+        assert (device.host_name, device.name, device.pod_sandbox_id) == ("baitv0", "net1", pod)
+        assert device.state.startswith("ready")  # without carrier: its other end is down
         assert execute(daemon, container, "ip", "link", "show", "net1")[0] == 0
         restart(daemon, {})
         remove_pod(daemon, pod)
