@@ -19,6 +19,7 @@ MEMORY = {
     "disable_oom_killer": "disableOOMKiller",
     "use_hierarchy": "useHierarchy",
 }
+_INT64_MAX = (1 << 63) - 1  # the widest number of CRI and of the runtimes
 _V1_ONLY = ("kernel", "kernel_tcp", "swappiness", "disable_oom_killer", "use_hierarchy")
 CPU = {
     "shares": "shares",
@@ -53,8 +54,11 @@ def to_oci(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
 
 
 def to_cri(asked: nri.LinuxResources) -> cri.LinuxContainerResources:
-    """What is given, as far as CRI knows it: what a container's status says, and its next update starts from."""
-    memory, cpu = given(asked.memory), given(asked.cpu)
+    """What is given, as far as CRI knows it: what a container's status says, and its next update starts from.
+
+    PRECONDITION names a field with a number that CRI cannot hold.
+    """
+    memory, cpu = given(asked.memory), _cpu(asked.cpu)
     made = cri.LinuxContainerResources(
         memory_limit_in_bytes=memory.get("limit", 0),
         memory_swap_limit_in_bytes=memory.get("swap", 0),
@@ -111,6 +115,9 @@ def _huge_pages(asked: nri.LinuxResources, host: Host) -> list[dict[str, Any]]:
 
 def _cpu(asked: nri.LinuxCPU) -> dict[str, Any]:
     made = {CPU[field]: value for field, value in given(asked).items() if field in CPU}
+    for field, key in CPU.items():
+        if made.get(key, 0) > _INT64_MAX:
+            raise _refuse(f"cpu.{field}", f"{made[key]} is out of range")
     return made | {key: getattr(asked, key) for key in ("cpus", "mems") if getattr(asked, key)}
 
 

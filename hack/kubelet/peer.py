@@ -9,9 +9,10 @@ from typing import Any
 
 import grpc
 
-from tests.support.daemon import IMAGE, Daemon, eventually, test_program, to_toml
+from tests.support.daemon import IMAGE, Daemon, eventually, test_program
 from tests.support.kubelet.node import Node
 from tests.support.kubelet.process import Kubelet
+from tests.support.settings_toml import to_toml
 
 PAUSE = "localhost/crishim/pause:latest"  # what containerd runs beside each pod's containers
 

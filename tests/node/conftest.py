@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.go_plugin import GoPlugins, go_plugins
 from tests.support.isolation import isolate
 
 if os.geteuid() == 0:
@@ -39,3 +40,10 @@ def daemon(node: Daemon) -> Iterator[Daemon]:
     before = node.left()
     yield node
     assert_clean(node, before)
+
+
+@pytest.fixture
+def plugins(daemon: Daemon, tmp_path: Path) -> Iterator[GoPlugins]:
+    """NRI plugins of the daemon, none yet; they are gone when the test has ended."""
+    with go_plugins(daemon, tmp_path) as made:
+        yield made

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from crishim.config import Config, parse
-from tests.support.daemon import IMAGE, Daemon, eventually, scratch_daemon, to_toml
+from tests.support.daemon import IMAGE, Daemon, eventually, scratch_daemon
 from tests.support.pods import execute, remove_pod, run_pod, start
+from tests.support.settings_toml import to_toml
 
 pytestmark = pytest.mark.node
 ROOT = str(Path(__file__).parents[2])

@@ -13,7 +13,7 @@ from crishim.nri.stub import Refusal, Stub
 from crishim.pb import cri_pb2 as cri
 from crishim.pb import nri_pb2 as nri
 from tests.support.daemon import Daemon, eventually
-from tests.support.go_plugin import GoPlugins, go_plugins
+from tests.support.go_plugin import GoPlugins
 from tests.support.isolation import ip, remove_link
 from tests.support.pods import (
     annotated,
@@ -29,12 +29,6 @@ from tests.support.pods import (
 from tests.support.pods import status as container_status
 
 pytestmark = pytest.mark.node
-
-
-@pytest.fixture
-def plugins(daemon: Daemon, tmp_path: Path) -> Iterator[GoPlugins]:
-    with go_plugins(daemon, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture(params=["crun", "runc"])
@@ -144,6 +138,10 @@ CONTRADICTIONS = {
     "another network": ({"linux": {"namespaces": [{"type": "network", "path": "/x"}]}}, "linux.namespaces.*network"),
     "an unknown CDI device": ({"CDI_devices": [{"name": "example.com/x=y"}]}, "CDI_devices.*example.com/x=y"),
     "a class of RDT": ({"linux": {"resources": {"rdt_class": {"value": "x"}}}}, "linux.resources.rdt_class"),
+    "more shares than fit": (
+        {"linux": {"resources": {"cpu": {"shares": {"value": str(2**64 - 1)}}}}},
+        "linux.resources.cpu.shares.*out of range",
+    ),
     "soft above hard": ({"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 9, "hard": 8}]}, "rlimits.*NOFILE"),
 }
 

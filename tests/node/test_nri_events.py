@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from crishim.pb import cri_pb2 as cri
 from tests.support.daemon import Daemon, eventually
 from tests.support.daemon import test_program as program
-from tests.support.go_plugin import GoPlugins, go_plugins
+from tests.support.go_plugin import GoPlugins
 from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod, start, wait_exited
 
 pytestmark = pytest.mark.node
@@ -27,12 +26,6 @@ LIFE = [
     "PostStartContainer",
     "StopContainer",
 ]
-
-
-@pytest.fixture
-def plugins(daemon: Daemon, tmp_path: Path) -> Iterator[GoPlugins]:
-    with go_plugins(daemon, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture(params=["crun", "runc"])

@@ -6,7 +6,6 @@ import socket
 import stat
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support.daemon import Daemon, eventually
 from tests.support.daemon import test_program as program
-from tests.support.go_plugin import GoPlugins, go_plugins
+from tests.support.go_plugin import GoPlugins
 from tests.support.pods import create, remove_pod, run_pod, start
 
 pytestmark = pytest.mark.node
@@ -25,12 +24,6 @@ ATTACKS = {
     "frames for nobody": (struct.pack(">II", 7, 1) + b"x") * 100_000,
     "silence": b"",
 }
-
-
-@pytest.fixture
-def plugins(daemon: Daemon, tmp_path: Path) -> Iterator[GoPlugins]:
-    with go_plugins(daemon, tmp_path) as made:
-        yield made
 
 
 def test_the_socket_is_roots(daemon: Daemon) -> None:

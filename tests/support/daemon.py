@@ -21,6 +21,7 @@ from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 from tests.support import residue
 from tests.support.residue import BRIDGE
+from tests.support.settings_toml import to_toml
 
 IMAGE = "localhost/crishim/busybox:latest"
 T = TypeVar("T")
@@ -134,14 +135,16 @@ class Daemon:
         """Start, and do not wait; the offset in the log at which this run of the daemon begins."""
         offset = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            command = [*self.inside, sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._serve(log.fileno())
         return offset
+
+    def _serve(self, output: int) -> None:
+        command = [*self.inside, sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
 
     def launch_into(self, output: int) -> None:
         """Start with a descriptor as output, and wait until it serves; the log stays as it is."""
-        command = [sys.executable, "-m", "crishim", "serve", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        self._serve(output)
         self._channel = self._open_channel()
 
         def serving() -> bool:
@@ -269,22 +272,6 @@ def assert_clean(daemon: Daemon, before: dict[str, set[str]], timeout: float = 5
     except AssertionError:
         found = new()
         assert not found, f"left behind: {found}"
-
-
-def to_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """Enough TOML for the settings."""
-    lines = [f"{k} = {_toml(v)}" for k, v in table.items() if not isinstance(v, dict)]
-    text = "".join(line + "\n" for line in lines)
-    for key, value in table.items():
-        if isinstance(value, dict):
-            text += f"[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}.")
-    return text
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
-    return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from crishim.spec.build import build
 from crishim.spec.inputs import Draft, Host
 from crishim.spec.nri_adjustment import adjust
 from crishim.spec.nri_container import describe
-from crishim.spec.nri_resources import to_oci
+from crishim.spec.nri_resources import to_cri, to_oci
 from tests.unit.spec.conftest import Make
 
 V1 = Host(cgroup_version=1, controllers=frozenset({"cpu", "memory", "pids"}))
@@ -225,3 +225,13 @@ def test_swap_where_the_kernel_does_not_count_it() -> None:
     with pytest.raises(CrishimError, match=r"linux\.resources\.memory\.swap"):
         to_oci(nri.LinuxResources(memory=memory), host)
     assert to_oci(nri.LinuxResources(memory=memory), Host())["memory"] == {"limit": 9, "swap": 10}
+
+
+@pytest.mark.parametrize("field", ["shares", "period"])
+def test_a_number_that_cri_cannot_hold(field: str) -> None:
+    """NRI's are unsigned. It is an error that names the field, and no ValueError of a message."""
+    cpu = nri.LinuxCPU()
+    getattr(cpu, field).value = 1 << 63
+    for convert in (to_cri, lambda asked: to_oci(asked, V1)):
+        with pytest.raises(CrishimError, match=rf"linux\.resources\.cpu\.{field}"):
+            convert(nri.LinuxResources(cpu=cpu))
