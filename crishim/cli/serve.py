@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
 from crishim.errors import CrishimError
-from crishim.linux import directories, executors
+from crishim.linux import directories, executors, inheritance
 from crishim.operations.own_directories import make_directories
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def serve(config: Config) -> int:
     """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used."""
     from crishim.cri.logs import set_up
 
+    inheritance.pass_on_defaults()
     check_paths(config)
     check_nri(config)
     make_directories(config)

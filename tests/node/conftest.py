@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from crishim.linux.inheritance import pass_on_defaults
 from tests.support.daemon import Daemon, assert_clean, scratch_daemon
 from tests.support.go_plugin import GoPlugins, go_plugins
 from tests.support.isolation import isolate
 
+pass_on_defaults()  # as a daemon does: some tests run parts of one here, and a script may have had SIGINT ignored
 if os.geteuid() == 0:
     isolate()
 
