@@ -30,7 +30,7 @@ def node(busybox_archive: Path) -> Iterator[Daemon]:
     with pytest.MonkeyPatch.context() as patch:
         for name in NAMES:
             patch.setenv(name, f"http://user:{SECRET}@proxy")
-        with scratch_daemon(inside=STARTED) as daemon:
+        with scratch_daemon(STARTED) as daemon:
             assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
             yield daemon
 

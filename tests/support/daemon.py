@@ -275,7 +275,7 @@ def assert_clean(daemon: Daemon, before: dict[str, set[str]], timeout: float = 5
 
 
 @contextlib.contextmanager
-def scratch_daemon(*, inside: Sequence[str] = (), **settings: Any) -> Iterator[Daemon]:
+def scratch_daemon(inside: Sequence[str] = (), /, **settings: Any) -> Iterator[Daemon]:
     """A running daemon; everything of it is gone afterwards. inside: as Daemon has it."""
     base = "/dev/shm" if os.path.isdir("/dev/shm") else "/run"
     directory = Path(tempfile.mkdtemp(prefix="crishim-test-", dir=base))
