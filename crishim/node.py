@@ -5,22 +5,18 @@ changes is in the stores and drivers.
 """
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from crishim import device_rules
+from crishim.base_node import BaseNode
 from crishim.cdi.edits import Registry
-from crishim.cni.chain import Plugins
 from crishim.cni.directory import ConfigDirectory
-from crishim.cni.network import PodNetworks
 from crishim.config import Config, ConfigError
 from crishim.config_paths import find_program
 from crishim.engine.exec.limits import ExecLimits
-from crishim.engine.handlers import Handlers, remember
 from crishim.engine.init import Inits
-from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError
 from crishim.images.holds import Holds
@@ -30,18 +26,16 @@ from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
 from crishim.lifecycle import check_container, check_pod
-from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.driver import NetDevices
 from crishim.netdev.policy import Policy, Terms
 from crishim.nri.plugins import Plugins as NriPlugins
 from crishim.nri.settings import from_config as nri_settings
-from crishim.operations import own_directories
 from crishim.operations.adopt import Adoption
 from crishim.operations.filesystems import Filesystems, Places
 from crishim.operations.launch import Launcher, LaunchSettings
-from crishim.operations.tasks import Tasks
+from crishim.operations.set_right import set_right
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import bundle
 from crishim.spec.build import Host
@@ -66,21 +60,16 @@ class StreamUrls(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Node:
+class Node(BaseNode):
     """The stores and drivers, one of each."""
 
-    config: Config
-    began: int  # when this daemon began, ns since the epoch
     # records
     pods: Store[PodRecord]
     containers: Store[ContainerRecord]
     names: Names
     locks: Locks
-    tasks: Tasks
     # pods
-    handlers: Handlers
     sandboxes: Sandboxes
-    networks: PodNetworks
     inits: Inits
     # devices
     cdi: Registry
@@ -113,38 +102,33 @@ class Checks(Protocol):
     def container(self, record: ContainerRecord) -> None: ...
 
 
-def open_node(config: Config, checks: Checks, streams: StreamUrls) -> Node:
+def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
     """Read the records and make the drivers; nothing runs yet. Blocks.
 
     ConfigError names a program that is not there.
     """
+    config, handlers, limiter = base.config, base.handlers, base.limiter
     state, run = Path(config.state_dir), Path(config.run_dir)
     pods, containers = stores(state, checks)
     names = Names()
     load_records(pods, containers, names, Adoption(run, config.pods.cgroup_parent, config.runtimes.default))
-    own_directories.set_right(config, pods, containers)
-    handlers = _handlers(config)
+    set_right(config, pods, containers)
     sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
     images, transport = image_parts(config)
     uses = Holds(lambda: _images_in_use(containers))
-    limiter, paths, host = Limiter(), PodPaths(config.runtimes.path_timeout), Host.probe()
-    networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
+    paths, host = PodPaths(config.runtimes.path_timeout), Host.probe()
     stats, layers = StatsProvider(Cgroups.probe()), Layers(measure)
     _forget_removed(pods, containers, stats, layers)
     return Node(
-        config=config,
-        began=time.time_ns(),
+        **vars(base),
         pods=pods,
         containers=containers,
         names=names,
         locks=Locks(),
-        tasks=Tasks(),
-        handlers=handlers,
         sandboxes=sandboxes,
-        networks=PodNetworks(networks, Plugins(config.network.plugin_dirs, config.network.timeout), limiter),
         inits=Inits(find_program(config.pods.init) or config.pods.init, bundle.read("init.json"), state),
         cdi=Registry([Path(d) for d in config.netdevices.cdi_dirs]),
-        netdevices=_netdevices(config, networks),
+        netdevices=_netdevices(config, base.network_configs),
         images=images,
         transport=transport,
         image_holds=uses,
@@ -216,27 +200,6 @@ def _forget_removed(
     pods.subscribe(lambda before, after: stats.forget(before.id) if before and not after else None)
     containers.subscribe(lambda before, after: stats.forget(before.id) if before and not after else None)
     containers.subscribe(lambda before, after: layers.forget(before.id) if before and not after else None)
-
-
-def _handlers(config: Config) -> Handlers:
-    """The runtimes that are there; only the default one has to be."""
-    programs = {name: find_program(handler.path) for name, handler in config.runtimes.handlers.items()}
-    if programs[config.runtimes.default] is None:
-        handler = config.runtimes.handlers[config.runtimes.default]
-        raise ConfigError(f"runtimes.handlers.{config.runtimes.default}.path: there is no program {handler.path}")
-    there = {name: path for name, path in programs.items() if path is not None}
-    run = Path(config.run_dir)
-    retired = remember(run / "handlers", there, run / "runtime")
-
-    def runtime(name: str, path: str) -> Runtime:
-        systemd = config.runtimes.cgroup_driver == "systemd"
-        return Runtime(name, path, run / "runtime" / name, timeout=config.runtimes.timeout, systemd=systemd)
-
-    return Handlers(
-        {name: runtime(name, path) for name, path in there.items()},
-        config.runtimes.default,
-        {name: runtime(name, path) for name, path in retired.items()},
-    )
 
 
 def _netdevices(config: Config, networks: ConfigDirectory) -> NetDevices:

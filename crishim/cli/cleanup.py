@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from crishim.base_node import open_base_node
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_paths
 from crishim.cri import record_checks
@@ -140,7 +141,7 @@ def _report(places: Locations, options: Options) -> list[Item]:
 async def _apply(config: Config, places: Locations, options: Options) -> list[str]:
     """Remove what goes; what went wrong, one sentence each."""
     things = await executors.kernel(inventory.take, places)
-    node = await executors.kernel(open_node, config, record_checks, StreamServer())
+    node = await executors.kernel(open_node, open_base_node(config), record_checks, StreamServer())
     await recover(node)
     failures = await _remove(node, places, options)
     await node.tasks.drain(DRAIN)

@@ -1,43 +1,66 @@
-"""The daemon's parts, put together from the settings: the node, its two servers, its metrics. serve.py runs it."""
+"""The rest of the daemon: the whole node, the streaming server, the metrics, recovery. Importing this file imports all
+the code there is; serve.py does it when the CRI socket answers already.
+"""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc.aio
-
-from crishim.config import Config
+from crishim.base_node import BaseNode
+from crishim.config import Config, ConfigError
 from crishim.cri import record_checks, rpcs
+from crishim.cri.gate import Gate
 from crishim.cri.metrics.endpoint import Collector
-from crishim.cri.server import Gate, make_server
+from crishim.cri.metrics.endpoint import serve as serve_metrics
+from crishim.cri.node_streams import NodeStreams
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
 from crishim.engine.exec.orphans import kill_orphans
+from crishim.errors import CrishimError
 from crishim.linux import directories, executors
 from crishim.node import Node, open_node
 from crishim.operations.exec import scratch
+from crishim.operations.nri_runtime import NriRuntime
+from crishim.operations.recover import recover
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """What serve.py runs."""
+    """What serve.py runs, beside the CRI server."""
 
     node: Node
-    server: grpc.aio.Server
     streams: StreamServer
-    gate: Gate
-    metrics: Collector
+    stop_metrics: Callable[[], None] | None
 
 
-async def build(config: Config) -> Daemon:
-    """Put the daemon together; nothing runs yet. ConfigError names a program that is not there."""
-    streams = _streams(config)
-    node = await executors.records(open_node, config, record_checks, streams)
+async def build(base: BaseNode) -> Daemon:
+    """Read the records, put the daemon together, and listen at the addresses of the settings. ConfigError names the
+    setting that cannot be used.
+    """
+    config, streams = base.config, _streams(base.config)
+    node = await executors.records(open_node, base, record_checks, streams)
+    await node.netdevices.load()
     await executors.processes(kill_orphans, scratch(node))  # commands whose daemon was killed
     await executors.deletion(_empty, scratch(node))
     await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
-    gate = Gate()
-    return Daemon(node, make_server(rpcs.collect(), node, gate), streams, gate, Collector(node))
+    await _open(streams, node)
+    try:
+        metrics = serve_metrics(config.metrics.address, Collector(node)) if config.metrics.address else None
+    except CrishimError as error:
+        raise ConfigError(error.message) from None
+    return Daemon(node, streams, metrics)
+
+
+async def begin(node: Node, gate: Gate) -> None:
+    """Answer questions, recover, and watch. ConfigError if the socket for NRI plugins cannot be made."""
+    gate.open_for_questions(node, rpcs.collect())
+    try:
+        await node.nri.start(NriRuntime(node))  # launched plugins are told of what recovery ends
+    except CrishimError as error:
+        raise ConfigError(f"nri.socket: {error.message}") from None
+    await recover(node)
+    await node.netdevices.watch()
 
 
 def _streams(config: Config) -> StreamServer:
@@ -48,6 +71,17 @@ def _streams(config: Config) -> StreamServer:
         idle_timeout=settings.idle_timeout,
         limits=Limits(settings.sessions, settings.session_streams, settings.descriptors),
     )
+
+
+async def _open(streams: StreamServer, node: Node) -> None:
+    settings = node.config.stream
+    try:
+        await streams.start(NodeStreams(node), settings.address, settings.port)
+    except CrishimError as error:
+        raise ConfigError(f"stream.tls_cert, stream.tls_key: {error.message}") from None
+    except OSError as error:
+        where = f"{settings.address}:{settings.port}"
+        raise ConfigError(f"stream.address, stream.port: cannot listen on {where}: {error}") from None
 
 
 def _empty(directory: Path) -> None:

@@ -1,12 +1,15 @@
-"""The daemon's life: one per state directory, sockets open before recovery, ready after it, drained at SIGTERM.
+"""The daemon's life: one per state directory, its socket open first, ready after recovery, drained at SIGTERM.
 
-Containers do not notice any of it: conmon holds them.
+A kubelet's first calls are answered before most of the code is imported: this file imports what cri/status.py needs,
+then gRPC, opens the socket, and with cli/daemon.py imports the rest (tests/unit/cli/test_imports.py). cri/gate.py says
+what is answered when. Containers do not notice any of it: conmon holds them.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -18,15 +21,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crishim.base_node import BaseNode, open_base_node
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
-from crishim.errors import CrishimError
+from crishim.cri.gate import Gate
+from crishim.cri.logs import set_up
+from crishim.cri.status import Status
 from crishim.linux import directories, executors, inheritance
 from crishim.operations.own_directories import make_directories
+from crishim.pb import cri_pb2 as cri
 
 if TYPE_CHECKING:
+    import grpc.aio
+
     from crishim.cli.daemon import Daemon
-    from crishim.node import Node
 
 # gRPC's fork handlers are not wanted: no child of this process ever runs Python (set before grpc is imported).
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -34,13 +42,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _GRACE = 1.0  # seconds after the drain timeout in which a daemon that hangs is left to end by itself
 _LAST_WORDS = 0.5  # seconds for the log's last lines
+_TURN = 0.0005  # seconds
 log = logging.getLogger("crishim")
 
 
 def serve(config: Config) -> int:
     """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used."""
-    from crishim.cri.logs import set_up
-
     inheritance.pass_on_defaults()
     check_paths(config)
     check_nri(config)
@@ -57,7 +64,7 @@ def serve(config: Config) -> int:
 
         if sys.version_info < (3, 12):  # later versions have pidfds by default
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-        asyncio.run(_daemon(config, abandon))
+        asyncio.run(_daemon(open_base_node(config), abandon))
     output.flush_within(_LAST_WORDS)
     return 0
 
@@ -82,31 +89,74 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-async def _daemon(config: Config, abandon: Callable[[], None]) -> None:
+async def _daemon(base: BaseNode, abandon: Callable[[], None]) -> None:
     """abandon: ends the process, whatever its threads and tasks are at."""
-    from crishim.cli.daemon import build
-
-    stop = asyncio.Event()
+    config, gate, stop = base.config, Gate(base), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stopping, stop, config.drain_timeout, abandon)
-    daemon = await build(config)
-    try:
-        stop_metrics = await _open(config, daemon)
-        recovered = await _recover(daemon.node, stop)
-    except BaseException:
-        await daemon.server.stop(None)
-        raise
+    base.tasks.start(Status(base, cri.StatusRequest()), name="status")  # what takes time in the first client's is known
+    with _quick_turns():
+        await _imported("crishim.cri.server")
+        server = await _open_socket(Path(config.socket), gate)
+        try:
+            await _imported("crishim.cli.daemon")
+            gc.enable()
+            daemon, recovered = await _start(base, gate, stop)
+        except BaseException:
+            await server.stop(None)
+            raise
     if recovered:
-        await _serve(config, daemon, stop)
+        await _serve(daemon, gate, stop)
     notify("STOPPING=1")
     log.info("draining")
-    left = await _drain(daemon, stop_metrics, config.drain_timeout) + ([] if recovered else ["recovery"])
+    left = await _drain(server, daemon, config.drain_timeout) + ([] if recovered else ["recovery"])
     if left:
         log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})
         abandon()
     await executors.records(Path(config.socket).unlink, missing_ok=True)
     log.info("stopped; containers keep running")
+
+
+async def _imported(module: str) -> None:
+    """Import a module in a thread, so that calls are answered meanwhile."""
+    await executors.modules(importlib.import_module, module)
+
+
+@contextlib.contextmanager
+def _quick_turns() -> Iterator[None]:
+    """While a thread imports: the event loop waits for the interpreter _TURN, not Python's 5 ms, each time it wakes."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+async def _open_socket(path: Path, gate: Gate) -> "grpc.aio.Server":
+    """Answer what needs no records: cri/status.py. ConfigError if nobody can listen there."""
+    from crishim.cri.server import make_server
+
+    server = make_server(gate)
+    listen(server, path)
+    await server.start()
+    path.chmod(0o660)
+    return server
+
+
+async def _start(base: BaseNode, gate: Gate, stop: asyncio.Event) -> "tuple[Daemon, bool]":
+    """The whole daemon, and whether recovery ended; it is not waited for when the daemon is to stop."""
+    from crishim.cli.daemon import begin, build
+
+    daemon = await build(base)
+    recovery = asyncio.ensure_future(begin(daemon.node, gate))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([recovery, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if recovery.done():
+        await recovery
+    return daemon, recovery.done()
 
 
 def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], None]) -> None:
@@ -123,74 +173,29 @@ def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], N
     threading.Thread(target=late, name="end", daemon=True).start()
 
 
-async def _begin(node: "Node") -> None:
-    """What a daemon does before it serves."""
-    from crishim.operations.nri_runtime import NriRuntime
-    from crishim.operations.recover import recover
-
-    try:
-        await node.nri.start(NriRuntime(node))  # launched plugins are told of what recovery ends
-    except CrishimError as error:
-        raise ConfigError(f"nri.socket: {error.message}") from None
-    await recover(node)
-    await node.netdevices.watch()
-
-
-async def _recover(node: "Node", stop: asyncio.Event) -> bool:
-    """Whether recovery ended; it is not waited for when the daemon is to stop."""
-    recovery = asyncio.ensure_future(_begin(node))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([recovery, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if recovery.done():
-        await recovery
-    return recovery.done()
-
-
-async def _serve(config: Config, daemon: "Daemon", stop: asyncio.Event) -> None:
-    daemon.gate.open = True
+async def _serve(daemon: "Daemon", gate: Gate, stop: asyncio.Event) -> None:
+    gate.open()
     gc.collect()
     gc.freeze()  # what is alive now stays: no collection needs to walk it again
     notify("READY=1")
-    log.info("serving", extra={"socket": config.socket, "streams": daemon.streams.url, "pid": os.getpid()})
+    facts = {"socket": daemon.node.config.socket, "streams": daemon.streams.url, "pid": os.getpid()}
+    log.info("serving", extra=facts)
     await stop.wait()
 
 
-async def _drain(daemon: "Daemon", stop_metrics: Callable[[], None] | None, timeout: float) -> list[str]:
+async def _drain(server: "grpc.aio.Server", daemon: "Daemon", timeout: float) -> list[str]:
     """Take no more calls and wait for those under way, timeout seconds in all; the names of those left."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     daemon.node.subscribers.close()
-    closing = [asyncio.ensure_future(step) for step in (daemon.server.stop(timeout), daemon.streams.stop())]
+    closing = [asyncio.ensure_future(step) for step in (server.stop(timeout), daemon.streams.stop())]
     closing += [asyncio.ensure_future(step()) for step in (daemon.node.netdevices.close, daemon.node.nri.close)]
-    if stop_metrics:
-        closing.append(asyncio.ensure_future(executors.records(stop_metrics)))
+    if daemon.stop_metrics:
+        closing.append(asyncio.ensure_future(executors.records(daemon.stop_metrics)))
     done, late = await asyncio.wait(closing, timeout=timeout + _GRACE / 2)  # calls are cancelled at the timeout
     for task in done:
         task.result()
     return await daemon.node.tasks.drain(max(deadline - loop.time(), 0)) + (["closing the servers"] if late else [])
-
-
-async def _open(config: Config, daemon: "Daemon") -> Callable[[], None] | None:
-    """Listen at every address of the settings; how to stop the metrics' server. ConfigError names the setting."""
-    from crishim.cri.metrics.endpoint import serve as serve_metrics
-    from crishim.cri.node_streams import NodeStreams
-
-    try:
-        await daemon.streams.start(NodeStreams(daemon.node), config.stream.address, config.stream.port)
-    except CrishimError as error:
-        raise ConfigError(f"stream.tls_cert, stream.tls_key: {error.message}") from None
-    except OSError as error:
-        where = f"{config.stream.address}:{config.stream.port}"
-        raise ConfigError(f"stream.address, stream.port: cannot listen on {where}: {error}") from None
-    try:
-        stop_metrics = serve_metrics(config.metrics.address, daemon.metrics) if config.metrics.address else None
-    except CrishimError as error:
-        raise ConfigError(error.message) from None
-    listen(daemon.server, Path(config.socket))
-    await daemon.server.start()
-    Path(config.socket).chmod(0o660)
-    return stop_metrics
 
 
 def listen(server: object, path: Path) -> None:

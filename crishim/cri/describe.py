@@ -9,8 +9,6 @@ from google.protobuf.json_format import MessageToDict
 
 from crishim.cri.netdevice_facts import facts
 from crishim.decoding import NOT_JSON
-from crishim.engine.handlers import Handlers
-from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError
 from crishim.lifecycle import PodState
 from crishim.linux import async_files
@@ -18,7 +16,6 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 
-FEATURES_PATIENCE = 0.5  # seconds a runtime has to tell what it can, the first time it is asked
 CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
 
 
@@ -68,28 +65,3 @@ async def describe_container(node: Node, container: ContainerRecord) -> dict[str
         path = node.launcher.bundle(container.id) / "config.json"
         info["runtimeSpec"] = msgspec.json.decode(await async_files.read(path))
     return info
-
-
-def describe_node(node: Node) -> dict[str, Any]:
-    """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
-    return {"stateDir": node.config.state_dir, "settings": msgspec.to_builtins(node.config)}
-
-
-async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:
-    """The handlers as Status lists them: every one by name, and the default one as "" too."""
-    described = [("", handlers.offered(""))] + [(runtime.name, runtime) for runtime in handlers.all_offered()]
-    return [cri.RuntimeHandler(name=name, features=await _features(runtime)) for name, runtime in described]
-
-
-async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
-    try:
-        async with asyncio.timeout(FEATURES_PATIENCE):
-            features = await runtime.features()
-    except (TimeoutError, CrishimError):
-        return cri.RuntimeHandlerFeatures()  # it hangs, or is gone: nothing can be promised
-    options = features.get("mountOptions") or []
-    namespaces = (features.get("linux") or {}).get("namespaces") or []
-    # A runtime that does not list namespaces, as crun before 1.9, joins user namespaces all the same.
-    return cri.RuntimeHandlerFeatures(
-        recursive_read_only_mounts="rro" in options, user_namespaces=not namespaces or "user" in namespaces
-    )

@@ -2,35 +2,29 @@
 error.
 
 An RPC is a function of its name (rpcs.py): it takes the node and the request and returns the response (or is an async
-generator of responses), and knows no gRPC. A method without a function answers UNIMPLEMENTED by gRPC itself, which is
-what the kubelet expects of a missing one.
+generator of responses), and knows no gRPC. The gate has them, so that the server answers before all are imported. A
+method without a function answers UNIMPLEMENTED, which is what the kubelet expects of a missing one.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
 
 from crishim.cri.errors import CODES
+from crishim.cri.gate import Gate
+from crishim.cri.services import SERVICES, Streaming, Unary
 from crishim.errors import CrishimError, Kind
-from crishim.node import Node
 from crishim.operations import log_context
-from crishim.pb import admin_pb2 as admin
-from crishim.pb import cri_pb2 as cri
 
 MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
 MAX_MESSAGE = 2048  # characters of an error, which may name what the client sent; gRPC has 8 KiB for all headers
-Unary = Callable[[Node, Any], Awaitable[Any]]
-Streaming = Callable[[Node, Any], AsyncIterator[Any]]
-Rpcs = Mapping[str, Unary | Streaming]
 
-# Answered even while recovery runs: the kubelet asks them first and gives up within seconds.
-ALWAYS = frozenset({"Version", "RuntimeConfig"})
 # A client's everyday questions: that something is not there is their answer, not an event of the node.
 QUESTIONS = ("Status", "Stats", "Metrics", "ExecSync")
 # Of use to nobody but the client that waits: they end with its call. A probe that was given up leaves no process.
@@ -39,38 +33,21 @@ FOR_CALLER = frozenset({"ExecSync"})
 log = logging.getLogger("crishim.rpc")
 
 
-class Gate:
-    """Whether recovery is complete."""
-
-    def __init__(self) -> None:
-        self.open = False
-
-    def check(self, method: str) -> None:
-        if not self.open and method not in ALWAYS:
-            raise CrishimError(Kind.UNAVAILABLE, "crishim is starting: recovery is not complete yet")
-
-
-SERVICES = (*cri.DESCRIPTOR.services_by_name.values(), *admin.DESCRIPTOR.services_by_name.values())
-
-
-def make_server(rpcs: Rpcs, node: Node, gate: Gate) -> grpc.aio.Server:
-    """A server with both CRI services and our own. rpcs: by name; each must exist in a definition."""
+def make_server(gate: Gate) -> grpc.aio.Server:
+    """A server with both CRI services and our own: each call asks the gate for its function."""
     options = [
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.aio.server(options=options)
-    left = dict(rpcs)
     for service in SERVICES:
-        handlers = {m.name: _handler(m, left.pop(m.name), node, gate) for m in service.methods if m.name in left}
+        handlers = {m.name: _handler(m, gate) for m in service.methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-    if left:
-        raise ValueError(f"no such RPC: {sorted(left)}")
     return server
 
 
-def _handler(method: Any, function: Any, node: Node, gate: Gate) -> grpc.RpcMethodHandler:
+def _handler(method: Any, gate: Gate) -> grpc.RpcMethodHandler:
     request = message_factory.GetMessageClass(method.input_type)
     response = message_factory.GetMessageClass(method.output_type)
     wrap, make = (
@@ -79,21 +56,20 @@ def _handler(method: Any, function: Any, node: Node, gate: Gate) -> grpc.RpcMeth
         else (_unary, grpc.unary_unary_rpc_method_handler)
     )
     return make(
-        wrap(method.name, function, node, gate),
+        wrap(method.name, gate),
         request_deserializer=request.FromString,
         response_serializer=response.SerializeToString,
     )
 
 
-def _unary(name: str, function: Unary, node: Node, gate: Gate) -> Callable[..., Awaitable[Any]]:
+def _unary(name: str, gate: Gate) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
         log_context.begin(**_ids(name, request))
         started = time.perf_counter()
         try:
-            gate.check(name)
-            response = await node.tasks.run(
-                _as_coroutine(function(node, request)), name=name, for_caller=name in FOR_CALLER
-            )
+            node, function = await gate.admit(name)
+            work = _as_coroutine(cast(Unary, function)(node, request))
+            response = await node.tasks.run(work, name=name, for_caller=name in FOR_CALLER)
         except Exception as error:
             await _abort(error, context)
             raise
@@ -103,13 +79,13 @@ def _unary(name: str, function: Unary, node: Node, gate: Gate) -> Callable[..., 
     return call
 
 
-def _streaming(name: str, function: Streaming, node: Node, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
+def _streaming(name: str, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         log_context.begin(**_ids(name, request))
         started = time.perf_counter()
         try:
-            gate.check(name)
-            async for response in function(node, request):
+            node, function = await gate.admit(name)
+            async for response in cast(Streaming, function)(node, request):
                 yield response
         except Exception as error:
             await _abort(error, context)

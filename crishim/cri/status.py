@@ -1,19 +1,27 @@
-"""The RPCs of the runtime as a whole: version, status, configuration."""
+"""The RPCs of the runtime as a whole: version, status, configuration. They are answered from the first moment, so this
+file imports nothing that they do not need (tests/unit/cli/test_imports.py).
+"""
 
+import asyncio
 import ipaddress
 import json
+from typing import Any
+
+import msgspec
 
 import crishim
-from crishim.cri.describe import describe_handlers, describe_node
+from crishim.base_node import BaseNode
+from crishim.engine.handlers import Handlers
+from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
-from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 
 API_VERSION = "v1"
 KUBELET_VERSION = "0.1.0"  # of the runtime API as the kubelet counts it; constant for ten years
+FEATURES_PATIENCE = 0.5  # seconds a runtime has to tell what it can, the first time it is asked
 
 
-async def Version(node: Node, request: cri.VersionRequest) -> cri.VersionResponse:
+async def Version(node: BaseNode, request: cri.VersionRequest) -> cri.VersionResponse:
     return cri.VersionResponse(
         version=KUBELET_VERSION,
         runtime_name="crishim",
@@ -22,8 +30,9 @@ async def Version(node: Node, request: cri.VersionRequest) -> cri.VersionRespons
     )
 
 
-async def Status(node: Node, request: cri.StatusRequest) -> cri.StatusResponse:
-    reason = await node.networks.ready()
+async def Status(node: BaseNode, request: cri.StatusRequest) -> cri.StatusResponse:
+    """Ready as soon as it is asked: a call that makes pods or containers waits for recovery itself (cri/gate.py)."""
+    reason, handlers = await asyncio.gather(node.networks.ready(), describe_handlers(node.handlers))
     response = cri.StatusResponse(
         status=cri.RuntimeStatus(
             conditions=[
@@ -36,7 +45,7 @@ async def Status(node: Node, request: cri.StatusRequest) -> cri.StatusResponse:
                 ),
             ]
         ),
-        runtime_handlers=await describe_handlers(node.handlers),
+        runtime_handlers=handlers,
         features=cri.RuntimeFeatures(
             supplemental_groups_policy=True, user_namespaces_host_network=False, mount_options=True
         ),
@@ -46,12 +55,14 @@ async def Status(node: Node, request: cri.StatusRequest) -> cri.StatusResponse:
     return response
 
 
-async def RuntimeConfig(node: Node, request: cri.RuntimeConfigRequest) -> cri.RuntimeConfigResponse:
+async def RuntimeConfig(node: BaseNode, request: cri.RuntimeConfigRequest) -> cri.RuntimeConfigResponse:
     driver = cri.SYSTEMD if node.config.runtimes.cgroup_driver == "systemd" else cri.CGROUPFS
     return cri.RuntimeConfigResponse(linux=cri.LinuxRuntimeConfiguration(cgroup_driver=driver))
 
 
-async def UpdateRuntimeConfig(node: Node, request: cri.UpdateRuntimeConfigRequest) -> cri.UpdateRuntimeConfigResponse:
+async def UpdateRuntimeConfig(
+    node: BaseNode, request: cri.UpdateRuntimeConfigRequest
+) -> cri.UpdateRuntimeConfigResponse:
     cidr = request.runtime_config.network_config.pod_cidr
     if cidr:
         node.networks.pod_cidr = check_cidrs(cidr)
@@ -66,3 +77,29 @@ def check_cidrs(text: str) -> str:
         except ValueError:
             raise CrishimError(Kind.INVALID, f"pod_cidr {part.strip()!r} is not a network") from None
     return text
+
+
+def describe_node(node: BaseNode) -> dict[str, Any]:
+    """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
+    return {"stateDir": node.config.state_dir, "settings": msgspec.to_builtins(node.config)}
+
+
+async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:
+    """The handlers as Status lists them: every one by name, and the default one as "" too."""
+    described = [("", handlers.offered(""))] + [(runtime.name, runtime) for runtime in handlers.all_offered()]
+    features = await asyncio.gather(*(_features(runtime) for _, runtime in described))
+    return [cri.RuntimeHandler(name=name, features=said) for (name, _), said in zip(described, features, strict=True)]
+
+
+async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
+    try:
+        async with asyncio.timeout(FEATURES_PATIENCE):
+            features = await runtime.features()
+    except (TimeoutError, CrishimError):
+        return cri.RuntimeHandlerFeatures()  # it hangs, or is gone: nothing can be promised
+    options = features.get("mountOptions") or []
+    namespaces = (features.get("linux") or {}).get("namespaces") or []
+    # A runtime that does not list namespaces, as crun before 1.9, joins user namespaces all the same.
+    return cri.RuntimeHandlerFeatures(
+        recursive_read_only_mounts="rro" in options, user_namespaces=not namespaces or "user" in namespaces
+    )

@@ -9,6 +9,7 @@ threads. These are daemon threads, which a process may leave behind in the kerne
     images      image archives and layers, read from end to end
     statistics  what is counted: cgroup files, network counters, file systems
     deletion    trees of any size
+    modules     imports of what is not needed to answer the first calls (cli/serve.py)
 
 Paths that a pod names or its volumes hold have threads of their own (pod_paths.py), and so has work in network
 namespaces (namespaces.py, netdev/netns_executor.py).
@@ -129,3 +130,4 @@ processes = Executor("processes", 32)  # most of it is waiting for killed ones t
 images = Executor("images", 2)
 statistics = Executor("statistics", 2)
 deletion = Executor("deletion", 2)
+modules = Executor("modules", 1)

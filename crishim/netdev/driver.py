@@ -1,7 +1,8 @@
 """Network devices of pods: the driver's face, which each operation calls.
 
     devices = NetDevices(state_dir / "netdev")
-    await devices.recover(pods)                                   # once, before serving
+    await devices.load()                                          # before anything is asked of it
+    await devices.recover(pods)                                   # once, before anything is changed
     async with await devices.plan(requests, pod, Mover.RUNTIME) as plan:
         await plan.begin()                                        # the built-in mover moves here
         spec["linux"]["netDevices"] = plan.entries                # {} for the built-in mover
@@ -67,6 +68,7 @@ class NetDevices:
         dad_timeout: seconds to wait for duplicate address detection."""
         self.metrics = Metrics()
         self._journal = Journal(journal, copies)
+        self._loaded = False
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
         self._nested = NestedNamespaces()
         self._sysfs = Kept()  # of the host
@@ -158,13 +160,19 @@ class NetDevices:
         self._locks.pop(pod_id, None)
         self._nested.drop(pod_id)
 
+    async def load(self) -> None:
+        """Read the journal, if that is not done yet: attachments() knows what is in it from now on."""
+        if not self._loaded:
+            await executors.records(self._journal.load)
+            self._loaded = True
+
     async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
 
         INTENT and MOVED are undone (no container was started with them), READY of a living pod is checked,
         RETURNING is finished, everything of a pod that is not alive is returned. Returns what is attached now.
         """
-        await executors.records(self._journal.load)
+        await self.load()
         alive = {pod.id: pod for pod in pods}
         boot = await executors.records(boot_id)
         for attachment in self._journal.all():

@@ -11,7 +11,7 @@ VOCABULARY = {
     *("decoding", "records", "signals"),
 }
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
-OPERATIONS = {"operations", "node"}
+OPERATIONS = {"operations", "node", "base_node"}
 LAYER = (
     dict.fromkeys(VOCABULARY, 0)
     | {"linux": 1}

@@ -120,8 +120,8 @@ def install() -> None:
         finally:
             CURRENT.reset(before)
 
-    def _streaming(name: str, function: Any, node: Any, gate: Any) -> Any:
-        answer = streaming(name, function, node, gate)
+    def _streaming(name: str, gate: Any) -> Any:
+        answer = streaming(name, gate)
 
         async def call(request: Any, context: Any) -> Any:
             if (operation := started(name)) is None:

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from crishim.cri import rpcs
-from crishim.cri.server import SERVICES
+from crishim.cri.services import SERVICES
 
 
 def test_every_method_has_its_function() -> None:

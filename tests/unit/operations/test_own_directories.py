@@ -9,7 +9,8 @@ import pytest
 from crishim.config import Config, ConfigError
 from crishim.lifecycle import ContainerState, PodState
 from crishim.model import ContainerRecord, PodRecord
-from crishim.operations.own_directories import make_directories, set_right
+from crishim.operations.own_directories import make_directories
+from crishim.operations.set_right import set_right
 from crishim.pb import cri_pb2 as cri
 
 
