@@ -8,7 +8,8 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Collection
-from pathlib import Path
+
+from crishim.linux import proc_files
 
 SIOCADDMULTI, SIOCDELMULTI = 0x8931, 0x8932
 _NET = "/proc/thread-self/net"
@@ -21,7 +22,7 @@ _AUTOMATIC6 += ("ff02" + "0" * 26 + "6a", "ff05" + "0" * 26 + "02")
 
 def _lines(file: str) -> list[str]:
     try:
-        text = Path(_NET, file).read_text(errors="surrogateescape")  # a link may be called anything
+        text = proc_files.read(f"{_NET}/{file}").decode(errors="surrogateescape")  # a link may be called anything
     except FileNotFoundError:
         return []  # no IPv6
     return [line for line in text.split("\n") if line]

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from crishim.linux import libc
+from crishim.linux import libc, proc_files
 from crishim.linux.namespaces import CLONE_NEWNET
 from crishim.linux.netlink import addresses, links, rtnetlink
 from crishim.linux.netlink.rtnetlink import Rtnetlink, attributes, u32
@@ -22,7 +22,7 @@ from crishim.linux.netns_thread import across
 LIMIT = 1 << 17  # bytes of links read of a namespace: some 100 links, 5 ms at most
 RTM_GETNSID = 90
 NETNSA_NSID, NETNSA_FD = 1, 3
-_MOUNTED = re.compile(r"^\S+ \S+ \S+ net:\[(\d+)\] (\S+) .* - nsfs ")
+_MOUNTED = re.compile(rb"^\d+ \d+ \S+ net:\[(\d+)\] (\S+) .* - nsfs ", re.MULTILINE)
 _DUMP = rtnetlink.frame(links.RTM_GETLINK, rtnetlink.NLM_F_REQUEST | rtnetlink.NLM_F_DUMP, 1, links.EVERY)
 _KERNEL_THREADS = "/proc/2/task/2/children"  # kthreadd's; they are in the first namespace
 
@@ -42,9 +42,9 @@ class Place(NamedTuple):
 def places(known: frozenset[int]) -> Iterator[Place]:
     """Every namespace that can be found and is not one of the known inodes, once. 3 us a process."""
     seen = set(known)
-    with open("/proc/self/mountinfo", errors="surrogateescape") as file:  # noqa: PTH123
-        kept = [line for line in file if " - nsfs " in line]
-    mounted = [(int(found[1]), found[2]) for found in map(_MOUNTED.match, kept) if found]
+    mounted = [
+        (int(inode), os.fsdecode(path)) for inode, path in _MOUNTED.findall(proc_files.read("/proc/self/mountinfo"))
+    ]
     for inode, path in (*mounted, *_of_processes()):
         if inode not in seen:
             seen.add(inode)
@@ -67,8 +67,9 @@ def _of_processes() -> Iterator[tuple[int, str]]:
 def _kernel_threads() -> set[str]:
     """Half of all processes on a quiet machine; none if this is not where they are seen."""
     try:
-        with open("/proc/2/comm") as comm, open(_KERNEL_THREADS) as children:  # noqa: PTH123
-            return {"2", *children.read().split()} if comm.read() == "kthreadd\n" else set()
+        if proc_files.read("/proc/2/comm") != b"kthreadd\n":
+            return set()
+        return {"2", *proc_files.read(_KERNEL_THREADS).decode().split()}
     except OSError:
         return set()
 
@@ -95,17 +96,20 @@ def links_of(place: Place, buffer: bytearray, having: bytes = b"") -> list[bytes
 
 def _answers(asked: socket.socket, buffer: bytearray, having: bytes) -> list[bytes]:
     found, read = list[bytes](), 0
+    head, last = rtnetlink.message_head, (rtnetlink.NLMSG_DONE, rtnetlink.NLMSG_ERROR)
     while read < LIMIT:
         length = asked.recv_into(buffer)
         read += length
-        offset = 0
+        offset, near = 0, buffer.find(having, 0, length)
         while offset + 16 <= length:
-            size, kind = rtnetlink.message_head(buffer, offset)
-            if size < 16 or kind in (rtnetlink.NLMSG_DONE, rtnetlink.NLMSG_ERROR):
+            size, kind = head(buffer, offset)
+            if size < 16 or kind in last:
                 return found
-            if buffer.find(having, offset, offset + size) >= 0:
+            if offset <= near < offset + size:
                 found.append(bytes(memoryview(buffer)[offset + 16 : offset + size]))
             offset += size + 3 & ~3
+            if 0 <= near < offset:
+                near = buffer.find(having, offset, length)
     return found
 
 

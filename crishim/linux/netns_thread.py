@@ -40,9 +40,12 @@ class End:
     def sysfs(self) -> int:
         """A sysfs of the namespace (sysfs.py), mounted when first asked for. The thread stays where it is."""
         if self._sysfs < 0:
-            with self._inside():
-                self._sysfs = sysfs.mount() if self._kept is None else self._kept.get()
+            self._sysfs = self._mount() if self._kept is None else self._kept.get(self._mount)
         return self._sysfs
+
+    def _mount(self) -> int:
+        with self._inside():
+            return sysfs.mount()
 
     @property
     def genetlink(self) -> Genetlink:

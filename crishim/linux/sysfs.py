@@ -8,6 +8,7 @@ sysfs shows the devices of the namespace it was made in, so one is made for each
 import errno
 import os
 import threading
+from collections.abc import Callable
 
 from crishim.linux import libc
 
@@ -36,11 +37,11 @@ class Kept:
         self._lock = threading.Lock()
         self._fd = -1
 
-    def get(self) -> int:
-        """Mounted when first asked for, by a thread that is in the namespace. Raises OSError."""
+    def get(self, make: Callable[[], int]) -> int:
+        """Mounted when first asked for, by make, which does that in the namespace. Raises OSError."""
         with self._lock:
             if self._fd < 0:
-                self._fd = mount()
+                self._fd = make()
             return self._fd
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ device is never guessed at: a link that carries our mark may be one that its pod
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from crishim.records import UnreadableError
 _ID = re.compile(r"[0-9a-f]{1,16}")
 
 
+@cache
 def boot_id() -> str:
+    """The kernel's id of this boot, random(4)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 

@@ -68,8 +68,7 @@ class Leases:
         merged_requests = resolve(requests, view)
         candidates = [w.link for w in merged_requests if w.link is not None]
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
-            view = view._replace(host_links=links.dump(host.netlink)) if candidates else view
-            current = {link.index: _again(link, view.host_links) for link in candidates}
+            current = {link.index: _again(link, host) for link in candidates}
             view = view._replace(around=read_usage(host, list(current.values())))
             chosen = [(w, name, w.link.index) for w, name in assign_names(merged_requests, view) if w.link is not None]
             was = capture(host, [current[index] for _, _, index in chosen])
@@ -114,9 +113,9 @@ class Leases:
                 return_device(attachment, self._journal, host, end_with(attachment, (inside, *nested)))
 
 
-def _again(link: Link, now: Sequence[Link]) -> Link:
-    """The link as it is under the lease. Raises _Changed if what was decided by is different now."""
-    found = next((x for x in now if x.index == link.index), None)
+def _again(link: Link, host: End) -> Link:
+    """The link as it is under the lease. Raises _Changed if what was decided by is different now, OSError."""
+    found = links.get(host.netlink, link.index)
     if found is None or (found.names, found.kind) != (link.names, link.kind):
         raise _Changed
     return found

@@ -35,7 +35,8 @@ class NetnsExecutor:
     async def run(self, work: Callable[..., T], *, last: bool = False) -> T:
         """Await work(End, ...), one end in each namespace, in the thread. The kernel's refusals (OSError) are INTERNAL.
 
-        last: close the ends after it, whether it failed or not; what comes later has a new thread and new ones.
+        last: the thread closes the ends right after it, whether it failed or not, and ends; what comes later has a new
+        thread and new ones.
         A cancelled caller waits for the thread nevertheless: half a move must not go on behind a rollback's back.
         """
         try:
@@ -77,21 +78,20 @@ class NetnsExecutor:
         ends: list[End] = []
         while True:
             loop, done, work, last = self._jobs.get()
-            executors.carry_out(loop, done, partial(self._work, ends, work, last))
+            if work is None:
+                executors.carry_out(loop, done, partial(_close, ends))
+                return
+            executors.carry_out(loop, done, partial(self._work, ends, work))
             if last:
+                _close(ends)  # it may take milliseconds (sysfs.Kept), which nobody waits for
                 return
             del done, work  # a waiting thread keeps no result alive
 
-    def _work(self, ends: list[End], work: Callable[..., Any] | None, last: bool) -> Any:
+    def _work(self, ends: list[End], work: Callable[..., Any]) -> Any:
         """Open what is not open yet. Raises OSError; EINVAL: a handle is of no network namespace."""
-        with contextlib.ExitStack() as stack:
-            if last:
-                stack.callback(_close, ends)
-            if work is None:
-                return None
-            for path in self._paths[len(ends) :]:
-                ends.append(End(path, None if ends else self._kept))
-            return work(*ends)
+        for path in self._paths[len(ends) :]:
+            ends.append(End(path, None if ends else self._kept))
+        return work(*ends)
 
 
 def _close(ends: list[End]) -> None:

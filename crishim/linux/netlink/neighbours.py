@@ -39,6 +39,7 @@ NDTA_NAME, NDTA_PARMS = 1, 6
 NDTPA_IFINDEX = 1
 # Base reachable time to locktime, and newer ones; not QUEUE_LEN (8), which QUEUE_LENBYTES (16) says more exactly.
 SETTABLE = frozenset({4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19})
+MANY = 8  # links from which on taking every message apart is as fast as searching it for each
 _TABLE_HEAD = bytes(4)  # struct ndtmsg: family, padding
 
 
@@ -150,7 +151,10 @@ class Ageing(msgspec.Struct, frozen=True, kw_only=True):
 def dump_ageing(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Ageing, ...]]:
     """Parameters of these links, by ifindex; a link without any (no IPv6, no IPv4) has fewer."""
     found: dict[int, tuple[Ageing, ...]] = dict.fromkeys(indexes, ())
+    theirs = [u32(NDTPA_IFINDEX, index) for index in indexes]
     for message in netlink.dump(RTM_GETNEIGHTBL, _TABLE_HEAD):
+        if len(theirs) < MANY and not any(mark in message.body for mark in theirs):
+            continue
         fields = table(message.body[len(_TABLE_HEAD) :])
         parameters = table(fields.get(NDTA_PARMS, b""))
         index = number(parameters.get(NDTPA_IFINDEX, b""))

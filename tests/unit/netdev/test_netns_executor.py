@@ -67,7 +67,7 @@ async def test_one_thread_for_all_its_work() -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_the_last_of_its_work(fails: bool) -> None:
-    """Closes the ends before it is over, whether it failed or not; what comes later has ends of its own."""
+    """Its thread closes the ends and ends, whether it failed or not; what comes later has ends of its own."""
     executor = NetnsExecutor(("a",))
     kept = await executor.run(lambda end: end)
 
@@ -80,11 +80,13 @@ async def test_the_last_of_its_work(fails: bool) -> None:
             await executor.run(work, last=True)
     else:
         assert await executor.run(work, last=True) == "1"
-    assert ENDED == ["a"]
     for thread in running():
         thread.join(10)
+    assert ENDED == ["a"]
     await executor.close()
     assert await executor.run(lambda end: end is kept, last=True) is False
+    for thread in running():
+        thread.join(10)
     assert ENDED == ["a", "a"]
 
 
