@@ -85,9 +85,10 @@ def has_process(state: ContainerState) -> bool:
 
 
 def is_visible_pod(state: PodState) -> bool:
-    """Whether List and Status show a pod: not before its RunPodSandbox succeeded."""
-    return state is not PodState.CREATING
+    """Whether List and Status show a pod: from the answer of its RunPodSandbox to that of its RemovePodSandbox."""
+    return state not in (PodState.CREATING, PodState.REMOVING)
 
 
 def is_visible_container(state: ContainerState) -> bool:
-    return state is not ContainerState.CREATING
+    """As is_visible_pod(): from the answer of its CreateContainer to that of its RemoveContainer."""
+    return state not in (ContainerState.CREATING, ContainerState.REMOVING)

@@ -25,7 +25,7 @@ from crishim.images.skopeo import Place, Skopeo
 from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
-from crishim.lifecycle import check_container, check_pod
+from crishim.lifecycle import ContainerState, PodState, check_container, check_pod
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.driver import NetDevices
@@ -170,19 +170,25 @@ def stores(state_dir: Path, checks: Checks) -> tuple[Store[PodRecord], Store[Con
 
 
 def load_records(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Names, adoption: Adoption) -> None:
-    """Read the records, and take note of their names; a name goes with its record. Blocks."""
+    """Read the records, and take note of their names; a name is free when its record says REMOVING. Blocks."""
     pods.load()
     containers.load()
     adoption.run(pods, containers)
-    for pod in pods:
+    for pod in (p for p in pods if p.state is not PodState.REMOVING):
         m = pod.parse_config().metadata
         _reserve(names, pod_name(m.namespace, m.name, m.uid, m.attempt), pod.id, "pod sandbox")
-    for container in containers:
+    for container in (c for c in containers if c.state is not ContainerState.REMOVING):
         metadata = container.parse_config().metadata
         name = container_name(container.pod_id, metadata.name, metadata.attempt)
         _reserve(names, name, container.id, "container")
-    pods.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
-    containers.subscribe(lambda before, after: names.release(before.id) if before and not after else None)
+    pods.subscribe(lambda before, after: names.release(before.id) if before and _goes(before, after) else None)
+    containers.subscribe(lambda before, after: names.release(before.id) if before and _goes(before, after) else None)
+
+
+def _goes(before: PodRecord | ContainerRecord, after: PodRecord | ContainerRecord | None) -> bool:
+    """Whether a change is the one with which a pod or container goes from a client's sight."""
+    removing = (PodState.REMOVING, ContainerState.REMOVING)
+    return before.state not in removing and (after is None or after.state in removing)
 
 
 def _reserve(names: Names, name: Name, id: str, noun: str) -> None:

@@ -25,7 +25,6 @@ STATES = {
     ContainerState.STARTING: cri.CONTAINER_CREATED,
     ContainerState.RUNNING: cri.CONTAINER_RUNNING,
     ContainerState.EXITED: cri.CONTAINER_EXITED,
-    ContainerState.REMOVING: cri.CONTAINER_EXITED,
     ContainerState.UNKNOWN: cri.CONTAINER_UNKNOWN,
 }
 

@@ -48,7 +48,7 @@ async def GetContainerEvents(node: Node, request: cri.GetEventsRequest) -> Async
 
 def container_events(before: ContainerRecord | None, after: ContainerRecord | None) -> list[Event]:
     """Which events a change of a container is; a command may be over before it was seen to run, and did start."""
-    if after is None:
+    if after is None or after.state is ContainerState.REMOVING:
         return [cri.CONTAINER_DELETED_EVENT] if before and is_visible_container(before.state) else []
     was = before.state if before else None
     if after.state is was:
@@ -65,7 +65,7 @@ def container_events(before: ContainerRecord | None, after: ContainerRecord | No
 
 def pod_events(before: PodRecord | None, after: PodRecord | None) -> list[Event]:
     """Which events a change of a pod is; the CRI calls pods containers here. A pod is started as it is created."""
-    if after is None:
+    if after is None or after.state is PodState.REMOVING:
         return [cri.CONTAINER_DELETED_EVENT] if before and is_visible_pod(before.state) else []
     was = before.state if before else None
     if after.state is was:

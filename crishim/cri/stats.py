@@ -15,7 +15,7 @@ from crishim.cri.filters import selects_labels
 from crishim.cri.message_limit import fit
 from crishim.cri.pods import visible as visible_pod
 from crishim.cri.usage import container_stats, pod_stats, writable_layer
-from crishim.lifecycle import ContainerState, PodState, has_process, is_visible_container, is_visible_pod
+from crishim.lifecycle import PodState, has_process, is_visible_container, is_visible_pod
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
@@ -105,7 +105,7 @@ def _described(item: cri.ContainerStats | cri.PodSandboxStats) -> list[Any]:
 
 def measurable(containers: Iterable[ContainerRecord]) -> list[ContainerRecord]:
     """The containers that have something to measure, newest first: an ended one still has its writable layer."""
-    shown = (c for c in containers if is_visible_container(c.state) and c.state is not ContainerState.REMOVING)
+    shown = (c for c in containers if is_visible_container(c.state))
     return sorted(shown, key=lambda c: -c.created_at)
 
 
@@ -132,7 +132,7 @@ def select_containers(containers: Iterable[ContainerRecord], wanted: cri.Contain
 
 def select_pods(pods: Iterable[PodRecord], wanted: cri.PodSandboxStatsFilter) -> list[PodRecord]:
     """The pods that match every part of a filter, newest first; an empty filter is all."""
-    shown = [p for p in pods if is_visible_pod(p.state) and p.state is not PodState.REMOVING]
+    shown = [p for p in pods if is_visible_pod(p.state)]
     return [
         p
         for p in sorted(shown, key=lambda p: -p.created_at)

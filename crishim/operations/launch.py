@@ -214,8 +214,9 @@ class Launcher:
         A create that is killed may have made the container's process and not yet noted it: its cgroup has it.
         """
         creating = container.state is ContainerState.CREATING
+        dead = container.state in (ContainerState.EXITED, ContainerState.REMOVING)
         await executors.processes(conmon.kill_monitor, self.bundle(container.id), search=creating)
-        await self._handlers.get(container.handler).delete(container.id)
+        await self._handlers.get(container.handler).delete(container.id, dead=dead)
         if container.cgroup:
             await executors.processes(_empty, container.cgroup)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from crishim.lifecycle import ContainerState, PodState, has_process, is_visible_pod
+from crishim.lifecycle import ContainerState, PodState, has_process
 from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
@@ -20,7 +20,7 @@ _STATES = {
     ContainerState.STARTING: nri.CONTAINER_CREATED,
     ContainerState.RUNNING: nri.CONTAINER_RUNNING,
     ContainerState.EXITED: nri.CONTAINER_STOPPED,
-    ContainerState.REMOVING: nri.CONTAINER_STOPPED,
+    ContainerState.REMOVING: nri.CONTAINER_STOPPED,  # its StopContainer, should it not have been told before
 }
 
 
@@ -87,8 +87,11 @@ async def messages(node: Node, container: ContainerRecord) -> tuple[nri.PodSandb
 
 
 async def all_messages(node: Node) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
-    """What a plugin that comes is told of: pods that RunPodSandbox answered for, and containers with a process."""
-    pods = [pod for pod in node.pods if is_visible_pod(pod.state)]
+    """What a plugin that comes is told of: pods that RunPodSandbox answered for, and containers with a process.
+
+    Those that are being removed are among the pods: their RemovePodSandbox is still to be told.
+    """
+    pods = [pod for pod in node.pods if pod.state is not PodState.CREATING]
     known = {pod.id for pod in pods}
     containers = [c for c in node.containers if c.state in LIVE and c.pod_id in known]
     specs = await executors.records(_read_specs, [node.launcher.bundle(c.id) for c in containers])

@@ -6,11 +6,11 @@ state), so for every thing on the node there is a record that explains it, or it
     container CREATING          never answered: taken away
               STARTING          the runtime knows whether it was started
               CREATED, RUNNING  conmon watched on; if it is gone the exit file has the code
-              REMOVING          removal is finished
+              REMOVING          answered for: removal is finished
     pod       CREATING          never answered: taken away
               READY             stays, if its namespaces exist; after a reboot NOTREADY
               STOPPING          the stop is tried again; should it fail, it waits for the client's next
-              REMOVING          removal is finished
+              REMOVING          answered for: removal is finished
 
 What an unreadable record stands for was adopted (operations/adopt.py): it is watched, and nothing of it is taken away.
 Sweeps are by name below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
@@ -31,9 +31,8 @@ from crishim.lifecycle import ContainerState, PodState, has_process
 from crishim.linux import executors, processes
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
-from crishim.operations import nri_events
+from crishim.operations import nri_events, remove_container, remove_pod
 from crishim.operations.exits import release_container, settle_exit, watch_exit
-from crishim.operations.remove_container import remove_container
 from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_down, tear_down_unknown
 
 log = logging.getLogger("crishim.recover")
@@ -101,9 +100,11 @@ async def _patiently(node: Node, work: Mapping[str, Coroutine[Any, Any, None]], 
 
 
 async def _container(node: Node, container: ContainerRecord) -> None:
-    if container.state in (ContainerState.CREATING, ContainerState.REMOVING):
+    if container.state is ContainerState.CREATING:
         log.info("an unfinished container is removed", extra={"container": container.id})
-        await remove_container(node, container.id)
+        await remove_container.remove_container(node, container.id)
+    elif container.state is ContainerState.REMOVING:
+        await remove_container.finish(node, container.id)
     elif container.state is ContainerState.EXITED:
         await release_container(node, container.id)
     elif container.monitor is None or not await executors.processes(processes.is_alive, container.monitor):
@@ -116,7 +117,7 @@ async def _container(node: Node, container: ContainerRecord) -> None:
             watch_exit(node, container)
     if node.pods.get(container.pod_id) is None and not node.containers.is_adopted(container.id):
         log.error("a container whose pod has no record is removed", extra={"container": container.id})
-        await remove_container(node, container.id)
+        await remove_container.remove_container(node, container.id)
 
 
 async def _started(node: Node, container: ContainerRecord) -> None:
@@ -148,8 +149,7 @@ async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
         await node.networks.wait_for_plugins(pod)
         await stop_pod(node, pod.id)
     elif pod.state is PodState.REMOVING:
-        await forget_pod(node, pod)
-        await nri_events.pod_goes(node, pod.id)
+        await remove_pod.finish(node, pod.id)
     elif pod.state is PodState.READY and not (whole and await executors.processes(_has_init, pod)):
         log.warning("a pod's namespaces are gone: it is not ready any more", extra={"pod": pod.id})
         await stop_pod(node, pod.id)
@@ -157,7 +157,7 @@ async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
 
 async def _delete_unknown_containers(node: Node) -> None:
     """Containers a runtime knows and we do not: created and killed before their record was written, or inits."""
-    known = {c.id for c in node.containers if has_process(c.state)}
+    known = {c.id for c in node.containers if has_process(c.state) or c.state is ContainerState.REMOVING}
     known |= {f"{p.id}-init" for p in node.pods if p.init}
     for runtime in node.handlers:
         for id in await runtime.known() - known:

@@ -7,7 +7,9 @@ fills the disk.
 """
 
 from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState
 from crishim.node import Node
+from crishim.operations import remove_container
 
 
 async def remove_image(node: Node, name: str) -> None:
@@ -21,5 +23,9 @@ async def remove_image(node: Node, name: str) -> None:
     image = await node.images.find(name)
     if image is None:
         return
+    for container in node.containers:  # one whose RemoveContainer was answered may still have it mounted
+        used = {container.image_id, *(mount.image_id for mount in container.mounts)}
+        if container.state is ContainerState.REMOVING and image.id in used:
+            await remove_container.take_away(node, container.id)
     with node.image_holds.removing(image.id):
         await node.transport.remove(image)

@@ -1,18 +1,27 @@
-"""RemovePodSandbox: stop it, remove its containers, forget it."""
+"""RemovePodSandbox: stop it, remove its containers, forget it.
+
+The answer waits for the stop and for the records that say REMOVING: pod and containers are in no list then, and their
+names are free. What they had goes afterwards, the containers' things before the pod's.
+"""
+
+import asyncio
+from functools import partial
 
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
 from crishim.node import Node
-from crishim.operations import nri_events
+from crishim.operations import afterwards, nri_events, remove_container
 from crishim.operations.log_context import about
-from crishim.operations.remove_container import remove_container
 from crishim.operations.stop_pod import forget_pod, stop_pod
 
 
 async def remove_pod(node: Node, id: str) -> None:
-    """Remove a pod with all its containers; OK if it is not there. Raises if its network cannot be torn down."""
+    """Remove a pod with all its containers; OK if it is not there. Raises if its network cannot be torn down.
+
+    One that is being removed already is gone when this returns.
+    """
     try:
         pod = node.pods.find(id)
     except CrishimError as error:
@@ -20,12 +29,34 @@ async def remove_pod(node: Node, id: str) -> None:
             return
         raise
     about(pod=pod.id)
+    again = pod.state is PodState.REMOVING
     await stop_pod(node, pod.id)
-    for container in [c for c in node.containers if c.pod_id == pod.id]:
-        await remove_container(node, container.id)
-    async with node.locks.holding(pod.id):
-        if node.pods.get(pod.id) is None:
+    if not again:
+        for container in [c for c in node.containers if c.pod_id == pod.id]:
+            await remove_container.remove_container(node, container.id)
+        async with node.locks.holding(pod.id):
+            if node.pods.get(pod.id) is None:
+                return
+            await node.pods.update(pod.id, lambda p: replace(p, state=PodState.REMOVING))
+            await node.netdevices.forget(pod.id)
+    if again or node.nri.active or node.pods.is_adopted(pod.id):
+        await take_away(node, pod.id)
+    else:
+        finish(node, pod.id)
+
+
+def finish(node: Node, id: str) -> asyncio.Task[None]:
+    """take_away() in the background, till it works; the first attempt."""
+    return afterwards.start(node, partial(take_away, node, id), f"removal of pod {id[:13]}")
+
+
+async def take_away(node: Node, id: str) -> None:
+    """Take away what a pod in REMOVING has, and its record last; may be repeated, and waits for one that is at it."""
+    for container in [c for c in node.containers if c.pod_id == id]:
+        await remove_container.take_away(node, container.id)
+    async with node.locks.holding(id):
+        pod = node.pods.get(id)
+        if pod is None:
             return
-        await node.pods.update(pod.id, lambda p: replace(p, state=PodState.REMOVING))
         await forget_pod(node, pod)
-        await nri_events.pod_goes(node, pod.id)
+        await nri_events.pod_goes(node, id)

@@ -41,7 +41,7 @@ crishim.netdev.plan Plan.begin Plan.verify_and_repair
 crishim.operations.devices wanted_devices plan_devices
 crishim.operations.exits settle_exit release_container
 crishim.operations.filesystems Filesystems.prepare Filesystems.delete
-crishim.operations.launch Launcher.write_bundle Launcher.create
+crishim.operations.launch Launcher.write_bundle Launcher.create Launcher.end Launcher.delete_bundle
 crishim.operations.stop_pod tear_down forget_pod remove_cgroup
 """
 FILE = Path(os.environ.get("CRISHIM_FAULT", "/nonexistent"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crishim.operations.adopt import NOTE
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, eventually
 
 
 def newer(data: dict[str, Any]) -> dict[str, Any]:
@@ -82,5 +82,10 @@ def listed(daemon: Daemon) -> dict[str, bytes]:
     return {m.id: without_note(m) for m in found}
 
 
-def remains(daemon: Daemon) -> list[str]:
-    return [p.name for kind in ("pods", "containers", "netdev") for p in (daemon.state / kind).iterdir()]
+def no_record_remains(daemon: Daemon) -> None:
+    """Wait until all that was removed is gone: it is taken away after the answer."""
+
+    def remains() -> list[str]:
+        return [p.name for kind in ("pods", "containers", "netdev") for p in (daemon.state / kind).iterdir()]
+
+    eventually(lambda: not remains(), "no record is left")

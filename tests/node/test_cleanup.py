@@ -10,7 +10,7 @@ import pytest
 
 from crishim.linux import cgroups, namespaces, record_files
 from crishim.pb import cri_pb2 as cri
-from tests.node.damaged_records import DAMAGE, record, remains
+from tests.node.damaged_records import DAMAGE, no_record_remains, record
 from tests.node.process_facts import info, is_gone
 from tests.node.test_recovery import reboot
 from tests.support.daemon import Daemon, assert_clean, eventually, scratch_daemon
@@ -114,7 +114,7 @@ def test_what_is_unknown(daemon: Daemon, bait: str) -> None:
     assert not is_gone(pid)
     cleanup(daemon, "--apply", "--unknown")
     assert is_gone(pid)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
     assert_clean(daemon, before)
     daemon.start()
 
@@ -128,7 +128,7 @@ def test_after_a_reboot(daemon: Daemon) -> None:
     assert kinds(cleanup(daemon), "keep") == {"lease"}
     cleanup(daemon, "--apply", "--unknown")
     assert not list((daemon.directory / "ipam/test").glob("10.*"))
-    assert remains(daemon) == []
+    no_record_remains(daemon)
     daemon.start()
 
 

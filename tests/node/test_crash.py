@@ -263,24 +263,3 @@ def test_stop_pod(daemon: BreakableDaemon, device: str, point: str) -> None:
     assert status(daemon, container).exit_code == 137
     assert at_home(device)
     daemon.call("RemovePodSandbox", pod_sandbox_id=pod)
-
-
-REMOVE_POD = [
-    "Filesystems.delete before 1",
-    "RootFilesystems.remove after 1",
-    "Store.remove after 1",
-    "Store.update after 2",
-    "stop_pod.forget_pod after 1",
-    "Store.remove after 2",
-]
-
-
-@pytest.mark.parametrize("point", REMOVE_POD)
-def test_remove_pod(daemon: BreakableDaemon, point: str) -> None:
-    """Killed in RemovePodSandbox: a repetition, or the next start, removes it."""
-    pod = run_pod(daemon)
-    container = start(daemon, pod)
-    daemon.call("StopPodSandbox", pod_sandbox_id=pod)
-    crash(daemon, point, "RemovePodSandbox", pod_sandbox_id=pod)
-    daemon.call("RemovePodSandbox", pod_sandbox_id=pod)
-    assert container not in {c.id for c in daemon.call("ListContainers").containers}

@@ -8,7 +8,7 @@ import pytest
 from crishim.linux import record_files
 from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from tests.node.damaged_records import DAMAGE, labelled, listed, record, remains, restart
+from tests.node.damaged_records import DAMAGE, labelled, listed, no_record_remains, record, restart
 from tests.node.process_facts import info, is_gone
 from tests.node.test_recovery import reboot
 from tests.support.daemon import Daemon, assert_clean, eventually
@@ -65,7 +65,7 @@ def test_containers(daemon: Daemon) -> None:
     for id in ids.values():
         daemon.call("RemoveContainer", container_id=id)
     remove_pod(daemon, pod)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
     (daemon.state / f"{ids['link']}.json").unlink()
 
 
@@ -93,7 +93,7 @@ def test_pods(daemon: Daemon) -> None:
     assert execute(daemon, second, "true")[0] == 0
     for id in pods.values():
         remove_pod(daemon, id)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
     next(daemon.state.glob("*.json")).unlink()
     assert_clean(daemon, before)
 
@@ -139,7 +139,7 @@ def test_all_that_a_pod_has(daemon: Daemon, runtime: str, copies: bool) -> None:
     assert is_gone(pid)
     assert "bait0" in ip("-br", "link")
     daemon.call("RemovePodSandbox", pod_sandbox_id=pod)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
     ip("link", "del", "bait0")
     assert_clean(daemon, before)
 
@@ -161,7 +161,7 @@ def test_devices(daemon: Daemon, kind: str) -> None:
         restart(daemon, {})
         remove_pod(daemon, pod)
         assert ip("-d", "-br", "address", "show", "baitv0") == before
-        assert remains(daemon) == []
+        no_record_remains(daemon)
         assert list((daemon.run / "netdev").iterdir()) == []
     finally:
         ip("link", "del", "baitv0")
@@ -185,7 +185,7 @@ def test_nobody_knows_whose(daemon: Daemon) -> None:
     assert (status(daemon, container).state, status(daemon, container).exit_code) == (cri.CONTAINER_EXITED, 3)
     daemon.call("RemoveContainer", container_id=container)
     remove_pod(daemon, pod)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
 
 
 def test_records_of_nothing(daemon: Daemon) -> None:
@@ -205,7 +205,7 @@ def test_records_of_nothing(daemon: Daemon) -> None:
     for id in junk:
         daemon.call("RemoveContainer", container_id=id)
         daemon.call("RemovePodSandbox", pod_sandbox_id=id)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_the_newer_version_comes_back(daemon: Daemon) -> None:
     assert status(daemon, ends).exit_code == 3
     assert not any(NOTE in c.annotations for c in found.values())
     remove_pod(daemon, pod)
-    assert remains(daemon) == []
+    no_record_remains(daemon)
 
 
 def test_after_a_reboot(daemon: Daemon) -> None:
@@ -277,4 +277,4 @@ def test_after_a_reboot(daemon: Daemon) -> None:
     daemon.call("RemoveContainer", container_id=container)
     remove_pod(daemon, pod)
     eventually(lambda: not list(leases.glob("10.*")), "the address is free")
-    assert remains(daemon) == []
+    no_record_remains(daemon)

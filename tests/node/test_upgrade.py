@@ -9,7 +9,7 @@ import pytest
 
 from crishim.operations.adopt import NOTE
 from crishim.pb import cri_pb2 as cri
-from tests.node.damaged_records import remains
+from tests.node.damaged_records import no_record_remains
 from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.node
@@ -50,4 +50,4 @@ def test_after_a_reboot(daemon: Daemon, schema: Path, later: bool) -> None:
     for pod in pods.values():
         daemon.call("RemovePodSandbox", pod_sandbox_id=pod.id)
     assert not daemon.call("ListContainers").containers
-    assert remains(daemon) == []
+    no_record_remains(daemon)

@@ -1,6 +1,10 @@
-"""What a daemon may leave on the node, by kind: what is there before a test and after it is compared."""
+"""What a daemon may leave on the node, by kind: what is there before a test and after it is compared.
+
+A daemon takes away after its answer: what vanishes during a look is not there.
+"""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +30,7 @@ def rules(inside: Sequence[str] = ()) -> set[str]:
 
 def groups(parent: str) -> Iterator[str]:
     for top in cgroups.directories(parent):
-        yield from (str(d.relative_to(top)) for d in top.glob("**/") if d != top)
+        yield from (str(Path(d).relative_to(top)) for d, _, _ in os.walk(top) if d != str(top))
 
 
 def processes(mark: str) -> Iterator[str]:
@@ -42,11 +46,13 @@ def processes(mark: str) -> Iterator[str]:
 def files(directory: Path) -> Iterator[str]:
     """Files of pods and containers, and leased addresses; not the images, the log, the daemon's own."""
     kept = ("state/images", "state/downloads", "state/init", "run/images", "logs", "run/runtime")
-    for path in directory.rglob("*"):
+    below = (Path(top) / name for top, inside, files in os.walk(directory) for name in (*inside, *files))
+    for path in below:
         name = str(path.relative_to(directory))
         if name.startswith(kept) or name.startswith("ipam/test/last_reserved") or name == "ipam/test/lock":
             continue
         if path.is_file() or path.is_symlink():
             yield name
-    for path in (directory / "run/runtime").glob("*/*"):
-        yield str(path.relative_to(directory))
+    for top, inside, _ in os.walk(directory / "run/runtime"):
+        if top.count("/") == str(directory / "run/runtime").count("/") + 1:
+            yield from (str(Path(top, name).relative_to(directory)) for name in inside)

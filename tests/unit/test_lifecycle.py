@@ -71,7 +71,7 @@ def test_every_life_can_end() -> None:
     ("question", "yes"),
     [
         (lifecycle.can_host_containers, {PodState.READY}),
-        (lifecycle.is_visible_pod, set(PodState) - {PodState.CREATING}),
+        (lifecycle.is_visible_pod, set(PodState) - {PodState.CREATING, PodState.REMOVING}),
     ],
 )
 def test_questions_about_pods(question, yes) -> None:  # type: ignore[no-untyped-def]
@@ -87,7 +87,10 @@ def test_questions_about_pods(question, yes) -> None:  # type: ignore[no-untyped
             lifecycle.has_process,
             {ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING, ContainerState.UNKNOWN},
         ),
-        (lifecycle.is_visible_container, set(ContainerState) - {ContainerState.CREATING}),
+        (
+            lifecycle.is_visible_container,
+            set(ContainerState) - {ContainerState.CREATING, ContainerState.REMOVING},
+        ),
     ],
 )
 def test_questions_about_containers(question, yes) -> None:  # type: ignore[no-untyped-def]

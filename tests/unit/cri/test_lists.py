@@ -34,7 +34,7 @@ def test_batches(count: int, size: int) -> None:
 
 
 POD_STATES = {PodState.READY: cri.SANDBOX_READY} | dict.fromkeys(
-    (PodState.STOPPING, PodState.NOTREADY, PodState.REMOVING), cri.SANDBOX_NOTREADY
+    (PodState.STOPPING, PodState.NOTREADY), cri.SANDBOX_NOTREADY
 )
 PODS = [
     pod(f"{number:x}{'0' * 63}", state=state, created_at=number, labels={"app": "web" if number % 2 else "db"})
@@ -46,7 +46,7 @@ PODS = [
 @pytest.mark.parametrize("app", [None, "web", "db", "none"])
 @pytest.mark.parametrize("id", ["", "1", "10000", "f"])
 def test_pods(state: Any, app: str | None, id: str) -> None:
-    """id AND state AND labels; newest first; a pod that is being made is not there."""
+    """id AND state AND labels; newest first; a pod that is being made or removed is not there."""
     wanted = cri.PodSandboxFilter(id=id, label_selector={"app": app} if app else {})
     if state is not None:
         wanted.state.state = state
@@ -71,14 +71,14 @@ CONTAINERS = [
 @pytest.mark.parametrize("app", [None, "0", "x"])
 @pytest.mark.parametrize("pod_id", ["", "1", "1" + "f" * 63, "2"])
 def test_containers(state: Any, app: str | None, pod_id: str) -> None:
-    """Pod AND state AND labels; STARTING shows as CREATED, REMOVING as EXITED; newest first."""
+    """Pod AND state AND labels; STARTING shows as CREATED; newest first."""
     wanted = cri.ContainerFilter(pod_sandbox_id=pod_id, label_selector={"app": app} if app else {})
     if state is not None:
         wanted.state.state = state
     expected = [
         c.id
         for c in reversed(CONTAINERS)
-        if c.state is not ContainerState.CREATING
+        if c.state not in (ContainerState.CREATING, ContainerState.REMOVING)
         and c.pod_id.startswith(pod_id)
         and (state is None or containers.STATES[c.state] == state)
         and (app is None or c.parse_config().labels["app"] == app)
@@ -87,6 +87,6 @@ def test_containers(state: Any, app: str | None, pod_id: str) -> None:
 
 
 def test_an_empty_filter_is_all_that_is_visible() -> None:
-    """Attempts are not shown, everything else is."""
-    assert len(containers.select(CONTAINERS, cri.ContainerFilter())) == len(CONTAINERS) - 2
-    assert len(pods.select(PODS, cri.PodSandboxFilter())) == len(PODS) - 1
+    """Attempts are not shown, nor what was removed; everything else is."""
+    assert len(containers.select(CONTAINERS, cri.ContainerFilter())) == len(CONTAINERS) - 4
+    assert len(pods.select(PODS, cri.PodSandboxFilter())) == len(PODS) - 2

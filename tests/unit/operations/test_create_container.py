@@ -6,7 +6,9 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
+from crishim.operations import afterwards
 from crishim.operations.create_container import create_container
+from crishim.operations.recover import recover
 from crishim.operations.remove_container import remove_container
 from crishim.operations.run_pod import run_pod
 from crishim.operations.start_container import start_container
@@ -129,9 +131,13 @@ async def test_a_life(world: World, pod: str) -> None:
     await ended(world, id)
     world.steps.clear()
     await remove_container(world.node, id)
+    assert (world.node.containers.find(id).state, world.steps) == (ContainerState.REMOVING, [])
+    await remove_container(world.node, id)  # again: it is gone when this returns
     assert world.steps == UNMAKING
     assert left(world, pod) == {f"devices {pod}"}  # they go back with the pod
     await remove_container(world.node, id)
+    assert await world.node.tasks.drain(10) == []
+    assert world.steps == UNMAKING
 
 
 async def test_a_start_that_fails(world: World, pod: str) -> None:
@@ -160,12 +166,35 @@ async def test_a_start_that_is_given_up(world: World, pod: str, after: bool) -> 
 
 
 @pytest.mark.parametrize("step", UNMAKING)
-async def test_a_removal_that_fails_is_tried_again(world: World, pod: str, step: str) -> None:
-    """The record goes last."""
+@pytest.mark.parametrize("fault", [CrishimError(Kind.INTERNAL, "no"), OSError(5, "no"), CANCEL])
+async def test_a_removal_that_fails_is_tried_again(
+    world: World, pod: str, step: str, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client has its answer; its name is free, nobody sees it, and the record goes last."""
+    monkeypatch.setattr(afterwards, "PAUSES", (0.01,))
     id = await create_container(world.node, request(pod))
-    world.fail[step] = CrishimError(Kind.INTERNAL, "no")
-    with pytest.raises(CrishimError):
-        await remove_container(world.node, id)
-    assert world.node.containers.find(id).state is ContainerState.REMOVING
+    world.fail[step] = fault
     await remove_container(world.node, id)
+    assert world.node.containers.find(id).state is ContainerState.REMOVING
+    successor = await create_container(world.node, request(pod))
+    async with asyncio.timeout(10):
+        await world.node.containers.wait(id, lambda _: False)
+    assert world.fail == {}
+    await remove_container(world.node, successor)
+    assert await world.node.tasks.drain(10) == []
     assert (left(world, pod), list(world.node.containers)) == ({f"devices {pod}"}, [])
+
+
+@pytest.mark.parametrize("step", UNMAKING)
+async def test_a_daemon_that_dies_after_the_answer(world: World, pod: str, step: str) -> None:
+    """The next one's start finishes the removal; the name was free all the while."""
+    id = await create_container(world.node, request(pod))
+    world.delay[step] = 3600
+    await remove_container(world.node, id)
+    await asyncio.sleep(0)
+    world.delay.clear()
+    world.node = world.start()
+    assert await create_container(world.node, request(pod)) != id
+    await recover(world.node)
+    assert [c.state for c in world.node.containers] == [ContainerState.CREATED]
+    assert not [thing for thing in world.held if id in thing]

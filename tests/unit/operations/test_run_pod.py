@@ -6,6 +6,9 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
+from crishim.operations import afterwards
+from crishim.operations.create_container import create_container
+from crishim.operations.recover import recover
 from crishim.operations.remove_pod import remove_pod
 from crishim.operations.run_pod import run_pod
 from crishim.operations.stop_pod import stop_pod
@@ -58,8 +61,10 @@ async def test_a_rollback_that_fails_keeps_the_record(world: World, step: str) -
         await run_pod(world.node, config(), "")
     assert caught.value.kind is Kind.EXISTS
     await remove_pod(world.node, pod.id)
-    assert (world.held, list(world.node.pods)) == (set(), [])
-    await run_pod(world.node, config(), "")
+    await run_pod(world.node, config(), "")  # its name is free
+    await remove_pod(world.node, pod.id)
+    assert world.node.pods.get(pod.id) is None
+    assert not [thing for thing in world.held if pod.id in thing]
 
 
 async def test_ten_calls_make_one_pod(world: World) -> None:
@@ -125,5 +130,40 @@ async def test_a_removal_that_fails_is_tried_again(world: World, step: str) -> N
         await remove_pod(world.node, id)
     assert world.node.pods.get(id) is not None
     await remove_pod(world.node, id)
+    assert await world.node.tasks.drain(10) == []
     assert (world.held, list(world.node.pods)) == (set(), [])
     await remove_pod(world.node, id)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["error", "kernel", "cancelled"])
+@pytest.mark.parametrize("step", ["launcher.end", "sandboxes.remove"])
+async def test_what_is_removed_after_the_answer(
+    world: World, step: str, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails of it is tried again; the pod's record goes after those of its containers."""
+    monkeypatch.setattr(afterwards, "PAUSES", (0.01,))
+    id = await run_pod(world.node, config(), "")
+    wish = cri.ContainerConfig(metadata=cri.ContainerMetadata(name="c"), image=cri.ImageSpec(image="app:1"))
+    await create_container(world.node, cri.CreateContainerRequest(pod_sandbox_id=id, config=wish))
+    await stop_pod(world.node, id)
+    world.fail[step] = fault
+    await remove_pod(world.node, id)
+    assert [p.state for p in world.node.pods] == [PodState.REMOVING]
+    async with asyncio.timeout(10):
+        await world.node.pods.wait(id, lambda _: False)
+    assert (world.fail, world.held, list(world.node.containers)) == ({}, set(), [])
+    assert await world.node.tasks.drain(10) == []
+
+
+async def test_a_daemon_that_dies_after_the_answer(world: World) -> None:
+    """The next one's start finishes the removal of pod and container."""
+    id = await run_pod(world.node, config(), "")
+    wish = cri.ContainerConfig(metadata=cri.ContainerMetadata(name="c"), image=cri.ImageSpec(image="app:1"))
+    await create_container(world.node, cri.CreateContainerRequest(pod_sandbox_id=id, config=wish))
+    world.delay["filesystems.delete"] = 3600
+    await remove_pod(world.node, id)
+    world.delay.clear()
+    world.node = world.start()
+    assert [p.state for p in world.node.pods] == [PodState.REMOVING]
+    await recover(world.node)
+    assert (world.held, list(world.node.pods), list(world.node.containers)) == (set(), [], [])

@@ -1,0 +1,35 @@
+"""Work that a call's answer does not wait for.
+
+Its intent is on disk before the answer: a record in REMOVING, which no List or Status shows any more. A failure is
+logged and tried again till it works; where the daemon dies first, recover.py does the work at the next start.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from crishim.errors import CrishimError
+from crishim.node import Node
+
+PAUSES = (1.0, 5.0, 30.0, 60.0)  # seconds until it is tried again; the last one from then on
+
+log = logging.getLogger("crishim.afterwards")
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+def start(node: Node, work: Work, name: str, failures: int = 0) -> asyncio.Task[None]:
+    """Do work in the background until it succeeds once; the first attempt. name: for the log. failures: so far."""
+    return node.tasks.start(_attempt(node, work, name, failures), name=name)
+
+
+async def _attempt(node: Node, work: Work, name: str, failures: int) -> None:
+    try:
+        await work()
+    except BaseException as error:
+        pause = PAUSES[min(failures, len(PAUSES) - 1)]
+        asyncio.get_running_loop().call_later(pause, start, node, work, name, failures + 1)
+        if not isinstance(error, CrishimError | OSError):
+            raise
+        log.error("not done yet, and tried again", extra={"task": name, "error": str(error), "seconds": pause})
