@@ -65,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     nri = parser_group(commands, "nri", "NRI plugins (the daemon must be running)")
     plugins = command("list", _nri_list, "list them, in the order they are called, and those gone of late", nri)
     plugins.add_argument("--json", action="store_true", help="print JSON")
+    pod = parser_group(commands, "pod", "pods (the daemon must be running)")
+    check = command("check", _pod_check, "have CNI plugins check networks; status 1 if one finds something wrong", pod)
+    check.add_argument("pod", metavar="POD", nargs="?", default="", help="only this pod sandbox")
+    check.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -117,6 +121,12 @@ def _nri_list(arguments: argparse.Namespace) -> int:
     from crishim.cli.nri import list_plugins
 
     return list_plugins(load(arguments.config), as_json=arguments.json)
+
+
+def _pod_check(arguments: argparse.Namespace) -> int:
+    from crishim.cli.pod import check
+
+    return check(load(arguments.config), arguments.pod, as_json=arguments.json)
 
 
 def _netdev(action: str) -> object:

@@ -3,8 +3,10 @@ cached result. CNI specification 1.1, sections 2 to 4.
 """
 
 import asyncio
+import math
 import os
 import signal
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +19,7 @@ from crishim.linux import environment, executors, processes, programs
 
 T = TypeVar("T")
 
+CHECK_TIMEOUT = 5.0  # seconds a plugin has for CHECK; the pod cannot be stopped meanwhile
 _DYING = 5.0  # seconds a killed plugin has to be gone
 _PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
 
@@ -29,6 +32,14 @@ class RuntimeConf(NamedTuple):
     args: Mapping[str, str]  # CNI_ARGS, e.g. K8S_POD_NAME
     capability_args: Mapping[str, Any]  # by capability name: portMappings, ipRanges, bandwidth, dns, ...
     ifname: str = cni.IFNAME
+
+
+class Answer(NamedTuple):
+    """What one plugin said to CHECK."""
+
+    plugin: str  # its type
+    error: str  # in one sentence; "" if it finds nothing wrong
+    seconds: float
 
 
 class Plugins:
@@ -67,12 +78,20 @@ class Plugins:
         assert result is not None
         return result
 
-    async def check(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any]) -> None:
-        """CHECK the attachment against its cached result; nothing below 0.4.0 or where the list disables it."""
-        if network.disable_check or not cni.at_least(network.version, (0, 4, 0)):
-            return
-        for plugin in network.plugins:
-            await self._execute("CHECK", network, plugin, conf, result)
+    async def check(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any]) -> tuple[Answer, ...]:
+        """CHECK the attachment against its cached result, with every plugin, whatever the one before said.
+
+        A plugin has CHECK_TIMEOUT seconds. For a list that unchecked() gives a reason for: ().
+        """
+        answers = []
+        for plugin in network.plugins if not unchecked(network) else ():
+            began, error = time.monotonic(), ""
+            try:
+                await self._execute("CHECK", network, plugin, conf, result, timeout=CHECK_TIMEOUT)
+            except CrishimError as refusal:
+                error = refusal.message
+            answers.append(Answer(plugin=plugin["type"], error=error, seconds=time.monotonic() - began))
+        return tuple(answers)
 
     async def delete(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any] | None) -> None:
         """DEL in reverse order; result is ADD's, None if it never succeeded. May be repeated."""
@@ -116,6 +135,8 @@ class Plugins:
         plugin: Mapping[str, Any],
         conf: RuntimeConf,
         previous: dict[str, Any] | None,
+        *,
+        timeout: float = math.inf,
     ) -> bytes:
         name = plugin["type"]
         done = await _to_its_end(
@@ -123,7 +144,7 @@ class Plugins:
                 [await executors.records(self.find, name)],
                 stdin=cni.plugin_input(network, plugin, conf.capability_args, previous),
                 env=self._environment(command, conf),
-                timeout=self._timeout,
+                timeout=min(self._timeout, timeout),
                 check=False,
             )
         )
@@ -157,6 +178,15 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+def unchecked(network: cni.NetworkList) -> str:
+    """Why CHECK is not run for a list; "" if it is (sections 1 and 2)."""
+    if network.disable_check:
+        return f"the network {network.name} has disableCheck"
+    if not cni.at_least(network.version, (0, 4, 0)):
+        return f"CNI {network.version} has no CHECK"
+    return ""
 
 
 def decode_result(raw: bytes) -> dict[str, Any] | None:

@@ -1,13 +1,14 @@
 """A pod's network, from the pod's point of view: made, checked and torn down through the configuration in force."""
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 
 from crishim.cni import format as cni
 from crishim.cni.arguments import capability_args, cni_args
-from crishim.cni.chain import Plugins, RuntimeConf, decode_result
+from crishim.cni.chain import Answer, Plugins, RuntimeConf, decode_result, unchecked
 from crishim.cni.directory import ConfigDirectory
 from crishim.errors import CrishimError
 from crishim.linux import executors
@@ -18,6 +19,18 @@ from crishim.pb import cri_pb2 as cri
 STATUS_PATIENCE = 0.5  # seconds; the kubelet asks every five
 
 
+class Check(msgspec.Struct, frozen=True):
+    """What CHECK found of a pod's network."""
+
+    at: int  # nanoseconds since the epoch
+    answers: tuple[Answer, ...] = ()  # in the chain's order
+    skipped: str = ""  # why no plugin was asked, "" if they were
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        return tuple(answer.error for answer in self.answers if answer.error)
+
+
 class PodNetworks:
     """The primary network of all pods of this node."""
 
@@ -25,6 +38,7 @@ class PodNetworks:
         self._directory = directory
         self._plugins = plugins
         self._limiter = limiter
+        self._checks: dict[str, Check] = {}
         self._asking: asyncio.Task[None] | None = None
         self._status = "the pod network's plugins have not told their status yet"
         self.pod_cidr = ""  # UpdateRuntimeConfig; handed to plugins with the ipRanges capability
@@ -44,15 +58,26 @@ class PodNetworks:
             result = await self._plugins.add(*self._runtime_conf(pod, pod.network))
         return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
 
-    async def check(self, pod: PodRecord) -> None:
-        """Run CHECK; nothing for a host-network pod."""
-        if pod.network is not None and pod.network.result:
-            result = decode_result(pod.network.result)
-            assert result is not None
-            await self._plugins.check(*self._runtime_conf(pod, pod.network), result)
+    async def check(self, pod: PodRecord) -> Check:
+        """Run CHECK, and remember what the plugins said until delete(). The caller keeps DEL from running beside it."""
+        if pod.network is None:
+            return Check(at=time.time_ns(), skipped="it has the host's network")
+        network, conf = self._runtime_conf(pod, pod.network)
+        result = decode_result(pod.network.result)
+        if result is None:
+            return Check(at=time.time_ns(), skipped="ADD has not succeeded")
+        async with self._limiter.slot():
+            answers = await self._plugins.check(network, conf, result)
+        found = self._checks[pod.id] = Check(at=time.time_ns(), answers=answers, skipped=unchecked(network))
+        return found
+
+    def last_check(self, pod_id: str) -> Check | None:
+        """What check() found last in this daemon's life; None if nobody asked, or the network is gone."""
+        return self._checks.get(pod_id)
 
     async def delete(self, pod: PodRecord, netns: str) -> None:
         """Run DEL; may be repeated. netns: "" when the namespace is gone."""
+        self._checks.pop(pod.id, None)
         if pod.network is not None:
             network, conf = self._runtime_conf(pod, pod.network)
             await self._plugins.delete(network, conf._replace(netns=netns), decode_result(pod.network.result))

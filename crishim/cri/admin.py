@@ -1,9 +1,11 @@
-"""The RPCs of crishim's own service: network devices of running pods, NRI plugins, and images from archives."""
+"""The RPCs of crishim's own service: devices and networks of running pods, NRI plugins, and images from archives."""
 
+import asyncio
 import time
 
 import msgspec
 
+from crishim.cni.network import Check
 from crishim.cri.netdevice_facts import facts
 from crishim.cri.pods import visible
 from crishim.errors import CrishimError, Kind
@@ -15,6 +17,7 @@ from crishim.netdev.presence import ATTACHED, Presence
 from crishim.netdev.records import Attachment, Request, Source
 from crishim.node import Node
 from crishim.nri.plugins import PluginStatus
+from crishim.operations.check_pod import check_pod
 from crishim.operations.detach_device import detach_device
 from crishim.operations.import_image import import_image
 from crishim.operations.stop_pod import device_pod
@@ -53,6 +56,25 @@ async def DetachNetDevice(node: Node, request: admin.DetachNetDeviceRequest) -> 
 
 async def ListNriPlugins(node: Node, request: admin.ListNriPluginsRequest) -> admin.ListNriPluginsResponse:
     return admin.ListNriPluginsResponse(plugins=[describe_plugin(status) for status in node.nri.status()])
+
+
+async def CheckPods(node: Node, request: admin.CheckPodsRequest) -> admin.CheckPodsResponse:
+    if request.pod_sandbox_id:
+        pod = _ready(node, request.pod_sandbox_id)
+        return admin.CheckPodsResponse(pods=[describe_check(pod, await check_pod(node, pod.id))])
+    pods = sorted((p for p in node.pods if p.state is PodState.READY), key=lambda p: p.created_at)
+    found = await asyncio.gather(*(_checked(node, pod) for pod in pods))
+    return admin.CheckPodsResponse(pods=[check for check in found if check is not None])
+
+
+async def _checked(node: Node, pod: PodRecord) -> admin.PodCheck | None:
+    """None for a pod that is stopped when its turn comes."""
+    try:
+        return describe_check(pod, await check_pod(node, pod.id))
+    except CrishimError as error:
+        if error.kind in (Kind.PRECONDITION, Kind.NOT_FOUND):
+            return None
+        raise
 
 
 async def ImportImages(node: Node, request: admin.ImportImagesRequest) -> admin.ImportImagesResponse:
@@ -94,6 +116,17 @@ def describe_link(link: HostLink, netdevices: NetDevices) -> admin.HostLink:
         grants=[admin.HostLink.Grant(rule=g.rule, namespaces=g.namespaces) for g in link.grants],
         reason=_printable(link.reason or link.root_only),
         device=describe(link.holder, netdevices.presence(link.holder)) if link.holder else None,
+    )
+
+
+def describe_check(pod: PodRecord, check: Check) -> admin.PodCheck:
+    return admin.PodCheck(
+        pod_sandbox_id=pod.id,
+        pod=str(device_pod(pod)),
+        network=pod.network.name if pod.network else "",
+        answers=[admin.PodCheck.Answer(plugin=a.plugin, error=a.error, seconds=a.seconds) for a in check.answers],
+        skipped=check.skipped,
+        at=check.at,
     )
 
 

@@ -10,17 +10,15 @@ from google.protobuf.json_format import MessageToDict
 from crishim.cri.netdevice_facts import facts
 from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError
-from crishim.lifecycle import PodState
 from crishim.linux import async_files
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 
-CHECK_TIMEOUT = 5.0  # seconds CNI CHECK may hold up an answer
 
 
-async def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
-    """State, namespaces, CNI result, what CNI CHECK says of it now, and the network devices beside eth0."""
+def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
+    """State, namespaces, CNI result, the network devices beside eth0, and what CNI CHECK said when last asked."""
     info: dict[str, Any] = {
         "state": str(pod.state),
         "pid": pod.init.pid if pod.init else 0,
@@ -34,21 +32,11 @@ async def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
     if pod.network is not None:
         info["cniNetwork"] = pod.network.name
         info["cniResult"] = msgspec.json.decode(pod.network.result or b"null")
-        if pod.state is PodState.READY:
-            info["cniCheck"] = await _checked(node, pod)
+        check = node.networks.last_check(pod.id)
+        if check is not None:
+            found = check.skipped or "; ".join(check.errors) or "ok"
+            info["cniCheck"] = {"found": found, "at": check.at}
     return info
-
-
-async def _checked(node: Node, pod: PodRecord) -> str:
-    """ "ok", or what the plugins find wrong with the pod's network: rules flushed, a link removed by hand."""
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
-            await node.networks.check(pod)
-    except CrishimError as error:
-        return error.message
-    except TimeoutError:
-        return f"the plugins did not answer within {CHECK_TIMEOUT:g} s"
-    return "ok"
 
 
 async def describe_container(node: Node, container: ContainerRecord) -> dict[str, Any]:

@@ -44,7 +44,7 @@ async def PodSandboxStatus(node: Node, request: cri.PodSandboxStatusRequest) -> 
         timestamp=time.time_ns(),
     )
     if request.verbose:
-        response.info["info"] = json.dumps(await describe_pod(node, pod))
+        response.info["info"] = json.dumps(describe_pod(node, pod))
     return response
 
 

@@ -102,23 +102,23 @@ def test_del_uses_the_configuration_of_add(network: Network) -> None:
 
 
 def test_check_is_for_those_who_ask(network: Network) -> None:
-    """Verbose status of a READY pod runs CHECK with the cached result and passes on what a plugin finds wrong."""
+    """`crishim pod check` runs CHECK with the cached result and passes on what a plugin finds wrong; no status does."""
     daemon = network.daemon
     pod = run_pod(daemon)
     network.calls()
 
-    def checked() -> object:
-        info = daemon.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True).info["info"]
-        return json.loads(info).get("cniCheck")
+    def checked() -> list[str]:
+        (answer,) = daemon.call("CheckPods", pod_sandbox_id=pod).pods
+        return [each.error for each in answer.answers]
 
-    daemon.call("PodSandboxStatus", pod_sandbox_id=pod)
+    daemon.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True)
     assert network.calls() == []
-    assert checked() == "ok"
+    assert checked() == ["", ""]
     calls = network.calls()
     assert [(c["command"], c["plugin"]) for c in calls] == [("CHECK", "one"), ("CHECK", "two")]
     assert all(c["config"]["prevResult"]["ips"][0]["address"] == "10.99.0.2/24" for c in calls)
     network.misbehave("two", "CHECK", """echo '{"code": 7, "msg": "the rule is gone"}'; exit 1""")
-    assert "the rule is gone" in str(checked())
+    assert checked() == ["", "CNI plugin two failed to CHECK: the rule is gone"]
     network.misbehave("two", "CHECK", "sleep 600")
     assert "two did not finish within 2 s" in str(checked())
     network.configure(disableCheck=True)
@@ -126,7 +126,7 @@ def test_check_is_for_those_who_ask(network: Network) -> None:
     assert "did not finish" in str(checked())  # the pod's own configuration counts
     network.behave()
     daemon.call("StopPodSandbox", pod_sandbox_id=pod)
-    assert checked() is None
+    assert refused(daemon.call, "CheckPods", pod_sandbox_id=pod)[0] == grpc.StatusCode.FAILED_PRECONDITION
     remove_pod(daemon, pod)
 
 

@@ -180,9 +180,25 @@ def test_reopen_log_after_a_rename(daemon: Daemon, tmp_path: Path) -> None:
     remove_pod(daemon, pod)
 
 
+def test_healthy_pods_of_each_kind(daemon: Daemon) -> None:
+    """No plugin finds anything wrong with a pod with ports, one with a container, one of the host's network."""
+    host = pod_config()
+    host.linux.security_context.namespace_options.network = cri.NODE
+    ports = [cri.PortMapping(host_port=8098, container_port=80), cri.PortMapping(host_port=8097, container_port=81)]
+    pods = [run_pod(daemon, config) for config in (pod_config(port_mappings=ports), pod_config(), host)]
+    start(daemon, pods[1])
+    done = daemon.command("pod", "check")
+    assert done.returncode == 0, done.stdout
+    rows = [line.split(maxsplit=5) for line in done.stdout.splitlines()[1:]]
+    assert [row[5] for row in rows] == ["ok"] * 4 + ["not asked: it has the host's network"]
+    for pod in pods:
+        remove_pod(daemon, pod)
+
+
 def test_a_network_changed_by_hand(daemon: Daemon) -> None:
-    """Verbose status tells what the real plugins' CHECK finds: nothing, then an address that is gone."""
-    pod = run_pod(daemon)
+    """`crishim pod check` tells what the real plugins' CHECK finds: nothing, then an address that is gone; verbose
+    status has what was found last."""
+    healthy, pod = run_pod(daemon), run_pod(daemon)
 
     def facts() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
@@ -190,10 +206,27 @@ def test_a_network_changed_by_hand(daemon: Daemon) -> None:
         )
         return found
 
-    assert facts()["cniCheck"] == "ok"
+    assert "cniCheck" not in facts()
+    done = daemon.command("pod", "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [(row[1], row[3], row[-1]) for row in rows[1:]] == [
+        (id[:13], plugin, "ok") for id in (healthy, pod) for plugin in ("bridge", "portmap")
+    ]
+    assert facts()["cniCheck"]["found"] == "ok"
     address = daemon.call("PodSandboxStatus", pod_sandbox_id=pod).status.network.ip
     netns = facts()["namespaces"]["net"]
     ip("addr", "del", f"{address}/16", "dev", "eth0", netns=netns)
-    assert "CNI plugin bridge failed to CHECK" in facts()["cniCheck"]
+    assert facts()["cniCheck"]["found"] == "ok"
+    done = daemon.command("pod", "check", "--json")
+    assert done.returncode == 1
+    found = {each["id"]: [a["error"] for a in each["answers"]] for each in json.loads(done.stdout)}
+    assert found[healthy] == [None, None]
+    assert found[pod][0].startswith("CNI plugin bridge failed to CHECK")
+    assert facts()["cniCheck"]["found"] == found[pod][0]
+    assert daemon.command("pod", "check", healthy[:13]).returncode == 0
+    remove_pod(daemon, healthy)
+    done = daemon.command("pod", "check", healthy)
+    assert (done.returncode, done.stderr) == (1, f"crishim: pod sandbox '{healthy}' does not exist\n")
     ip("addr", "add", f"{address}/16", "dev", "eth0", netns=netns)  # by which DEL finds its rules
     remove_pod(daemon, pod)

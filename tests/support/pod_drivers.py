@@ -4,6 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+from crishim.cni.chain import Answer
+from crishim.cni.network import Check
 from crishim.model import NamespacePaths, Network, PodRecord, ProcessRef
 from crishim.pb import cri_pb2 as cri
 from tests.support.processes_in_memory import Process, ProcessesInMemory
@@ -83,6 +85,11 @@ class Networks(Driver):
         assert f"devices {pod.id}" not in self.world.held or "netdevices.return_devices" in self.world.steps
         self.world.held.discard(f"network {pod.id}")
         await self.world.done()
+
+    async def check(self, pod: PodRecord) -> Check:
+        await self.world.step("networks.check")
+        assert f"network {pod.id}" in self.world.held, "there is no network to check"
+        return Check(at=1, answers=(Answer("bridge", "", 0.01),))
 
     async def release(self, id: str, netns: str) -> None:
         await self.world.step("networks.release")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from crishim.cni.chain import Plugins, RuntimeConf, decode_result
+from crishim.cni import chain
+from crishim.cni.chain import Plugins, RuntimeConf, decode_result, unchecked
 from crishim.cni.format import NetworkList
 from crishim.errors import CrishimError, Kind
 
@@ -76,16 +77,27 @@ async def test_delete(bench: Bench, version: str, given: bool) -> None:
 
 
 async def test_check(bench: Bench) -> None:
-    """In order with the cached result; not below 0.4.0, nor where the list disables it."""
-    await bench.plugins.check(network("0.3.1"), CONF, {})
-    await bench.plugins.check(network(disable_check=True), CONF, {})
+    """In order with the cached result, each plugin whatever the first says; not below 0.4.0, nor where it is off."""
+    for off in (network("0.3.1"), network(disable_check=True)):
+        assert unchecked(off)
+        assert await bench.plugins.check(off, CONF, {}) == ()
     assert bench.calls() == []
-    await bench.plugins.check(network(), CONF, {"ips": []})
+    found = await bench.plugins.check(network(), CONF, {"ips": []})
+    assert [(answer.plugin, answer.error) for answer in found] == [("a", ""), ("b", "")]
     assert bench.calls() == ["CHECK a", "CHECK b"]
     assert [i["prevResult"] for i in bench.inputs()] == [{"ips": []}] * 2
     bench.plugin("a", """echo '{"code": 100, "msg": "eth0 is gone"}'; exit 1""")
-    with pytest.raises(CrishimError, match="CNI plugin a failed to CHECK: eth0 is gone"):
-        await bench.plugins.check(network(), CONF, {})
+    first, second = await bench.plugins.check(network(), CONF, {})
+    assert (first.error, second.error) == ("CNI plugin a failed to CHECK: eth0 is gone", "")
+
+
+async def test_a_check_that_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed at its time, and the next plugin is asked."""
+    monkeypatch.setattr(chain, "CHECK_TIMEOUT", 0.2)
+    bench.plugin("a", "exec sleep 600")
+    first, second = await bench.plugins.check(network(), CONF, {})
+    assert "did not finish within 0.2 s" in first.error
+    assert second.error == ""
 
 
 async def test_status(bench: Bench) -> None:

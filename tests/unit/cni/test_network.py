@@ -58,8 +58,12 @@ async def test_a_networks_life(networks: PodNetworks, tmp_path: Path) -> None:
     assert network.ips == ("10.0.0.1", "fd00::1")
     added = replace(planned, network=network)
     (tmp_path / "net.d/a.conflist").unlink()
-    await networks.check(added)
+    assert networks.last_check(added.id) is None
+    found = await networks.check(added)
+    assert ([a.error for a in found.answers], found.errors, found.skipped) == ([""], (), "")
+    assert networks.last_check(added.id) is found
     await networks.delete(added, "/ns/net")
+    assert networks.last_check(added.id) is None
     await networks.delete(added, "")
     lines = (tmp_path / "calls").read_text().splitlines()
     assert [line.split(" ", 3)[0] for line in lines] == ["ADD", "CHECK", "DEL", "DEL"]
@@ -73,7 +77,7 @@ async def test_a_networks_life(networks: PodNetworks, tmp_path: Path) -> None:
 async def test_host_network_pods_have_none(networks: PodNetworks, tmp_path: Path) -> None:
     """Nothing is run for them."""
     assert await networks.add(pod("")) is None
-    await networks.check(pod(""))
+    assert (await networks.check(pod(""))).skipped == "it has the host's network"
     await networks.delete(pod(""), "")
     await networks.wait_for_plugins(pod(""))
     assert not (tmp_path / "calls").exists()

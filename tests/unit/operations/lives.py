@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import has_process
 from crishim.model import ExecSpec
+from crishim.operations.check_pod import check_pod
 from crishim.operations.checkpoint_container import checkpoint_container
 from crishim.operations.create_container import create_container
 from crishim.operations.detach_device import detach_device
@@ -137,6 +138,7 @@ LIVES = {
     "RemovePodSandbox": Life(a_pod, lambda w: remove_pod(w.node, pod(w))),
     "RemovePodSandbox that runs": Life(running, lambda w: remove_pod(w.node, pod(w))),
     "UpdatePodSandboxResources": Life(a_pod, update_of_pod),
+    "CheckPods": Life(a_pod, lambda w: check_pod(w.node, pod(w))),
     "PortForward": Life(a_pod, lambda w: open_port(w.node, pod(w), 80)),
     "CreateContainer": Life(a_pod, make_container, undone=True),
     "StartContainer": Life(created, lambda w: start_container(w.node, container(w)), ENDED),
