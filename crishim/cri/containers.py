@@ -1,6 +1,5 @@
 """The RPCs of containers."""
 
-import json
 from collections.abc import AsyncIterator, Iterable
 
 from crishim.cri.batches import batches
@@ -55,7 +54,7 @@ async def ContainerStatus(node: Node, request: cri.ContainerStatusRequest) -> cr
     container = visible(node.containers, request.container_id)
     response = cri.ContainerStatusResponse(status=container_status(container))
     if request.verbose:
-        response.info["info"] = json.dumps(await describe_container(node, container))
+        response.info["info"] = await describe_container(node, container)
     return response
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from crishim.cri.netdevice_facts import facts
 from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError
-from crishim.linux import async_files
+from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
@@ -39,8 +40,8 @@ def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
     return info
 
 
-async def describe_container(node: Node, container: ContainerRecord) -> dict[str, Any]:
-    """State, processes, and the OCI runtime spec while there is one."""
+async def describe_container(node: Node, container: ContainerRecord) -> str:
+    """JSON: state, processes, and the OCI runtime spec while there is one, as it is written in config.json."""
     info: dict[str, Any] = {
         "state": str(container.state),
         "sandboxID": container.pod_id,
@@ -50,6 +51,13 @@ async def describe_container(node: Node, container: ContainerRecord) -> dict[str
         "cgroup": container.cgroup,
     }
     with contextlib.suppress(FileNotFoundError, *NOT_JSON):
-        path = node.launcher.bundle(container.id) / "config.json"
-        info["runtimeSpec"] = msgspec.json.decode(await async_files.read(path))
-    return info
+        spec = await executors.records(_read_json, node.launcher.bundle(container.id) / "config.json")
+        info["runtimeSpec"] = msgspec.Raw(spec)
+    return msgspec.json.encode(info).decode()
+
+
+def _read_json(path: Path) -> bytes:
+    """A file of JSON, read and looked at in one hop to a thread. Blocks; NOT_JSON for what is none."""
+    data = path.read_bytes()
+    msgspec.json.decode(data)
+    return data

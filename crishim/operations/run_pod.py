@@ -5,10 +5,7 @@
 Secondary network devices are not made here: they come with the containers that ask for them (create_container.py).
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -20,14 +17,12 @@ from crishim.node import Node
 from crishim.operations import nri_events
 from crishim.operations.log_context import about
 from crishim.operations.rollback import Rollback
+from crishim.operations.side_by_side import both
 from crishim.operations.stop_pod import remove_cgroup
 from crishim.operations.tracing import span, timed
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.validate import check_pod
 from crishim.state.names import pod_name
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str:
@@ -81,7 +76,7 @@ async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime
     rollback.push("the network", lambda: node.networks.delete(pod, pod.namespaces.net))
     if pod.namespaces.pid:
         rollback.push("the init", lambda: node.inits.stop(pod, runtime))
-    network, init = await _both(
+    network, init = await both(
         timed("CNI ADD", node.networks.add, pod),
         timed("init", node.inits.start, pod, node.sandboxes.directory(pod.id), runtime),
     )
@@ -93,17 +88,6 @@ async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime
         with span("NRI plugins"):
             await nri_events.pod_runs(node, made)
         await node.pods.update(pod.id, lambda _: replace(made, state=PodState.READY))
-
-
-async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """Two steps side by side. Both are let run to their end: a CNI plugin killed in its middle leaves what its own DEL
-    then stumbles over."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    if isinstance(first, BaseException):
-        raise first
-    if isinstance(second, BaseException):
-        raise second
-    return first, second
 
 
 def _finished_before(node: Node, holder: str | None, config: cri.PodSandboxConfig, handler: str) -> str | None:

@@ -16,6 +16,7 @@ from crishim.netdev.records import Pod
 from crishim.node import Node
 from crishim.operations import nri_events
 from crishim.operations.log_context import about
+from crishim.operations.side_by_side import both
 from crishim.operations.stop_container import stop_container
 from crishim.operations.tracing import timed
 from crishim.pb import cri_pb2 as cri
@@ -54,7 +55,7 @@ async def stop_pod(node: Node, id: str) -> None:
 
 
 async def tear_down(node: Node, pod: PodRecord) -> None:
-    """Return devices, end the init, tear down network and namespaces. May be repeated; raises if a step fails.
+    """Return devices, end init and network side by side, then the namespaces. May be repeated; raises if a step fails.
 
     A device that cannot be returned keeps its namespace for the next try, but not the pod's address.
     """
@@ -65,16 +66,21 @@ async def tear_down(node: Node, pod: PodRecord) -> None:
             await timed("network devices returned", node.netdevices.return_devices, device_pod(pod))
         except CrishimError as error:
             stuck = error
-    if pod.namespaces.pid:
-        await timed("init", node.inits.stop, pod, node.handlers.get(pod.handler))
     netns = pod.namespaces.net if alive else ""
     if pod.namespaces.net and pod.network is None:  # adopted, and nothing tells by which network
-        await timed("CNI DEL", node.networks.release, pod.id, netns)
+        network = timed("CNI DEL", node.networks.release, pod.id, netns)
     else:
-        await timed("CNI DEL", node.networks.delete, pod, netns)
+        network = timed("CNI DEL", node.networks.delete, pod, netns)
+    await both(_end_init(node, pod), network)
     if stuck is not None:
         raise stuck
     await timed("namespaces", node.sandboxes.remove, pod.id)
+
+
+async def _end_init(node: Node, pod: PodRecord) -> None:
+    """It has no part in the network: its namespace is the host's."""
+    if pod.namespaces.pid:
+        await timed("init", node.inits.stop, pod, node.handlers.get(pod.handler))
 
 
 async def tear_down_unknown(node: Node, pod_id: str) -> None:
