@@ -1,4 +1,6 @@
-"""Clearing what a killed or failed copy left in the store.
+"""Removing images, and clearing what a killed or failed copy left in the store.
+
+`skopeo delete` does the first too, and is 20 ms of a program's start: what is removed are two records and some trees.
 
 What containers/storage does by itself: a layer is recorded as incomplete before its first byte and freed from the flag
 after its last; whoever opens the store for writing next removes incomplete ones. What it leaves: complete layers whose
@@ -14,12 +16,18 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from crishim.errors import CrishimError, Kind
 from crishim.images import records
-from crishim.images.records import StoredImage, StoredLayer
+from crishim.images.records import StoredContainer, StoredImage, StoredLayer
+from crishim.linux import files
+
+LOCK_TIMEOUT = 120.0  # seconds: containers/storage holds it while it unpacks a layer
+LOCK_PAUSE = 0.005
 
 
 def half_images(root: Path) -> list[str]:
@@ -30,43 +38,86 @@ def half_images(root: Path) -> list[str]:
 
 
 def remove_orphans(root: Path) -> list[str]:
-    """Remove layers that no image record reaches, and layer directories without a record; the ids removed. Blocks.
-
-    The record goes before the files: a crash in between leaves a directory without record, which the next run removes.
-    """
-    overlay = root / "overlay"
-    if not overlay.is_dir():
+    """Remove layers that no record needs, and directories of layers without a record; the ids removed. Blocks."""
+    if not (root / "overlay").is_dir():
         return []
     with _locked(root / "overlay-layers/layers.lock") as touch:
-        layers_file = root / "overlay-layers/layers.json"
-        raw: list[dict[str, Any]] = json.loads(_read(layers_file) or b"[]")
-        layers = _by_id(json.dumps(raw).encode())
-        used = _reachable(records.decode_images(_read(root / "overlay-images/images.json")), layers)
-        kept = [layer for layer in raw if layer["id"] in used]
-        on_disk = {
-            e.name for e in os.scandir(overlay) if records.is_layer_id(e.name) and e.is_dir(follow_symlinks=False)
-        }
-        orphans = sorted((layers.keys() | on_disk) - used)
-        if len(kept) < len(raw):
-            temporary = layers_file.with_name(".tmp-crishim")
-            temporary.write_text(json.dumps(kept))
-            temporary.chmod(0o600)
-            temporary.rename(layers_file)
-            touch()
-        for layer in orphans:
-            _remove_files(root, layer)
+        return _sweep(root, touch)
+
+
+def remove_image(root: Path, stored_id: str) -> list[str]:
+    """Remove an image with all its names, and the layers that no record needs then; their ids. Blocks.
+
+    Fine if it is not there. No copy may be under way: its layers have no image yet. PRECONDITION if a container of
+    another program has the image. Locks in containers/storage's order.
+    """
+    with _locked(root / "overlay-layers/layers.lock") as touch_layers:
+        with _locked(root / "overlay-images/images.lock") as touch:
+            for container in _containers(root):
+                if container.image == stored_id:
+                    raise CrishimError(
+                        Kind.PRECONDITION,
+                        f"image {stored_id[:12]} is in use by container {container.id[:12]} of another program",
+                        image=stored_id,
+                    )
+            path = root / "overlay-images/images.json"
+            raw: list[dict[str, Any]] = json.loads(_read(path) or b"[]")
+            kept = [image for image in raw if image.get("id") != stored_id]
+            if len(kept) < len(raw):
+                _write(path, kept)
+                touch()
+        return _sweep(root, touch_layers)
+
+
+def _sweep(root: Path, touch: Callable[[], object]) -> list[str]:
+    """As remove_orphans(), with the lock held, and the data of images without a record.
+
+    Records go before files: a crash in between leaves a directory without record, which the next run removes.
+    """
+    layers_file = root / "overlay-layers/layers.json"
+    raw: list[dict[str, Any]] = json.loads(_read(layers_file) or b"[]")
+    layers = _by_id(json.dumps(raw).encode())
+    images = records.decode_images(_read(root / "overlay-images/images.json"))
+    used = _reachable(root, images, layers)
+    kept = [layer for layer in raw if layer["id"] in used]
+    orphans = sorted((layers.keys() | _ids(root / "overlay")) - used)
+    if len(kept) < len(raw):
+        _write(layers_file, kept)
+        touch()
+    for image in _ids(root / "overlay-images") - {image.id for image in images}:
+        shutil.rmtree(root / "overlay-images" / image, ignore_errors=True)
+    for layer in orphans:
+        _remove_files(root, layer)
     return orphans
 
 
-def _reachable(images: list[StoredImage], layers: dict[str, StoredLayer]) -> set[str]:
-    """Layers of all image records, as far down as they are there."""
+def _ids(directory: Path) -> set[str]:
+    """Directories that are called by an id."""
+    if not directory.is_dir():
+        return set()
+    return {e.name for e in os.scandir(directory) if records.is_layer_id(e.name) and e.is_dir(follow_symlinks=False)}
+
+
+def _write(path: Path, kept: list[dict[str, Any]]) -> None:
+    files.replace(path, json.dumps(kept).encode(), mode=0o600)
+
+
+def _containers(root: Path) -> list[StoredContainer]:
+    """Those of other programs that share the store, podman's for one."""
+    names = ("containers.json", "volatile-containers.json")
+    return [c for name in names for c in records.decode_containers(_read(root / "overlay-containers" / name))]
+
+
+def _reachable(root: Path, images: list[StoredImage], layers: dict[str, StoredLayer]) -> set[str]:
+    """Layers of all records of images and containers, as far down as they are there."""
+    layers = layers | _by_id(_read(root / "overlay-layers/volatile-layers.json"))
+    containers = {container.layer for container in _containers(root)} - {""}
     used: set[str] = set()
-    for image in images:
-        top = image.layer
+    for top in containers | {image.layer for image in images}:
         while top in layers and top not in used:
             used.add(top)
             top = layers[top].parent
-    return used
+    return used | containers
 
 
 def _remove_files(root: Path, layer: str) -> None:
@@ -83,13 +134,32 @@ def _remove_files(root: Path, layer: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[Any]:
-    """Hold the store's lock for writing; the value marks the file as written, so that others read the records again."""
+    """Hold the store's lock for writing; the value marks the file as written, so that others read the records again.
+
+    It is the process's: two threads would have it at a time, and closing the file in one takes it from the other.
+    DEADLINE if another process keeps it.
+    """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX)
+        _lock(fd, path)
         yield lambda: os.pwrite(fd, os.urandom(64), 0)
     finally:
         os.close(fd)  # which unlocks
+
+
+def _lock(fd: int, path: Path) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() > deadline:
+                raise CrishimError(
+                    Kind.DEADLINE, f"{path} is locked by another process for {LOCK_TIMEOUT:g} s", path=path
+                ) from None
+            time.sleep(LOCK_PAUSE)
+        else:
+            return
 
 
 def _has_config(root: Path, image: StoredImage) -> bool:

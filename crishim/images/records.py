@@ -67,6 +67,14 @@ class StoredLayer(msgspec.Struct, frozen=True):
         return bool(self.flags.get("incomplete"))
 
 
+class StoredContainer(msgspec.Struct, frozen=True):
+    """One object of overlay-containers/containers.json: crishim makes none there."""
+
+    id: str
+    image: str = ""
+    layer: str = ""  # its writable one
+
+
 class _MediaType(msgspec.Struct, frozen=True):
     media_type: str = msgspec.field(default="", name="mediaType")
     manifests: list[msgspec.Raw] | None = None  # an OCI index need not carry its media type
@@ -74,6 +82,7 @@ class _MediaType(msgspec.Struct, frozen=True):
 
 _images = msgspec.json.Decoder(list[StoredImage])
 _layers = msgspec.json.Decoder(list[StoredLayer])
+_containers = msgspec.json.Decoder(list[StoredContainer])
 _media_type = msgspec.json.Decoder(_MediaType)
 
 
@@ -83,6 +92,10 @@ def decode_images(text: bytes) -> list[StoredImage]:
 
 def decode_layers(text: bytes) -> list[StoredLayer]:
     return _layers.decode(text) if text.strip() else []
+
+
+def decode_containers(text: bytes) -> list[StoredContainer]:
+    return _containers.decode(text) if text.strip() else []
 
 
 def is_layer_id(name: str) -> bool:

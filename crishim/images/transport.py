@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
 from crishim.images import archives, garbage_collection
 from crishim.images.credentials import ANONYMOUS, Credentials
@@ -110,8 +111,23 @@ class Transport:
         stored_id = (await self._store.snapshot()).stored_ids.get(image.id)
         if stored_id is None:
             return
+        if await self._removed_alone(stored_id):
+            return
         await self._removals.join(stored_id, lambda: self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT))
         await self.collect_garbage()
+
+    async def _removed_alone(self, stored_id: str) -> bool:
+        """Remove an image without a program; False, and nothing done, while a copy has layers without an image."""
+        async with self._collecting:
+            if self._copies:
+                return False
+            try:
+                await executors.deletion(garbage_collection.remove_image, self._skopeo.place.root, stored_id)
+            except (OSError, ValueError, *NOT_JSON) as error:
+                raise CrishimError(
+                    Kind.INTERNAL, f"image {stored_id[:12]} cannot be removed: {error}", image=stored_id
+                ) from error
+        return True
 
     async def collect_garbage(self) -> None:
         """Remove layers without an image, unless a copy is under way, whose layers have no image yet."""

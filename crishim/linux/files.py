@@ -57,16 +57,19 @@ def tail(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Give a file new content: written beside (suffix .tmp) and renamed, so that a reader or a crash sees old or new.
 
     On a full disk a file that exists is overwritten in its own blocks, which takes no space and is what lets a node be
     emptied; padded with spaces to its old length, so data must be of a kind that may end in spaces, such as JSON. One
     write(2) within a page is not torn by a kill. Raises OSError if that does not do either; then the file is as it was.
+    mode: of a new file; None: as the umask has it.
     """
     beside = path.with_suffix(".tmp")
     try:
         beside.write_bytes(data)
+        if mode is not None:
+            beside.chmod(mode)
         os.replace(beside, path)  # noqa: PTH105
     except OSError as error:
         beside.unlink(missing_ok=True)

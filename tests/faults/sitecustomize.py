@@ -32,7 +32,8 @@ crishim.engine.runtime Runtime.start Runtime.delete
 crishim.engine.conmon create _references
 crishim.linux.namespaces make
 crishim.images.rootfs RootFilesystems.mount RootFilesystems.remove
-crishim.images.skopeo Skopeo.copy Skopeo.delete
+crishim.images.skopeo Skopeo.copy
+crishim.images.garbage_collection remove_image _write _remove_files
 crishim.netdev.driver NetDevices.return_devices NetDevices.forget
 crishim.netdev.journal Journal.open Journal.advance
 crishim.netdev.transaction mark move

@@ -1,11 +1,15 @@
 """What a sweep takes and what it leaves; the real store is in tests/node."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from crishim.images.garbage_collection import half_images, remove_orphans
+from crishim.errors import CrishimError, Kind
+from crishim.images import garbage_collection
+from crishim.images.garbage_collection import half_images, remove_image, remove_orphans
 from crishim.images.records import big_data_file
 
 USED, BASE, ORPHAN, LOST = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -82,3 +86,52 @@ def test_empty_records_stop_the_sweep(root: Path, name: str) -> None:
         with pytest.raises(ValueError, match="is empty"):
             remove_orphans(root)
     assert sorted((root / "overlay").iterdir()) == layers
+
+
+def test_an_image_goes_with_what_nobody_else_needs(root: Path) -> None:
+    """Its record, its data, its own layer; the layer that another record needs stays, and so do the other's fields."""
+    other = {"id": HALF, "layer": BASE, "names": ["a:1"], "more": [1]}
+    path = root / "overlay-images/images.json"
+    path.write_text(json.dumps([{"id": IMAGE, "layer": USED}, other]))
+    before = (root / "overlay-images/images.lock", root / "overlay-layers/layers.lock")
+    assert remove_image(root, IMAGE) == [USED, ORPHAN, LOST]
+    assert json.loads(path.read_text()) == [other]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in (root / "overlay-images").iterdir() if p.is_dir()] == []
+    assert sorted(p.name for p in (root / "overlay").iterdir()) == [BASE, "l"]
+    assert all(lock.stat().st_size == 64 for lock in before), "other processes are not told that records changed"
+    marks = [lock.read_bytes() for lock in before]
+    assert remove_image(root, IMAGE) == []
+    assert [lock.read_bytes() for lock in before] == marks
+
+
+@pytest.mark.parametrize("name", ["containers.json", "volatile-containers.json"])
+def test_containers_of_another_program(root: Path, name: str) -> None:
+    """Their layers are no orphans, recorded with the others or among the volatile ones; nor does their image go."""
+    (root / "overlay-containers").mkdir()
+    (root / "overlay-containers" / name).write_text(json.dumps([{"id": "c" * 64, "image": IMAGE, "layer": LOST}]))
+    (root / "overlay-layers/volatile-layers.json").write_text(json.dumps([{"id": LOST, "parent": ORPHAN}]))
+    assert remove_orphans(root) == []
+    with pytest.raises(CrishimError, match="in use by container cccccccccccc of another program") as caught:
+        remove_image(root, IMAGE)
+    assert caught.value.kind is Kind.PRECONDITION
+    assert remove_image(root, HALF) == []
+    assert len(json.loads((root / "overlay-images/images.json").read_text())) == 1
+
+
+def test_a_store_that_another_process_keeps(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DEADLINE says which lock; nothing is changed."""
+    monkeypatch.setattr(garbage_collection, "LOCK_TIMEOUT", 0.05)
+    path = root / "overlay-images/images.lock"
+    script = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        records = (root / "overlay-images/images.json").read_text()
+        with pytest.raises(CrishimError, match=r"images\.lock is locked by another process") as caught:
+            remove_image(root, IMAGE)
+        assert caught.value.kind is Kind.DEADLINE
+        assert (root / "overlay-images/images.json").read_text() == records
+        holder.communicate(b"\n")
+    assert remove_image(root, IMAGE)
