@@ -27,7 +27,11 @@ def _rows(pod: admin.PodCheck) -> list[tuple[str, ...]]:
     head = (pod.pod, pod.pod_sandbox_id[:13], pod.network or "-")
     if pod.skipped:
         return [(*head, "-", "-", f"not asked: {pod.skipped}")]
-    return [(*head, a.plugin, f"{a.seconds * 1000:.0f} ms", " ".join(a.error.split()) or "ok") for a in pod.answers]
+    return [(*head, a.plugin, f"{a.seconds * 1000:.0f} ms", _said(a)) for a in pod.answers]
+
+
+def _said(answer: admin.PodCheck.Answer) -> str:
+    return " ".join(answer.error.split()) or (f"ok: {answer.note}" if answer.note else "ok")
 
 
 def _facts(pod: admin.PodCheck) -> object:
@@ -35,7 +39,10 @@ def _facts(pod: admin.PodCheck) -> object:
         "id": pod.pod_sandbox_id,
         "pod": pod.pod,
         "network": pod.network or None,
-        "answers": [{"plugin": a.plugin, "error": a.error or None, "seconds": a.seconds} for a in pod.answers],
+        "answers": [
+            {"plugin": a.plugin, "error": a.error or None, "note": a.note or None, "seconds": a.seconds}
+            for a in pod.answers
+        ],
         "skipped": pod.skipped or None,
         "at": pod.at,
     }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from crishim.cni import format as cni
+from crishim.cni.known_faults import own_fault
 from crishim.errors import CrishimError, Kind
 from crishim.linux import environment, executors, processes, programs
 
@@ -40,6 +41,7 @@ class Answer(NamedTuple):
     plugin: str  # its type
     error: str  # in one sentence; "" if it finds nothing wrong
     seconds: float
+    note: str = ""  # why what it complains of is no error of the pod
 
 
 class Plugins:
@@ -85,12 +87,13 @@ class Plugins:
         """
         answers = []
         for plugin in network.plugins if not unchecked(network) else ():
-            began, error = time.monotonic(), ""
+            began, error, note = time.monotonic(), "", ""
             try:
                 await self._execute("CHECK", network, plugin, conf, result, timeout=CHECK_TIMEOUT)
             except CrishimError as refusal:
-                error = refusal.message
-            answers.append(Answer(plugin=plugin["type"], error=error, seconds=time.monotonic() - began))
+                note = own_fault(plugin["type"], refusal.message, cni.addresses(result))
+                error = "" if note else refusal.message
+            answers.append(Answer(plugin["type"], error, time.monotonic() - began, note))
         return tuple(answers)
 
     async def delete(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any] | None) -> None:

@@ -124,7 +124,7 @@ def describe_check(pod: PodRecord, check: Check) -> admin.PodCheck:
         pod_sandbox_id=pod.id,
         pod=str(device_pod(pod)),
         network=pod.network.name if pod.network else "",
-        answers=[admin.PodCheck.Answer(plugin=a.plugin, error=a.error, seconds=a.seconds) for a in check.answers],
+        answers=[admin.PodCheck.Answer(**a._asdict()) for a in check.answers],
         skipped=check.skipped,
         at=check.at,
     )

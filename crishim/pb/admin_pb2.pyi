@@ -578,21 +578,25 @@ class PodCheck(_message.Message):
         PLUGIN_FIELD_NUMBER: _builtins.int
         ERROR_FIELD_NUMBER: _builtins.int
         SECONDS_FIELD_NUMBER: _builtins.int
+        NOTE_FIELD_NUMBER: _builtins.int
         plugin: _builtins.str
         """its type"""
         error: _builtins.str
         """"": it finds nothing wrong"""
         seconds: _builtins.float
+        note: _builtins.str
+        """why what it complained of is no error of the pod"""
         def __init__(
             self,
             *,
             plugin: _builtins.str = ...,
             error: _builtins.str = ...,
             seconds: _builtins.float = ...,
+            note: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "plugin", b"plugin", "seconds", b"seconds"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "note", b"note", "plugin", b"plugin", "seconds", b"seconds"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
