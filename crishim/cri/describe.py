@@ -1,6 +1,5 @@
 """What verbose Status RPCs tell beyond the status: JSON for people and for tools such as `crictl inspect`."""
 
-import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,10 @@ from google.protobuf.json_format import MessageToDict
 
 from crishim.cri.netdevice_facts import facts
 from crishim.decoding import NOT_JSON
-from crishim.errors import CrishimError
 from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-
 
 
 def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
