@@ -15,7 +15,7 @@ _MARK = "CRISHIM_TEST_NETNS"  # the namespace is ours already: told to child pro
 
 def isolate() -> None:
     """Leave the host's network and mount namespaces; nothing happens the second time."""
-    if os.environ.get(_MARK) == os.readlink("/proc/self/ns/net"):
+    if os.environ.get(_MARK) == _here():
         return
     libc.unshare(namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
     libc.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
@@ -24,7 +24,12 @@ def isolate() -> None:
     bring_loopback_up()
     Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("0")
     _mount_leftover_controllers()
-    os.environ[_MARK] = os.readlink("/proc/self/ns/net")
+    os.environ[_MARK] = _here()
+
+
+def _here() -> str:
+    """The namespace, and which of pytest-xdist's workers we are: one has others than the pytest that started it."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "") + os.readlink("/proc/self/ns/net")
 
 
 def forget() -> None:

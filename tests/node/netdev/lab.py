@@ -26,7 +26,7 @@ from crishim.netdev.records import Attachment, Mover, Pod, Request, Source
 from tests.node.netdev.runtimes import Container, Kit
 
 T = TypeVar("T")
-ROOT = Path("/run/crishim-netdev-lab")
+ROOT = Path(f"/run/crishim-netdev-lab-{os.getpid()}")  # two pytests would remove one directory under each other
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
 MADE: set[str] = set()  # directory names of this process's labs: other runs' cgroups are not ours to count
 SETTINGS_NOT_OURS = {"mc_forwarding", "stable_secret", "mtu"}

@@ -1,5 +1,7 @@
 """docs/netdevices.md does what it says."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.node.netdev.lab import Lab
@@ -10,3 +12,4 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 
 def test_the_page_can_be_walked(walk_lab: Lab) -> None:
     walk("netdevices.md", walk_lab)
+    assert not list(Path("/sys/fs/cgroup").glob("*/netdevices-walk*"))
