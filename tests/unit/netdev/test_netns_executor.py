@@ -12,6 +12,7 @@ from crishim.netdev import netns_executor
 from crishim.netdev.netns_executor import NetnsExecutor
 
 ENDED: list[str] = []
+EARLIER: list[threading.Thread] = []
 
 
 class FakeEnd:
@@ -34,10 +35,12 @@ def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netns_executor, "End", FakeEnd)
     FakeEnd.opened.clear()
     ENDED.clear()
+    EARLIER[:] = threading.enumerate()
 
 
 def running() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "netdev"]
+    """Threads of this test's executors: the one of a test before it may still be on its way out."""
+    return [t for t in threading.enumerate() if t.name == "netdev" and t not in EARLIER]
 
 
 async def test_one_thread_for_all_its_work() -> None:
