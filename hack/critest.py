@@ -1,7 +1,8 @@
 """critest against a scratch daemon and a registry on loopback, both in a network namespace of their own.
 
-Prints passed, failed and skipped, each failed and skipped spec with its reason; the exit status is 1 for any failure,
-and for any skip that is not the host's: no AppArmor, no SELinux, an image pinned by a digest nobody can make here.
+Prints passed, failed and skipped, each failed and skipped spec with its reason, by reason alone what is the host's; the
+exit status is 1 for any failure, and for any skip that is not the host's: no AppArmor, no SELinux, an image pinned by a
+digest nobody can make here.
 """
 
 import argparse
@@ -93,6 +94,7 @@ def judge(rows: list[tuple[str, str, str]], focused: bool) -> int:
     """Print the verdict; the exit status."""
     count = Counter(status if not (status == "failed" and PINNED in name) else "impossible" for status, name, _ in rows)
     bad = 0
+    lacking: Counter[str] = Counter()
     for status, name, reason in rows:
         if status == "passed" or (
             status == "skipped" and (BENCHMARK.search(name) or (focused and reason == UNFOCUSED))
@@ -100,7 +102,12 @@ def judge(rows: list[tuple[str, str, str]], focused: bool) -> int:
             continue
         ours = not host_lacks(name, reason)
         bad += ours
-        print(f"{status.upper()}{'' if ours else ' (host)'}: {name}\n    {reason[:400]}")
+        if ours:
+            print(f"{status.upper()}: {name}\n    {reason[:400]}")
+        else:
+            lacking[f"{status} for what the host lacks: {reason[:200]}"] += 1
+    for what, times in lacking.items():
+        print(f"{times} {what}")
     failed = len(rows) - count["passed"] - count["skipped"] - count["impossible"]
     print(
         f"critest: {count['passed']} passed, {failed} failed, {count['skipped']} skipped, "
