@@ -1,16 +1,21 @@
-"""A daemon without pods: how long its start takes to the first answered Status, and what it holds at rest.
+"""How long a daemon's start takes to its first answers and to the end of recovery, and what it holds at rest.
 
-usage: hack/bench start [ROUNDS]     Nothing here is a test: what else the machine does is in the times.
+usage: hack/bench start [ROUNDS] [PODS]     Nothing here is a test: what else the machine does is in the times.
+
+PODS: on the host's network, one container each, all alive while the daemon is not. The process starts at 0; a client
+connects as soon as the socket is there.
 """
 
 import contextlib
 import os
 import socket
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -18,31 +23,36 @@ from crishim.pb import cri_pb2 as cri
 from hack.bench import pss
 from tests.support.daemon import Daemon, scratch_daemon
 from tests.support.isolation import isolate
+from tests.support.pods import container_config, pod_config, run_pod, start
 
+ROOT = Path(__file__).parents[1]
 AT_REST = 2.0  # seconds after the start
+POLL = 0.002  # seconds
+ANSWERS = {"Status": cri.StatusRequest, "ListPodSandbox": cri.ListPodSandboxRequest}
 
 
-def first_status(daemon: Daemon) -> float:
-    """Seconds from the start of the process to the first Status that is answered."""
+def measured(daemon: Daemon) -> dict[str, float]:
+    """ms from the start of the process to the first answer of each kind, and until it serves: recovery is complete."""
     began = time.perf_counter()
-    daemon.launch()
+    offset = daemon.launch()
     while not listens(str(daemon.socket)):
-        time.sleep(0.002)
+        time.sleep(POLL)
+    found = {}
     with grpc.insecure_channel(f"unix:{daemon.socket}") as channel:
-        status = channel.unary_unary(
-            "/runtime.v1.RuntimeService/Status",
-            request_serializer=cri.StatusRequest.SerializeToString,
-            response_deserializer=cri.StatusResponse.FromString,
-        )
-        while not answers(lambda: status(cri.StatusRequest(), timeout=20, wait_for_ready=True)):
-            time.sleep(0.002)
-    return time.perf_counter() - began
+        for name, request in ANSWERS.items():
+            ask = channel.unary_unary(f"/runtime.v1.RuntimeService/{name}")
+            while not answers(ask, request().SerializeToString()):
+                time.sleep(POLL)
+            found[name] = (time.perf_counter() - began) * 1000
+    daemon.wait_serving(offset, 120)
+    found["serving"] = (time.perf_counter() - began) * 1000
+    return found
 
 
-def answers(ask: Callable[[], object]) -> bool:
-    """False while the daemon recovers."""
+def answers(ask: Any, request: bytes) -> bool:
+    """False while the daemon does not answer yet."""
     try:
-        ask()
+        ask(request, timeout=60, wait_for_ready=True)
     except grpc.RpcError as error:
         assert isinstance(error, grpc.Call)  # noqa: PT017
         if error.code() != grpc.StatusCode.UNAVAILABLE:
@@ -58,22 +68,40 @@ def listens(path: str) -> bool:
     return False
 
 
+def make_pods(daemon: Daemon, count: int) -> None:
+    archive = daemon.directory / "busybox.tar"
+    subprocess.run([sys.executable, ROOT / "hack/build-images", "--demo", archive], check=True, capture_output=True)
+    assert daemon.command("images", "import", str(archive)).returncode == 0
+
+    def one(_: int) -> None:
+        config = pod_config()
+        config.linux.security_context.namespace_options.network = cri.NODE
+        start(daemon, run_pod(daemon, config), container_config(command=["sleep", "1000000"]))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one, range(count)))
+
+
 def main() -> int:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    rounds, pods = (int(x) for x in (*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]))
     isolate()
     # As installed: the set-up's environment keeps no compiled modules, and a start would compile all of them.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache/crishim/pycache")
-    print(f"load average {os.getloadavg()[0]:.1f}")
-    with scratch_daemon() as daemon:
-        times, held = [], []
+    print(f"load average {os.getloadavg()[0]:.1f}, {pods} pods")
+    times: list[dict[str, float]] = []
+    with scratch_daemon(log={"level": "info", "format": "json"}) as daemon:
+        make_pods(daemon, pods)
+        held = []
         for _ in range(rounds):
             daemon.stop()
-            times.append(first_status(daemon) * 1000)
+            times.append(measured(daemon))
             time.sleep(AT_REST)
             assert daemon.process is not None
             held.append(pss(daemon.process.pid))
-    print(f"start to the first Status, ms: median {statistics.median(times):.0f}, {min(times):.0f} to {max(times):.0f}")
+    for name in times[0]:
+        spread = [t[name] for t in times]
+        print(f"start to {name}, ms: median {statistics.median(spread):.0f}, {min(spread):.0f} to {max(spread):.0f}")
     print(f"PSS at rest, MB: median {statistics.median(held):.1f}, {min(held):.1f} to {max(held):.1f}")
     return 0
 

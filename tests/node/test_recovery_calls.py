@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crishim.pb import cri_pb2 as cri
 from tests.node.process_facts import info
 from tests.support.daemon import Daemon, eventually
 from tests.support.pods import (
@@ -100,6 +101,44 @@ def test_a_plugin_that_outlives_the_daemon(daemon: Daemon, plugin: str) -> None:
         assert subprocess.run(waiting, stdout=subprocess.DEVNULL).returncode == 1
     finally:
         (daemon.plugins / plugin).unlink()
+
+
+def test_what_is_answered_during_recovery(daemon: Daemon) -> None:
+    """Status and lists are; a probe is refused, a change waits. What makes recovery take time is a killed ADD."""
+    kept = run_pod(daemon)
+    container = start(daemon, kept)
+    go = daemon.directory / "go"
+    script = daemon.plugins / "portmap"
+    script.write_text(f'#!/bin/sh\nuntil test -e {go}; do sleep 0.05; done\nexec {real_plugin("portmap")} "$@"\n')
+    script.chmod(0o755)
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            unfinished = pool.submit(run_pod, daemon)
+            waiting = ["pgrep", "-f", str(script)]
+            eventually(lambda: subprocess.run(waiting, stdout=subprocess.DEVNULL).returncode == 0, "it works")
+            daemon.kill()
+            assert isinstance(unfinished.exception(), grpc.RpcError)
+            offset = daemon.launch()
+            daemon.wait_answering()
+            assert [c.status for c in daemon.call("Status").status.conditions] == [True, True]
+            assert [p.id for p in daemon.call("ListPodSandbox").items] == [kept]
+            assert [c.state for c in daemon.call("ListContainers").containers] == [cri.CONTAINER_RUNNING]
+            assert daemon.call("PodSandboxStatus", pod_sandbox_id=kept).status.state == cri.SANDBOX_READY
+            with pytest.raises(grpc.RpcError) as caught:
+                daemon.call("ExecSync", container_id=container, cmd=["true"], timeout=5)
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+            stop = pool.submit(daemon.call, "StopContainer", container_id=container, timeout=5)
+            assert b'"message": "serving"' not in daemon.log.read_bytes()[offset:]
+            assert not stop.done()
+            go.touch()
+            stop.result()
+        daemon.wait_serving(offset)
+        assert [p.id for p in daemon.call("ListPodSandbox").items] == [kept]
+    finally:
+        go.touch()
+        script.unlink()
+    remove_pod(daemon, kept)
+    go.unlink()
 
 
 def test_sigterm_drains(daemon: Daemon, slow_portmap: None) -> None:

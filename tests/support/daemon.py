@@ -143,11 +143,15 @@ class Daemon:
         self.process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
 
     def launch_into(self, output: int) -> None:
-        """Start with a descriptor as output, and wait until it serves; the log stays as it is."""
+        """Start with a descriptor as output, and wait until it answers; the log stays as it is."""
         self._serve(output)
+        self.wait_answering()
+
+    def wait_answering(self) -> None:
+        """Wait until the daemon that was launched answers Status, which it does before it has recovered."""
         self._channel = self._open_channel()
 
-        def serving() -> bool:
+        def answering() -> bool:
             try:
                 self.call("Status")
             except grpc.RpcError as error:
@@ -155,7 +159,7 @@ class Daemon:
                 return False
             return True
 
-        eventually(serving, "the daemon serves")
+        eventually(answering, "the daemon answers")
 
     def wait_serving(self, offset: int, timeout: float = 20.0) -> None:
         """Wait until the daemon that was launched serves."""
