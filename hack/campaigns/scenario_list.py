@@ -1,9 +1,10 @@
 """All operations whose await points are gone through."""
 
 from hack.campaigns.awaits import FaultyDaemon, Scenario
+from hack.campaigns.checkpoint_scenarios import Checkpoint, is_possible
 from hack.campaigns.device_scenarios import Detach, NetDevice
 from hack.campaigns.ground import Device
-from hack.campaigns.question_scenarios import Import, Restart, questions
+from hack.campaigns.question_scenarios import Events, Import, Restart, questions
 from hack.campaigns.scenarios import (
     Create,
     ExecSync,
@@ -33,6 +34,7 @@ def scenarios(daemon: FaultyDaemon, device: Device, image: str, archive: str) ->
     made += [Stop(daemon), Remove(daemon), ReopenLog(daemon)]
     made += [ExecWebSocket(daemon), Attach(daemon), Forward(daemon), ForwardTunnel(daemon)]
     made += [NetDevice(daemon, device), Detach(daemon, device)]
-    made += [Pull(daemon, image), RemoveImage(daemon, image), Import(daemon, archive)]
+    made += [Checkpoint(daemon, None, "runc")] if is_possible() else []
+    made += [Events(daemon), Pull(daemon, image), RemoveImage(daemon, image), Import(daemon, archive)]
     made += [Restart(daemon, device, "recovery"), Restart(daemon, device, "recover")]
     return made + list(questions(daemon, {each.operation for each in made}))

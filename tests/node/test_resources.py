@@ -1,9 +1,6 @@
-"""Resource updates and checkpoints of real containers, under each runtime."""
+"""Resource updates of real containers, under each runtime."""
 
 import json
-import os
-import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,24 +211,6 @@ def test_pod_resources_are_recorded_and_shown(daemon: Daemon, pod: str) -> None:
     assert info["resources"] == {"cpuShares": "77", "unified": {"a.b": "c"}}
     unknown: dict[str, Any] = {"pod_sandbox_id": "ff00ff", "resources": R(cpu_shares=1)}
     assert refused(lambda: daemon.call("UpdatePodSandboxResources", **unknown)) == grpc.StatusCode.NOT_FOUND
-
-
-@pytest.mark.fact("CheckpointContainer")
-def test_a_checkpoint_or_a_clear_no(daemon: Daemon, pod: str, tmp_path: Path) -> None:
-    """Row CheckpointContainer: an archive at location while the container runs on; else UNIMPLEMENTED saying why."""
-    container = start(daemon, pod)
-    location = tmp_path / "checkpoint.tar"
-    request: dict[str, Any] = {"container_id": container, "location": str(location), "timeout": 30}
-    if subprocess.run(["sh", "-c", "criu check"], capture_output=True, check=False).returncode != 0:
-        with pytest.raises(grpc.RpcError, match="criu") as caught:
-            daemon.call("CheckpointContainer", **request)
-        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-        assert os.listdir(tmp_path) == []
-    else:
-        daemon.call("CheckpointContainer", **request)
-        with tarfile.open(location) as archive:
-            assert {"spec.dump", "config.dump", "rootfs-diff.tar"} <= set(archive.getnames())
-    assert status(daemon, container).state == cri.CONTAINER_RUNNING
 
 
 @pytest.mark.fact("CheckpointPod", "RestorePod")
