@@ -1,17 +1,23 @@
 """StopPodSandbox: containers, then NRI plugins, then network devices, then the primary network, then the namespaces.
 
 The order matters. Devices return while the namespace lives and before CNI DEL, since a plugin may flush it; CNI DEL
-comes after the last container, since one that still runs would lose its network under its feet.
+comes after the last container, since one that still runs would lose its network under its feet. What the runtime and we
+clean up after a dead container goes on beside it, unless hooks or plugins come with that.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
+from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, has_process
 from crishim.linux import cgroups, executors, namespaces
-from crishim.model import PodRecord
+from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.records import Pod
 from crishim.node import Node
 from crishim.operations import nri_events
@@ -46,12 +52,27 @@ async def stop_pod(node: Node, id: str) -> None:
         current = node.pods.get(pod.id)
         if current is None or current.state is not PodState.STOPPING:
             return
-        for container in own:  # its root file system and cgroup are gone, its hooks over, when its lock is free
-            async with node.locks.holding(container.id):
-                await nri_events.container_stopped(node, container.id)
+        if node.nri.active or await executors.records(_hooks_follow, [node.launcher.bundle(c.id) for c in own]):
+            await _released(node, own)
         await nri_events.pod_stops(node, pod.id)
-        await tear_down(node, current)
+        await both(_released(node, own), tear_down(node, current))
         await node.pods.update(pod.id, lambda p: replace(p, state=PodState.NOTREADY, init=None))
+
+
+async def _released(node: Node, own: Sequence[ContainerRecord]) -> None:
+    """Wait until the root file systems and cgroups of ended containers are gone, their hooks over, NRI plugins told."""
+    for container in own:
+        async with node.locks.holding(container.id):
+            await nri_events.container_stopped(node, container.id)
+
+
+def _hooks_follow(bundles: Sequence[Path]) -> bool:
+    """Whether a container has poststop hooks, which may want the pod's network. Blocks; a bundle may be gone."""
+    for bundle in bundles:
+        with contextlib.suppress(OSError, AttributeError, *NOT_JSON):
+            if (msgspec.json.decode((bundle / "config.json").read_bytes()).get("hooks") or {}).get("poststop"):
+                return True
+    return False
 
 
 async def tear_down(node: Node, pod: PodRecord) -> None:
