@@ -1,6 +1,7 @@
 """RunPodSandbox, StopPodSandbox, RemovePodSandbox over drivers in memory: what is done, and what a failure leaves."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -13,6 +14,7 @@ from crishim.operations.remove_pod import remove_pod
 from crishim.operations.run_pod import run_pod
 from crishim.operations.stop_pod import stop_pod
 from crishim.pb import cri_pb2 as cri
+from tests.support.own_clock import simulate
 from tests.support.world import CANCEL, World
 
 FAULTS = [CrishimError(Kind.EXHAUSTED, "no space left on device"), OSError(5, "Input/output error"), CANCEL]
@@ -167,3 +169,23 @@ async def test_a_daemon_that_dies_after_the_answer(world: World) -> None:
     assert [p.state for p in world.node.pods] == [PodState.REMOVING]
     await recover(world.node)
     assert (world.held, list(world.node.pods), list(world.node.containers)) == (set(), [], [])
+
+
+@pytest.mark.parametrize("hooks", [False, True], ids=["", "poststop hooks"])
+def test_what_is_left_of_dead_containers(world: World, *, hooks: bool) -> None:
+    """Their release goes on beside CNI DEL, and comes before it where hooks may want the network."""
+
+    async def life() -> None:
+        id = await run_pod(world.node, config(), "")
+        wish = cri.ContainerConfig(metadata=cri.ContainerMetadata(name="c"), image=cri.ImageSpec(image="app:1"))
+        made = await create_container(world.node, cri.CreateContainerRequest(pod_sandbox_id=id, config=wish))
+        spec = {"hooks": {"poststop": [{"path": "/bin/true"}]} if hooks else {"prestart": []}}
+        (world.node.launcher.bundle(made) / "config.json").write_text(json.dumps(spec))
+        world.delay["runtime.delete"] = 5
+        world.steps.clear()
+        await stop_pod(world.node, id)
+        assert not {f"container {made}", f"network {id}"} & world.held
+
+    simulate(life())
+    order = [world.steps.index(step) for step in ("filesystems.release", "networks.delete")]
+    assert (order == sorted(order)) == hooks
