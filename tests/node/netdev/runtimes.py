@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crishim.linux import cgroups
 from crishim.netdev.records import Mover
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Container:
     def kill(self) -> None:
         """End and delete it, as far as it exists."""
         self.call("delete", "--force", self.id, check=False)
+        cgroups.kill(f"/{self.id}")  # which youki leaves if the process takes long to end
+        cgroups.remove(f"/{self.id}")
         if self in self.lab.containers:
             self.lab.containers.remove(self)
         shutil.rmtree(self.bundle, ignore_errors=True)
