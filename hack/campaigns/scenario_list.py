@@ -9,7 +9,9 @@ from hack.campaigns.scenarios import (
     Create,
     ExecSync,
     Exit,
+    PodRemoval,
     Pull,
+    Removal,
     Remove,
     RemoveImage,
     RemovePod,
@@ -31,7 +33,7 @@ def scenarios(daemon: FaultyDaemon, device: Device, image: str, archive: str) ->
         made += [ExecSync(daemon, None, handler), Update(daemon, None, handler)]
         made += [StopPod(daemon, device, handler), RemovePod(daemon, device, handler)]
         made += [Exec(daemon, handler), ExecTerminal(daemon, handler)]
-    made += [Stop(daemon), Remove(daemon), ReopenLog(daemon)]
+    made += [Stop(daemon), Remove(daemon), Removal(daemon), PodRemoval(daemon, device), ReopenLog(daemon)]
     made += [ExecWebSocket(daemon), Attach(daemon), Forward(daemon), ForwardTunnel(daemon)]
     made += [NetDevice(daemon, device), Detach(daemon, device)]
     made += [Checkpoint(daemon, None, "runc")] if is_possible() else []

@@ -183,6 +183,22 @@ class RemovePod(PodScenario):
         assert not left, f"still listed: {left}"
 
 
+class Removal(Remove):
+    """What the answer of RemoveContainer does not wait for."""
+
+    operation = "removal"
+
+
+class PodRemoval(RemovePod):
+    """What the answer of RemovePodSandbox does not wait for."""
+
+    operation = "removal"
+
+    def __init__(self, daemon: FaultyDaemon, device: Device) -> None:
+        super().__init__(daemon, device)
+        self.part = "removal of a pod with a device"
+
+
 class ExecSync(PodScenario):
     operation = "ExecSync"
 
