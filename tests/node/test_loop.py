@@ -157,8 +157,10 @@ def test_a_life(daemon: BreakableDaemon, busybox_archive: Path, device: str, kin
         daemon.call("ReopenContainerLog", container_id=container)
         daemon.command("netdev", "list")
         asyncio.run(streams(daemon, pod, container))
+    archive = daemon.directory / "checkpoint.tar"
     with contextlib.suppress(grpc.RpcError):
-        daemon.call("CheckpointContainer", container_id=container, location="/dev/shm/crishim-loop.tar", timeout=5)
+        daemon.call("CheckpointContainer", container_id=container, location=str(archive), timeout=20)
+    archive.unlink(missing_ok=True)
     daemon.stop()
     daemon.start()
     ended = start(daemon, pod, container_config("ended", command=["false"]))
