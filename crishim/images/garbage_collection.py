@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,11 @@ def remove_orphans(root: Path) -> list[str]:
 
 
 def remove_image(root: Path, stored_id: str) -> list[str]:
-    """Remove an image with all its names, and the layers that no record needs then; their ids. Blocks.
+    """Remove an image with all its names, and those of its layers that no record needs then; their ids. Blocks.
 
-    Fine if it is not there. No copy may be under way: its layers have no image yet. PRECONDITION if a container of
-    another program has the image. Locks in containers/storage's order.
+    Fine if it is not there. Other layers stay: in a shared store they may be those of another program's pull, whose
+    image has no record yet. No copy of ours may be under way: it may be about to use one of these layers. PRECONDITION
+    if a container of another program has the image. Locks in containers/storage's order.
     """
     with _locked(root / "overlay-layers/layers.lock") as touch_layers:
         with _locked(root / "overlay-images/images.lock") as touch:
@@ -63,24 +64,28 @@ def remove_image(root: Path, stored_id: str) -> list[str]:
             path = root / "overlay-images/images.json"
             raw: list[dict[str, Any]] = json.loads(_read(path) or b"[]")
             kept = [image for image in raw if image.get("id") != stored_id]
+            gone = records.decode_images(json.dumps([image for image in raw if image not in kept]).encode())
+            theirs = _below(gone, _layers(root))
             if len(kept) < len(raw):
                 _write(path, kept)
                 touch()
-        return _sweep(root, touch_layers)
+        return _sweep(root, touch_layers, theirs)
 
 
-def _sweep(root: Path, touch: Callable[[], object]) -> list[str]:
-    """As remove_orphans(), with the lock held, and the data of images without a record.
+def _sweep(root: Path, touch: Callable[[], object], among: set[str] | None = None) -> list[str]:
+    """As remove_orphans(), with the lock held, and the data of images without a record. among: the layers that may go.
 
-    Records go before files: a crash in between leaves a directory without record, which the next run removes.
+    Records go before files: a crash in between leaves a directory without record, which the next start removes.
     """
     layers_file = root / "overlay-layers/layers.json"
     raw: list[dict[str, Any]] = json.loads(_read(layers_file) or b"[]")
-    layers = _by_id(json.dumps(raw).encode())
+    layers = _layers(root)
     images = records.decode_images(_read(root / "overlay-images/images.json"))
-    used = _reachable(root, images, layers)
-    kept = [layer for layer in raw if layer["id"] in used]
-    orphans = sorted((layers.keys() | _ids(root / "overlay")) - used)
+    containers = {container.layer for container in _containers(root)} - {""}
+    used = _below(images, layers, containers) | containers
+    known = {layer["id"] for layer in raw} | _ids(root / "overlay")
+    orphans = sorted((known if among is None else known & among) - used)
+    kept = [layer for layer in raw if layer["id"] not in orphans]
     if len(kept) < len(raw):
         _write(layers_file, kept)
         touch()
@@ -108,16 +113,20 @@ def _containers(root: Path) -> list[StoredContainer]:
     return [c for name in names for c in records.decode_containers(_read(root / "overlay-containers" / name))]
 
 
-def _reachable(root: Path, images: list[StoredImage], layers: dict[str, StoredLayer]) -> set[str]:
-    """Layers of all records of images and containers, as far down as they are there."""
-    layers = layers | _by_id(_read(root / "overlay-layers/volatile-layers.json"))
-    containers = {container.layer for container in _containers(root)} - {""}
+def _layers(root: Path) -> dict[str, StoredLayer]:
+    """Recorded layers by id, those of containers that end with the machine among them."""
+    files = (root / "overlay-layers" / name for name in ("layers.json", "volatile-layers.json"))
+    return {id: layer for file in files for id, layer in _by_id(_read(file)).items()}
+
+
+def _below(images: list[StoredImage], layers: dict[str, StoredLayer], more: Collection[str] = ()) -> set[str]:
+    """Layers of images, and from more on, as far down as they are there."""
     used: set[str] = set()
-    for top in containers | {image.layer for image in images}:
+    for top in {*more, *(top for image in images for top in (image.layer, *image.mapped_layers))}:
         while top in layers and top not in used:
             used.add(top)
             top = layers[top].parent
-    return used | containers
+    return used
 
 
 def _remove_files(root: Path, layer: str) -> None:

@@ -35,6 +35,7 @@ class StoredImage(msgspec.Struct, frozen=True):
 
     id: str
     layer: str = ""  # the topmost; empty for an image without layers
+    mapped_layers: list[str] = msgspec.field(default=[], name="mapped-layers")  # the same for user namespaces
     names: list[str] = []
     names_history: list[str] = msgspec.field(default=[], name="names-history")
     big_data_names: list[str] = msgspec.field(default=[], name="big-data-names")

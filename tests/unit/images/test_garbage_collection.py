@@ -89,20 +89,29 @@ def test_empty_records_stop_the_sweep(root: Path, name: str) -> None:
 
 
 def test_an_image_goes_with_what_nobody_else_needs(root: Path) -> None:
-    """Its record, its data, its own layer; the layer that another record needs stays, and so do the other's fields."""
+    """Its record, its data, its own layer; what another record needs stays, whole, and so does what no record tells of:
+    that may be of another program's pull in the same store."""
     other = {"id": HALF, "layer": BASE, "names": ["a:1"], "more": [1]}
     path = root / "overlay-images/images.json"
     path.write_text(json.dumps([{"id": IMAGE, "layer": USED}, other]))
     before = (root / "overlay-images/images.lock", root / "overlay-layers/layers.lock")
-    assert remove_image(root, IMAGE) == [USED, ORPHAN, LOST]
+    assert remove_image(root, IMAGE) == [USED]
     assert json.loads(path.read_text()) == [other]
     assert path.stat().st_mode & 0o777 == 0o600
     assert [p.name for p in (root / "overlay-images").iterdir() if p.is_dir()] == []
-    assert sorted(p.name for p in (root / "overlay").iterdir()) == [BASE, "l"]
+    assert sorted(p.name for p in (root / "overlay").iterdir()) == [BASE, ORPHAN, LOST, "l"]
     assert all(lock.stat().st_size == 64 for lock in before), "other processes are not told that records changed"
     marks = [lock.read_bytes() for lock in before]
     assert remove_image(root, IMAGE) == []
     assert [lock.read_bytes() for lock in before] == marks
+
+
+def test_layers_for_user_namespaces(root: Path) -> None:
+    """An image's mapped layers are its own as well: they stay and go with it."""
+    path = root / "overlay-images/images.json"
+    path.write_text(json.dumps([{"id": IMAGE, "layer": USED, "mapped-layers": [ORPHAN]}]))
+    assert remove_orphans(root) == [LOST]
+    assert remove_image(root, IMAGE) == [USED, BASE, ORPHAN]
 
 
 @pytest.mark.parametrize("name", ["containers.json", "volatile-containers.json"])
