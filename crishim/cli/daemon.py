@@ -22,7 +22,7 @@ from crishim.linux import directories, executors
 from crishim.node import Node, open_node
 from crishim.operations.exec import scratch
 from crishim.operations.nri_runtime import NriRuntime
-from crishim.operations.recover import recover
+from crishim.operations.recover import is_in_doubt, recover
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ async def build(base: BaseNode) -> Daemon:
 
 async def begin(node: Node, gate: Gate) -> None:
     """Answer questions, recover, and watch. ConfigError if the socket for NRI plugins cannot be made."""
-    gate.open_for_questions(node, rpcs.collect())
+    gate.open_for_questions(node, rpcs.collect(), in_doubt=is_in_doubt(node))
     try:
         await node.nri.start(NriRuntime(node))  # launched plugins are told of what recovery ends
     except CrishimError as error:

@@ -4,6 +4,9 @@
     records are read      questions: the records say what was when the last daemon ended, and recovery corrects them
     recovery is complete  everything else; whoever wants something changed waits for it, PATIENCE seconds at most
 
+But where a record is in doubt (operations/recover.py, is_in_doubt) questions wait for recovery as well: a kubelet that
+sees a container as created, which in truth runs, makes another in its place.
+
 So a client that only asks hardly sees a restart, and one that acts while pods are recovered is late, not refused.
 """
 
@@ -26,13 +29,18 @@ class Gate:
     def __init__(self, node: BaseNode) -> None:
         self._node = node
         self._rpcs = EARLY
+        self._in_doubt = False
         self._known = asyncio.Event()
         self._recovered = asyncio.Event()
 
-    def open_for_questions(self, node: BaseNode, rpcs: Rpcs) -> None:
-        """The records are read. node: the whole one, for all calls from now on. rpcs: all there are."""
+    def open_for_questions(self, node: BaseNode, rpcs: Rpcs, *, in_doubt: bool = False) -> None:
+        """The records are read. node: the whole one, for all calls from now on. rpcs: all there are.
+
+        in_doubt: questions have to wait for recovery after all.
+        """
         self._node = node
         self._rpcs = rpcs
+        self._in_doubt = in_doubt
         self._known.set()
 
     def open(self) -> None:
@@ -46,7 +54,7 @@ class Gate:
         """
         if rpc not in EARLY:
             await self._known.wait()
-            if not self._recovered.is_set() and rpc in self._rpcs and not is_question(rpc):
+            if not self._recovered.is_set() and rpc in self._rpcs and (self._in_doubt or not is_question(rpc)):
                 await self._recovery(0 if rpc in IMPATIENT else PATIENCE)
         if rpc not in self._rpcs:
             raise CrishimError(Kind.UNIMPLEMENTED, f"{rpc} is not implemented")

@@ -59,6 +59,14 @@ async def recover(node: Node) -> None:
         await _guarded(remove_orphans({c.id for c in node.containers}), "containers")
 
 
+def is_in_doubt(node: Node) -> bool:
+    """Whether what the records say may mislead a client until recovery is complete: one that cannot be read stands for
+    something that was adopted, and of a container in STARTING only the runtime knows whether it was started."""
+    return any(p for p in node.pods if node.pods.is_adopted(p.id)) or any(
+        c for c in node.containers if c.state is ContainerState.STARTING or node.containers.is_adopted(c.id)
+    )
+
+
 async def _images(node: Node) -> None:
     try:
         known = {image.id for image in (await node.images.snapshot()).images}

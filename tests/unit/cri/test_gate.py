@@ -72,6 +72,23 @@ def test_a_change_waits_for_recovery(tmp_path: Path) -> None:
     simulate(scene())
 
 
+def test_a_question_waits_where_a_record_is_in_doubt(tmp_path: Path) -> None:
+    """A kubelet that was told a container was not started would make another."""
+    node = make_node(tmp_path)
+
+    async def scene() -> None:
+        gate = Gate(node)
+        gate.open_for_questions(node, ALL, in_doubt=True)
+        assert await gate.admit("Version") == (node, answer)
+        waiting = asyncio.ensure_future(gate.admit("ListContainers"))
+        await asyncio.sleep(PATIENCE / 2)
+        assert not waiting.done()
+        gate.open()
+        assert await waiting == (node, answer)
+
+    simulate(scene())
+
+
 def test_a_probe_does_not_wait(tmp_path: Path) -> None:
     """Its time would run, and the kubelet would count it as failed."""
     node = make_node(tmp_path)

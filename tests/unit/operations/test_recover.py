@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, PodState
 from crishim.operations.create_container import create_container
-from crishim.operations.recover import recover
+from crishim.operations.recover import is_in_doubt, recover
 from crishim.operations.run_pod import run_pod
 from crishim.operations.start_container import start_container
 from crishim.pb import cri_pb2 as cri
@@ -47,6 +47,20 @@ async def test_nothing_to_do(world: World) -> None:
     async with asyncio.timeout(10):
         await world.node.containers.wait(id, lambda c: c.state is ContainerState.EXITED)
     assert await world.node.tasks.drain(10) == []
+
+
+@pytest.mark.parametrize("kind", ["nothing", "starting", "container", "pod"])
+async def test_what_is_in_doubt(world: World, kind: str) -> None:
+    """A container in STARTING, which a client sees as created, and whatever stands for a record nobody could read."""
+    pod = await a_pod(world)
+    id = await a_container(world, pod)
+    if kind == "starting":
+        await world.node.containers.update(id, lambda c: replace(c, state=ContainerState.STARTING))
+    elif kind == "container":
+        world.node.containers.adopt(world.node.containers.find(id))
+    elif kind == "pod":
+        world.node.pods.adopt(world.node.pods.find(pod))
+    assert is_in_doubt(world.node) is (kind != "nothing")
 
 
 @pytest.mark.parametrize("state", [PodState.CREATING, PodState.STOPPING, PodState.REMOVING])
