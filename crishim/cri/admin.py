@@ -23,6 +23,8 @@ from crishim.operations.import_image import import_image
 from crishim.operations.stop_pod import device_pod
 from crishim.pb import admin_pb2 as admin
 
+CHECKED_AT_ONCE = 2  # pods; one is locked while it is checked, and a plugin may hang: the others can be stopped
+
 
 async def ListNetDevices(node: Node, request: admin.ListNetDevicesRequest) -> admin.ListNetDevicesResponse:
     pod_id = visible(node.pods, request.pod_sandbox_id).id if request.pod_sandbox_id else ""
@@ -63,14 +65,16 @@ async def CheckPods(node: Node, request: admin.CheckPodsRequest) -> admin.CheckP
         pod = _ready(node, request.pod_sandbox_id)
         return admin.CheckPodsResponse(pods=[describe_check(pod, await check_pod(node, pod.id))])
     pods = sorted((p for p in node.pods if p.state is PodState.READY), key=lambda p: p.created_at)
-    found = await asyncio.gather(*(_checked(node, pod) for pod in pods))
+    some = asyncio.Semaphore(CHECKED_AT_ONCE)
+    found = await asyncio.gather(*(_checked(node, pod, some) for pod in pods))
     return admin.CheckPodsResponse(pods=[check for check in found if check is not None])
 
 
-async def _checked(node: Node, pod: PodRecord) -> admin.PodCheck | None:
+async def _checked(node: Node, pod: PodRecord, some: asyncio.Semaphore) -> admin.PodCheck | None:
     """None for a pod that is stopped when its turn comes."""
     try:
-        return describe_check(pod, await check_pod(node, pod.id))
+        async with some:
+            return describe_check(pod, await check_pod(node, pod.id))
     except CrishimError as error:
         if error.kind in (Kind.PRECONDITION, Kind.NOT_FOUND):
             return None
