@@ -23,6 +23,7 @@ from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
 from crishim.images.reference import Reference
+from crishim.images.registry_rules import host_sources
 from crishim.linux import directories, environment, executors, programs
 from crishim.linux.scratch import Discarded
 
@@ -92,6 +93,7 @@ class Skopeo:
         self._registries_conf = registries_conf
         self._policy = policy
         self._node_auth = node_auth
+        self.sources = host_sources(registries_conf, policy, node_auth)
         self._progress = Progress(stall_timeout)
         self._discarded = Discarded(executors.deletion)
 

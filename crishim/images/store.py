@@ -31,6 +31,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     stored_ids: Mapping[str, str] = {}  # Image.id -> the store's own id
     by_name: Mapping[str, ImageRecord] = {}
     by_id: Mapping[str, ImageRecord] = {}  # hex digest without "sha256:"
+    manifests: Mapping[str, frozenset[str]] = {}  # name in the store -> digests of its image's manifests and indexes
 
     def find(self, text: str) -> ImageRecord | None:
         """The image a user means by a tag, digest reference, id, or the beginning of an id; None if there is none.
@@ -102,13 +103,15 @@ class ImageStore:
             ) from error
         found: dict[str, ImageRecord] = {}
         stored: dict[str, str] = {}
+        manifests: dict[str, frozenset[str]] = {}
         for image in images:
             record = self._record(image, layers)
             if record is not None and record.id not in found:
                 found[record.id] = record
                 stored[record.id] = image.id
+                manifests |= dict.fromkeys(image.names, frozenset(image.manifest_digests))
         self._contents = {i.id: self._contents[i.id] for i in images if i.id in self._contents}
-        return _index(found.values(), stored)
+        return _index(found.values(), stored, manifests)
 
     def _record(self, image: StoredImage, layers: dict[str, StoredLayer]) -> ImageRecord | None:
         chain = records.layer_chain(image.layer, layers)
@@ -151,8 +154,8 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _index(images: Iterable[ImageRecord], stored: dict[str, str]) -> Snapshot:
+def _index(images: Iterable[ImageRecord], stored: dict[str, str], manifests: dict[str, frozenset[str]]) -> Snapshot:
     ordered = tuple(images)
     names = {name: image for image in ordered for name in image.repo_digests}
     names |= {name: image for image in ordered for name in image.repo_tags}
-    return Snapshot(ordered, stored, names, {i.id.removeprefix("sha256:"): i for i in ordered})
+    return Snapshot(ordered, stored, names, {i.id.removeprefix("sha256:"): i for i in ordered}, manifests)

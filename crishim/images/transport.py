@@ -16,7 +16,9 @@ from crishim.errors import CrishimError, Kind
 from crishim.images import archives, garbage_collection
 from crishim.images.credentials import ANONYMOUS, Credentials
 from crishim.images.failures import lost_a_layer
+from crishim.images.manifest_digest import manifest_digest
 from crishim.images.reference import Reference
+from crishim.images.registry_rules import endpoint
 from crishim.images.single_flight import SingleFlight
 from crishim.images.skopeo import Skopeo
 from crishim.images.store import ImageStore
@@ -68,6 +70,8 @@ class Transport:
         return await self._pulls.join(key, lambda: self._pull(reference, credentials))
 
     async def _pull(self, reference: Reference, credentials: Credentials) -> ImageRecord:
+        if unchanged := await self._unchanged(reference, credentials):
+            return unchanged
         name = reference.name
         what = f"image {name} cannot be pulled"
         target = self._skopeo.place.reference(name)
@@ -88,6 +92,23 @@ class Transport:
                         error.facts["image"] = name
                         raise
         return await self._stored(name)
+
+    async def _unchanged(self, reference: Reference, credentials: Credentials) -> ImageRecord | None:
+        """The image that is stored under a name, if its registry says that nothing newer is there.
+
+        The registry is asked with the call's own credentials, under the rules skopeo would follow; None leaves it to
+        skopeo. Looked up again after the answer: the image may have been removed meanwhile, or another one pulled.
+        """
+        name = reference.name
+        if name not in (await self._store.snapshot()).manifests:
+            return None
+        place = await executors.records(endpoint, reference, credentials, self._skopeo.sources)
+        digest = await manifest_digest(reference, place, credentials) if place else ""
+        now = await self._store.snapshot()
+        if digest not in now.manifests.get(name, ()):
+            return None
+        log.debug("image is unchanged", extra={"image": name, "digest": digest})
+        return now.by_name.get(name)
 
     async def import_archive(self, path: Path, name: str = "") -> list[ImageRecord]:
         """Store the images of an OCI or docker archive, or an OCI layout directory, under the names they carry.

@@ -7,6 +7,7 @@ threads. These are daemon threads, which a process may leave behind in the kerne
     kernel      namespaces, mounts, cgroups
     processes   other processes: /proc, which one that hangs can block, and waiting until the killed are gone
     images      image archives and layers, read from end to end
+    registries  resolving their names, loading the certificates of authorities
     statistics  what is counted: cgroup files, network counters, file systems
     deletion    trees of any size
     modules     imports of what is not needed to answer the first calls (cli/serve.py)
@@ -128,6 +129,7 @@ records = Executor("records", 4)
 kernel = Executor("kernel", 8)
 processes = Executor("processes", 32)  # most of it is waiting for killed ones to be gone
 images = Executor("images", 2)
+registries = Executor("registries", 4)
 statistics = Executor("statistics", 2)
 deletion = Executor("deletion", 2)
 modules = Executor("modules", 1)

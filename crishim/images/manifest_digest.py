@@ -1,0 +1,133 @@
+"""Asking a registry which manifest a name stands for, without fetching it (distribution-spec 1.1, "Checking if content
+exists in the registry").
+
+As containers/image does it: GET /v2/ tells how the registry wants to be asked; credentials go to it, or to the token
+server it names, only then; and HEAD has the digest. What does not go straight is answered by "": skopeo then finds out,
+and says what is wrong. A digest is the registry's word: it may only keep an image that is stored under it already.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import urllib.parse
+
+import h11
+
+from crishim.images.credentials import Credentials
+from crishim.images.reference import Reference
+from crishim.images.registry_http import MAX_PORT, UNVERIFIED, Address, Answer, request
+from crishim.images.registry_rules import Endpoint
+
+TIMEOUT = 5.0  # seconds for all of it: a registry that takes longer is skopeo's
+MAX_REDIRECTS = 3
+ACCEPT = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.index.v1+json",
+    )
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_PARAMETER = re.compile(r'([A-Za-z_]+)="([^"\\]*)"')
+
+log = logging.getLogger("crishim.images")
+
+
+class NotPlain(Exception):
+    """The registry wants something that is skopeo's to do."""
+
+
+async def manifest_digest(image: Reference, endpoint: Endpoint, credentials: Credentials) -> str:
+    """The digest of the manifest or index that the registry has for a name now; "" if this could not be learned."""
+    schemes = (UNVERIFIED, "http") if endpoint.insecure else ("https",)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            for scheme in schemes:
+                try:
+                    return await _asked(image, Address(scheme, endpoint.host, endpoint.port), credentials)
+                except (OSError, h11.ProtocolError) as error:
+                    log.debug("registry not asked", extra={"image": image.name, "scheme": scheme, "reason": str(error)})
+    except (NotPlain, ValueError, RecursionError, TimeoutError) as error:
+        reason = str(error) or f"no answer within {TIMEOUT:g} s"
+        log.debug("registry not asked", extra={"image": image.name, "reason": reason})
+    return ""
+
+
+async def _asked(image: Reference, registry: Address, credentials: Credentials) -> str:
+    authorization = await _authorization(image, registry, credentials)
+    target = f"/v2/{image.path}/manifests/{image.digest or image.tag}"
+    headers = {"Accept": ACCEPT} | ({"Authorization": authorization} if authorization else {})
+    answer = await request("HEAD", registry, target, headers)
+    for _ in range(MAX_REDIRECTS):
+        if answer.status not in (301, 302, 303, 307, 308):
+            break
+        if authorization:
+            raise NotPlain("a redirect, which credentials must not follow")
+        registry, target = _url(urllib.parse.urljoin(_text(registry, target), answer.header("location")), registry)
+        answer = await request("HEAD", registry, target, headers)
+    found = answer.header("docker-content-digest")
+    if answer.status != 200 or not _DIGEST.fullmatch(found) or (image.digest and image.digest != found):
+        raise NotPlain(f"status {answer.status} and no digest to go by")
+    return found
+
+
+async def _authorization(image: Reference, registry: Address, credentials: Credentials) -> str:
+    """The Authorization header that the registry asks for; "" if it asks for none, whatever credentials there are."""
+    ping = await request("GET", registry, "/v2/", {})
+    if ping.status == 200:
+        return ""
+    challenges = [value for key, value in ping.headers if key == "www-authenticate"]
+    if ping.status != 401 or len(challenges) != 1:
+        raise NotPlain(f"status {ping.status} and {len(challenges)} challenges")
+    scheme, _, rest = challenges[0].partition(" ")
+    if scheme.lower() == "basic" and credentials:
+        return _basic(credentials)
+    if scheme.lower() == "bearer":
+        return "Bearer " + await _token(image, registry, credentials, dict(_PARAMETER.findall(rest)))
+    raise NotPlain("credentials are needed, or an unknown kind of them")
+
+
+async def _token(image: Reference, registry: Address, credentials: Credentials, challenge: dict[str, str]) -> str:
+    """A token for pulling from the image's repository (distribution's docs, "Token authentication specification")."""
+    server, target = _url(challenge.get("realm", ""), registry)
+    asked = {"scope": f"repository:{image.path}:pull"}
+    asked |= {"service": challenge["service"]} if "service" in challenge else {}
+    asked |= {"account": credentials.username} if credentials.username else {}
+    target += ("&" if "?" in target else "?") + urllib.parse.urlencode(asked)
+    answer = await request("GET", server, target, {"Authorization": _basic(credentials)} if credentials else {})
+    if answer.status != 200:
+        raise NotPlain(f"the token server answers {answer.status}")
+    return _token_in(answer)
+
+
+def _token_in(answer: Answer) -> str:
+    found = json.loads(answer.body)
+    token = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else None
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise NotPlain("the token server gives no token")
+    return token
+
+
+def _basic(credentials: Credentials) -> str:
+    return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+
+
+def _url(text: str, sender: Address) -> tuple[Address, str]:
+    """Where a URL of the registry's leads. Verified there; HTTP only if a sender on HTTP says so."""
+    parts = urllib.parse.urlsplit(text)
+    port = parts.port
+    if not parts.hostname or parts.username is not None or not (port is None or 0 < port <= MAX_PORT):
+        raise NotPlain("no URL to go to")
+    if parts.scheme != "https" and (parts.scheme, sender.scheme) != ("http", "http"):
+        raise NotPlain("a URL to go to that is less safe")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(parts.scheme, parts.hostname, port), target
+
+
+def _text(address: Address, target: str) -> str:
+    return f"{'http' if address.scheme == 'http' else 'https'}://{address.authority}{target}"
