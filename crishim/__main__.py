@@ -26,12 +26,14 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="crishim", description="A CRI runtime shim.")
     parser.add_argument("--version", action="version", version=crishim.__version__)
+    said = f"settings, default {DEFAULT_PATH}"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=said)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, help: str, parent: object = commands) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = parent.add_parser(name, help=help, description=help)  # type: ignore[attr-defined]
         sub.set_defaults(run=run)
-        sub.add_argument("--config", type=Path, metavar="FILE", help=f"settings, default {DEFAULT_PATH}")
+        sub.add_argument("--config", type=Path, metavar="FILE", help=said, default=argparse.SUPPRESS)
         return sub
 
     command("serve", _serve, "run the daemon")
@@ -44,9 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     command("default", _config_default, "print the default settings with comments", config)
     command("check", _config_check, "read the settings and say whether they can be used", config)
     images = parser_group(commands, "images", "the image store")
-    load_images = command("import", _images_import, "load images from an OCI or docker archive", images)
+    load_images = command("import", _images_import, "have the daemon load images from an archive (OCI, docker)", images)
     load_images.add_argument("file", type=Path, metavar="FILE")
     load_images.add_argument("--name", help="name to give the image, if the archive holds none")
+    load_images.add_argument("--offline", action="store_true", help="into the store of the settings; no daemon may run")
     netdev = parser_group(commands, "netdev", "network devices of pods (the daemon must be running)")
     listed = command("list", _netdev("list"), "list them", netdev)
     listed.add_argument("--pod", default="", help="only of this pod sandbox")
@@ -103,18 +106,20 @@ def _config_default(_: argparse.Namespace) -> int:
 
 
 def _config_check(arguments: argparse.Namespace) -> int:
-    from crishim.config_paths import check_nri, check_paths
+    from crishim.config_paths import check_nri, check_paths, check_sysctls
 
+    path: Path = arguments.config or DEFAULT_PATH
     config: Config = load(arguments.config)
-    check_paths(config)
-    check_nri(config)
+    for check in (check_paths, check_nri, check_sysctls):
+        check(config)
+    sys.stdout.write(f"{path} is good\n" if path.exists() else f"there is no {path}, and the defaults are good\n")
     return 0
 
 
 def _images_import(arguments: argparse.Namespace) -> int:
     from crishim.cli.images import import_images
 
-    return import_images(load(arguments.config), arguments.file, arguments.name)
+    return import_images(load(arguments.config), arguments.file, arguments.name, offline=arguments.offline)
 
 
 def _nri_list(arguments: argparse.Namespace) -> int:

@@ -2,17 +2,15 @@
 cli/default_config.py prints them.
 """
 
-import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from crishim import device_rules
+from crishim import config_values, device_rules
 
-_CGROUP = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.:@-]+)+")
 DEFAULT_PATH = Path("/etc/crishim/config.toml")
 
 
@@ -28,24 +26,28 @@ def _says(description: str) -> Meta:
     return Meta(description=description)
 
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class Handler(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One OCI runtime that a pod's runtime_handler may name."""
 
-    path: Annotated[str, _says("program, looked up in PATH unless absolute")]
+    path: Annotated[str, _says("program, looked up in PATH unless absolute; empty: there is no such handler")]
     netdevices: Annotated[
         Literal["auto", "runtime", "builtin"],
         _says("who moves network devices: the runtime if its `features` says it can, else crishim itself"),
     ] = "auto"
 
 
+_HANDLERS: dict[str, dict[str, Any]] = {"crun": {"path": "crun"}, "runc": {"path": "runc"}}
+
+
 class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     default: Annotated[str, _says("handler of pods that name none")] = "crun"
-    handlers: Annotated[dict[str, Handler], _says("OCI runtimes by handler name (RuntimeClass.handler)")] = (
-        msgspec.field(default_factory=lambda: {"crun": Handler(path="crun"), "runc": Handler(path="runc")})
-    )
+    handlers: Annotated[
+        dict[str, Handler],
+        _says("OCI runtimes by handler name (RuntimeClass.handler); what is given here is added to crun and runc"),
+    ] = msgspec.field(default_factory=lambda: {name: Handler(**facts) for name, facts in _HANDLERS.items()})
     conmon: Annotated[str, _says("container monitor")] = "conmon"
     timeout: Annotated[Seconds, _says("longest time, in seconds, one call of the runtime may take")] = 120.0
     path_timeout: Annotated[
@@ -56,9 +58,12 @@ class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "cgroupfs"
     missing_host_path: Annotated[
         Literal["refuse", "create"],
-        _says('a mount whose host path does not exist: refuse (what CRI says) or make a directory (hostPath type "")'),
-    ] = "refuse"
-    pids_limit: Annotated[int, _says("most processes in one container; 0 is no limit")] = 0
+        _says(
+            "a mount whose host path does not exist: make a directory, which the kubelet leaves to the runtime for a "
+            'hostPath of type "", or refuse (what the text of CRI says)'
+        ),
+    ] = "create"
+    pids_limit: Annotated[int, Meta(ge=0), _says("most processes in one container; 0 is no limit")] = 0
 
 
 class Pods(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -201,30 +206,26 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def parse(text: str) -> Config:
     """Settings from TOML text. Raises ConfigError: a syntax error, an unknown key, a wrong type or value."""
     try:
-        config = msgspec.convert(tomllib.loads(text), Config)
+        config = msgspec.convert(_with_known_handlers(tomllib.loads(text)), Config)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from None
     except msgspec.ValidationError as error:
         raise ConfigError(_name_key(str(error))) from None
-    if config.runtimes.default not in config.runtimes.handlers:
-        raise ConfigError(f"runtimes.default: no handler is called {config.runtimes.default!r}")
-    for key, paths in (("cgroup_parent", [config.pods.cgroup_parent]), ("cgroup_roots", config.pods.cgroup_roots)):
-        for path in paths:
-            if not _CGROUP.fullmatch(path) and (key, path) != ("cgroup_roots", "/"):
-                raise ConfigError(f"pods.{key}: {path!r} is not the absolute path of a cgroup")
-    if bool(config.stream.tls_cert) != bool(config.stream.tls_key):
-        raise ConfigError("stream.tls_cert and stream.tls_key belong together: one is missing")
-    _check_devices(config.netdevices)
+    for problem in config_values.problems(config):
+        raise ConfigError(problem)
     return config
 
 
-def _check_devices(settings: NetDevices) -> None:
-    for i, rule in enumerate(settings.allow):
-        if problem := device_rules.problem(rule):
-            raise ConfigError(f"netdevices.allow[{i}].{problem}")
-    for address in settings.node_addresses:
-        if problem := device_rules.check_address(address):
-            raise ConfigError(f"netdevices.node_addresses: {problem}")
+def _with_known_handlers(settings: dict[str, Any]) -> dict[str, Any]:
+    """A handler that is added takes none away, and one that is changed keeps what is not said of it."""
+    runtimes = settings.get("runtimes")
+    given = runtimes.get("handlers") if isinstance(runtimes, dict) else None
+    if not isinstance(runtimes, dict) or not isinstance(given, dict):
+        return settings
+    changed = {
+        name: _HANDLERS.get(name, {}) | facts if isinstance(facts, dict) else facts for name, facts in given.items()
+    }
+    return settings | {"runtimes": runtimes | {"handlers": _HANDLERS | changed}}
 
 
 def load(path: Path | None) -> Config:
@@ -244,10 +245,20 @@ def load(path: Path | None) -> Config:
 
 
 def _name_key(message: str) -> str:
-    """msgspec's words with the key first: "log.level: Invalid enum value 'loud'"."""
+    """msgspec's words with the key first: "log.level: invalid enum value 'loud'; one of: debug, info, ..."."""
     text, _, where = message.partition(" - at `")
     key = where.rstrip("`").removeprefix("$").lstrip(".")
     if text.startswith("Object contains unknown field `"):
         field = text.split("`")[1]
         return f"{f'{key}.' if key else ''}{field}: unknown key"
-    return f"{key or 'top level'}: {text[0].lower()}{text[1:]}"
+    choices = f"; one of: {', '.join(_choices(key))}" if text.startswith("Invalid enum value") else ""
+    return f"{key or 'top level'}: {text[0].lower()}{text[1:]}{choices}"
+
+
+def _choices(key: str) -> list[str]:
+    """The values a key of Literal type may have."""
+    hint: Any = Config
+    for part in key.replace("[...]", ".*").split("."):
+        hint = get_args(hint)[1] if part == "*" else get_type_hints(hint, include_extras=True)[part]
+        hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return list(get_args(hint))

@@ -41,6 +41,13 @@ def check_nri(config: Config) -> None:
         _check_socket("nri.socket", Path(config.nri.socket))
 
 
+def check_sysctls(config: Config) -> None:
+    """Raise ConfigError for a sysctl of pods that this kernel does not have, or not until a module is loaded."""
+    for name in config.pods.sysctls:
+        if not os.path.lexists(f"/proc/sys/{name if '/' in name else name.replace('.', '/')}"):
+            raise ConfigError(f"pods.sysctls: the kernel has no sysctl {name} (a module may have to be loaded)")
+
+
 def _check_directory(key: str, path: Path) -> None:
     """It is a directory one can write to, or one can be made there."""
     if not path.is_absolute():

@@ -16,13 +16,25 @@ CALL_TIMEOUT = 600.0  # seconds the daemon may take
 
 def daemon_answers(config: Config) -> bool:
     """Whether somebody listens on the socket: the file alone may be left over."""
+    return not _unreachable(config)
+
+
+def _unreachable(config: Config) -> str:
+    """Why nobody can be asked at the socket, "" if somebody listens."""
     with socket.socket(socket.AF_UNIX) as s:
-        return s.connect_ex(config.socket) == 0
+        try:
+            s.connect(config.socket)
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 @contextlib.contextmanager
 def connect(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
-    """A function that calls the daemon's own service; its errors come as CrishimError."""
+    """A function that calls the daemon's own service; its errors come as CrishimError, as when no daemon answers."""
+    if reason := _unreachable(config):
+        text = f"no daemon answers at {config.socket} ({reason}): start one (crishim serve, or its unit)"
+        raise CrishimError(Kind.UNAVAILABLE, f"{text}, or name another's settings with --config")
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     import grpc
 

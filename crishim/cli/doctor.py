@@ -91,10 +91,14 @@ async def runtimes(config: Config) -> list[Row]:
     rows = []
     for name, handler in config.runtimes.handlers.items():
         title = f"runtime {name}" + (" (default)" if name == config.runtimes.default else "")
+        if not handler.path:
+            continue  # switched off
         path = find_program(handler.path)
         if path is None:
             status = FAIL if name == config.runtimes.default else WARN
-            rows.append(Row(title, status, f"no {handler.path}", f"install it, or drop runtimes.handlers.{name}"))
+            rows.append(
+                Row(title, status, f"no {handler.path}", f'install it, or have runtimes.handlers.{name}.path = ""')
+            )
             continue
         try:
             done = await programs.run([path, "--version"], timeout=10)

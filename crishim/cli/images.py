@@ -1,33 +1,50 @@
-"""`crishim images`: the image store, through the daemon if one runs."""
+"""`crishim images`: the image store, through the daemon."""
 
 import asyncio
 import sys
 from pathlib import Path
 
 from crishim.cli.client import connect, daemon_answers, fail
-from crishim.config import Config
+from crishim.config import Config, ConfigError
 from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
 
+Images = list[tuple[str, list[str]]]  # ids and names
 
-def import_images(config: Config, file: Path, name: str | None) -> int:
-    """Load the images of an archive, through the daemon if one runs, else by ourselves. Prints ids and names."""
+
+def import_images(config: Config, file: Path, name: str | None, *, offline: bool) -> int:
+    """Load the images of an archive; prints ids and names, and on stderr into which store they went.
+
+    The daemon does it. offline: this process does, into the store of the settings; no daemon may work on it.
+    """
     request = admin.ImportImagesRequest(path=str(file.absolute()), name=name or "")
     try:
-        if daemon_answers(config):
-            with connect(config) as call:
-                answer = call("ImportImages", request, admin.ImportImagesResponse)
-            found = [(i.id, list(i.repo_tags)) for i in answer.images]
+        if offline:
+            if daemon_answers(config):
+                return fail(f"a daemon answers at {config.socket}: leave out --offline")
+            found, where = asyncio.run(_import_alone(config, request.path, request.name)), _store(config)
         else:
-            found = asyncio.run(_import_alone(config, request.path, request.name))
+            found, where = _import_by_daemon(config, request), f"the store of the daemon at {config.socket}"
     except CrishimError as error:
-        return fail(error.message)
+        hint = "; --offline loads them without one" if not offline and not daemon_answers(config) else ""
+        return fail(error.message + hint)
     for id, tags in found:
         sys.stdout.write(f"{id}  {' '.join(tags) or '<no name>'}\n")
+    sys.stderr.write(f"crishim: imported into {where}\n")
     return 0
 
 
-async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str, list[str]]]:
+def _import_by_daemon(config: Config, request: admin.ImportImagesRequest) -> Images:
+    with connect(config) as call:
+        answer = call("ImportImages", request, admin.ImportImagesResponse)
+    return [(i.id, list(i.repo_tags)) for i in answer.images]
+
+
+def _store(config: Config) -> str:
+    return config.images.root or str(Path(config.state_dir) / "images")
+
+
+async def _import_alone(config: Config, path: str, name: str) -> Images:
     from crishim.cli.serve import only_daemon
     from crishim.config_paths import check_paths
     from crishim.node import image_parts
@@ -36,7 +53,10 @@ async def _import_alone(config: Config, path: str, name: str) -> list[tuple[str,
 
     check_paths(config)
     make_directories(config)
-    with only_daemon(Path(config.state_dir), Path(config.run_dir)):
-        _, transport = image_parts(config)
-        await transport.recover()
-        return [(i.id, list(i.repo_tags)) for i in await import_image(path, name, transport=transport)]
+    try:
+        with only_daemon(Path(config.state_dir), Path(config.run_dir)):
+            _, transport = image_parts(config)
+            await transport.recover()
+            return [(i.id, list(i.repo_tags)) for i in await import_image(path, name, transport=transport)]
+    except ConfigError as error:
+        raise ConfigError(f"{error}: leave out --offline, or stop it") from None

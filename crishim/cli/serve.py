@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from crishim.base_node import BaseNode, open_base_node
 from crishim.config import Config, ConfigError
@@ -49,9 +49,17 @@ log = logging.getLogger("crishim")
 def serve(config: Config) -> int:
     """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used."""
     inheritance.pass_on_defaults()
-    check_paths(config)
-    check_nri(config)
-    make_directories(config)
+    try:
+        check_paths(config)
+        check_nri(config)
+        make_directories(config)
+    except ConfigError as error:
+        if os.geteuid():
+            text = (
+                f"crishim serve needs root, for namespaces, mounts, cgroups and devices, and runs as uid {os.geteuid()}"
+            )
+            raise ConfigError(f"{text} ({error})") from None
+        raise
     output = set_up(config.log.level, config.log.format)
     with only_daemon(Path(config.state_dir), Path(config.run_dir)) as release:
 
@@ -71,22 +79,31 @@ def serve(config: Config) -> int:
 
 @contextlib.contextmanager
 def only_daemon(*directories: Path) -> Iterator[Callable[[], None]]:
-    """Hold a lock on each directory; the value frees them. ConfigError if another daemon works there."""
+    """Hold a lock on each directory; the value frees them. ConfigError if another daemon works there, with its pid."""
     with contextlib.ExitStack() as stack:
         for directory in directories:
             # Whoever can open it can take the lock.
             path = directory / "lock"
-            file = stack.enter_context(open(path, "w", opener=_private))
+            file = stack.enter_context(open(path, "a+", opener=_private))
             path.chmod(0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ConfigError(f"another crishim daemon works in {directory}") from None
+                raise ConfigError(f"another crishim daemon works in {directory}{_holder(file)}") from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         yield stack.close
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _holder(lock: TextIO) -> str:
+    lock.seek(0)
+    pid = lock.read(20).strip()
+    return f" (pid {pid})" if pid.isdecimal() else ""
 
 
 async def _daemon(base: BaseNode, abandon: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from crishim.errors import CrishimError, Kind
 from crishim.spec.inputs import Draft, Host, Inputs, security_context
+from crishim.sysctls import is_ipc_sysctl
 
 
 def no_new_privileges(draft: Draft, inputs: Inputs) -> None:
@@ -62,16 +63,6 @@ def ipc_sysctls(draft: Draft, inputs: Inputs) -> None:
         own = {name: value for name, value in inputs.pod.linux.sysctls.items() if is_ipc_sysctl(name)}
         if own:
             draft.spec["linux"]["sysctl"] = own
-
-
-def is_ipc_sysctl(name: str) -> bool:
-    """Whether a sysctl belongs to the IPC namespace (ipc_namespaces(7))."""
-    dotted = name.replace("/", ".")
-    return dotted.startswith(("kernel.shm", "kernel.msg", "fs.mqueue.")) or dotted == "kernel.sem"
-
-
-def is_net_sysctl(name: str) -> bool:
-    return name.replace("/", ".").startswith("net.")
 
 
 def _unsigned(limit: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.checks import bad_id, too_large, unusable_name, user_namespace_mode
-from crishim.spec.limits import is_ipc_sysctl, is_net_sysctl
+from crishim.sysctls import is_ipc_sysctl, is_net_sysctl, is_path
 
 _HOSTNAME_MAX = 64  # bytes; sethostname(2)
 _HOSTNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # hostname(7), and the underscore that some nodes have
@@ -131,8 +131,7 @@ def pod_sysctls_stay_in_the_pod(c: cri.PodSandboxConfig) -> str | None:
 def pod_sysctls_are_paths(c: cri.PodSandboxConfig) -> str | None:
     """A name becomes a path below /proc/sys."""
     for name in c.linux.sysctls:
-        parts = name.replace(".", "/").split("/")
-        if not all(parts) or "\0" in name:
+        if not is_path(name):
             return f"{name!r} is no sysctl"
     return None
 

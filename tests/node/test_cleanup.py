@@ -200,9 +200,10 @@ def test_beside_a_daemon(daemon: Daemon) -> None:
     assert pod in done.stdout
     done = daemon.command("cleanup", "--apply", "--all")
     assert done.returncode == 2
+    assert daemon.process is not None
     assert done.stderr == (
-        f"crishim: another crishim daemon works in {daemon.state}: it takes away orphans when it starts; "
-        "stop it for the rest\n"
+        f"crishim: another crishim daemon works in {daemon.state} (pid {daemon.process.pid}): "
+        "it takes away orphans when it starts; stop it for the rest\n"
     )
     remove_pod(daemon, pod)
 

@@ -123,9 +123,10 @@ def test_a_socket_of_another_program(tmp_path: Path) -> None:
 
 
 def test_config_check(daemon: Daemon, tmp_path: Path) -> None:
-    """`config check` is silent about good settings, names a bad key, and a file that is not there."""
+    """`config check` says that good settings are good, names a bad key, and a file that is not there."""
     good = daemon.command("config", "check")
-    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+    assert (good.returncode, good.stdout, good.stderr) == (0, f"{daemon.config} is good\n", "")
+    assert crishim("--config", str(daemon.config), "config", "check").stdout == good.stdout, "before the command, too"
     fresh = tmp_path / "fresh.toml"
     fresh.write_text(f'state_dir = "{tmp_path}/a/state"\nrun_dir = "{tmp_path}/b"\nsocket = "{tmp_path}/c/sock"\n')
     assert crishim("config", "check", "--config", str(fresh)).returncode == 0
@@ -229,9 +230,14 @@ def test_import_without_the_daemon(busybox_archive: Path, docker_archive: Path) 
         daemon.stop()
         for archive, name in ((busybox_archive, IMAGE), (docker_archive, "localhost/test/docker:7")):
             done = daemon.command("images", "import", str(archive))
+            assert (done.returncode, done.stdout) == (1, "")
+            assert f"no daemon answers at {daemon.socket}" in done.stderr
+            done = daemon.command("images", "import", "--offline", str(archive))
             assert done.returncode == 0, done.stderr
             assert name in done.stdout.split()
+            assert done.stderr == f"crishim: imported into {daemon.state}/images\n"
         daemon.start()
+        assert "leave out --offline" in daemon.command("images", "import", "--offline", str(busybox_archive)).stderr
         tags = {t for i in daemon.call("ListImages").images for t in i.repo_tags}
         assert tags == {IMAGE, "localhost/test/docker:7"}
         pod = run_pod(daemon)
@@ -248,7 +254,7 @@ def test_import_what_is_no_archive(daemon: Daemon, tmp_path: Path, running: bool
         daemon.stop()
     try:
         for path in (text, tmp_path / "missing.tar"):
-            done = daemon.command("images", "import", str(path))
+            done = daemon.command("images", "import", *([] if running else ["--offline"]), str(path))
             assert done.returncode == 1
             assert len(done.stderr.splitlines()) == 1, done.stderr
             assert f"image archive {path}" in done.stderr or f"{path} is no image archive" in done.stderr

@@ -77,7 +77,7 @@ def test_a_handler_that_left_the_settings(busybox_archive: Path) -> None:
         pod = run_pod(daemon, handler="runc")
         container = start(daemon, pod)
         daemon.stop()
-        daemon.write_config({"runtimes": {"handlers": {"crun": {"path": "crun"}}}})
+        daemon.write_config({"runtimes": {"handlers": {"crun": {"path": "crun"}, "runc": {"path": ""}}}})
         daemon.start()
         assert status(daemon, container).state == cri.CONTAINER_RUNNING
         assert execute(daemon, container, "echo", "here") == (0, "here\n")

@@ -79,6 +79,11 @@ BAD_RULES = [
 ]
 
 
+BAD_ENDPOINTS = ("127.0.0.1", "9090", "::1:9090", "127.0.0.1:", "127.0.0.1:http", "[::1]", "1.2.3.4:65536", "a b:1")
+BAD_HOSTS = ("", "127.0.0.1:80", "[::1]", "no address", "1.2.3.400", "-x")
+RELATIVE = (("config_dir", "'cni'"), ("plugin_dirs", "['/opt/cni/bin', 'cni']"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -86,7 +91,26 @@ BAD_RULES = [
         ("colour = 1", "colour: unknown key"),
         ("[log]\nlevl = 'info'", "log.levl: unknown key"),
         ("socket = 5", "socket: expected `str`, got `int`"),
-        ("[log]\nlevel = 'loud'", "log.level: invalid enum value 'loud'"),
+        ("[log]\nlevel = 'loud'", "log.level: invalid enum value 'loud'; one of: debug, info, warning, error"),
+        ("[network]\nchoose = 'last'", "network.choose: invalid enum value 'last'; one of: newest, first"),
+        (
+            "[runtimes.handlers.crun]\nnetdevices = 'x'",
+            "runtimes.handlers[...].netdevices: invalid enum value 'x'; one of: auto, runtime, builtin",
+        ),
+        ("[runtimes]\npids_limit = -1", "runtimes.pids_limit: "),
+        ("[runtimes]\ntimeout = nan", "runtimes.timeout: "),
+        ("[runtimes]\ntimeout = inf", "runtimes.timeout: "),
+        ("[runtimes.handlers.'a/b']\npath = 'x'", "runtimes.handlers: no handler can be called 'a/b'"),
+        ("[runtimes.handlers.crun]\npath = ''", "runtimes.default: the handler 'crun' has no path"),
+        *((f"[metrics]\naddress = '{a}'", f"metrics.address: '{a}' is not HOST:PORT") for a in BAD_ENDPOINTS),
+        *((f"[stream]\naddress = '{a}'", f"stream.address: '{a}' is not an address") for a in BAD_HOSTS),
+        *((f"[network]\n{key} = {value}", f"network.{key}: 'cni' is not an absolute path") for key, value in RELATIVE),
+        ("[netdevices]\ncdi_dirs = ['/etc/cdi', 'cdi']", "netdevices.cdi_dirs: 'cdi' is not an absolute path"),
+        ("[nri]\nplugin_dir = 'cni'", "nri.plugin_dir: 'cni' is not an absolute path"),
+        ("[images]\npolicy = 'policy.json'", "images.policy: 'policy.json' is not an absolute path"),
+        ("[stream]\ntls_cert = 'c'\ntls_key = '/k'", "stream.tls_cert: 'c' is not an absolute path"),
+        ("[pods.sysctls]\n'kernel.panic' = '1'", "pods.sysctls: kernel.panic is not namespaced"),
+        ("[pods.sysctls]\n'net..x' = '1'", "pods.sysctls: 'net..x' is no sysctl"),
         ("[network]\ntimeout = -1", "network.timeout: "),
         ("[network]\ntimeout = true", "network.timeout: "),
         ("[network]\nplugin_dirs = ['/a', 5]", "network.plugin_dirs[1]: "),
@@ -120,11 +144,24 @@ def test_any_text(text: str) -> None:
         assert isinstance(parse(text), Config)
 
 
-def test_handlers_replace_the_default_ones() -> None:
-    """Handlers given are the handlers there are."""
-    config = parse("[runtimes]\ndefault = 'k'\n[runtimes.handlers.k]\npath = '/k'\nnetdevices = 'builtin'")
-    assert list(config.runtimes.handlers) == ["k"]
-    assert config.runtimes.handlers["k"].netdevices == "builtin"
+def test_handlers_are_added_to_the_known_ones() -> None:
+    """One handler more takes none away; one that is known keeps what is not said of it."""
+    config = parse("[runtimes.handlers.kata]\npath = '/k'\nnetdevices = 'builtin'")
+    assert list(config.runtimes.handlers) == ["crun", "runc", "kata"]
+    assert config.runtimes.handlers["kata"].netdevices == "builtin"
+    changed = parse("[runtimes.handlers.runc]\nnetdevices = 'builtin'").runtimes.handlers["runc"]
+    assert (changed.path, changed.netdevices) == ("runc", "builtin")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9090", "[::1]:9090", ":9090", "localhost:0", "node-1.example:80"])
+def test_metrics_addresses(address: str) -> None:
+    """What can be listened at is taken."""
+    assert parse(f"[metrics]\naddress = '{address}'").metrics.address == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::", "localhost", "node-1.example", "0.0.0.0"])
+def test_stream_addresses(address: str) -> None:
+    assert parse(f"[stream]\naddress = '{address}'").stream.address == address
 
 
 def test_load(tmp_path: Path) -> None:

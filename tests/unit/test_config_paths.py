@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from crishim.config import Config, ConfigError, parse
-from crishim.config_paths import check_nri, check_paths, find_program
+from crishim.config_paths import check_nri, check_paths, check_sysctls, find_program
 
 
 @pytest.fixture
@@ -106,6 +106,13 @@ def test_programs_of_sbin_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     own.chmod(0o755)
     assert find_program("sh") == str(own)
     assert find_program("no-such-program") is None
+
+
+def test_sysctls_of_the_kernel(usable: Config) -> None:
+    """One that the kernel does not have is named."""
+    check_sysctls(changed(usable, "pods.sysctls", {"net.ipv4.ip_forward": "1", "net/ipv4/conf/lo/forwarding": "1"}))
+    with pytest.raises(ConfigError, match=r"^pods\.sysctls: the kernel has no sysctl net\.ipv4\.no_such"):
+        check_sysctls(changed(usable, "pods.sysctls", {"net.ipv4.no_such": "1"}))
 
 
 @pytest.mark.parametrize("how", ["relative", "below a file", "a file", "long"])

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {
     *("errors", "lifecycle", "model", "config", "config_paths", "device_rules", "ids", "pb", "__init__"),
-    *("decoding", "records", "signals"),
+    *("decoding", "records", "signals", "sysctls", "config_values"),
 }
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
 OPERATIONS = {"operations", "node", "base_node"}
@@ -20,7 +20,17 @@ LAYER = (
     | {"cri": 4, "bundles": 0}
 )
 PURE = [
-    *("decoding", "lifecycle", "records", "signals", "cni/format", "cdi/format", "images/image_config"),
+    *(
+        "decoding",
+        "lifecycle",
+        "records",
+        "signals",
+        "sysctls",
+        "config_values",
+        "cni/format",
+        "cdi/format",
+        "images/image_config",
+    ),
     *(
         "images/reference",
         "cri/stream/http_upgrade",

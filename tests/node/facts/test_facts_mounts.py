@@ -28,27 +28,28 @@ def refusal(daemon: Daemon, pod: str, mount: cri.Mount) -> tuple[grpc.StatusCode
 
 
 @pytest.mark.fact("host_path")
-def test_a_host_path_that_does_not_exist(daemon: Daemon, pod: str, tmp_path: Path) -> None:
-    """host_path: one that does not exist is refused by default, with a text that names it and the setting."""
-    missing = tmp_path / "missing"
-    code, text = refusal(daemon, pod, cri.Mount(host_path=str(missing), container_path="/x"))
-    assert code == Code.NOT_FOUND
-    assert str(missing) in text
-    assert "runtimes.missing_host_path" in text
-    assert not missing.exists()
+def test_a_host_path_that_does_not_exist(busybox_archive: Path, tmp_path: Path) -> None:
+    """host_path: with the setting one that does not exist is refused, with a text that names it and the setting."""
+    with scratch_daemon(runtimes={"missing_host_path": "refuse"}) as daemon:
+        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
+        pod = run_pod(daemon)
+        missing = tmp_path / "missing"
+        code, text = refusal(daemon, pod, cri.Mount(host_path=str(missing), container_path="/x"))
+        assert code == Code.NOT_FOUND
+        assert str(missing) in text
+        assert "runtimes.missing_host_path" in text
+        assert not missing.exists()
+        remove_pod(daemon, pod)
 
 
 @pytest.mark.fact("host_path")
-def test_a_host_path_that_is_made(busybox_archive: Path, tmp_path: Path) -> None:
-    """host_path: with the setting a missing directory is made."""
-    with scratch_daemon(runtimes={"missing_host_path": "create"}) as daemon:
-        assert daemon.command("images", "import", str(busybox_archive)).returncode == 0
-        pod = run_pod(daemon)
-        missing = tmp_path / "a/b"
-        one = start(daemon, pod, container_config(mounts=[cri.Mount(host_path=str(missing), container_path="/x")]))
-        assert execute(daemon, one, "sh", "-c", "echo hi > /x/f")[0] == 0
-        assert (missing / "f").read_text() == "hi\n"
-        remove_pod(daemon, pod)
+def test_a_host_path_that_is_made(daemon: Daemon, pod: str, tmp_path: Path) -> None:
+    """host_path: by default a missing directory is made, 0755, as kubelets expect it for a hostPath of type ""."""
+    missing = tmp_path / "a/b"
+    one = start(daemon, pod, container_config(mounts=[cri.Mount(host_path=str(missing), container_path="/x")]))
+    assert execute(daemon, one, "sh", "-c", "echo hi > /x/f")[0] == 0
+    assert (missing / "f").read_text() == "hi\n"
+    assert missing.stat().st_mode & 0o7777 == 0o755
 
 
 @pytest.mark.fact("host_path")

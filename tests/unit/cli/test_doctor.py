@@ -83,8 +83,9 @@ async def test_runtimes(tmp_path: Path) -> None:
     assert rows["runtime plain"].found.endswith("plain 0.1; network devices are moved by crishim")
     assert (rows["runtime broken"].status, "cannot load library" in rows["runtime broken"].found) == (FAIL, True)
     assert rows["runtime none"].status == WARN
-    (row,) = await doctor.runtimes(parse("[runtimes]\ndefault = 'd'\n[runtimes.handlers.d]\npath = '/no/such'\n"))
-    assert row.status == FAIL
+    text = "[runtimes]\ndefault = 'crun'\n[runtimes.handlers]\ncrun = {path = '/no/such'}\nrunc = {path = ''}\n"
+    (row,) = await doctor.runtimes(parse(text))
+    assert (row.name, row.status) == ("runtime crun (default)", FAIL)
 
 
 async def test_network(tmp_path: Path) -> None:
