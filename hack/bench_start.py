@@ -20,10 +20,10 @@ from typing import Any
 import grpc
 
 from crishim.pb import cri_pb2 as cri
-from hack.bench import pss
 from tests.support.daemon import Daemon, scratch_daemon
 from tests.support.isolation import isolate
 from tests.support.pods import container_config, pod_config, run_pod, start
+from tests.support.turnover import pss
 
 ROOT = Path(__file__).parents[1]
 AT_REST = 2.0  # seconds after the start
@@ -35,17 +35,23 @@ def measured(daemon: Daemon) -> dict[str, float]:
     """ms from the start of the process to the first answer of each kind, and until it serves: recovery is complete."""
     began = time.perf_counter()
     offset = daemon.launch()
-    while not listens(str(daemon.socket)):
+    found = first_answers(str(daemon.socket), began)
+    daemon.wait_serving(offset, 120)
+    found["serving"] = (time.perf_counter() - began) * 1000
+    return found
+
+
+def first_answers(path: str, began: float) -> dict[str, float]:
+    """ms since `began` to the first answer of each kind from a daemon that starts."""
+    while not listens(path):
         time.sleep(POLL)
     found = {}
-    with grpc.insecure_channel(f"unix:{daemon.socket}") as channel:
+    with grpc.insecure_channel(f"unix:{path}") as channel:
         for name, request in ANSWERS.items():
             ask = channel.unary_unary(f"/runtime.v1.RuntimeService/{name}")
             while not answers(ask, request().SerializeToString()):
                 time.sleep(POLL)
             found[name] = (time.perf_counter() - began) * 1000
-    daemon.wait_serving(offset, 120)
-    found["serving"] = (time.perf_counter() - began) * 1000
     return found
 
 
@@ -98,7 +104,7 @@ def main() -> int:
             times.append(measured(daemon))
             time.sleep(AT_REST)
             assert daemon.process is not None
-            held.append(pss(daemon.process.pid))
+            held.append(pss(daemon.process.pid) / 1024)
     for name in times[0]:
         spread = [t[name] for t in times]
         print(f"start to {name}, ms: median {statistics.median(spread):.0f}, {min(spread):.0f} to {max(spread):.0f}")

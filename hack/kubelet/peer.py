@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import grpc
-
-from tests.support.daemon import IMAGE, Daemon, eventually, test_program
+from hack.peer import Peer
+from tests.support.daemon import IMAGE, Daemon, test_program
 from tests.support.kubelet.node import Node
 from tests.support.kubelet.process import Kubelet
 from tests.support.settings_toml import to_toml
@@ -25,7 +24,10 @@ def settings(daemon: Daemon, runtime: str) -> dict[str, Any]:
         "options": {"BinaryName": runtime, "Root": str(state / "runtime")},
     }
     plugins = {
-        "'io.containerd.cri.v1.images'": {"pinned_images": {"sandbox": PAUSE}},
+        "'io.containerd.cri.v1.images'": {
+            "pinned_images": {"sandbox": PAUSE},
+            "registry": {"config_path": str(base / "registries")},
+        },
         "'io.containerd.cri.v1.runtime'": {
             "restrict_oom_score_adj": True,  # less than the daemon's own needs CAP_SYS_RESOURCE
             "netns_mounts_under_state_dir": True,
@@ -41,7 +43,7 @@ def settings(daemon: Daemon, runtime: str) -> dict[str, Any]:
     return {"version": 4, "root": str(base / "state"), "state": str(state), "imports": [], "plugins": plugins}
 
 
-class Containerd(Daemon):
+class Containerd(Peer):
     """What a Daemon is to a test, with containerd inside."""
 
     def __init__(self, directory: Path, handler: str) -> None:
@@ -51,26 +53,7 @@ class Containerd(Daemon):
         self.socket = self.run / "containerd.sock"  # in the command line of the shims, by which delete() finds them
         runtime = "/usr/bin/crun" if handler == "crun" else test_program(handler)
         self.config.write_text(to_toml(settings(self, runtime)))
-
-    def start(self) -> None:
-        """Start and wait until it is ready, network included."""
-        with self.log.open("ab") as log:
-            command = [test_program("containerd"), "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self._channel = grpc.insecure_channel(
-            f"unix:{self.socket}", options=[("grpc.max_receive_message_length", 1 << 24)]
-        )
-
-        def ready() -> bool:
-            assert self.process is not None
-            assert self.process.poll() is None, f"containerd ended: {self.log.read_text()[-3000:]}"
-            try:
-                conditions: dict[str, bool] = {c.type: c.status for c in self.call("Status").status.conditions}
-                return conditions["RuntimeReady"] and conditions["NetworkReady"]
-            except grpc.RpcError:
-                return False
-
-        eventually(ready, "containerd is ready", 30)
+        self.program = [test_program("containerd"), "--config", str(self.config)]
 
     def load(self, archive: Path) -> None:
         """Import an image archive where CRI looks for images."""

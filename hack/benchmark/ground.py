@@ -1,0 +1,52 @@
+"""What all measurements stand on: an environment as installed, an image, and the memory of processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from crishim.linux import cgroups, mounts
+from tests.support.daemon import IMAGE, Daemon
+from tests.support.residue import links, processes
+
+ROOT = Path(__file__).parents[2]
+
+
+def as_installed() -> None:
+    """Let daemons keep compiled modules: the set-up's environment does not, and a start would compile all of them."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache/crishim/pycache")
+
+
+def archive(directory: Path, name: str = IMAGE, words: Sequence[str] = ()) -> Path:
+    """An archive of one small image, made once. words: what it runs."""
+    path = directory / f"{name.replace('/', '_').replace(':', '_')}.tar"
+    if not path.exists():
+        command = [sys.executable, str(ROOT / "hack/build-images"), "--demo", str(path), "--name", name]
+        command += ["--config", json.dumps({"Entrypoint": [*words], "Cmd": []})] if words else []
+        subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def load_busybox(daemon: Daemon) -> None:
+    done = daemon.command("images", "import", str(archive(daemon.directory)))
+    assert done.returncode == 0, done.stderr
+
+
+def load() -> str:
+    """The load average of the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} cores, Linux {'.'.join(os.uname().release.split('.')[:2])}"
+
+
+def residue() -> set[str]:
+    """What a measurement may leave: directories, mounts, cgroups, links, and processes that name its directories."""
+    found = {str(path) for path in Path("/dev/shm").glob("cb-*")}
+    found |= {p.target for p in mounts.table() if "/cb-" in p.target}
+    found |= {str(path) for top in cgroups.hierarchies().values() for path in top.glob("cb-*")}
+    return found | links() | set(processes("/cb-"))
