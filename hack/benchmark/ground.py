@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def as_installed() -> None:
-    """Let daemons keep compiled modules: the set-up's environment does not, and a start would compile all of them."""
+    """Let daemons keep compiled modules: the set-up's environment does not, and a start would compile all of them.
+
+    SIGTERM cleans up as Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache/crishim/pycache")
 

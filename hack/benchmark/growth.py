@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import grpc
+
 from crishim.pb import cri_pb2 as cri
 from hack.benchmark import floor, plots
 from hack.benchmark.calls import milliseconds
@@ -74,8 +76,12 @@ def questions(one: Contestant, pod: str, times: int = 9) -> Column:
     found["PodSandboxStatus, verbose"] = timed(status, times)
     found["ContainerStatus"] = timed(partial(one.daemon.call, "ContainerStatus", container_id=container), times)
     for name in LISTS:
+        try:
+            found[f"{name}, kB"] = one.daemon.call(name).ByteSize() / 1000
+        except grpc.RpcError as error:  # an answer has 16 MiB at most, as the kubelet's client wants it
+            print(f"{name}: {error.details() if isinstance(error, grpc.Call) else error}", file=sys.stderr)
+            continue
         found[name] = timed(partial(one.daemon.call, name), times)
-        found[f"{name}, kB"] = one.daemon.call(name).ByteSize() / 1000
     return found
 
 
@@ -132,9 +138,11 @@ def table(found: dict[int, Column]) -> str:
     low, high = sizes[1 if len(sizes) > 2 else 0], sizes[-1]
     head = [*(f"{size} pods" for size in sizes), f"{low} to {high}"]
     lines = ["| ms | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
-    for name in found[high]:
-        grew = found[high][name] / found[low][name] if found[low][name] else 0
-        lines.append(f"| {name} | " + " | ".join(number(found[s][name]) for s in sizes) + f" | x {grew:.1f} |")
+    for name in dict.fromkeys(name for column in found.values() for name in column):
+        cells = [number(found[size][name]) if name in found[size] else "none" for size in sizes]
+        before, after = found[low].get(name), found[high].get(name)
+        cells.append(f"x {after / before:.1f}" if before and after else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -142,9 +150,9 @@ def plotted(found: dict[int, Column], directory: Path, name: str) -> None:
     directory.mkdir(exist_ok=True)
     (directory / f"growth-{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     rows = ("start of a pod, bridge", "floor: start of a pod", "start of a pod, host network", "StopPod, host network")
-    series = {row: [(size, column[row]) for size, column in found.items()] for row in rows}
+    series = {row: [(size, column[row]) for size, column in found.items() if row in column] for row in rows}
     (directory / f"growth-{name}-pods.svg").write_text(plots.lines("Pods as they become more", "ms", series))
-    series = {row: [(size, column[row]) for size, column in found.items()] for row in LISTS}
+    series = {row: [(size, column[row]) for size, column in found.items() if row in column] for row in LISTS}
     (directory / f"growth-{name}-lists.svg").write_text(plots.lines("Lists as pods become more", "ms", series))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from crishim.linux import namespaces
 from hack.benchmark.calls import milliseconds
-from hack.benchmark.ground import load, machine
+from hack.benchmark.ground import as_installed, load, machine
 from tests.support.daemon import test_program
 from tests.support.isolation import ip, isolate, remove_link
 
@@ -157,9 +157,10 @@ def locks() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="hack/bench network", description=__doc__)
-    parser.add_argument("attachments", nargs="*", type=int, default=[0, 100, 250])
+    parser.add_argument("attachments", nargs="*", type=int, default=[0, 100])
     known = parser.parse_args()
     isolate()
+    as_installed()
     ip("link", "add", "cbup0", "type", "veth", "peer", "name", "cbup1")
     ip("link", "set", "cbup0", "up")
     began = load()

@@ -95,7 +95,9 @@ def table(results: Results) -> str:
     for name, values in results.values.items():
         cells = [spread(values.get(column, [])) for column in columns]
         cells += [ratio_cell(name, contestant, values) for contestant in (RUNC, CRUN)]
-        lines.append(f"| {name} | " + " | ".join([*cells, wanted(name) if CONTAINERD in values else ""]) + " |")
+        lines.append(
+            f"| {name} | " + " | ".join([*cells, wanted(name) if CONTAINERD in values or name in BOUNDS else ""]) + " |"
+        )
     lines += [f"\n{name} could not be measured: {why}" for name, why in results.absent.items()]
     return "\n".join(lines)
 

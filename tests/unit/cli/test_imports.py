@@ -1,4 +1,4 @@
-"""What a daemon has imported when it answers its first Status: the start of a node waits for it (docs/numbers.md)."""
+"""What a daemon has imported when it answers its first Status: a node waits for it (docs/performance.md)."""
 
 import json
 import os
