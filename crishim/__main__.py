@@ -85,7 +85,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     gc.disable()  # an eighth of the imports' time, and they leave nothing to collect; cli/serve.py turns it on again
     from crishim.cli.serve import serve
 
-    return serve(load(arguments.config))
+    return serve(lambda: load(arguments.config))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -15,15 +15,25 @@ from crishim.config import Config, ConfigError
 from crishim.config_paths import find_program
 from crishim.engine.handlers import Handlers, remember
 from crishim.engine.runtime import Runtime
+from crishim.fitness import Fitness
 from crishim.linux.limiter import Limiter
 from crishim.operations.tasks import Tasks
+
+
+class Settings:
+    """What changes when settings are reloaded (operations/reload_settings.py)."""
+
+    def __init__(self, config: Config) -> None:
+        self.in_force = config
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BaseNode:
     """What needs neither records nor images nor devices."""
 
-    config: Config
+    config: Config  # as the daemon began with it
+    settings: Settings
+    fitness: Fitness
     began: int  # when this daemon began, ns since the epoch
     tasks: Tasks
     handlers: Handlers
@@ -41,6 +51,8 @@ def open_base_node(config: Config) -> BaseNode:
     networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
     return BaseNode(
         config=config,
+        settings=Settings(config),
+        fitness=Fitness(config),
         began=time.time_ns(),
         tasks=Tasks(),
         handlers=_handlers(config),

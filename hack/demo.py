@@ -109,9 +109,8 @@ class Demo:
             f"mtu {before['mtu']} " in shown and before["address"] in shown,
         )
         hold(f"net1 has {' and '.join(before['addresses'])}", all(a in shown for a in before["addresses"]))
-        hold(
-            "none of them is tentative", not any("tentative" in line for line in shown.splitlines() if "global" in line)
-        )
+        lines = [line for line in shown.splitlines() if any(a in line for a in before["addresses"])]
+        hold("and of these none is tentative", lines and not any("tentative" in line for line in lines))
         return shown.split(":")[0]
 
     def play(self) -> None:

@@ -40,6 +40,10 @@ class Registry:
         self._directories = list(directories)
         self._files: dict[Path, _File] = {}
 
+    def look_in(self, directories: Sequence[Path]) -> None:
+        """Other directories from now on."""
+        self._directories = list(directories)
+
     def resolve(self, devices: Sequence[str]) -> Edits:
         """Edits for these qualified names, directories read anew (unchanged files from memory). Blocks.
 

@@ -4,25 +4,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from crishim import fitness
+from crishim.cli import host_rows
+from crishim.cli.host_rows import FAIL, OK, WARN, Row
 from crishim.config import Config
 from crishim.config_paths import find_program
 from crishim.errors import CrishimError
 from crishim.linux import capabilities, cgroups, mounts, programs
-
-NEEDED_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_MKNOD", "CAP_SYS_CHROOT")
-OK, WARN, FAIL = "ok", "warn", "FAIL"
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    status: str  # OK, WARN (works, with something missing) or FAIL
-    found: str
-    fix: str = ""
-
 
 Check = Callable[[Config], Awaitable[list[Row]]]
 
@@ -30,11 +20,9 @@ Check = Callable[[Config], Awaitable[list[Row]]]
 async def root(config: Config) -> list[Row]:
     if os.geteuid() != 0:
         return [Row("root", FAIL, f"uid {os.geteuid()}", "run as root")]
-    held = capabilities.held()
-    missing = [name for name in NEEDED_CAPABILITIES if name not in held]
-    if missing:
-        return [Row("capabilities", FAIL, "missing " + ", ".join(missing), "give the service these capabilities")]
-    if "CAP_SYS_RESOURCE" not in held:
+    if reason := await fitness.root(config):
+        return [Row("capabilities", FAIL, reason, "give the service these capabilities")]
+    if "CAP_SYS_RESOURCE" not in capabilities.held():
         found = "CAP_SYS_RESOURCE is missing: negative oom_score_adj and raised rlimits are clamped"
         return [Row("capabilities", WARN, found, "give the service CAP_SYS_RESOURCE")]
     return [Row("capabilities", OK, "root with all that is needed")]
@@ -80,6 +68,9 @@ async def tools(config: Config) -> list[Row]:
         ("unshare", "util-linux"),
         ("setpriv", "util-linux"),
     ):
+        if name == config.runtimes.conmon and find_program(name) and (reason := await fitness.conmon(config)):
+            rows.append(Row(Path(name).name, FAIL, reason, f"apt-get install {package}"))
+            continue
         path, name = find_program(name), Path(name).name
         rows.append(Row(name, OK, path) if path else Row(name, FAIL, f"no {name}", f"apt-get install {package}"))
     return rows
@@ -139,7 +130,10 @@ async def network(config: Config) -> list[Row]:
     return rows
 
 
-CHECKS: tuple[Check, ...] = (root, cgroup, overlay, tools, runtimes, network)
+CHECKS: tuple[Check, ...] = (
+    *(host_rows.kernel, root, cgroup, host_rows.systemd, overlay, tools, runtimes, host_rows.criu, network),
+    *(host_rows.signature_policy, host_rows.directories),
+)
 
 
 async def examine(config: Config) -> list[Row]:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import crishim
 from crishim.base_node import BaseNode, open_base_node
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
@@ -46,8 +47,12 @@ _TURN = 0.0005  # seconds
 log = logging.getLogger("crishim")
 
 
-def serve(config: Config) -> int:
-    """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used."""
+def serve(read: Callable[[], Config]) -> int:
+    """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used.
+
+    read: gives the settings; again, in a thread, at each SIGHUP.
+    """
+    config = read()
     inheritance.pass_on_defaults()
     try:
         check_paths(config)
@@ -61,6 +66,7 @@ def serve(config: Config) -> int:
             raise ConfigError(f"{text} ({error})") from None
         raise
     output = set_up(config.log.level, config.log.format)
+    log.info("starting", extra=_facts_of(config))
     with only_daemon(Path(config.state_dir), Path(config.run_dir)) as release:
 
         def abandon() -> None:
@@ -72,9 +78,17 @@ def serve(config: Config) -> int:
 
         if sys.version_info < (3, 12):  # later versions have pidfds by default
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-        asyncio.run(_daemon(open_base_node(config), abandon))
+        asyncio.run(_daemon(open_base_node(config), abandon, read))
     output.flush_within(_LAST_WORDS)
     return 0
+
+
+def _facts_of(config: Config) -> dict[str, object]:
+    """What the log has of a start: the version, and of the settings what tells one node from another."""
+    handlers = {name: handler.path for name, handler in config.runtimes.handlers.items()}
+    places = {"socket": config.socket, "state_dir": config.state_dir, "run_dir": config.run_dir}
+    drivers = {"handlers": handlers, "default": config.runtimes.default, "cgroup_driver": config.runtimes.cgroup_driver}
+    return {"version": crishim.__version__, "pid": os.getpid(), **places, **drivers}
 
 
 @contextlib.contextmanager
@@ -106,10 +120,11 @@ def _holder(lock: TextIO) -> str:
     return f" (pid {pid})" if pid.isdecimal() else ""
 
 
-async def _daemon(base: BaseNode, abandon: Callable[[], None]) -> None:
+async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[], Config]) -> None:
     """abandon: ends the process, whatever its threads and tasks are at."""
-    config, gate, stop = base.config, Gate(base), asyncio.Event()
+    config, gate, stop, hangup = base.config, Gate(base), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stopping, stop, config.drain_timeout, abandon)
     base.tasks.start(Status(base, cri.StatusRequest()), name="status")  # what takes time in the first client's is known
@@ -117,14 +132,19 @@ async def _daemon(base: BaseNode, abandon: Callable[[], None]) -> None:
         await _imported("crishim.cri.server")
         server = await _open_socket(Path(config.socket), gate)
         try:
-            await _imported("crishim.cli.daemon")
+            for module in ("crishim.cli.daemon", "crishim.cli.reload"):
+                await _imported(module)
             gc.enable()
             daemon, recovered = await _start(base, gate, stop)
         except BaseException:
             await server.stop(None)
             raise
     if recovered:
+        from crishim.cli.reload import reload_at
+
+        reloading = asyncio.create_task(reload_at(hangup, daemon.node, read))
         await _serve(daemon, gate, stop)
+        reloading.cancel()
     notify("STOPPING=1")
     log.info("draining")
     left = await _drain(server, daemon, config.drain_timeout) + ([] if recovered else ["recovery"])

@@ -32,11 +32,18 @@ async def Version(node: BaseNode, request: cri.VersionRequest) -> cri.VersionRes
 
 async def Status(node: BaseNode, request: cri.StatusRequest) -> cri.StatusResponse:
     """Ready as soon as it is asked: a call that makes pods or containers waits for recovery itself (cri/gate.py)."""
-    reason, handlers = await asyncio.gather(node.networks.ready(), describe_handlers(node.handlers))
+    unfit, reason, handlers = await asyncio.gather(
+        node.fitness.reason(), node.networks.ready(), describe_handlers(node.handlers)
+    )
     response = cri.StatusResponse(
         status=cri.RuntimeStatus(
             conditions=[
-                cri.RuntimeCondition(type="RuntimeReady", status=True),
+                cri.RuntimeCondition(
+                    type="RuntimeReady",
+                    status=not unfit,
+                    reason="HostNotFit" if unfit else "",
+                    message=unfit,
+                ),
                 cri.RuntimeCondition(
                     type="NetworkReady",
                     status=not reason,
@@ -81,7 +88,7 @@ def check_cidrs(text: str) -> str:
 
 def describe_node(node: BaseNode) -> dict[str, Any]:
     """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
-    return {"stateDir": node.config.state_dir, "settings": msgspec.to_builtins(node.config)}
+    return {"stateDir": node.config.state_dir, "settings": msgspec.to_builtins(node.settings.in_force)}
 
 
 async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:

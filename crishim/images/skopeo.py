@@ -97,6 +97,10 @@ class Skopeo:
         self._progress = Progress(stall_timeout)
         self._discarded = Discarded(executors.deletion)
 
+    def use(self, registries_conf: Path | None, policy: Path | None) -> None:
+        """Other files from the next run on."""
+        self._registries_conf, self._policy = registries_conf, policy
+
     async def copy(
         self,
         source: str,

@@ -65,10 +65,14 @@ class ImageStore:
         self.root = root
         self._pinned = tuple(pinned)
         self._files = (root / "overlay-images/images.json", root / "overlay-layers/layers.json")
-        self._seen: tuple[Identity, ...] = ()
+        self._seen: tuple[object, ...] = ()  # what the snapshot was made of
         self._snapshot = Snapshot()
         self._reading = asyncio.Lock()
         self._contents: dict[str, tuple[bytes, tuple[str, ...]]] = {}  # store id -> configuration, digests
+
+    def pin(self, patterns: Sequence[str]) -> None:
+        """Other patterns of names from now on."""
+        self._pinned = tuple(patterns)
 
     async def snapshot(self) -> Snapshot:
         """The images now: two stat(2) calls in a thread, and a read only if a file changed.
@@ -84,8 +88,8 @@ class ImageStore:
         """snapshot().find()."""
         return (await self.snapshot()).find(text)
 
-    def _identities(self) -> tuple[Identity, ...]:
-        return tuple(_identity(path) for path in self._files)
+    def _identities(self) -> tuple[object, ...]:
+        return (self._pinned, *(_identity(path) for path in self._files))
 
     def _renew(self) -> None:
         seen = self._identities()

@@ -39,6 +39,7 @@ class Transport:
     def __init__(self, skopeo: Skopeo, store: ImageStore, *, pull_timeout: float = 3600.0) -> None:
         """pull_timeout: seconds for one pull or import, whoever waits for it."""
         self._skopeo = skopeo
+        self.use = skopeo.use
         self._store = store
         self._timeout = pull_timeout
         self._pulls: SingleFlight[ImageRecord] = SingleFlight()

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux import executors
 from crishim.linux.netns_thread import End
@@ -79,6 +80,10 @@ class NetDevices:
         self.orphans = Orphans(self._journal, self._host, self._lock, self._return)
         self._watch = Watch(self.orphans, self._journal, self._host, Arrivals(terms.policy))
         self._pod_watch = PodWatch(self._journal, self.metrics)
+
+    def allow(self, rules: Sequence[Rule]) -> None:
+        """Other rules of who may have which device by annotation, from now on."""
+        self._terms.policy.replace(rules)
 
     async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.

@@ -27,6 +27,10 @@ class Policy:
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._rules = tuple(rules)
 
+    def replace(self, rules: Sequence[Rule]) -> None:
+        """Other rules from now on; any thread may be asking. Whoever has a device keeps it."""
+        self._rules = tuple(rules)
+
     def grants(self, names: Sequence[str], kind: str) -> list[Grant]:
         """The rules that give a device of these names (name, altnames) and this kind ("": hardware) to somebody."""
         return [
@@ -49,10 +53,10 @@ class Policy:
             )
 
     def _objection(self, namespace: str, names: Sequence[str], kind: str | None) -> str:
-        if not self._rules:
+        rules, nearest = self._rules, ""
+        if not rules:
             return f"{SETTING} has no rules"
-        nearest = ""
-        for i, rule in enumerate(self._rules):
+        for i, rule in enumerate(rules):
             if not rule.admits(namespace) or not rule.names(names):
                 continue
             if kind is None or rule.takes(kind):

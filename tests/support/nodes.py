@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from crishim.base_node import Settings as InForce
 from crishim.config import Config
 from crishim.cri import record_checks
 from crishim.node import Node, load_records, stores
@@ -46,4 +47,5 @@ def make_node(directory: Path, **drivers: Any) -> Node:
         "subscribers": Subscribers(),
         "nri": Plugins(Settings(socket=None, plugin_directory=None)),
     }
+    fields["settings"] = InForce(fields["config"])
     return Node(**fields | drivers)

@@ -11,7 +11,7 @@ VOCABULARY = {
     *("decoding", "records", "signals", "sysctls", "config_values"),
 }
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
-OPERATIONS = {"operations", "node", "base_node"}
+OPERATIONS = {"operations", "node", "base_node", "fitness"}
 LAYER = (
     dict.fromkeys(VOCABULARY, 0)
     | {"linux": 1}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from crishim import fitness
 from crishim.cli import doctor
-from crishim.cli.doctor import FAIL, OK, WARN, Row
+from crishim.cli.host_rows import FAIL, OK, WARN, Row
 from crishim.config import Config, parse
 from crishim.linux import capabilities, cgroups, mounts
 from crishim.linux.mounts import MountPoint
@@ -54,9 +55,10 @@ async def test_cgroups(
 )
 async def test_root(monkeypatch: pytest.MonkeyPatch, uid: int, missing: set[str], status: str, named: str) -> None:
     """Root with its capabilities; each missing one is named."""
-    every = {*doctor.NEEDED_CAPABILITIES, "CAP_SYS_RESOURCE"}
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    monkeypatch.setattr(capabilities, "held", lambda: every - missing)
+    needed = [name for name in sorted(missing) if name in fitness.NEEDED_CAPABILITIES]
+    monkeypatch.setattr(fitness, "missing_capabilities", lambda status: needed)
+    monkeypatch.setattr(capabilities, "held", lambda: {"CAP_SYS_RESOURCE"} - missing)
     (row,) = await doctor.root(Config())
     assert (row.status, named in row.found) == (status, True)
 
