@@ -2,6 +2,7 @@
 the code there is; serve.py does it when the CRI socket answers already.
 """
 
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +21,12 @@ from crishim.engine.exec.orphans import kill_orphans
 from crishim.errors import CrishimError
 from crishim.linux import directories, executors
 from crishim.node import Node, open_node
+from crishim.operations import lifecycle_log
 from crishim.operations.exec import scratch
 from crishim.operations.nri_runtime import NriRuntime
 from crishim.operations.recover import is_in_doubt, recover
+
+log = logging.getLogger("crishim")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ async def build(base: BaseNode) -> Daemon:
     """
     config, streams = base.config, _streams(base.config)
     node = await executors.records(open_node, base, record_checks, streams)
+    lifecycle_log.follow(node)
     await node.netdevices.load()
     await executors.processes(kill_orphans, scratch(node))  # commands whose daemon was killed
     await executors.deletion(_empty, scratch(node))
@@ -60,6 +65,7 @@ async def begin(node: Node, gate: Gate) -> None:
     except CrishimError as error:
         raise ConfigError(f"nri.socket: {error.message}") from None
     await recover(node)
+    log.info("recovered", extra=lifecycle_log.count(node))
     await node.netdevices.watch()
 
 

@@ -151,7 +151,10 @@ async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[]
     if left:
         log.warning("calls were still under way: the next start finishes or undoes them", extra={"calls": left})
         abandon()
+    from crishim.linux import cgroups
+
     await executors.records(Path(config.socket).unlink, missing_ok=True)
+    await executors.kernel(cgroups.remove_one, config.pods.cgroup_parent)  # of no pod: the next one makes it anew
     log.info("stopped; containers keep running")
 
 

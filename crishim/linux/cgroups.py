@@ -86,6 +86,13 @@ def make(path: str) -> None:
         (hierarchy / path.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
+def remove_one(path: str) -> None:
+    """Remove a cgroup that has none below it and no process; any other stays."""
+    for directory in directories(path):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
 def remove(path: str) -> None:
     """Remove an empty cgroup with those below it; one that still holds processes stays. Never the root."""
     for top in directories(path):
