@@ -66,7 +66,6 @@ def serve(read: Callable[[], Config]) -> int:
             raise ConfigError(f"{text} ({error})") from None
         raise
     output = set_up(config.log.level, config.log.format)
-    log.info("starting", extra=_facts_of(config))
     with only_daemon(Path(config.state_dir), Path(config.run_dir)) as release:
 
         def abandon() -> None:
@@ -131,6 +130,7 @@ async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[]
     with _quick_turns():
         await _imported("crishim.cri.server")
         server = await _open_socket(Path(config.socket), gate)
+        log.info("starting", extra=_facts_of(config))
         try:
             for module in ("crishim.cli.daemon", "crishim.cli.reload"):
                 await _imported(module)
