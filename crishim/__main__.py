@@ -42,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--apply", action="store_true", help="do it; no daemon may be running")
     clean.add_argument("--unknown", action="store_true", help="also what has a record that this version cannot read")
     clean.add_argument("--all", action="store_true", help="everything of crishim on this node: to uninstall it")
+    info = command("info", _info, "the running daemon: whether it is ready, and what it has")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    events = command("events", _events, "print what happens to pods and containers, until Ctrl-C")
+    events.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    top = command("top", _top, "what pods and containers use, the busiest first, until Ctrl-C")
+    top.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="between looks, default 2")
+    top.add_argument("--once", action="store_true", help="print it once; so too if the output is no terminal")
+    top.add_argument("--json", action="store_true", help="print JSON, once")
     config = parser_group(commands, "config", "settings")
     command("default", _config_default, "print the default settings with comments", config)
     command("check", _config_check, "read the settings and say whether they can be used", config)
@@ -81,6 +89,13 @@ def parser_group(commands: object, name: str, help: str) -> object:
     return group.add_subparsers(required=True, metavar="COMMAND")
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 86400:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text}")
+    return number
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     gc.disable()  # an eighth of the imports' time, and they leave nothing to collect; cli/serve.py turns it on again
     from crishim.cli.serve import serve
@@ -98,6 +113,24 @@ def _cleanup(arguments: argparse.Namespace) -> int:
     from crishim.cli.cleanup import Options, clean_up
 
     return clean_up(load(arguments.config), Options(arguments.apply, arguments.unknown, arguments.all))
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from crishim.cli.info import show
+
+    return show(load(arguments.config), as_json=arguments.json)
+
+
+def _events(arguments: argparse.Namespace) -> int:
+    from crishim.cli.events import follow
+
+    return follow(load(arguments.config), as_json=arguments.json)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from crishim.cli.top import show
+
+    return show(load(arguments.config), interval=arguments.interval, once=arguments.once, as_json=arguments.json)
 
 
 def _config_default(_: argparse.Namespace) -> int:

@@ -30,15 +30,23 @@ def _unreachable(config: Config) -> str:
 
 
 @contextlib.contextmanager
-def connect(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
-    """A function that calls the daemon's own service; its errors come as CrishimError, as when no daemon answers."""
+def open_channel(config: Config, options: Sequence[tuple[str, Any]] = ()) -> Iterator[Any]:
+    """A gRPC channel to the daemon's socket. Raises CrishimError if no daemon answers."""
     if reason := _unreachable(config):
         text = f"no daemon answers at {config.socket} ({reason}): start one (crishim serve, or its unit)"
         raise CrishimError(Kind.UNAVAILABLE, f"{text}, or name another's settings with --config")
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     import grpc
 
-    with grpc.insecure_channel(f"unix:{config.socket}") as channel:
+    with grpc.insecure_channel(f"unix:{config.socket}", options=options) as channel:
+        yield channel
+
+
+@contextlib.contextmanager
+def connect(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
+    """A function that calls the daemon's own service; its errors come as CrishimError, as when no daemon answers."""
+    with open_channel(config) as channel:
+        import grpc
 
         def call(name: str, request: Any, answer: Any) -> Any:
             method = channel.unary_unary(
@@ -60,8 +68,14 @@ def fail(text: str) -> int:
     return 1
 
 
-def print_rows(rows: Sequence[tuple[str, ...]]) -> int:
+def plain(text: str) -> str:
+    """Text of a stranger's for a terminal: what would move its cursor or colour it, and line ends, as "?"."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def print_rows(found: Sequence[tuple[str, ...]]) -> int:
     """Print a table, its first row the heads; the exit status."""
+    rows = [tuple(map(plain, row)) for row in found]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")

@@ -1,0 +1,71 @@
+"""`crishim events`: what happens to pods and containers, a line each as it happens; until Ctrl-C."""
+
+import datetime
+import json
+import sys
+
+from crishim.cli.client import fail, plain
+from crishim.cli.cri_client import connect_cri
+from crishim.config import Config
+from crishim.errors import CrishimError
+from crishim.pb import cri_pb2 as cri
+
+WORDS = {
+    cri.CONTAINER_CREATED_EVENT: "created",
+    cri.CONTAINER_STARTED_EVENT: "started",
+    cri.CONTAINER_STOPPED_EVENT: "stopped",
+    cri.CONTAINER_DELETED_EVENT: "removed",
+}
+
+
+def follow(config: Config, *, as_json: bool) -> int:
+    """Print events until the daemon ends, which is a failure, or the user ends it."""
+    try:
+        with connect_cri(config) as client:
+            for event in client.stream("GetContainerEvents", cri.GetEventsRequest(), cri.ContainerEventResponse):
+                sys.stdout.write((json.dumps(facts(event)) if as_json else line(event)) + "\n")
+                sys.stdout.flush()
+    except CrishimError as error:
+        return fail(error.message)
+    except KeyboardInterrupt:
+        return 0
+    return fail("the daemon has ended")
+
+
+def facts(event: cri.ContainerEventResponse) -> dict[str, object]:
+    """One event as it is printed as JSON. The CRI has them for pods too, with the pod's id as the container's."""
+    pod = event.pod_sandbox_status
+    is_pod = event.container_id == pod.id
+    container = next((c for c in event.containers_statuses if c.id == event.container_id), None)
+    found: dict[str, object] = {
+        "at": _time(event.created_at),
+        "event": WORDS.get(event.container_event_type, str(event.container_event_type)),
+        "kind": "pod" if is_pod else "container",
+        "id": event.container_id,
+        "pod": f"{pod.metadata.namespace}/{pod.metadata.name}" if pod.id else None,
+        "pod_id": pod.id or None,
+    }
+    if container is not None:
+        found["container"] = container.metadata.name
+        if container.state == cri.CONTAINER_EXITED:
+            found |= {"exit_code": container.exit_code, "reason": container.reason}
+    return found
+
+
+def line(event: cri.ContainerEventResponse) -> str:
+    """One event for a person: time, what happened, to what, and of a container that ended why."""
+    found = facts(event)
+    words = [str(found["at"]), f"{found['event']:7}", str(found["kind"]), str(found["id"])[:13]]
+    words += [str(found["container"])] if "container" in found else []
+    if found["kind"] == "pod":
+        words.append(str(found["pod"]))
+    elif found["pod"]:
+        words.append(f"of pod {found['pod']}")
+    if "exit_code" in found:
+        words.append(f"exit code {found['exit_code']} ({found['reason']})")
+    return plain(" ".join(words))
+
+
+def _time(nanoseconds: int) -> str:
+    when = datetime.datetime.fromtimestamp(nanoseconds / 1e9, datetime.UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
