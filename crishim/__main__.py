@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     load_images.add_argument("file", type=Path, metavar="FILE")
     load_images.add_argument("--name", help="name to give the image, if the archive holds none")
     load_images.add_argument("--offline", action="store_true", help="into the store of the settings; no daemon may run")
+    images_listed = command("list", _images_list, "list what is in the store", images)
+    images_listed.add_argument(
+        "--pulling", action="store_true", help="the pulls under way (the daemon must be running)"
+    )
+    images_listed.add_argument("--json", action="store_true", help="print JSON")
     netdev = parser_group(commands, "netdev", "network devices of pods (the daemon must be running)")
     listed = command("list", _netdev("list"), "list them", netdev)
     listed.add_argument("--pod", default="", help="only of this pod sandbox")
@@ -153,6 +158,13 @@ def _images_import(arguments: argparse.Namespace) -> int:
     from crishim.cli.images import import_images
 
     return import_images(load(arguments.config), arguments.file, arguments.name, offline=arguments.offline)
+
+
+def _images_list(arguments: argparse.Namespace) -> int:
+    from crishim.cli.images import list_images, list_pulls
+
+    listed = list_pulls if arguments.pulling else list_images
+    return listed(load(arguments.config), as_json=arguments.json)
 
 
 def _nri_list(arguments: argparse.Namespace) -> int:

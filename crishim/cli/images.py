@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
-from crishim.cli.client import connect, daemon_answers, fail
+from crishim.cli.client import connect, daemon_answers, fail, print_json, print_rows
 from crishim.config import Config, ConfigError
 from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
@@ -60,3 +61,47 @@ async def _import_alone(config: Config, path: str, name: str) -> Images:
             return [(i.id, list(i.repo_tags)) for i in await import_image(path, name, transport=transport)]
     except ConfigError as error:
         raise ConfigError(f"{error}: leave out --offline, or stop it") from None
+
+
+def list_images(config: Config, *, as_json: bool) -> int:
+    """Print what is in the store, by name; needs no daemon."""
+    from crishim.node import image_parts
+
+    try:
+        found = asyncio.run(image_parts(config)[0].snapshot()).images
+    except CrishimError as error:
+        return fail(error.message)
+    names = {image.id: image.repo_tags or image.repo_digests or ("<no name>",) for image in found}
+    ordered = sorted(found, key=lambda image: names[image.id])
+    if as_json:
+        return print_json({"id": i.id, "names": names[i.id], "size": i.size, "pinned": i.pinned} for i in ordered)
+    rows = [(name, i.id.removeprefix("sha256:")[:13], size(i.size)) for i in ordered for name in names[i.id]]
+    return print_rows([("IMAGE", "ID", "SIZE"), *rows])
+
+
+def list_pulls(config: Config, *, as_json: bool) -> int:
+    """Print the pulls under way, the oldest first."""
+    try:
+        with connect(config) as call:
+            pulls = call("ListPulls", admin.ListPullsRequest(), admin.ListPullsResponse).pulls
+    except CrishimError as error:
+        return fail(error.message)
+    if as_json:
+        return print_json(
+            {"image": p.image, "since": p.since, "fetched": p.fetched, "total": p.total or None} for p in pulls
+        )
+    now = time.time_ns()
+    rows = [
+        (p.image, f"{(now - p.since) / 1e9:.0f} s", size(p.fetched), size(p.total) if p.total else "?") for p in pulls
+    ]
+    return print_rows([("IMAGE", "SINCE", "FETCHED", "OF"), *rows])
+
+
+def size(count: int) -> str:
+    """Bytes for people: "0 B", "9.4 MB", in steps of a thousand."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.1f} {unit}" if unit != "B" else f"{count} B"
+        value /= 1000
+    return f"{value:.1f} GB"

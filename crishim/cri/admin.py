@@ -88,6 +88,13 @@ async def ImportImages(node: Node, request: admin.ImportImagesRequest) -> admin.
     )
 
 
+async def ListPulls(node: Node, request: admin.ListPullsRequest) -> admin.ListPullsResponse:
+    pulls = await node.transport.pulls.now()
+    return admin.ListPullsResponse(
+        pulls=[admin.Pull(image=p.image, since=p.since, fetched=p.fetched, total=p.total) for p in pulls]
+    )
+
+
 def _ready(node: Node, id: str) -> PodRecord:
     pod = visible(node.pods, id)
     if pod.state is not PodState.READY:

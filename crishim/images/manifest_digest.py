@@ -44,36 +44,42 @@ class NotPlain(Exception):
 
 async def manifest_digest(image: Reference, endpoint: Endpoint, credentials: Credentials) -> str:
     """The digest of the manifest or index that the registry has for a name now; "" if this could not be learned."""
+    answer = await ask("HEAD", image, endpoint, credentials)
+    found = answer.header("docker-content-digest") if answer else ""
+    return found if _DIGEST.fullmatch(found) and image.digest in ("", found) else ""
+
+
+async def ask(method: str, image: Reference, endpoint: Endpoint, credentials: Credentials) -> Answer | None:
+    """The registry's answer about a manifest if that is 200; None for anything else, or none within TIMEOUT."""
     schemes = (UNVERIFIED, "http") if endpoint.insecure else ("https",)
     try:
         async with asyncio.timeout(TIMEOUT):
             for scheme in schemes:
                 try:
-                    return await _asked(image, Address(scheme, endpoint.host, endpoint.port), credentials)
+                    return await _asked(method, image, Address(scheme, endpoint.host, endpoint.port), credentials)
                 except (OSError, h11.ProtocolError) as error:
                     log.debug("registry not asked", extra={"image": image.name, "scheme": scheme, "reason": str(error)})
     except (NotPlain, ValueError, RecursionError, TimeoutError) as error:
         reason = str(error) or f"no answer within {TIMEOUT:g} s"
         log.debug("registry not asked", extra={"image": image.name, "reason": reason})
-    return ""
+    return None
 
 
-async def _asked(image: Reference, registry: Address, credentials: Credentials) -> str:
+async def _asked(method: str, image: Reference, registry: Address, credentials: Credentials) -> Answer:
     authorization = await _authorization(image, registry, credentials)
     target = f"/v2/{image.path}/manifests/{image.digest or image.tag}"
     headers = {"Accept": ACCEPT} | ({"Authorization": authorization} if authorization else {})
-    answer = await request("HEAD", registry, target, headers)
+    answer = await request(method, registry, target, headers)
     for _ in range(MAX_REDIRECTS):
         if answer.status not in (301, 302, 303, 307, 308):
             break
         if authorization:
             raise NotPlain("a redirect, which credentials must not follow")
         registry, target = _url(urllib.parse.urljoin(_text(registry, target), answer.header("location")), registry)
-        answer = await request("HEAD", registry, target, headers)
-    found = answer.header("docker-content-digest")
-    if answer.status != 200 or not _DIGEST.fullmatch(found) or (image.digest and image.digest != found):
-        raise NotPlain(f"status {answer.status} and no digest to go by")
-    return found
+        answer = await request(method, registry, target, headers)
+    if answer.status != 200:
+        raise NotPlain(f"status {answer.status}")
+    return answer
 
 
 async def _authorization(image: Reference, registry: Address, credentials: Credentials) -> str:

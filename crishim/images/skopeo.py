@@ -24,6 +24,7 @@ from crishim.images.failures import failure
 from crishim.images.progress import Progress
 from crishim.images.reference import Reference
 from crishim.images.registry_rules import host_sources
+from crishim.images.under_way import Pull
 from crishim.linux import directories, environment, executors, programs
 from crishim.linux.scratch import Discarded
 
@@ -110,12 +111,16 @@ class Skopeo:
         timeout: float,
         image: Reference | None = None,
         credentials: Credentials | None = None,
+        pull: Pull | None = None,
     ) -> None:
         """skopeo copy. what: how an error calls the undertaking. timeout: seconds, then DEADLINE.
 
-        image and credentials: whose registry gets which. Cancelling kills the run; its files are gone on return.
+        image and credentials: whose registry gets which. pull: is told where the downloads are. Cancelling kills the
+        run; its files are gone on return.
         """
         async with self._scratch() as (directory, secrets):
+            if pull:
+                pull.scratch = directory
             options = await executors.records(self._auth_options, secrets, image, credentials)
             await self._run(["copy", "--quiet", *options, source, target], what, timeout, directory)
 

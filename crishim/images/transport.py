@@ -17,11 +17,13 @@ from crishim.images import archives, garbage_collection
 from crishim.images.credentials import ANONYMOUS, Credentials
 from crishim.images.failures import lost_a_layer
 from crishim.images.manifest_digest import manifest_digest
+from crishim.images.manifest_size import download_size
 from crishim.images.reference import Reference
 from crishim.images.registry_rules import endpoint
 from crishim.images.single_flight import SingleFlight
 from crishim.images.skopeo import Skopeo
 from crishim.images.store import ImageStore
+from crishim.images.under_way import Pulls
 from crishim.linux import executors
 from crishim.model import ImageRecord
 
@@ -42,7 +44,8 @@ class Transport:
         self.use = skopeo.use
         self._store = store
         self._timeout = pull_timeout
-        self._pulls: SingleFlight[ImageRecord] = SingleFlight()
+        self.pulls = Pulls()  # under way
+        self._pull_flight: SingleFlight[ImageRecord] = SingleFlight()
         self._removals: SingleFlight[None] = SingleFlight()
         self._copies = 0
         self._collecting = asyncio.Lock()
@@ -68,7 +71,7 @@ class Transport:
         pull alone; the last one's cancellation kills it. Errors: see failures.py, and DEADLINE after pull_timeout.
         """
         key = (reference.name, credentials.fingerprint())
-        return await self._pulls.join(key, lambda: self._pull(reference, credentials))
+        return await self._pull_flight.join(key, lambda: self._pull(reference, credentials))
 
     async def _pull(self, reference: Reference, credentials: Credentials) -> ImageRecord:
         if unchanged := await self._unchanged(reference, credentials):
@@ -76,7 +79,12 @@ class Transport:
         name = reference.name
         what = f"image {name} cannot be pulled"
         target = self._skopeo.place.reference(name)
-        async with self._copying():
+
+        async def total() -> int:
+            place = await executors.records(endpoint, reference, credentials, self._skopeo.sources)
+            return await download_size(reference, place, credentials)
+
+        async with self._copying(), self.pulls.following(name, total) as pull:
             for tries_left in reversed(range(TRIES)):
                 try:
                     await self._skopeo.copy(
@@ -86,6 +94,7 @@ class Transport:
                         timeout=self._timeout,
                         image=reference,
                         credentials=credentials,
+                        pull=pull,
                     )
                     break
                 except CrishimError as error:

@@ -524,6 +524,76 @@ class ImportImagesResponse(_message.Message):
 Global___ImportImagesResponse: _TypeAlias = ImportImagesResponse  # noqa: Y015
 
 @_typing.final
+class ListPullsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPullsRequest: _TypeAlias = ListPullsRequest  # noqa: Y015
+
+@_typing.final
+class ListPullsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PULLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pulls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pull]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        pulls: _abc.Iterable[Global___Pull] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pulls", b"pulls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPullsResponse: _TypeAlias = ListPullsResponse  # noqa: Y015
+
+@_typing.final
+class Pull(_message.Message):
+    """A pull of an image that is under way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    FETCHED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    since: _builtins.int
+    """nanoseconds since the epoch"""
+    fetched: _builtins.int
+    """bytes from the registry"""
+    total: _builtins.int
+    """bytes of all layers, those among them that are not fetched as they are stored already; 0: not known"""
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        since: _builtins.int = ...,
+        fetched: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fetched", b"fetched", "image", b"image", "since", b"since", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pull: _TypeAlias = Pull  # noqa: Y015
+
+@_typing.final
 class CheckPodsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
