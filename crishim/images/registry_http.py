@@ -6,9 +6,11 @@ again; a time limit is the caller's. Nothing blocks: names are resolved and cert
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import h11
 import msgspec
@@ -132,4 +134,19 @@ async def _context(scheme: str) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    return await executors.registries(ssl.create_default_context)  # the host's authorities, as they are now
+    return await executors.registries(authorities)
+
+
+def authorities() -> ssl.SSLContext:
+    """TLS that trusts whom the host trusts, as its file of authorities is now. Blocks for 30 ms when that is new."""
+    file = ssl.get_default_verify_paths().cafile
+    with contextlib.suppress(OSError):
+        if file:
+            found = Path(file).stat()
+            return _authorities(file, found.st_ino, found.st_size, found.st_mtime_ns)
+    return ssl.create_default_context()
+
+
+@functools.lru_cache(maxsize=1)
+def _authorities(*_: object) -> ssl.SSLContext:
+    return ssl.create_default_context()

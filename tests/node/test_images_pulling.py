@@ -40,7 +40,9 @@ def test_list(tmp_path: Path, registry: Registry) -> None:
     name = f"{registry.address}/test/held:1"
     with scratch_daemon(images=held(tmp_path, registry)) as daemon:
         assert pulls(daemon) == []
-        pull = threading.Thread(target=daemon.call, args=("PullImage",), kwargs={"image": {"image": name}})
+        pull = threading.Thread(
+            target=daemon.call, args=("PullImage",), kwargs={"image": {"image": name}, "deadline": 300}
+        )
         pull.start()
         try:
             known = eventually(lambda: [p for p in pulls(daemon) if p["total"]], "the total is known")

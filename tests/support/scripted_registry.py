@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -41,8 +42,10 @@ def answer(status: int, headers: dict[str, str] | None = None, body: bytes = b""
 
 
 @contextlib.asynccontextmanager
-async def scripted(script: Callable[[Asked], bytes]) -> AsyncIterator[ScriptedRegistry]:
-    """Serve plain HTTP; script: gives the bytes that answer a request, or HANG."""
+async def scripted(
+    script: Callable[[Asked], bytes], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedRegistry]:
+    """Serve plain HTTP, or TLS; script: gives the bytes that answer a request, or HANG."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -63,7 +66,7 @@ async def scripted(script: Callable[[Asked], bytes]) -> AsyncIterator[ScriptedRe
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     registry = ScriptedRegistry(server.sockets[0].getsockname()[1])
     async with server:
         yield registry
