@@ -97,13 +97,15 @@ def test_a_second_daemon_is_refused(daemon: Daemon) -> None:
     """One daemon for one state directory: the second says so in one line, ends with 2, and leaves the socket alone."""
     done = daemon.command("serve")
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"crishim: another crishim daemon works in {daemon.state}"]
+    assert daemon.process is not None
+    holder = f"(pid {daemon.process.pid})"
+    assert done.stderr.splitlines() == [f"crishim: another crishim daemon works in {daemon.state} {holder}"]
     assert daemon.call("Version").runtime_name == "crishim"
     other = daemon.directory / "other.toml"
     other.write_text(daemon.config.read_text().replace(str(daemon.state), str(daemon.directory / "other")))
     command = [sys.executable, "-m", "crishim", "serve", "--config", str(other)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, f"crishim: another crishim daemon works in {daemon.run}\n")
+    assert (done.returncode, done.stderr) == (2, f"crishim: another crishim daemon works in {daemon.run} {holder}\n")
     shutil.rmtree(daemon.directory / "other")
     other.unlink()
 
