@@ -78,3 +78,12 @@ class CriO(Peer):
         target = f"containers-storage:[overlay@{self.state}+{self.run}/images]{name}"
         copy = ["skopeo", "copy", "-q", "--insecure-policy", f"oci-archive:{archive}:{name}", target]
         subprocess.run(copy, check=True, capture_output=True)
+
+    def delete(self) -> None:
+        """Its pods' cgroups are beside those of the directory: the OCI runtime takes containers and cgroups away."""
+        self.kill()
+        for state in (self.run / "runtime").glob("*/state.json"):
+            program = str(self.directory / "oci-runtime")
+            delete = [program, f"--root={self.run}/runtime", "delete", "--force", state.parent.name]
+            subprocess.run(delete, capture_output=True, check=False)
+        super().delete()

@@ -53,5 +53,6 @@ def residue() -> set[str]:
     """What a measurement may leave: directories, mounts, cgroups, links, and processes that name its directories."""
     found = {str(path) for path in Path("/dev/shm").glob("cb-*")}
     found |= {p.target for p in mounts.table() if "/cb-" in p.target}
-    found |= {str(path) for top in cgroups.hierarchies().values() for path in top.glob("cb-*")}
+    for pattern in ("cb-*", "crio-*"):
+        found |= {str(path) for top in cgroups.hierarchies().values() for path in top.glob(pattern)}
     return found | links() | set(processes("/cb-"))
