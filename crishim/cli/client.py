@@ -86,3 +86,13 @@ def print_json(found: Iterable[object]) -> int:
     """Print a list; the exit status."""
     sys.stdout.write(json.dumps(list(found), indent=2) + "\n")
     return 0
+
+
+def size(count: int) -> str:
+    """Bytes for people: "0 B", "9.4 MB", in steps of a thousand."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.1f} {unit}" if unit != "B" else f"{count} B"
+        value /= 1000
+    return f"{value:.1f} GB"

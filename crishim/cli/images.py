@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from crishim.cli.client import connect, daemon_answers, fail, print_json, print_rows
+from crishim.cli.client import connect, daemon_answers, fail, print_json, print_rows, size
 from crishim.config import Config, ConfigError
 from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
@@ -95,13 +95,3 @@ def list_pulls(config: Config, *, as_json: bool) -> int:
         (p.image, f"{(now - p.since) / 1e9:.0f} s", size(p.fetched), size(p.total) if p.total else "?") for p in pulls
     ]
     return print_rows([("IMAGE", "SINCE", "FETCHED", "OF"), *rows])
-
-
-def size(count: int) -> str:
-    """Bytes for people: "0 B", "9.4 MB", in steps of a thousand."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.1f} {unit}" if unit != "B" else f"{count} B"
-        value /= 1000
-    return f"{value:.1f} GB"

@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from crishim.cli.client import fail, plain, print_json
+from crishim.cli.client import fail, plain, print_json, size
 from crishim.cli.cri_client import CriClient, connect_cri
-from crishim.cli.top import size
 from crishim.config import Config
 from crishim.errors import CrishimError
 from crishim.pb import cri_pb2 as cri

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from crishim.cli.client import fail, print_json, print_rows
+from crishim.cli.client import fail, print_json, print_rows, size
 from crishim.cli.cri_client import CriClient, connect_cri
 from crishim.config import Config
 from crishim.errors import CrishimError
@@ -67,15 +67,6 @@ def _used(cpu: cri.CpuUsage, memory: cri.MemoryUsage) -> tuple[str, str, str]:
     """CPU in hundredths of one core; the working set; the memory limit, which CRI tells by what is left below it."""
     left, working = memory.available_bytes.value, memory.working_set_bytes.value
     return f"{cpu.usage_nano_cores.value / 1e7:.1f} %", size(working), size(left + working) if left else "-"
-
-
-def size(count: float) -> str:
-    """Bytes for a person: "0 B", "1.5 MiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
 
 
 def _facts(pod: cri.PodSandboxStats) -> Iterator[dict[str, object]]:

@@ -91,16 +91,15 @@ class Skopeo:
         containers-policy.json(5), containers-auth.json(5)). stall_timeout: seconds a copy may stand still."""
         self.place = place
         self._program = program
-        self._registries_conf = registries_conf
-        self._policy = policy
         self._node_auth = node_auth
-        self.sources = host_sources(registries_conf, policy, node_auth)
+        self.use(registries_conf, policy)
         self._progress = Progress(stall_timeout)
         self._discarded = Discarded(executors.deletion)
 
     def use(self, registries_conf: Path | None, policy: Path | None) -> None:
-        """Other files from the next run on."""
+        """These files from the next run on, also by who asks a registry itself (registry_rules.py)."""
         self._registries_conf, self._policy = registries_conf, policy
+        self.sources = host_sources(registries_conf, policy, self._node_auth)
 
     async def copy(
         self,

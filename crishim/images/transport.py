@@ -101,7 +101,9 @@ class Transport:
                     if not tries_left or not lost_a_layer(error):
                         error.facts["image"] = name
                         raise
-        return await self._stored(name)
+        record = await self._stored(name)
+        log.info("image was pulled", extra={"image": name, "bytes": record.size, "seconds": pull.seconds})
+        return record
 
     async def _unchanged(self, reference: Reference, credentials: Credentials) -> ImageRecord | None:
         """The image that is stored under a name, if its registry says that nothing newer is there.

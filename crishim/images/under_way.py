@@ -31,6 +31,10 @@ class Pull:
         self.total = 0  # bytes of all layers and the configuration, by the registry's word; 0: not known
         self.scratch: Path | None = None  # where it downloads to
 
+    @property
+    def seconds(self) -> float:
+        return round((time.time_ns() - self.since) / 1e9, 1)
+
     async def look(self) -> None:
         """Bring `fetched` up to date. It never gets less: a run that starts again has fetched that much."""
         if self.scratch:
@@ -60,7 +64,6 @@ class Pulls:
         reports = asyncio.create_task(_report(pull, total))
         try:
             yield pull
-            log.info("image was pulled", extra={"image": image, "seconds": _seconds(pull)})
         finally:
             self._pulls.remove(pull)
             reports.cancel()
@@ -73,13 +76,9 @@ async def _report(pull: Pull, total: Callable[[], Awaitable[int]]) -> None:
     await asyncio.sleep(LOG_EVERY - ASK_AFTER)
     while True:
         await pull.look()
-        facts = {"image": pull.image, "seconds": _seconds(pull), "bytes": pull.fetched, "total": pull.total or None}
+        facts = {"image": pull.image, "seconds": pull.seconds, "bytes": pull.fetched, "total": pull.total or None}
         log.info("image is being pulled", extra=facts)
         await asyncio.sleep(LOG_EVERY)
-
-
-def _seconds(pull: Pull) -> float:
-    return round((time.time_ns() - pull.since) / 1e9, 1)
 
 
 def size_of_files(directory: Path) -> int:

@@ -59,4 +59,5 @@ def test_list(tmp_path: Path, registry: Registry) -> None:
         assert name in daemon.command("images", "list").stdout
         listed = json.loads(daemon.command("images", "list", "--json").stdout)
         assert [image["names"] for image in listed] == [[name]]
-        assert any(line["message"] == "image was pulled" and line["image"] == name for line in daemon.logged())
+        (line,) = [line for line in daemon.logged() if line["message"] == "image was pulled"]
+        assert (line["image"], line["bytes"]) == (name, listed[0]["size"])

@@ -167,6 +167,25 @@ async def test_rules_that_came_later(
         await transport.pull(name)
 
 
+@pytest.mark.parametrize("which", ["policy", "registries.conf"])
+async def test_other_files_by_a_reload(node: Node, registry: Registry, small: str, which: str) -> None:
+    """What another policy or registries.conf, given while the daemon runs, refuses is refused from then on."""
+    policy = node.base / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    transport = node.with_skopeo(policy=policy)
+    name = parse(f"{registry.address}/test/small:1")
+    assert await transport.pull(name) == await transport.pull(name)
+    other = node.base / "other"
+    if which == "policy":
+        other.write_text('{"default": [{"type": "reject"}]}')
+        transport.use(node.registries, other)
+    else:
+        other.write_text(f'[[registry]]\nlocation = "{registry.address}"\nblocked = true\n')
+        transport.use(other, policy)
+    with pytest.raises(CrishimError):
+        await transport.pull(name)
+
+
 async def test_mirror_is_asked_by_skopeo(node: Node, registry: Registry, small: str) -> None:
     """A name with a mirror is skopeo's each time."""
     node.registries.write_text(

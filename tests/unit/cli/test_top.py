@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from crishim.cli import top
+from crishim.cli.client import size
 from crishim.cli.info import by_state
-from crishim.cli.top import size
 from crishim.pb import cri_pb2 as cri
 
 
@@ -61,10 +61,10 @@ def test_the_busiest_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     networked.linux.network.default_interface.rx_bytes.value = 2048
     client = Client(pod("a", 1.5, container("x", 0.5, memory=limited), container("y", 1)), networked)
     rows = shown(client, monkeypatch, capsys)
-    assert rows[0] == ["demo/b", "b" * 13, "50.0", "%", "3.0", "MiB", "-", "4", "2.0", "KiB", "0", "B"]
-    assert rows[1] == ["demo/a", "a" * 13, "1.5", "%", "3.0", "MiB", "-", "4", "-", "-"]
+    assert rows[0] == ["demo/b", "b" * 13, "50.0", "%", "3.1", "MB", "-", "4", "2.0", "kB", "0", "B"]
+    assert rows[1] == ["demo/a", "a" * 13, "1.5", "%", "3.1", "MB", "-", "4", "-", "-"]
     assert [row[0] for row in rows[2:]] == ["y", "x"]
-    assert rows[3] == ["x", "x" * 13, "0.5", "%", "1.0", "MiB", "4.0", "MiB"]
+    assert rows[3] == ["x", "x" * 13, "0.5", "%", "1.0", "MB", "4.2", "MB"]
 
 
 def test_a_container_that_has_ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,11 +80,11 @@ def test_a_container_that_has_ended(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     ("count", "said"),
     [
         (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (5 << 30, "5.0 GiB"),
-        (1 << 40, "1.0 TiB"),
-        (1 << 50, "1024.0 TiB"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_440_000, "9.4 MB"),
+        (5_000_000_000, "5.0 GB"),
+        (7_000_000_000_000, "7000.0 GB"),
     ],
 )
 def test_sizes(count: int, said: str) -> None:
