@@ -64,10 +64,10 @@ BAD_CONTAINERS = {
     "image is no reference": (lambda c: setattr(c.image, "image", "UPPER::"), Code.NOT_FOUND, "UPPER::"),
     "command missing": (lambda c: c.command.__setitem__(slice(None), ["/no/such"]), Code.INVALID_ARGUMENT, "/no/such"),
     "command not in PATH": (lambda c: c.command.__setitem__(slice(None), ["nosuch"]), Code.INVALID_ARGUMENT, "nosuch"),
-    "mount source missing": (
-        lambda c: c.mounts.add(host_path="/no/such/source", container_path="/x"),
-        Code.NOT_FOUND,
-        "/no/such/source",
+    "mount source missing, where none can be made": (
+        lambda c: c.mounts.add(host_path="/proc/no/such/source", container_path="/x"),
+        Code.FAILED_PRECONDITION,
+        "/proc/no",
     ),
     "mount target relative": (
         lambda c: c.mounts.add(host_path="/tmp", container_path="x/../../y"),

@@ -201,7 +201,7 @@ def test_failures(daemon: BreakableDaemon, busybox_archive: Path) -> None:
     pod = run_pod(daemon)
     for config in (
         container_config(command=["/no/such/command"]),
-        container_config(mounts=[cri.Mount(host_path="/no/such/path", container_path="/p")]),
+        container_config(mounts=[cri.Mount(host_path="/proc/no/such/path", container_path="/p")]),
     ):
         with pytest.raises(grpc.RpcError):
             create(daemon, pod, config)

@@ -1,5 +1,6 @@
 """Resource updates of real containers, under each runtime."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +78,11 @@ class Limits:
         return [self.memory, self.quota, self.shares, self.cpus, *(str(v) for v in self.oom_scores().values())]
 
     def oom_scores(self) -> dict[int, int]:
-        return {p: int(Path(f"/proc/{p}/oom_score_adj").read_text()) for p in sorted(cgroups.processes(self.cgroup))}
+        found = {}
+        for pid in sorted(cgroups.processes(self.cgroup)):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the shell's sleep has ended
+                found[pid] = int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+        return found
 
 
 @pytest.mark.fact("UpdateContainerResources")

@@ -67,7 +67,7 @@ def test_a_target_that_ends_while_the_container_is_created(
     finally:
         remove_pod(daemon, pod)
         stranger = int((here / "stranger").read_text())
-        subprocess.run(["kill", "-9", str(stranger)], check=True)
+        subprocess.run(["kill", "-9", str(stranger)], check=False)  # it may have ended with the conmon that it is below
 
 
 def test_a_pid_of_somebody_else_is_not_opened() -> None:
