@@ -56,7 +56,7 @@ def told(node: Node, name: str, *words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "spec", "words"),
     [
-        ("path", mounted(path="/nowhere/at/all"), ["/nowhere/at/all"]),
+        ("path", mounted(path="/proc/nowhere/at/all"), ["/proc/nowhere/at/all"]),
         ("sysctl-unknown", sysctl("kernel.msgnonsense", "1"), ["kernel.msgnonsense"]),
         ("sysctl-value", sysctl("net.core.somaxconn", "many"), ["net.core.somaxconn", "many"]),
         ("label-level", label(level="nonsense"), ["nonsense"]),
@@ -67,7 +67,7 @@ def told(node: Node, name: str, *words: str) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_refusal_names_the_thing(node: Node, name: str, spec: dict[str, Any], words: list[str]) -> None:
-    """Missing host path, bad sysctl, malformed SELinux label, no such program: the event has the name of it."""
+    """A host path that cannot be made, a bad sysctl, SELinux label or program: the event has the name of it."""
     node.put(f"refused-{name}", spec)
     told(node, f"refused-{name}", *words)
 
