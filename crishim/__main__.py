@@ -3,11 +3,14 @@
 import argparse
 import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import crishim
 from crishim.cli.default_config import render_default
 from crishim.config import DEFAULT_PATH, Config, ConfigError, load
+
+Command = Callable[..., argparse.ArgumentParser]  # adds one: its name, what runs it, help, the group it is in
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,14 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--apply", action="store_true", help="do it; no daemon may be running")
     clean.add_argument("--unknown", action="store_true", help="also what has a record that this version cannot read")
     clean.add_argument("--all", action="store_true", help="everything of crishim on this node: to uninstall it")
-    info = command("info", _info, "the running daemon: whether it is ready, and what it has")
-    info.add_argument("--json", action="store_true", help="print JSON")
-    events = command("events", _events, "print what happens to pods and containers, until Ctrl-C")
-    events.add_argument("--json", action="store_true", help="print JSON, one object a line")
-    top = command("top", _top, "what pods and containers use, the busiest first, until Ctrl-C")
-    top.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="between looks, default 2")
-    top.add_argument("--once", action="store_true", help="print it once; so too if the output is no terminal")
-    top.add_argument("--json", action="store_true", help="print JSON, once")
+    _watching_commands(command)
     config = parser_group(commands, "config", "settings")
     command("default", _config_default, "print the default settings with comments", config)
     command("check", _config_check, "read the settings and say whether they can be used", config)
@@ -63,7 +59,29 @@ def _parser() -> argparse.ArgumentParser:
         "--pulling", action="store_true", help="the pulls under way (the daemon must be running)"
     )
     images_listed.add_argument("--json", action="store_true", help="print JSON")
-    netdev = parser_group(commands, "netdev", "network devices of pods (the daemon must be running)")
+    _netdev_commands(command, parser_group(commands, "netdev", "network devices of pods (the daemon must be running)"))
+    nri = parser_group(commands, "nri", "NRI plugins (the daemon must be running)")
+    plugins = command("list", _nri_list, "list them, in the order they are called, and those gone of late", nri)
+    plugins.add_argument("--json", action="store_true", help="print JSON")
+    pod = parser_group(commands, "pod", "pods (the daemon must be running)")
+    check = command("check", _pod_check, "have CNI plugins check networks; status 1 if one finds something wrong", pod)
+    check.add_argument("pod", metavar="POD", nargs="?", default="", help="only this pod sandbox")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _watching_commands(command: Command) -> None:
+    info = command("info", _info, "the running daemon: whether it is ready, and what it has")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    events = command("events", _events, "print what happens to pods and containers, until Ctrl-C")
+    events.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    top = command("top", _top, "what pods and containers use, the busiest first, until Ctrl-C")
+    top.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="between looks, default 2")
+    top.add_argument("--once", action="store_true", help="print it once; so too if the output is no terminal")
+    top.add_argument("--json", action="store_true", help="print JSON, once")
+
+
+def _netdev_commands(command: Command, netdev: object) -> None:
     listed = command("list", _netdev("list"), "list them", netdev)
     listed.add_argument("--pod", default="", help="only of this pod sandbox")
     listed.add_argument("--host", action="store_true", help="the host's links: which may be given, to whom, or why not")
@@ -78,14 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     detach = command("detach", _netdev("detach"), "bring a device of a running pod back", netdev)
     detach.add_argument("pod", metavar="POD")
     detach.add_argument("device", metavar="DEVICE")
-    nri = parser_group(commands, "nri", "NRI plugins (the daemon must be running)")
-    plugins = command("list", _nri_list, "list them, in the order they are called, and those gone of late", nri)
-    plugins.add_argument("--json", action="store_true", help="print JSON")
-    pod = parser_group(commands, "pod", "pods (the daemon must be running)")
-    check = command("check", _pod_check, "have CNI plugins check networks; status 1 if one finds something wrong", pod)
-    check.add_argument("pod", metavar="POD", nargs="?", default="", help="only this pod sandbox")
-    check.add_argument("--json", action="store_true", help="print JSON")
-    return parser
 
 
 def parser_group(commands: object, name: str, help: str) -> object:

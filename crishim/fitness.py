@@ -59,7 +59,6 @@ async def systemd(config: Config) -> str:
 
 CHECKS: tuple[Callable[[Config], Awaitable[str]], ...] = (root, conmon, systemd)
 
-
 log = logging.getLogger("crishim.fitness")
 
 
@@ -85,7 +84,7 @@ class Fitness:
 
     async def _examine(self) -> None:
         said = await asyncio.gather(*(check(self._config) for check in CHECKS), return_exceptions=True)
-        before, self._reason = self._reason, "; ".join(str(each) for each in said if each)
+        before, self._reason = self._reason, "; ".join(str(each) or repr(each) for each in said if each)
         if self._reason != before:
             log.error(f"no pod can run here: {self._reason}") if self._reason else log.info("pods can run here again")
         self._next = time.monotonic() + AGAIN

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
+from crishim.errors import CrishimError
 from crishim.linux import executors
 from crishim.node import Node
 from crishim.operations.reload_settings import reload_settings
@@ -23,7 +24,7 @@ async def reload_at(hangup: asyncio.Event, node: Node, read: Callable[[], Config
         hangup.clear()
         try:
             wanted = await executors.records(_usable, read)
-        except ConfigError as error:
+        except (ConfigError, CrishimError, OSError) as error:
             log.error("settings were not reloaded, those before stay in force", extra={"why": str(error)})
             continue
         done = reload_settings(node, wanted)

@@ -12,7 +12,7 @@ from hack.benchmark.floor import FLOOR_CRUN, FLOOR_RUNC
 from hack.benchmark.restart import DAEMON, EACH, row
 
 COLUMNS = (CONTAINERD, RUNC, CRUN, CRIO, FLOOR_RUNC, FLOOR_CRUN)
-# What issue 13 wants: the ratio to containerd's value by contestant, or a bound in the row's own unit.
+# What is to be reached: the ratio to containerd's value by contestant, or a bound in the row's own unit.
 RATIOS: dict[str, dict[str, float]] = {
     START: {RUNC: 0.55, CRUN: 0.4},
     STOP: {},

@@ -15,7 +15,10 @@ ROOT = str(Path(__file__).parents[2])
 
 @pytest.mark.parametrize(
     "arguments",
-    [("netdev", "list"), ("netdev", "list", "--host"), ("netdev", "show", "x"), ("nri", "list"), ("pod", "check")],
+    [
+        *(("netdev", "list"), ("netdev", "list", "--host"), ("netdev", "show", "x"), ("nri", "list"), ("pod", "check")),
+        *(("info",), ("events",), ("top",), ("images", "list", "--pulling")),
+    ],
 )
 def test_commands_that_need_a_daemon(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """One plain sentence names the socket, and why nobody can be asked there."""

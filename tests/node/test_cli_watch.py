@@ -103,15 +103,3 @@ def test_a_nonsensical_interval(daemon: Daemon) -> None:
     for interval in ("0", "-1", "nan", "soon"):
         done = daemon.command("top", "--interval", interval)
         assert (done.returncode, "--interval" in done.stderr) == (2, True)
-
-
-def test_without_a_daemon(tmp_path: Path) -> None:
-    """One sentence, which names the socket."""
-    config = tmp_path / "config.toml"
-    config.write_text(f'socket = "{tmp_path}/sock"\n')
-    for name in ("info", "events", "top"):
-        command = [sys.executable, "-m", "crishim", name, "--config", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"crishim: no daemon answers at {tmp_path}/sock")
-        assert done.stderr.count("\n") == 1

@@ -15,4 +15,4 @@ def test_forty_pods_leave_no_descriptor_no_file_and_no_memory_of_their_own(daemo
     first, *_, last = turn_over(daemon, SETTLED + MORE, SETTLED, 4, bridges=8)
     assert first.pods == SETTLED
     eventually(lambda: descriptors(daemon) <= first.descriptors + 2, "its descriptors are those of the first pods")
-    assert last.pss - first.pss < ALLOWED
+    assert last.anonymous - first.anonymous < ALLOWED

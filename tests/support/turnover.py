@@ -14,18 +14,22 @@ from tests.support.pods import container_config, pod_config, remove_pod, run_pod
 
 @dataclass(frozen=True)
 class Held:
-    """What a daemon holds after so many pods. pss: kB (proc_pid_smaps(5))."""
+    """What a daemon holds after so many pods. pss, anonymous: kB (proc_pid_smaps(5)).
+
+    anonymous: its own memory; the share of files in pss changes with who else has mapped them.
+    """
 
     pods: int
     pss: int
+    anonymous: int
     descriptors: int
     threads: int
 
 
-def pss(pid: int) -> int:
-    """Proportional set size of a process in kB; 0 if it is gone."""
+def pss(pid: int, kind: str = "Pss") -> int:
+    """Proportional set size of a process in kB, of all or of a kind ("Pss_Anon"); 0 if it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/smaps_rollup").read_text().split("\nPss:")[1].split()[0])
+        return int(Path(f"/proc/{pid}/smaps_rollup").read_text().split(f"\n{kind}:")[1].split()[0])
     except OSError:
         return 0
 
@@ -33,7 +37,8 @@ def pss(pid: int) -> int:
 def held(daemon: Daemon, pods: int) -> Held:
     assert daemon.process is not None
     pid = daemon.process.pid
-    return Held(pods, pss(pid), descriptors(daemon), len(list(Path(f"/proc/{pid}/task").iterdir())))
+    threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
+    return Held(pods, pss(pid), pss(pid, "Pss_Anon"), descriptors(daemon), threads)
 
 
 def live(daemon: Daemon, number: int, *, bridge: bool) -> None:

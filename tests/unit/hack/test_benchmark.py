@@ -87,6 +87,6 @@ def test_the_floors_steps_are_medians_in_ms() -> None:
 
 
 def test_a_slope_is_what_a_pod_leaves_whatever_one_outlier_says() -> None:
-    found = [Held(pods, 1000 + pods * 2, 10, 5) for pods in (100, 200, 300, 400)]
-    found[2] = Held(300, 90000, 10, 5)
-    assert leak.slope([*found, Held(500, 2000, 10, 5)]) == pytest.approx(2, abs=0.1)
+    found = [Held(pods, 1000 + pods * 2, 0, 10, 5) for pods in (100, 200, 300, 400)]
+    found[2] = Held(300, 90000, 0, 10, 5)
+    assert leak.slope([*found, Held(500, 2000, 0, 10, 5)]) == pytest.approx(2, abs=0.1)
