@@ -8,7 +8,8 @@ from pathlib import Path
 
 import crishim
 from crishim.cli.default_config import render_default
-from crishim.config import DEFAULT_PATH, Config, ConfigError, load
+from crishim.config import Config, ConfigError
+from crishim.config_files import DEFAULT_PATH, drop_ins, load, sources
 
 Command = Callable[..., argparse.ArgumentParser]  # adds one: its name, what runs it, help, the group it is in
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _watching_commands(command)
     config = parser_group(commands, "config", "settings")
     command("default", _config_default, "print the default settings with comments", config)
+    command("show", _config_show, "print the settings that the files amount to, and where each comes from", config)
     command("check", _config_check, "read the settings and say whether they can be used", config)
     images = parser_group(commands, "images", "the image store")
     load_images = command("import", _images_import, "have the daemon load images from an archive (OCI, docker)", images)
@@ -160,7 +162,19 @@ def _config_check(arguments: argparse.Namespace) -> int:
     config: Config = load(arguments.config)
     for check in (check_paths, check_nri, check_sysctls):
         check(config)
-    sys.stdout.write(f"{path} is good\n" if path.exists() else f"there is no {path}, and the defaults are good\n")
+    more = [str(each) for each in drop_ins(path)]
+    if path.exists() or more:
+        files = [str(path)] * path.exists() + more
+        sys.stdout.write(f"{', '.join(files)} {'are' if len(files) > 1 else 'is'} good\n")
+    else:
+        sys.stdout.write(f"there is no {path}, and the defaults are good\n")
+    return 0
+
+
+def _config_show(arguments: argparse.Namespace) -> int:
+    from crishim.cli.show_config import render
+
+    sys.stdout.write(render(sources(arguments.config)))
     return 0
 
 

@@ -1,17 +1,14 @@
-"""Typed settings, parsed once at start. Each setting's default and description have their home here;
-cli/default_config.py prints them.
+"""Typed settings; config_files.py reads them, at start and at SIGHUP. Each setting's default and description have their
+home here; cli/default_config.py prints them.
 """
 
 import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from crishim import config_values, device_rules
-
-DEFAULT_PATH = Path("/etc/crishim/config.toml")
 
 
 class ConfigError(Exception):
@@ -206,9 +203,15 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def parse(text: str) -> Config:
     """Settings from TOML text. Raises ConfigError: a syntax error, an unknown key, a wrong type or value."""
     try:
-        config = msgspec.convert(_with_known_handlers(tomllib.loads(text)), Config)
+        return convert(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from None
+
+
+def convert(settings: dict[str, Any]) -> Config:
+    """Settings from a parsed file, or several merged (config_files.py). Raises ConfigError, as parse() does."""
+    try:
+        config = msgspec.convert(_with_known_handlers(settings), Config)
     except msgspec.ValidationError as error:
         raise ConfigError(_name_key(str(error))) from None
     for problem in config_values.problems(config):
@@ -226,22 +229,6 @@ def _with_known_handlers(settings: dict[str, Any]) -> dict[str, Any]:
         name: _HANDLERS.get(name, {}) | facts if isinstance(facts, dict) else facts for name, facts in given.items()
     }
     return settings | {"runtimes": runtimes | {"handlers": _HANDLERS | changed}}
-
-
-def load(path: Path | None) -> Config:
-    """Settings from a file; with None from the default place, or the defaults if there is no file."""
-    if path is None and not DEFAULT_PATH.exists():
-        return Config()
-    path = path or DEFAULT_PATH
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(f"cannot read {path}: {reason}") from None
-    try:
-        return parse(text)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def _name_key(message: str) -> str:

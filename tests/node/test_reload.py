@@ -50,6 +50,21 @@ def test_sighup_reloads(busybox_archive: Path) -> None:
         assert in_force(daemon)["runtimes"]["timeout"] == 120.0
 
 
+def test_drop_ins_are_reloaded() -> None:
+    """A file below config.d is read again too, and named where it cannot be used; `config show` tells of it."""
+    with scratch_daemon() as daemon:
+        drop_in = daemon.config.with_suffix(".d") / "50-images.toml"
+        drop_in.parent.mkdir()
+        drop_in.write_text('[images]\npinned = ["a"]\n')
+        assert reload(daemon, {})["changed"] == ["images.pinned"]
+        shown = daemon.command("config", "show").stdout
+        assert f'pinned = ["a"]  # {drop_in}\n' in shown
+        assert f'socket = "{daemon.socket}"  # {daemon.config}\n' in shown
+        drop_in.write_text("colour = 1")
+        assert f"{drop_in}: colour: unknown key" in str(reload(daemon, {})["why"])
+        assert daemon.command("config", "check").stderr == f"crishim: {drop_in}: colour: unknown key\n"
+
+
 def test_bad_settings_at_sighup() -> None:
     """They change nothing, and the log names the file and the key; the daemon goes on, also with the next SIGHUP."""
     with scratch_daemon() as daemon:

@@ -2,7 +2,6 @@
 
 import contextlib
 import tomllib
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -14,7 +13,6 @@ from crishim.cli.default_config import render_default
 from crishim.config import (
     Config,
     ConfigError,
-    load,
     parse,
 )
 
@@ -162,20 +160,3 @@ def test_metrics_addresses(address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::", "localhost", "node-1.example", "0.0.0.0"])
 def test_stream_addresses(address: str) -> None:
     assert parse(f"[stream]\naddress = '{address}'").stream.address == address
-
-
-def test_load(tmp_path: Path) -> None:
-    """A file is named in its errors; one that is not there or is not text is an error too."""
-    good, bad, binary = tmp_path / "good", tmp_path / "bad", tmp_path / "binary"
-    good.write_text("drain_timeout = 3")
-    bad.write_text("colour = 1")
-    binary.write_bytes(b"\xff\xfe")
-    assert load(good).drain_timeout == 3
-    for path, message in (
-        (bad, f"{bad}: colour: unknown key"),
-        (binary, f"cannot read {binary}: not UTF-8"),
-        (tmp_path / "none", f"cannot read {tmp_path}/none: No such file or directory"),
-    ):
-        with pytest.raises(ConfigError) as caught:
-            load(path)
-        assert str(caught.value) == message
