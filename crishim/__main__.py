@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _pod_check, "have CNI plugins check networks; status 1 if one finds something wrong", pod)
     check.add_argument("pod", metavar="POD", nargs="?", default="", help="only this pod sandbox")
     check.add_argument("--json", action="store_true", help="print JSON")
+    completion = command("completion", _completion, "print what makes a shell complete crishim's commands")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    command("man", _man, "print the man page, crishim(8)")
     return parser
 
 
@@ -124,6 +127,20 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from crishim.cli.doctor import print_report
 
     return print_report(load(arguments.config))
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from crishim.cli.completion import script
+
+    sys.stdout.write(script(_parser(), arguments.shell))
+    return 0
+
+
+def _man(_: argparse.Namespace) -> int:
+    from crishim.cli.man_page import render
+
+    sys.stdout.write(render(_parser()))
+    return 0
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:

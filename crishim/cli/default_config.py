@@ -1,5 +1,6 @@
 """The default configuration as TOML: what `crishim config default` prints, from the descriptions in config.py."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
@@ -32,6 +33,17 @@ def _render(section: Section, prefix: str, lines: list[str]) -> None:
             path = ".".join(filter(None, (prefix, name, key)))
             lines += [f"[{path}]"]
             _render(table, path, lines)
+
+
+def described_settings(kind: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each setting as KEY = DEFAULT, and what it means."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        value = getattr(kind(), name) if name in kind.__struct_fields__ else None
+        if isinstance(value, Section):
+            yield from described_settings(type(value), f"{prefix}{name}.")
+        elif name in kind.__struct_fields__:
+            default = "" if isinstance(value, dict) and value else f" = {_toml(value)}"
+            yield f"{prefix}{name}{default}", "; ".join(_descriptions(hint))
 
 
 def _descriptions(hint: Any) -> list[str]:
