@@ -60,6 +60,13 @@ class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
             'hostPath of type "", or refuse (what the text of CRI says)'
         ),
     ] = "create"
+    apparmor_profile: Annotated[
+        str,
+        _says(
+            "AppArmor profile of containers that ask for the runtime's default; the daemon loads crishim-default, any "
+            "other must be loaded; empty: none"
+        ),
+    ] = "crishim-default"
     pids_limit: Annotated[int, Meta(ge=0), _says("most processes in one container; 0 is no limit")] = 0
 
 

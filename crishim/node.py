@@ -26,6 +26,7 @@ from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
 from crishim.lifecycle import ContainerState, PodState, check_container, check_pod
+from crishim.linux.apparmor import DefaultProfile
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.driver import NetDevices
@@ -142,7 +143,10 @@ def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
             paths,
             create_missing=config.runtimes.missing_host_path == "create",
         ),
-        launcher=Launcher(run, handlers, sandboxes, host, _launch_settings(config), limiter, paths),
+        launcher=Launcher(
+            *(run, handlers, sandboxes, host, _launch_settings(config), limiter, paths),
+            DefaultProfile(config.runtimes.apparmor_profile, bundle.read("apparmor.profile")),
+        ),
         paths=paths,
         host=host,
         exec_limits=ExecLimits(),

@@ -131,8 +131,8 @@ async def network(config: Config) -> list[Row]:
 
 
 CHECKS: tuple[Check, ...] = (
-    *(host_rows.kernel, root, cgroup, host_rows.systemd, overlay, tools, runtimes, host_rows.criu, network),
-    *(host_rows.signature_policy, host_rows.directories),
+    *(host_rows.kernel, root, cgroup, host_rows.systemd, host_rows.apparmor, overlay, tools, runtimes, host_rows.criu),
+    *(network, host_rows.signature_policy, host_rows.directories),
 )
 
 

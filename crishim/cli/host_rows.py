@@ -12,6 +12,7 @@ from crishim import fitness
 from crishim.config import Config
 from crishim.config_paths import find_program
 from crishim.errors import CrishimError
+from crishim.linux import apparmor as profiles
 from crishim.linux import directories as modes
 from crishim.linux import programs
 
@@ -50,6 +51,23 @@ async def systemd(config: Config) -> list[Row]:
         return [Row("systemd", OK, f"bus at {bus}")]
     status = FAIL if config.runtimes.cgroup_driver == "systemd" else WARN
     return [Row("systemd", status, "runs, but has no bus to ask it for cgroups", "systemctl start dbus.socket")]
+
+
+async def apparmor(config: Config) -> list[Row]:
+    """Whether containers have the profile that they get by default elsewhere."""
+    name = config.runtimes.apparmor_profile
+    if not profiles.enabled():
+        return [Row("AppArmor", OK, "not in this kernel, and not needed")]
+    if not name:
+        return [Row("AppArmor", OK, "containers get no profile by default: runtimes.apparmor_profile is empty")]
+    if name != profiles.OWN:
+        there = name in profiles.parse_profiles(profiles.LOADED.read_text())
+        fix = f"apparmor_parser --replace FILE, for the profile {name}"
+        return [Row("AppArmor", OK if there else FAIL, f"{name} is {'' if there else 'not '}loaded", fix)]
+    if path := find_program(profiles.PARSER):
+        return [Row("AppArmor", OK, f"{path} loads {name} when a container first needs it")]
+    found = f"no {profiles.PARSER} to load {name}: containers run unconfined by AppArmor"
+    return [Row("AppArmor", WARN, found, "apt-get install apparmor")]
 
 
 async def criu(config: Config) -> list[Row]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from crishim import signals
 from crishim.cdi.edits import Edits, apply
@@ -21,13 +22,16 @@ from crishim.ids import is_id
 from crishim.images import image_config
 from crishim.lifecycle import ContainerState
 from crishim.linux import async_files, cgroups, directories, executors, mounts, record_files
+from crishim.linux.apparmor import DefaultProfile
 from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, ImageRecord, PodRecord, ProcessRef
 from crishim.operations.filesystems import PreparedRoot
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import selinux
+from crishim.spec.apparmor import wants_default
 from crishim.spec.build import Built, Host, Inputs, build
+from crishim.spec.inputs import security_context
 from crishim.spec.proc_mounts import laid_over_proc
 
 log = logging.getLogger("crishim.launch")
@@ -59,6 +63,7 @@ class Launcher:
         settings: LaunchSettings,
         limiter: Limiter,
         paths: PodPaths,
+        apparmor: DefaultProfile,
     ) -> None:
         self._root = run_dir / "containers"
         self._handlers = handlers
@@ -67,6 +72,7 @@ class Launcher:
         self._settings = settings
         self._limiter = limiter
         self._paths = paths
+        self._apparmor = apparmor
         self._said: set[str] = set()
 
     def bundle(self, container_id: str) -> Path:
@@ -97,10 +103,13 @@ class Launcher:
         """Build the spec; errors as its editors raise them.
 
         edits: of the CDI devices that the request names. target: of target_namespace(). DEADLINE names a path (device,
-        profile, volume) that does not answer.
+        profile, volume) that does not answer. PRECONDITION, INTERNAL: the default AppArmor profile cannot be had.
         """
         features = await self.runtime(container).features()
         inputs = self._inputs(pod, container, image, prepared, features, target)
+        if inputs.host.apparmor and wants_default(security_context(inputs)):
+            host = replace(inputs.host, apparmor_default=await self._apparmor.ready())
+            inputs = replace(inputs, host=host)
 
         def look_up() -> Built:
             built = build(inputs)

@@ -1,12 +1,13 @@
 """AppArmor: process.apparmorProfile, from the request and from what this host has loaded.
 
-A nil field with an empty old one, like an empty struct, means the runtime's default; a default that no one loaded means
-no profile. Only a profile asked for by name fails where it cannot be had.
+A nil field with an empty old one, like an empty struct, means the runtime's default (linux/apparmor.py loads it); where
+there is none, no profile. A profile asked for by name fails where it cannot be had.
 """
 
 from pathlib import Path
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.apparmor import parse_profiles
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Host, Inputs, security_context
 
@@ -19,13 +20,18 @@ def apparmor(draft: Draft, inputs: Inputs) -> None:
     if kind == cri.SecurityProfile.Localhost:
         _require(name, host)
         draft.spec["process"]["apparmorProfile"] = name
-    elif kind == cri.SecurityProfile.RuntimeDefault and host.apparmor and not context.privileged:
+    elif wants_default(context) and host.apparmor:
         if host.apparmor_default:
             draft.spec["process"]["apparmorProfile"] = host.apparmor_default
         else:
-            draft.notes.append("no default AppArmor profile is loaded: the container runs unconfined by AppArmor")
+            draft.notes.append("there is no default AppArmor profile: containers run unconfined by AppArmor")
     elif kind == cri.SecurityProfile.Unconfined and host.apparmor:
         draft.spec["process"]["apparmorProfile"] = "unconfined"
+
+
+def wants_default(context: cri.LinuxContainerSecurityContext) -> bool:
+    """Whether a container is to have the runtime's default profile."""
+    return not context.privileged and requested(context)[0] == cri.SecurityProfile.RuntimeDefault
 
 
 def requested(context: cri.LinuxContainerSecurityContext) -> tuple[int, str]:
@@ -41,11 +47,6 @@ def requested(context: cri.LinuxContainerSecurityContext) -> tuple[int, str]:
     if old.startswith("localhost/"):
         return profile.Localhost, old.removeprefix("localhost/")
     raise CrishimError(Kind.INVALID, f"{old!r} is no AppArmor profile: localhost/NAME is meant?", profile=old)
-
-
-def parse_profiles(text: str) -> set[str]:
-    """Names of /sys/kernel/security/apparmor/profiles: "name (mode)" a line; a name may hold spaces."""
-    return {line.rpartition(" (")[0] for line in text.splitlines() if line.endswith(")")}
 
 
 def _require(name: str, host: Host) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from crishim import model
-from crishim.linux import capabilities
+from crishim.linux import apparmor, capabilities
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.capability_names import CAPABILITIES
 from crishim.spec.mounts import Prepared
@@ -51,7 +51,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
             "cgroup_version": 2 if (_CGROUP_ROOT / "cgroup.controllers").exists() else 1,
             "controllers": _controllers(),
             "swap": _counts_swap(),
-            "apparmor": _first_letter("/sys/module/apparmor/parameters/enabled") == "Y",
+            "apparmor": apparmor.enabled(),
             "selinux": Path("/sys/fs/selinux/enforce").exists(),
             "seccomp": Path("/proc/sys/kernel/seccomp/actions_avail").exists(),
             "capabilities": held,
@@ -123,13 +123,6 @@ def _counts_swap() -> bool:
     if (_CGROUP_ROOT / "cgroup.controllers").exists():
         return Path("/proc/swaps").exists()  # memory.swap.max comes and goes with the kernel's swap support
     return (_CGROUP_ROOT / "memory/memory.memsw.limit_in_bytes").exists()
-
-
-def _first_letter(path: str) -> str:
-    try:
-        return Path(path).read_text()[:1]
-    except OSError:
-        return ""
 
 
 def _kernel_version(release: str) -> tuple[int, int]:

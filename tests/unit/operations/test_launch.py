@@ -35,7 +35,7 @@ async def test_what_has_ended_is_not_killed(tmp_path: Path, state: ContainerStat
 
     nothing: Any = None
     handlers: Any = SimpleNamespace(get=lambda name: SimpleNamespace(delete=delete))
-    launcher = Launcher(tmp_path, handlers, nothing, nothing, nothing, nothing, nothing)
+    launcher = Launcher(tmp_path, handlers, nothing, nothing, nothing, nothing, nothing, nothing)
     container = ContainerRecord(
         id="c" * 64,
         pod_id="p" * 64,

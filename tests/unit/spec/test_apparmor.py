@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.linux.apparmor import parse_profiles
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import apparmor
 from crishim.spec.inputs import Host
@@ -88,7 +89,7 @@ def test_without_a_default_profile_it_is_noted(make: Make, apply: Apply) -> None
 def test_profile_names_may_hold_spaces_and_parentheses() -> None:
     """One a line, the mode in the last parentheses."""
     text = "a (enforce)\n/usr/bin/x (deleted) (complain)\nrubbish\n"
-    assert apparmor.parse_profiles(text) == {"a", "/usr/bin/x (deleted)"}
+    assert parse_profiles(text) == {"a", "/usr/bin/x (deleted)"}
 
 
 def test_malformed_old_string(make: Make, apply: Apply) -> None:
