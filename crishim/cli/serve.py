@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import crishim
 from crishim.base_node import BaseNode, open_base_node
+from crishim.cli.service_manager import notify, show_life
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
 from crishim.cri.gate import Gate
@@ -220,7 +221,9 @@ async def _serve(daemon: "Daemon", gate: Gate, stop: asyncio.Event) -> None:
     notify("READY=1")
     facts = {"socket": daemon.node.config.socket, "streams": daemon.streams.url, "pid": os.getpid()}
     log.info("serving", extra=facts)
+    life = asyncio.create_task(show_life())
     await stop.wait()
+    life.cancel()
 
 
 async def _drain(server: "grpc.aio.Server", daemon: "Daemon", timeout: float) -> list[str]:
@@ -258,12 +261,3 @@ def listen(server: object, path: Path) -> None:
         raise ConfigError(f"socket: cannot listen at {path}") from None
     finally:
         os.umask(before)
-
-
-def notify(state: str) -> None:
-    """Tell the service manager (sd_notify(3)); nothing without one."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
