@@ -20,10 +20,12 @@ from crishim.linux import cgroups, mounts
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 from tests.support import residue
+from tests.support.eventually import PATIENCE
 from tests.support.residue import BRIDGE
 from tests.support.settings_toml import to_toml
 
 IMAGE = "localhost/crishim/busybox:latest"
+SYSTEMD = os.environ.get("CRISHIM_TEST_CGROUP_DRIVER") == "systemd"  # hack/vm test: the same with the other driver
 T = TypeVar("T")
 METHODS = {
     m.name: (s.full_name, m)
@@ -42,8 +44,8 @@ def test_program(name: str) -> str:
 
 
 def eventually(look: Callable[[], T], what: str, timeout: float = 20.0) -> T:
-    """Wait until look() gives something true; fail after timeout seconds."""
-    deadline = time.monotonic() + timeout
+    """Wait until look() gives something true; fail after timeout seconds (times PATIENCE)."""
+    deadline = time.monotonic() + timeout * PATIENCE
     while True:
         found = look()
         if found:
@@ -60,18 +62,16 @@ class Daemon:
         self.directory = directory
         self.inside = inside
         self.socket = directory / "crishim.sock"
-        self.state, self.run = directory / "state", directory / "run"
-        self.log = directory / "log"
-        self.cni = directory / "cni"
-        self.plugins = directory / "plugins"
+        self.state, self.run, self.log = directory / "state", directory / "run", directory / "log"
+        self.cni, self.plugins = directory / "cni", directory / "plugins"
         self.cni.mkdir(parents=True)
         self.plugins.mkdir()
         self.write_network()
+        self.cgroup = f"/{directory.name.replace('-', '')}.slice" if SYSTEMD else f"/{directory.name}"
         self.config = directory / "config.toml"
         self.write_config(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         self._channel: grpc.Channel | None = None
-        self.cgroup = f"/{directory.name}"
 
     def write_network(
         self,
@@ -107,9 +107,9 @@ class Daemon:
             "network": {
                 "config_dir": str(self.cni),
                 "plugin_dirs": [str(self.plugins), "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"],
-                "timeout": 10,
+                "timeout": 10 * PATIENCE,
             },
-            "pods": {"cgroup_parent": f"/{self.directory.name}"},
+            "pods": {"cgroup_parent": self.cgroup},
             "netdevices": {
                 "cdi_dirs": [str(self.directory / "cdi")],
                 "allow": [{"devices": ["*"], "namespaces": ["*"]}],
@@ -120,6 +120,7 @@ class Daemon:
                 "config_dir": str(self.directory / "nri-conf"),
             },
             "runtimes": {
+                "cgroup_driver": "systemd" if SYSTEMD else "cgroupfs",
                 "handlers": {"crun": {"path": "crun"}, "runc": {"path": test_program("runc")}},
             },
         }
@@ -182,7 +183,7 @@ class Daemon:
             self._channel.close()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(30 * PATIENCE)
 
     def stop(self) -> None:
         self.end(signal.SIGTERM)
@@ -197,7 +198,12 @@ class Daemon:
 
     def crictl(self, *arguments: str, check: bool = True, stdin: bytes = b"") -> str:
         """crictl's standard output."""
-        command = [test_program("crictl"), f"--runtime-endpoint=unix://{self.socket}", "--timeout=60s", *arguments]
+        command = [
+            test_program("crictl"),
+            f"--runtime-endpoint=unix://{self.socket}",
+            f"--timeout={60 * PATIENCE:.0f}s",
+            *arguments,
+        ]
         done = subprocess.run(command, capture_output=True, check=False, input=stdin)
         assert not check or done.returncode == 0, f"crictl {' '.join(arguments)}: {done.stderr.decode()}"
         return done.stdout.decode()
@@ -260,7 +266,7 @@ def invoke(channel: grpc.Channel, name: str, request: Any, deadline: float, fiel
         request_serializer=request_class.SerializeToString,
         response_deserializer=answer.FromString,
     )
-    response = function(request_class(**fields) if request is None else request, timeout=deadline)
+    response = function(request_class(**fields) if request is None else request, timeout=deadline * PATIENCE)
     return list(response) if method.server_streaming and name != "GetContainerEvents" else response
 
 

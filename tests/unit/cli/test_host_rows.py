@@ -10,6 +10,7 @@ from crishim import fitness
 from crishim.cli import host_rows
 from crishim.cli.host_rows import FAIL, OK, WARN
 from crishim.config import Config, parse
+from crishim.linux import apparmor as profiles
 
 
 @pytest.mark.parametrize(("release", "status"), [("5.10.0-30-amd64", FAIL), ("5.12.1", OK), ("6.1.0-9", OK)])
@@ -43,6 +44,21 @@ async def test_criu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert (row.status, said in row.found) == (status, True), row
     monkeypatch.setattr(host_rows, "find_program", lambda name: None)
     assert (await host_rows.criu(Config()))[0].status == WARN
+
+
+async def test_apparmor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """None in the kernel is fine; without a parser containers run unconfined; another's profile must be loaded."""
+    own, none, mine = Config(), *(parse(f"[runtimes]\napparmor_profile = '{name}'\n") for name in ("", "mine"))
+    monkeypatch.setattr(profiles, "enabled", lambda: False)
+    assert [(await host_rows.apparmor(c))[0].status for c in (own, none, mine)] == [OK] * 3
+    monkeypatch.setattr(profiles, "enabled", lambda: True)
+    monkeypatch.setattr(profiles, "LOADED", tmp_path / "profiles")
+    profiles.LOADED.write_text("other (enforce)\n")
+    for parser, statuses in (("/sbin/apparmor_parser", [OK, OK, FAIL]), (None, [WARN, OK, FAIL])):
+        monkeypatch.setattr(host_rows, "find_program", lambda name, found=parser: found)
+        assert [(await host_rows.apparmor(c))[0].status for c in (own, none, mine)] == statuses
+    profiles.LOADED.write_text("mine (complain)\n")
+    assert (await host_rows.apparmor(mine))[0].status == OK
 
 
 async def test_signature_policy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

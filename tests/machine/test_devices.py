@@ -1,0 +1,160 @@
+"""Devices as hardware makes them: SR-IOV virtual functions and their physical one (igb), and dummy, bond, VLAN, bridge.
+
+Each goes to a pod and comes back, moved by crishim (this crun) and by the OCI runtime (runc 1.5).
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon, eventually, scratch_daemon
+from tests.support.isolation import ip, remove_link
+from tests.support.pods import annotated, container_config, create, execute, pod_config, remove_pod, run_pod, start
+
+VFS = 3
+
+
+def physical() -> list[str]:
+    """The igb physical functions' names."""
+    nets = Path("/sys/class/net").iterdir()
+    return sorted(n.name for n in nets if (n / "device/sriov_totalvfs").exists())
+
+
+@pytest.fixture(scope="module")
+def functions() -> Iterator[tuple[str, list[str]]]:
+    """A physical function, up, and the names of its virtual ones, when udev has given them."""
+    name = physical()[0]
+    ip("link", "set", name, "up")
+    device = Path(f"/sys/class/net/{name}/device")
+    (device / "sriov_numvfs").write_text(str(VFS))
+    subprocess.run(["udevadm", "settle"], check=True)
+
+    def virtual() -> list[str]:
+        return [n.name for k in range(VFS) for n in (device / f"virtfn{k}/net").glob("*")]
+
+    eventually(lambda: len(virtual()) == VFS, "the virtual functions have links")
+    yield name, virtual()
+    (device / "sriov_numvfs").write_text("0")
+
+
+@pytest.fixture(scope="module")
+def daemon(busybox_archive: Path) -> Iterator[Daemon]:
+    with scratch_daemon() as daemon:
+        done = daemon.command("images", "import", str(busybox_archive))
+        assert done.returncode == 0, done.stderr
+        yield daemon
+
+
+@pytest.fixture(params=["crun", "runc"])
+def handler(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["vf", "pf", "dummy", "bond", "vlan", "bridge"])
+def device(request: pytest.FixtureRequest, functions: tuple[str, list[str]]) -> Iterator[str]:
+    """A link of the kind, with an address and an MTU of its own."""
+    kind, name = request.param, "t0"
+    if kind == "vf":
+        name = functions[1][0]
+    elif kind == "pf":
+        name = physical()[1]
+    elif kind == "vlan":
+        ip("link", "add", "base0", "type", "dummy")
+        ip("link", "add", "link", "base0", "name", name, "type", "vlan", "id", "7")
+    else:
+        ip("link", "add", name, "type", kind)
+    ip("link", "set", name, "mtu", "1400")
+    ip("addr", "add", "192.0.2.1/24", "dev", name)
+    ip("link", "set", name, "up")
+    yield name
+    if kind in ("vf", "pf"):
+        ip("addr", "flush", "dev", name)
+    else:
+        remove_link(name)
+        remove_link("base0")
+
+
+def facts(name: str) -> dict[str, object]:
+    found = json.loads(ip("-j", "-d", "addr", "show", name))[0]
+    addresses = sorted(a["local"] for a in found["addr_info"] if a["scope"] == "global")
+    return {k: found[k] for k in ("ifname", "mtu", "address")} | {"up": "UP" in found["flags"], "addresses": addresses}
+
+
+def settings(pf: str, number: int) -> dict[str, object]:
+    """What the physical function says of a virtual one."""
+    (found,) = (v for v in json.loads(ip("-j", "-d", "link", "show", pf))[0]["vfinfo_list"] if v["vf"] == number)
+    return dict(found)
+
+
+def test_a_device_goes_and_comes_back(daemon: Daemon, device: str, handler: str) -> None:
+    """Under its pod's name with its address, MTU and hardware address; at home as before."""
+    before = facts(device)
+    pod = run_pod(daemon, pod_config(annotations=annotated(**{device: "net1"})), handler=handler)
+    container = start(daemon, pod)
+    code, text = execute(daemon, container, "ip", "addr", "show", "net1")
+    assert code == 0
+    assert "192.0.2.1" in text
+    assert "mtu 1400" in text
+    assert str(before["address"]) in text
+    assert not Path(f"/sys/class/net/{device}").exists()
+    remove_pod(daemon, pod)
+    assert facts(device) == before
+
+
+def test_what_the_physical_function_says_of_it_stays(
+    daemon: Daemon, functions: tuple[str, list[str]], handler: str
+) -> None:
+    """Hardware address, VLAN and spoof check of a VF are the PF's to say: the same in the pod and after it."""
+    pf, (_, second, _) = functions
+    ip("link", "set", pf, "vf", "1", "mac", "02:00:00:00:00:07")
+    ip("link", "set", pf, "vf", "1", "vlan", "100", "qos", "2")
+    ip("link", "set", pf, "vf", "1", "spoofchk", "off")
+    before = settings(pf, 1)
+    pod = run_pod(daemon, pod_config(annotations=annotated(**{second: "net1"})), handler=handler)
+    start(daemon, pod)
+    assert settings(pf, 1) == before
+    remove_pod(daemon, pod)
+    assert settings(pf, 1) == before
+
+
+def test_the_list_names_the_hardware(daemon: Daemon, functions: tuple[str, list[str]]) -> None:
+    """`netdev list --host` has the functions, and their kind."""
+    found = {x["name"]: x for x in json.loads(daemon.command("netdev", "list", "--host", "--json").stdout)}
+    assert set(functions[1]) | {functions[0]} <= set(found)
+    assert {found[name]["kind"] for name in functions[1]} == {"physical"}
+
+
+def test_a_function_that_vanishes(daemon: Daemon, functions: tuple[str, list[str]], handler: str) -> None:
+    """sriov_numvfs = 0 while a pod has one: the pod stops and goes; another is made of the new functions."""
+    pf, virtual = functions
+    count = Path(f"/sys/class/net/{pf}/device/sriov_numvfs")
+    pod = run_pod(daemon, pod_config(annotations=annotated(**{virtual[2]: "net1"})), handler=handler)
+    container = start(daemon, pod)
+    count.write_text("0")
+    try:
+        assert execute(daemon, container, "ip", "addr", "show", "net1")[0] != 0
+        remove_pod(daemon, pod)
+        assert json.loads(daemon.command("netdev", "list", "--json").stdout) == []
+    finally:
+        count.write_text(str(VFS))
+        subprocess.run(["udevadm", "settle"], check=True)
+    eventually(lambda: Path(f"/sys/class/net/{virtual[2]}").exists(), "the function is there again")
+    pod = run_pod(daemon, pod_config(annotations=annotated(**{virtual[2]: "net1"})), handler=handler)
+    start(daemon, pod)
+    remove_pod(daemon, pod)
+
+
+def test_renamed_by_udev_meanwhile(daemon: Daemon, functions: tuple[str, list[str]], handler: str) -> None:
+    """A trigger of udev while the device moves and while it is in the pod renames nothing."""
+    name = functions[1][0]
+    pod = run_pod(daemon, pod_config(annotations=annotated(**{name: "net1"})), handler=handler)
+    trigger = subprocess.Popen(["udevadm", "trigger", "--settle", "--subsystem-match=net", "--action=add"])
+    container = create(daemon, pod, container_config())
+    daemon.call("StartContainer", container_id=container)
+    assert trigger.wait(300) == 0
+    assert execute(daemon, container, "ip", "link", "show", "net1")[0] == 0
+    remove_pod(daemon, pod)
+    assert Path(f"/sys/class/net/{name}").exists()
