@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--unknown", action="store_true", help="also what has a record that this version cannot read")
     clean.add_argument("--all", action="store_true", help="everything of crishim on this node: to uninstall it")
     _watching_commands(command)
+    _trace_command(command)
     config = parser_group(commands, "config", "settings")
     command("default", _config_default, "print the default settings with comments", config)
     command("show", _config_show, "print the settings that the files amount to, and where each comes from", config)
@@ -84,6 +85,15 @@ def _watching_commands(command: Command) -> None:
     top.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="between looks, default 2")
     top.add_argument("--once", action="store_true", help="print it once; so too if the output is no terminal")
     top.add_argument("--json", action="store_true", help="print JSON, once")
+
+
+def _trace_command(command: Command) -> None:
+    trace = command("trace", _trace, "where the time of a pod's start went; without POD, the starts that are kept")
+    trace.add_argument(
+        "pod", metavar="POD", nargs="?", default="", help="the beginning of its id, NAME or NAMESPACE/NAME"
+    )
+    trace.add_argument("--svg", action="store_true", help="draw it, as SVG")
+    trace.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _netdev_commands(command: Command, netdev: object) -> None:
@@ -165,6 +175,12 @@ def _top(arguments: argparse.Namespace) -> int:
     from crishim.cli.top import show
 
     return show(load(arguments.config), interval=arguments.interval, once=arguments.once, as_json=arguments.json)
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from crishim.cli.trace import show
+
+    return show(load(arguments.config), arguments.pod, as_svg=arguments.svg, as_json=arguments.json)
 
 
 def _config_default(_: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from crishim.engine.runtime import Runtime
 from crishim.fitness import Fitness
 from crishim.linux.limiter import Limiter
 from crishim.operations.tasks import Tasks
+from crishim.traces import Traces
 
 
 class Settings:
@@ -39,6 +40,7 @@ class BaseNode:
     handlers: Handlers
     network_configs: ConfigDirectory
     networks: PodNetworks
+    traces: Traces
     limiter: Limiter  # of heavy programs: CNI ADD, the OCI runtime's create
 
 
@@ -55,6 +57,7 @@ def open_base_node(config: Config) -> BaseNode:
         fitness=Fitness(config),
         began=time.time_ns(),
         tasks=Tasks(),
+        traces=Traces(),
         handlers=_handlers(config),
         network_configs=networks,
         networks=PodNetworks(networks, Plugins(config.network.plugin_dirs, config.network.timeout), limiter),

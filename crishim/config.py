@@ -150,8 +150,10 @@ class Stream(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[
-        str, _says("HOST:PORT of the Prometheus endpoint with the daemon's own metrics; empty: none")
+        str, _says("HOST:PORT of the Prometheus endpoint, /metrics; :PORT is on the loopback interface; empty: none")
     ] = ""
+    tls_cert: Annotated[str, _says("certificate chain (PEM); empty: no TLS")] = ""
+    tls_key: Annotated[str, _says("its key (PEM)")] = ""
 
 
 class NriValidator(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):

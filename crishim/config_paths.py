@@ -24,6 +24,7 @@ def check_paths(config: Config) -> None:
     _check_socket("socket", Path(config.socket))
     files = {"images.policy": config.images.policy, "images.registries_conf": config.images.registries_conf}
     files |= {"stream.tls_cert": config.stream.tls_cert, "stream.tls_key": config.stream.tls_key}
+    files |= {"metrics.tls_cert": config.metrics.tls_cert, "metrics.tls_key": config.metrics.tls_key}
     for key, name in files.items():
         if name and not os.access(name, os.R_OK):
             raise ConfigError(f"{key}: {name} cannot be read")

@@ -57,6 +57,8 @@ def absolute_paths(config: "Config") -> Iterator[str]:
         "images.registries_conf": images.registries_conf,
         "stream.tls_cert": stream.tls_cert,
         "stream.tls_key": stream.tls_key,
+        "metrics.tls_cert": config.metrics.tls_cert,
+        "metrics.tls_key": config.metrics.tls_key,
         "nri.plugin_dir": config.nri.plugin_dir,
         "nri.config_dir": config.nri.config_dir,
     }
@@ -92,8 +94,9 @@ def _is_host(text: str) -> bool:
 
 
 def tls(config: "Config") -> Iterator[str]:
-    if bool(config.stream.tls_cert) != bool(config.stream.tls_key):
-        yield "stream.tls_cert and stream.tls_key belong together: one is missing"
+    for section, settings in (("stream", config.stream), ("metrics", config.metrics)):
+        if bool(settings.tls_cert) != bool(settings.tls_key):
+            yield f"{section}.tls_cert and {section}.tls_key belong together: one is missing"
 
 
 def devices(config: "Config") -> Iterator[str]:

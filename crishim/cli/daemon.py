@@ -51,7 +51,7 @@ async def build(base: BaseNode) -> Daemon:
     await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
     await _open(streams, node)
     try:
-        metrics = serve_metrics(config.metrics.address, Collector(node)) if config.metrics.address else None
+        metrics = serve_metrics(config.metrics, Collector(node)) if config.metrics.address else None
     except CrishimError as error:
         raise ConfigError(error.message) from None
     return Daemon(node, streams, metrics)

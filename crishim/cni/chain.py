@@ -16,7 +16,9 @@ import msgspec
 from crishim.cni import format as cni
 from crishim.cni.known_faults import own_fault
 from crishim.errors import CrishimError, Kind
+from crishim.histograms import CNI
 from crishim.linux import environment, executors, processes, programs
+from crishim.tracing import span
 
 T = TypeVar("T")
 
@@ -142,15 +144,16 @@ class Plugins:
         timeout: float = math.inf,
     ) -> bytes:
         name = plugin["type"]
-        done = await _to_its_end(
-            programs.run(
-                [await executors.records(self.find, name)],
-                stdin=cni.plugin_input(network, plugin, conf.capability_args, previous),
-                env=self._environment(command, conf),
-                timeout=min(self._timeout, timeout),
-                check=False,
+        with span(f"CNI {command} {name}", CNI, (command, name)):
+            done = await _to_its_end(
+                programs.run(
+                    [await executors.records(self.find, name)],
+                    stdin=cni.plugin_input(network, plugin, conf.capability_args, previous),
+                    env=self._environment(command, conf),
+                    timeout=min(self._timeout, timeout),
+                    check=False,
+                )
             )
-        )
         if done.returncode == 0:
             return done.stdout
         said = programs.complaint(done.stderr) or programs.complaint(done.stdout) or "it said nothing"

@@ -22,6 +22,7 @@ from crishim.operations.detach_device import detach_device
 from crishim.operations.import_image import import_image
 from crishim.operations.stop_pod import device_pod
 from crishim.pb import admin_pb2 as admin
+from crishim.traces import MOST_PODS, PodStart
 
 CHECKED_AT_ONCE = 2  # pods; one is locked while it is checked, and a plugin may hang: the others can be stopped
 
@@ -95,6 +96,16 @@ async def ListPulls(node: Node, request: admin.ListPullsRequest) -> admin.ListPu
     )
 
 
+async def ListPodStarts(node: Node, request: admin.ListPodStartsRequest) -> admin.ListPodStartsResponse:
+    if not request.pod:
+        return admin.ListPodStartsResponse(starts=map(describe_start, node.traces))
+    start = node.traces.find(request.pod)
+    if start is None:
+        text = f"no start of a pod {request.pod!r} is kept: there are those of the last {MOST_PODS} pods of this daemon"
+        raise CrishimError(Kind.NOT_FOUND, text)
+    return admin.ListPodStartsResponse(starts=[describe_start(start)])
+
+
 def _ready(node: Node, id: str) -> PodRecord:
     pod = visible(node.pods, id)
     if pod.state is not PodState.READY:
@@ -139,6 +150,22 @@ def describe_check(pod: PodRecord, check: Check) -> admin.PodCheck:
         skipped=check.skipped,
         at=check.at,
     )
+
+
+def describe_start(start: PodStart) -> admin.PodStart:
+    calls = [
+        admin.TracedCall(
+            rpc=call.name,
+            id=call.id,
+            trace_id=f"{call.trace_id:032x}",
+            code=call.code,
+            began=call.began,
+            ended=call.ended,
+            spans=[admin.TracedCall.Span(**span._asdict()) for span in call.spans],
+        )
+        for call in start.calls
+    ]
+    return admin.PodStart(pod_sandbox_id=start.pod, pod=start.name, calls=calls)
 
 
 def describe_plugin(status: PluginStatus) -> admin.NriPlugin:

@@ -10,17 +10,24 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
 
+from crishim.cri.call_traces import keep, parent_of
 from crishim.cri.errors import CODES
 from crishim.cri.gate import Gate
 from crishim.cri.services import SERVICES, Streaming, Unary
 from crishim.errors import CrishimError, Kind
+from crishim.histograms import RPCS
 from crishim.operations import log_context
+from crishim.traces import TRACED
+from crishim.tracing import Call
+
+if TYPE_CHECKING:
+    from crishim.node import Node
 
 MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
 MAX_MESSAGE = 2048  # characters of an error, which may name what the client sent; gRPC has 8 KiB for all headers
@@ -65,15 +72,22 @@ def _handler(method: Any, gate: Gate) -> grpc.RpcMethodHandler:
 def _unary(name: str, gate: Gate) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
         log_context.begin(**_ids(name, request))
-        started = time.perf_counter()
+        is_traced, node = name in TRACED, None
+        traced = Call(name, parent_of(context.invocation_metadata()) if is_traced else None)
         try:
-            node, function = await gate.admit(name)
-            work = _as_coroutine(cast(Unary, function)(node, request))
-            response = await node.tasks.run(work, name=name, for_caller=name in FOR_CALLER)
-        except Exception as error:
-            await _abort(error, context)
-            raise
-        log.debug("answered", extra={"ms": round((time.perf_counter() - started) * 1000, 1)})
+            with traced:
+                try:
+                    node, function = await gate.admit(name)
+                    work = _as_coroutine(cast(Unary, function)(node, request))
+                    response = await node.tasks.run(work, name=name, for_caller=name in FOR_CALLER)
+                except Exception as error:
+                    traced.code = _code(error).name
+                    await _abort(error, context)
+                    raise
+        finally:
+            if is_traced and node is not None:
+                keep(cast("Node", node), traced, request)
+        log.debug("answered", extra={"ms": round(traced.seconds * 1000, 1)})
         return response
 
     return call
@@ -82,14 +96,18 @@ def _unary(name: str, gate: Gate) -> Callable[..., Awaitable[Any]]:
 def _streaming(name: str, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         log_context.begin(**_ids(name, request))
-        started = time.perf_counter()
+        started, code = time.perf_counter(), grpc.StatusCode.CANCELLED
         try:
             node, function = await gate.admit(name)
             async for response in cast(Streaming, function)(node, request):
                 yield response
+            code = grpc.StatusCode.OK
         except Exception as error:
+            code = _code(error)
             await _abort(error, context)
             raise
+        finally:
+            RPCS.observe((name, code.name), time.perf_counter() - started)
         log.debug("answered", extra={"ms": round((time.perf_counter() - started) * 1000, 1)})
 
     return call
@@ -112,6 +130,10 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
         await context.abort(CODES[error.kind], _sayable(error.message))
     log.error("an error nobody expected", exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, _sayable(f"{type(error).__name__}: {error}"))
+
+
+def _code(error: Exception) -> grpc.StatusCode:
+    return CODES[error.kind] if isinstance(error, CrishimError) else grpc.StatusCode.INTERNAL
 
 
 def _sayable(text: str) -> str:

@@ -8,11 +8,13 @@ for, and garbage collection runs alone.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
+from crishim.histograms import PULLS
 from crishim.images import archives, garbage_collection
 from crishim.images.credentials import ANONYMOUS, Credentials
 from crishim.images.failures import lost_a_layer
@@ -26,6 +28,7 @@ from crishim.images.store import ImageStore
 from crishim.images.under_way import Pulls
 from crishim.linux import executors
 from crishim.model import ImageRecord
+from crishim.tracing import span
 
 REMOVE_TIMEOUT = 120.0  # seconds; a large image on a slow disk takes ten
 # containers/storage has no lock between a pull that found a layer and the removal of that layer's last image. The pull
@@ -74,8 +77,20 @@ class Transport:
         return await self._pull_flight.join(key, lambda: self._pull(reference, credentials))
 
     async def _pull(self, reference: Reference, credentials: Credentials) -> ImageRecord:
-        if unchanged := await self._unchanged(reference, credentials):
-            return unchanged
+        since, outcome = time.perf_counter(), "failed"
+        try:
+            with span("ask the registry"):
+                record = await self._unchanged(reference, credentials)
+            outcome = "unchanged" if record else outcome
+            if record is None:
+                with span("fetch"):
+                    record = await self._fetch(reference, credentials)
+                outcome = "pulled"
+            return record
+        finally:
+            PULLS.observe((outcome,), time.perf_counter() - since)
+
+    async def _fetch(self, reference: Reference, credentials: Credentials) -> ImageRecord:
         name = reference.name
         what = f"image {name} cannot be pulled"
         target = self._skopeo.place.reference(name)

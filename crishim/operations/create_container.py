@@ -25,10 +25,10 @@ from crishim.operations.exits import watch_exit
 from crishim.operations.nri_creation import adjust_container
 from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
-from crishim.operations.tracing import span
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.build import Built
 from crishim.spec.validate import check_container
+from crishim.tracing import span
 
 T = TypeVar("T")
 

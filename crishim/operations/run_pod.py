@@ -19,10 +19,10 @@ from crishim.operations.log_context import about
 from crishim.operations.rollback import Rollback
 from crishim.operations.side_by_side import both
 from crishim.operations.stop_pod import remove_cgroup
-from crishim.operations.tracing import span, timed
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.validate import check_pod
 from crishim.state.names import pod_name
+from crishim.tracing import span, timed
 
 
 async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str:

@@ -11,6 +11,7 @@ from crishim.node import Node
 from crishim.operations import nri_events
 from crishim.operations.exits import START_FAILED, START_FAILED_CODE
 from crishim.operations.stop_container import stop_container
+from crishim.tracing import span
 
 
 async def start_container(node: Node, id: str) -> None:
@@ -37,8 +38,10 @@ async def start_container(node: Node, id: str) -> None:
             container.id, lambda c: replace(c, state=ContainerState.STARTING, started_at=started)
         )
         try:
-            await nri_events.container_starts(node, container)
-            await node.handlers.get(container.handler).start(container.id)
+            with span("NRI plugins"):
+                await nri_events.container_starts(node, container)
+            with span("runtime start"):
+                await node.handlers.get(container.handler).start(container.id)
         except CrishimError as error:
             said = error.message
             await node.containers.update(container.id, lambda c: _failed(c, said))

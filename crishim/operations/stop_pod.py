@@ -24,8 +24,8 @@ from crishim.operations import nri_events
 from crishim.operations.log_context import about
 from crishim.operations.side_by_side import both
 from crishim.operations.stop_container import stop_container
-from crishim.operations.tracing import timed
 from crishim.pb import cri_pb2 as cri
+from crishim.tracing import timed
 
 
 async def stop_pod(node: Node, id: str) -> None:

@@ -706,3 +706,148 @@ class PodCheck(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PodCheck: _TypeAlias = PodCheck  # noqa: Y015
+
+@_typing.final
+class ListPodStartsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POD_FIELD_NUMBER: _builtins.int
+    pod: _builtins.str
+    """the beginning of an id, NAME or NAMESPACE/NAME: the latest that is called so; "": all that are kept"""
+    def __init__(
+        self,
+        *,
+        pod: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod", b"pod"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPodStartsRequest: _TypeAlias = ListPodStartsRequest  # noqa: Y015
+
+@_typing.final
+class ListPodStartsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def starts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodStart]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        starts: _abc.Iterable[Global___PodStart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["starts", b"starts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPodStartsResponse: _TypeAlias = ListPodStartsResponse  # noqa: Y015
+
+@_typing.final
+class PodStart(_message.Message):
+    """The calls that made a pod and its containers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
+    POD_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    pod_sandbox_id: _builtins.str
+    pod: _builtins.str
+    """NAMESPACE/NAME"""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracedCall]:
+        """as they ended"""
+
+    def __init__(
+        self,
+        *,
+        pod_sandbox_id: _builtins.str = ...,
+        pod: _builtins.str = ...,
+        calls: _abc.Iterable[Global___TracedCall] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "pod", b"pod", "pod_sandbox_id", b"pod_sandbox_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PodStart: _TypeAlias = PodStart  # noqa: Y015
+
+@_typing.final
+class TracedCall(_message.Message):
+    """One call of an RPC. Times are nanoseconds since the epoch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Span(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        PARENT_FIELD_NUMBER: _builtins.int
+        BEGAN_FIELD_NUMBER: _builtins.int
+        ENDED_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        id: _builtins.int
+        parent: _builtins.int
+        """the id of another span, or the call's"""
+        began: _builtins.int
+        ended: _builtins.int
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            id: _builtins.int = ...,
+            parent: _builtins.int = ...,
+            began: _builtins.int = ...,
+            ended: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "ended", b"ended", "id", b"id", "name", b"name", "parent", b"parent"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RPC_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    BEGAN_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    SPANS_FIELD_NUMBER: _builtins.int
+    rpc: _builtins.str
+    id: _builtins.int
+    trace_id: _builtins.str
+    """32 hexadecimal digits: the client's, if it traces"""
+    code: _builtins.str
+    """gRPC's, "OK" """
+    began: _builtins.int
+    ended: _builtins.int
+    @_builtins.property
+    def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracedCall.Span]: ...
+    def __init__(
+        self,
+        *,
+        rpc: _builtins.str = ...,
+        id: _builtins.int = ...,
+        trace_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        began: _builtins.int = ...,
+        ended: _builtins.int = ...,
+        spans: _abc.Iterable[Global___TracedCall.Span] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "code", b"code", "ended", b"ended", "id", b"id", "rpc", b"rpc", "spans", b"spans", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TracedCall: _TypeAlias = TracedCall  # noqa: Y015

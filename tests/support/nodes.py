@@ -16,6 +16,7 @@ from crishim.operations.tasks import Tasks
 from crishim.state.locks import Locks
 from crishim.state.names import Names
 from crishim.state.subscribers import Subscribers
+from crishim.traces import Traces
 
 
 class Absent:
@@ -44,6 +45,7 @@ def make_node(directory: Path, **drivers: Any) -> Node:
         "names": names,
         "locks": Locks(),
         "tasks": Tasks(),
+        "traces": Traces(),
         "subscribers": Subscribers(),
         "nri": Plugins(Settings(socket=None, plugin_directory=None)),
     }

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 VOCABULARY = {
     *("errors", "lifecycle", "model", "config", "config_paths", "device_rules", "ids", "pb", "__init__"),
-    *("decoding", "records", "signals", "sysctls", "config_values", "config_files"),
+    *("decoding", "records", "signals", "sysctls", "config_values", "config_files", "histograms", "tracing", "traces"),
 }
 DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
 OPERATIONS = {"operations", "node", "base_node", "fitness"}

@@ -1,14 +1,18 @@
 """The daemon's own metrics for Prometheus, on an HTTP address of their own, only where the settings name one.
 
-prometheus_client costs 14 MB: it is imported when the endpoint is wanted. Its server answers in a thread of its own and
-reads plain numbers, so a scrape never touches the event loop.
+prometheus_client costs 14 MB: it is imported when the endpoint is wanted. It reads plain numbers, in the threads of
+http.py.
 """
 
+import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from crishim.errors import CrishimError, Kind
+import crishim
+from crishim.config import Metrics as MetricsSettings
+from crishim.cri.metrics import http
+from crishim.histograms import ALL
 from crishim.netdev.metrics import BOUNDS
 from crishim.netdev.records import State
 from crishim.node import Node
@@ -57,6 +61,7 @@ class Collector:
             objects.add_metric([kind, state], count)
         yield objects
         yield from self._nri()
+        yield from _observed()
 
     def _nri(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -89,22 +94,28 @@ class Collector:
         return devices
 
 
-def serve(address: str, collector: Collector) -> Callable[[], None]:
-    """Serve /metrics on "HOST:PORT"; the function that stops it. UNAVAILABLE if the address cannot be had."""
+def serve(settings: MetricsSettings, collector: Collector) -> Callable[[], None]:
+    """Serve /metrics at the settings' address; the function that stops it. UNAVAILABLE if that cannot be had."""
     import prometheus_client
 
     registry = prometheus_client.CollectorRegistry(auto_describe=False)
     registry.register(collector)
     prometheus_client.ProcessCollector(registry=registry)
-    host, _, port = address.rpartition(":")
-    try:
-        server, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), registry)
-    except (OSError, ValueError) as error:
-        raise CrishimError(Kind.UNAVAILABLE, f"metrics.address: cannot listen on {address}: {error}") from error
+    application = prometheus_client.make_wsgi_app(registry)
+    return http.serve(settings.address, settings.tls_cert, settings.tls_key, application)
 
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
-    return stop
+def _observed() -> Iterator[Any]:
+    """What the daemon observes of itself (histograms.py), and which daemon it is."""
+    from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+
+    for histogram in ALL:
+        family = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
+        bounds = [*map(str, histogram.bounds), "+Inf"]
+        for labels, seen in histogram.seen().items():
+            buckets = [(bound, float(count)) for bound, count in zip(bounds, seen.buckets, strict=True)]
+            family.add_metric(labels, buckets, seen.seconds)
+        yield family
+    build = GaugeMetricFamily("crishim_build_info", "Which crishim this is; always 1.", labels=["version", "python"])
+    build.add_metric([crishim.__version__, platform.python_version()], 1)
+    yield build

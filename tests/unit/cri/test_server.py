@@ -13,7 +13,9 @@ import pytest
 from crishim.cri.gate import Gate
 from crishim.cri.server import make_server
 from crishim.errors import CrishimError, Kind
+from crishim.operations import log_context
 from crishim.pb import cri_pb2 as cri
+from crishim.tracing import span
 from tests.support.nodes import make_node
 
 RUNTIME = "/runtime.v1.RuntimeService"
@@ -202,3 +204,40 @@ async def test_what_is_for_its_caller_only_ends_with_it(bench: Bench) -> None:
         await bench.call("ExecSync", cri.ExecSyncRequest(), cri.ExecSyncResponse, timeout=0.2)
     assert await bench.node.tasks.drain(30) == []
     assert ended == ["exec"]
+
+
+async def test_a_call_is_traced_below_its_client(bench: Bench) -> None:
+    """With the pod that was made, whose start is kept; the trace is that of the client's traceparent."""
+
+    async def run(node: Any, request: Any) -> Any:
+        log_context.about(pod="a" * 64)
+        with span("namespaces"):
+            pass
+        return cri.RunPodSandboxResponse(pod_sandbox_id="a" * 64)
+
+    await bench.serve(RunPodSandbox=run)
+    config = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="web", namespace="default"))
+    call = bench.channel.unary_unary(f"{RUNTIME}/RunPodSandbox")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    metadata = (("traceparent", f"00-{trace}-00f067aa0ba902b7-01"),)
+    await call(cri.RunPodSandboxRequest(config=config).SerializeToString(), metadata=metadata, timeout=5)
+    start = bench.node.traces.find("default/web")
+    assert start is not None
+    (kept,) = start.calls
+    assert (start.pod, kept.name, kept.code, f"{kept.trace_id:x}") == ("a" * 64, "RunPodSandbox", "OK", trace)
+    assert [s.name for s in kept.spans] == ["namespaces"]
+
+
+async def test_a_failed_start_is_kept_with_its_code(bench: Bench) -> None:
+    """Also of a pod that is gone again."""
+
+    async def run(node: Any, request: Any) -> Any:
+        log_context.about(pod="b" * 64)
+        raise CrishimError(Kind.UNAVAILABLE, "no network")
+
+    await bench.serve(RunPodSandbox=run)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await bench.call("RunPodSandbox", cri.RunPodSandboxRequest(), cri.RunPodSandboxResponse)
+    start = bench.node.traces.find("b" * 64)
+    assert start is not None
+    assert [call.code for call in start.calls] == ["UNAVAILABLE"]
