@@ -156,6 +156,17 @@ class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tls_key: Annotated[str, _says("its key (PEM)")] = ""
 
 
+class Tracing(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Traces of calls for a collector; `crishim trace` needs none of it."""
+
+    endpoint: Annotated[
+        str, _says("collector for OTLP over HTTP, as http://127.0.0.1:4318; empty: no traces are sent")
+    ] = ""
+    sampling_rate_per_million: Annotated[
+        int, Meta(ge=0, le=1_000_000), _says("of calls whose client does not trace; a client that does decides itself")
+    ] = 1_000_000
+
+
 class NriValidator(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Adjustments that are refused, whichever plugin makes them."""
 
@@ -206,6 +217,7 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     images: Images = Images()
     stream: Stream = Stream()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     nri: Nri = Nri()
 
 

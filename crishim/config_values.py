@@ -72,6 +72,8 @@ def absolute_paths(config: "Config") -> Iterator[str]:
 def addresses(config: "Config") -> Iterator[str]:
     if config.metrics.address and not _is_host_and_port(config.metrics.address):
         yield f"metrics.address: {config.metrics.address!r} is not HOST:PORT, as 127.0.0.1:9090 or [::1]:9090"
+    if config.tracing.endpoint and not _is_url(config.tracing.endpoint):
+        yield f"tracing.endpoint: {config.tracing.endpoint!r} is not a URL, as http://127.0.0.1:4318"
     if not _is_host(config.stream.address):
         text = "an address or a host name (its port is stream.port)"
         yield f"stream.address: {config.stream.address!r} is not {text}"
@@ -83,6 +85,13 @@ def _is_host_and_port(text: str) -> bool:
     if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         return False
     return _is_host(host[1:-1]) if bracketed else (":" not in host and (not host or _is_host(host)))
+
+
+def _is_url(text: str) -> bool:
+    scheme, separator, rest = text.partition("://")
+    host, slash, path = rest.partition("/")
+    fit = scheme in ("http", "https") and bool(separator) and re.fullmatch("[!-~]*", slash + path) is not None
+    return fit and (_is_host_and_port(host) if not _is_host(host) else True) and not host.startswith(":")
 
 
 def _is_host(text: str) -> bool:

@@ -25,6 +25,7 @@ class Traces:
 
     def __init__(self) -> None:
         self._starts: OrderedDict[str, PodStart] = OrderedDict()
+        self.lost = 0  # calls that an exporter could not pass on
         self.export: Callable[[Call, str, str], None] | None = None  # a call, the id and name of its pod or ""
 
     def keep(self, call: Call, pod: str, name: str) -> None:

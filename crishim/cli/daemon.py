@@ -35,7 +35,7 @@ class Daemon:
 
     node: Node
     streams: StreamServer
-    stop_metrics: Callable[[], None] | None
+    stop_telling: list[Callable[[], None]]  # metrics and traces
 
 
 async def build(base: BaseNode) -> Daemon:
@@ -51,10 +51,15 @@ async def build(base: BaseNode) -> Daemon:
     await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
     await _open(streams, node)
     try:
-        metrics = serve_metrics(config.metrics, Collector(node)) if config.metrics.address else None
+        telling = [serve_metrics(config.metrics, Collector(node))] if config.metrics.address else []
     except CrishimError as error:
         raise ConfigError(error.message) from None
-    return Daemon(node, streams, metrics)
+    if config.tracing.endpoint:
+        from crishim.otlp.exporter import Exporter
+
+        settings = config.tracing
+        telling.append(Exporter(settings.endpoint, settings.sampling_rate_per_million, node.traces).stop)
+    return Daemon(node, streams, telling)
 
 
 async def begin(node: Node, gate: Gate) -> None:

@@ -233,8 +233,7 @@ async def _drain(server: "grpc.aio.Server", daemon: "Daemon", timeout: float) ->
     daemon.node.subscribers.close()
     closing = [asyncio.ensure_future(step) for step in (server.stop(timeout), daemon.streams.stop())]
     closing += [asyncio.ensure_future(step()) for step in (daemon.node.netdevices.close, daemon.node.nri.close)]
-    if daemon.stop_metrics:
-        closing.append(asyncio.ensure_future(executors.records(daemon.stop_metrics)))
+    closing += [asyncio.ensure_future(executors.records(stop)) for stop in daemon.stop_telling]
     done, late = await asyncio.wait(closing, timeout=timeout + _GRACE / 2)  # calls are cancelled at the timeout
     for task in done:
         task.result()

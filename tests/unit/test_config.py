@@ -78,6 +78,7 @@ BAD_RULES = [
 
 
 BAD_ENDPOINTS = ("127.0.0.1", "9090", "::1:9090", "127.0.0.1:", "127.0.0.1:http", "[::1]", "1.2.3.4:65536", "a b:1")
+BAD_URLS = ("127.0.0.1:4318", "ftp://a", "http://", "http://:4318", "http://a:x", "http://a/b c", "http://a:70000/")
 BAD_HOSTS = ("", "127.0.0.1:80", "[::1]", "no address", "1.2.3.400", "-x")
 RELATIVE = (("config_dir", "'cni'"), ("plugin_dirs", "['/opt/cni/bin', 'cni']"))
 
@@ -103,6 +104,8 @@ RELATIVE = (("config_dir", "'cni'"), ("plugin_dirs", "['/opt/cni/bin', 'cni']"))
         *((f"[metrics]\naddress = '{a}'", f"metrics.address: '{a}' is not HOST:PORT") for a in BAD_ENDPOINTS),
         *((f"[stream]\naddress = '{a}'", f"stream.address: '{a}' is not an address") for a in BAD_HOSTS),
         *((f"[network]\n{key} = {value}", f"network.{key}: 'cni' is not an absolute path") for key, value in RELATIVE),
+        *((f"[tracing]\nendpoint = '{u}'", f"tracing.endpoint: '{u}' is not a URL") for u in BAD_URLS),
+        ("[metrics]\ntls_key = '/k'", "metrics.tls_cert and metrics.tls_key belong together"),
         ("[netdevices]\ncdi_dirs = ['/etc/cdi', 'cdi']", "netdevices.cdi_dirs: 'cdi' is not an absolute path"),
         ("[nri]\nplugin_dir = 'cni'", "nri.plugin_dir: 'cni' is not an absolute path"),
         ("[images]\npolicy = 'policy.json'", "images.policy: 'policy.json' is not an absolute path"),
@@ -155,6 +158,11 @@ def test_handlers_are_added_to_the_known_ones() -> None:
 def test_metrics_addresses(address: str) -> None:
     """What can be listened at is taken."""
     assert parse(f"[metrics]\naddress = '{address}'").metrics.address == address
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4318", "https://otel.example", "http://[::1]:4318/v1/traces"])
+def test_collectors(url: str) -> None:
+    assert parse(f"[tracing]\nendpoint = '{url}'").tracing.endpoint == url
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::", "localhost", "node-1.example", "0.0.0.0"])

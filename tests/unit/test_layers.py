@@ -10,7 +10,7 @@ VOCABULARY = {
     *("errors", "lifecycle", "model", "config", "config_paths", "device_rules", "ids", "pb", "__init__"),
     *("decoding", "records", "signals", "sysctls", "config_values", "config_files", "histograms", "tracing", "traces"),
 }
-DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state"}
+DRIVERS = {"cni", "engine", "images", "spec", "netdev", "cdi", "nri", "stats", "state", "otlp"}
 OPERATIONS = {"operations", "node", "base_node", "fitness"}
 LAYER = (
     dict.fromkeys(VOCABULARY, 0)

@@ -62,6 +62,9 @@ class Collector:
         yield objects
         yield from self._nri()
         yield from _observed()
+        lost = CounterMetricFamily("crishim_trace_lost_calls", "Traced calls that reached no collector.")
+        lost.add_metric([], self._node.traces.lost)
+        yield lost
 
     def _nri(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily

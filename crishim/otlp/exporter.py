@@ -1,0 +1,114 @@
+"""Sends calls to a collector from a thread of its own. One that is down, slow or hangs costs traces, and nothing else:
+what waits is bounded, and what does not fit is lost and counted.
+"""
+
+import http.client
+import logging
+import queue
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from crishim.traces import Traces
+from crishim.tracing import Call
+
+if TYPE_CHECKING:
+    from crishim.otlp.encode import Told
+
+MOST_WAITING = 1000  # calls
+MOST_AT_ONCE = 100  # calls in a request
+PAUSE = 1.0  # seconds in which calls gather
+PATIENCE = 5.0  # seconds for the collector to take a connection, and each time it is waited for
+_MOST_ANSWERED = 1 << 16  # bytes
+_LAST = 2.0  # seconds for what waits at the end
+MILLION = 1_000_000
+
+log = logging.getLogger("crishim.otlp")
+
+
+class Exporter:
+    """From its making on it takes every call that traces keep; stop() ends it."""
+
+    def __init__(self, endpoint: str, sampling_rate_per_million: int, traces: Traces, *, pause: float = PAUSE) -> None:
+        """endpoint: http://HOST:PORT or https://; /v1/traces is the path where it has none."""
+        self._url = urlsplit(endpoint)
+        self._rate = sampling_rate_per_million
+        self._traces = traces
+        self._pause = pause
+        self._waiting: queue.Queue[tuple[Call, str, str] | None] = queue.Queue(MOST_WAITING)
+        self._stopping = threading.Event()
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
+        self._thread.start()
+        traces.export = self._offer
+
+    def stop(self) -> None:
+        """Send what waits, for two seconds at most. Blocks."""
+        self._traces.export = None
+        self._stopping.set()
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(_LAST)
+
+    def _offer(self, call: Call, pod: str, name: str) -> None:
+        """Of a call whose client traces the client has decided (trace-flags); of others the rate, by the trace's id."""
+        sampled = call.parent.sampled if call.parent else call.trace_id % MILLION < self._rate
+        if not sampled:
+            return
+        try:
+            self._waiting.put_nowait((call, pod, name))
+        except queue.Full:
+            self._traces.lost += 1
+
+    def _run(self) -> None:
+        from crishim.otlp.encode import Told, encode  # here: the daemon's start does not wait for it
+
+        while told := [Told(*each) for each in self._gather()]:
+            self._tell(encode(told), told)
+
+    def _gather(self) -> "list[tuple[Call, str, str]]":
+        """The next calls, once there is one; [] at the end."""
+        first = self._waiting.get()
+        found = [first] if first else []
+        if found:
+            self._stopping.wait(self._pause)
+        while found and len(found) < MOST_AT_ONCE:
+            try:
+                each = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if each is None:
+                self._waiting.put_nowait(None)  # for the next turn, which ends with it
+                break
+            found.append(each)
+        return found
+
+    def _tell(self, body: bytes, told: "list[Told]") -> None:
+        try:
+            _post(self._url, body)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._traces.lost += len(told)
+            trouble = str(error) or type(error).__name__
+            if trouble != self._trouble:
+                log.warning("the collector takes no traces", extra={"endpoint": self._url.geturl(), "why": trouble})
+            self._trouble = trouble
+            return
+        if self._trouble:
+            log.info("the collector takes traces again", extra={"endpoint": self._url.geturl()})
+        self._trouble = ""
+
+
+def _post(url: SplitResult, body: bytes) -> None:
+    """Raises OSError, or http.client's, unless the collector answers with success."""
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = kind(url.hostname or "", url.port, timeout=PATIENCE)
+    try:
+        connection.request("POST", url.path or "/v1/traces", body, {"Content-Type": "application/x-protobuf"})
+        answer = connection.getresponse()
+        answer.read(_MOST_ANSWERED)
+        if answer.status // 100 != 2:
+            raise OSError(f"it answers {answer.status} {answer.reason:.100}")
+    finally:
+        connection.close()
