@@ -129,6 +129,16 @@ class Images(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
 
 
+class Checkpoints(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    directory: Annotated[
+        str,
+        _says(
+            "below it CreateContainer takes a checkpoint's archive by its absolute path as the image, root's files "
+            "only; who can name an image can then restore any of them, with all it had in memory; empty: none"
+        ),
+    ] = ""
+
+
 class Stream(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[str, _says("address of the exec, attach and port-forward server")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535), _says("its port; 0 takes a free one")] = 0
@@ -215,6 +225,7 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     network: Network = Network()
     netdevices: NetDevices = NetDevices()
     images: Images = Images()
+    checkpoints: Checkpoints = Checkpoints()
     stream: Stream = Stream()
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()

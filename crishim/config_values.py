@@ -55,6 +55,7 @@ def absolute_paths(config: "Config") -> Iterator[str]:
     optional = {
         "images.policy": images.policy,
         "images.registries_conf": images.registries_conf,
+        "checkpoints.directory": config.checkpoints.directory,
         "stream.tls_cert": stream.tls_cert,
         "stream.tls_key": stream.tls_key,
         "metrics.tls_cert": config.metrics.tls_cert,

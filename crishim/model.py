@@ -109,6 +109,7 @@ class ContainerRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag
     monitor: ProcessRef | None = None  # its conmon
     announced: bool = False  # CREATING: NRI plugins may know of it
     stop_unannounced: bool = False  # EXITED: NRI plugins are still to get StopContainer
+    restore: bool = False  # from a checkpoint and not restored yet: there is no process, nor a monitor
 
     def parse_config(self) -> cri.ContainerConfig:
         return cri.ContainerConfig.FromString(self.config)

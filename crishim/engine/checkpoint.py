@@ -3,14 +3,18 @@
 Whether that works is up to three parties: a criu, a runtime built to call it, and a kernel this criu knows.
 """
 
+import re
 import shutil
 from pathlib import Path
 
 from crishim.engine.runtime import Runtime
 from crishim.errors import CrishimError, Kind
-from crishim.linux import executors, programs
+from crishim.linux import executors, files, programs
 
 _CHECK_TIMEOUT = 20.0  # seconds
+_ERROR = re.compile(r"Error \([^)\n]*\): (.+)")
+_LOG_END = 64 << 10  # bytes of criu's log that are looked at
+_ERRORS, _LONGEST_ERROR = 2, 200
 
 
 async def obstacle(runtime: Runtime) -> str:
@@ -45,7 +49,18 @@ async def dump(runtime: Runtime, container_id: str, images: Path, work: Path, *,
     done = await programs.run(argv, timeout=timeout, check=False)
     if done.returncode != 0:
         said = programs.complaint(done.stderr) or f"status {done.returncode}"
+        said += await executors.records(complaint, work / "dump.log")
         raise CrishimError(Kind.INTERNAL, f"container {container_id[:13]} cannot be checkpointed: {said}", stderr=said)
+
+
+def complaint(log: Path) -> str:
+    """The first errors in a log of criu's, to be added to a sentence; "" if there are none. Blocks."""
+    try:
+        text = files.tail(log, _LOG_END).decode(errors="replace")
+    except OSError:
+        return ""
+    errors = [e.strip()[:_LONGEST_ERROR] for e in _ERROR.findall(text)]
+    return f" (criu: {'; '.join(errors[:_ERRORS])})" if errors else ""
 
 
 async def _calls_criu(runtime: Runtime) -> bool:

@@ -38,6 +38,7 @@ class Launch(msgspec.Struct, frozen=True):
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False  # the first attached client's end of input is the container's
+    images: Path | None = None  # criu's: it is restored from them
 
 
 class Launched(msgspec.Struct, frozen=True):
@@ -47,6 +48,8 @@ class Launched(msgspec.Struct, frozen=True):
 
 async def create(conmon: str, runtime: Runtime, launch: Launch) -> Launched:
     """Start conmon, which runs `runtime create`; return when the container's process waits to be started.
+
+    With images it runs `runtime restore`: the processes run again then.
 
     Raises with the runtime's words if create fails, DEADLINE if it hangs; the caller then deletes the container.
     """
@@ -83,6 +86,9 @@ def _arguments(conmon: str, runtime: Runtime, launch: Launch) -> list[str]:
     argv += ["--terminal"] if launch.tty else []
     argv += ["--stdin"] if launch.stdin else []
     argv += ["--leave-stdin-open"] if launch.stdin and not launch.stdin_once else []
+    if launch.images:
+        argv += ["--restore", str(launch.images)]
+        argv += ["--runtime-opt", "--tcp-established", "--runtime-opt", "--file-locks"]
     return argv
 
 
@@ -128,7 +134,8 @@ def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, Process
         kind = classify(said)
         command = _command(launch.bundle) if kind is Kind.INVALID else ""  # crun does not always name it
         named = said if command in said else f"{command}: {said}"
-        raise CrishimError(kind, f"container {launch.container_id[:13]} cannot be created: {named}", stderr=said)
+        what = "restored" if launch.images else "created"
+        raise CrishimError(kind, f"container {launch.container_id[:13]} cannot be {what}: {named}", stderr=said)
     return processes.reference(pid), processes.reference(int(monitor_file(launch.bundle).read_text()))
 
 
@@ -181,6 +188,13 @@ def log_path(monitor: ProcessRef) -> str:
     """Where a running conmon writes its log; "" for none."""
     paths = [word for word in process_trees.command_line(monitor.pid) if word.startswith(_LOG.encode())]
     return os.fsdecode(paths[0]).removeprefix(_LOG) if paths else ""
+
+
+def launched(bundle: Path) -> Launched | None:
+    """What a create or restore that nobody waited for has left: a monitor with a process. Blocks."""
+    monitor = find_monitor(bundle)
+    process = find_process(bundle, monitor) if (bundle / "pidfile").exists() else None
+    return Launched(process, monitor) if process and monitor else None
 
 
 def kill_monitor(bundle: Path, *, search: bool = False) -> None:

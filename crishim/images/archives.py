@@ -18,18 +18,11 @@ from typing import IO, Any, cast
 from crishim.errors import CrishimError, Kind
 from crishim.images import reference
 from crishim.linux import paths
+from crishim.linux.tar_entries import BoundedEntry
 
 MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
-MAX_HEADER = 1 << 20  # bytes of an extended header: long names and attributes
 MAX_DICTIONARY = 128 << 20  # bytes that unpacking xz may need: `xz -9` takes 65 MiB, the format allows 4 GiB
 _XZ = b"\xfd7zXZ\0"
-_HEADERS = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 
@@ -69,15 +62,6 @@ def members(path: Path, given_name: str = "") -> list[Member]:
     return _docker(path, _json(found["manifest.json"], path), given_name)
 
 
-class _Entry(tarfile.TarInfo):
-    """An entry whose extended headers are of a bounded size: they are read into memory as a whole, however large."""
-
-    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _HEADERS and self.size > MAX_HEADER:
-            raise tarfile.ReadError(f"an extended header of {self.size} bytes")
-        return super()._proc_member(tarfile_)  # type: ignore[misc,no-any-return]
-
-
 class _Unxz:
     """What an xz file holds, read in order, with a bound on the memory that it takes."""
 
@@ -100,12 +84,12 @@ def _opened(file: IO[bytes]) -> tarfile.TarFile:
     start = file.read(len(_XZ))
     file.seek(0)
     if start == _XZ:
-        return tarfile.open(fileobj=cast(IO[bytes], _Unxz(file)), mode="r|", tarinfo=_Entry)
+        return tarfile.open(fileobj=cast(IO[bytes], _Unxz(file)), mode="r|", tarinfo=BoundedEntry)
     if start.startswith(b"\x1f\x8b"):
-        return tarfile.open(fileobj=file, mode="r:gz", tarinfo=_Entry)
+        return tarfile.open(fileobj=file, mode="r:gz", tarinfo=BoundedEntry)
     if start.startswith(b"BZ"):
-        return tarfile.open(fileobj=file, mode="r:bz2", tarinfo=_Entry)
-    return tarfile.open(fileobj=file, mode="r:", tarinfo=_Entry)
+        return tarfile.open(fileobj=file, mode="r:bz2", tarinfo=BoundedEntry)
+    return tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedEntry)
 
 
 def _tar_headers(path: Path) -> dict[str, bytes]:

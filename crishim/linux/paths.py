@@ -34,7 +34,16 @@ def check_length(path: str) -> None:
 
 def open_in_root(root: str | Path, path: str, flags: int) -> int:
     """Open path inside the tree at root; the caller closes the descriptor. OSError as of open(2)."""
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    return _open(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def open_beneath(root: str | Path, path: str, flags: int) -> int:
+    """As open_in_root(), through no symbolic link: ELOOP; and EXDEV for a path that leads out of the tree."""
+    return _open(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+
+
+def _open(root: str | Path, path: str, flags: int, resolve: int) -> int:
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     tree = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for attempt in range(_ATTEMPTS):

@@ -56,7 +56,7 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
                 except BaseException:
                     await executors.kernel(cgroup_limits.thaw, container.cgroup)
                     raise
-                await _describe(container, node.launcher.bundle(container.id), work)
+                await _describe(node, container, node.launcher.bundle(container.id), work)
                 await _tar(work / "rootfs-diff.tar", node.filesystems.upper(container.id), ["."], seconds)
                 await _archive(work, Path(location), seconds, lambda step: node.paths.run(container.pod_id, step))
         except TimeoutError:
@@ -73,7 +73,7 @@ def _prepare(work: Path) -> None:
     directories.make_new(work / "checkpoint")
 
 
-async def _describe(container: ContainerRecord, bundle: Path, work: Path) -> None:
+async def _describe(node: Node, container: ContainerRecord, bundle: Path, work: Path) -> None:
     config = container.parse_config()
     about = {
         "id": container.id,
@@ -84,6 +84,7 @@ async def _describe(container: ContainerRecord, bundle: Path, work: Path) -> Non
         "runtime": container.handler,
         "createdTime": datetime.fromtimestamp(container.created_at / 1e9, UTC).isoformat(),
         "checkpointedTime": datetime.now(UTC).isoformat(),
+        "netDevices": {a.name: a.host.name for a in node.netdevices.attachments(container.pod_id)},
     }
     await async_files.write(work / "config.dump", msgspec.json.encode(about))
     await async_files.write(work / "spec.dump", await async_files.read(bundle / "config.json"))

@@ -5,9 +5,11 @@
     -> config.json -> conmon + runtime create
     -> network devices verified and repaired -> record CREATED, its end watched
 
-The container's process exists when this returns and waits for StartContainer.
+The container's process exists when this returns and waits for StartContainer; that of one from a checkpoint comes with
+the start.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ from crishim.operations.admission import admit
 from crishim.operations.devices import Wanted, plan_devices, return_devices, wanted_devices
 from crishim.operations.exits import watch_exit
 from crishim.operations.nri_creation import adjust_container
+from crishim.operations.restore_container import Restored, asked_for, check_restorable
 from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
 from crishim.pb import cri_pb2 as cri
@@ -33,17 +36,23 @@ from crishim.tracing import span
 T = TypeVar("T")
 
 
-async def create_container(node: Node, request: cri.CreateContainerRequest) -> str:
-    """Make a container and return its id; it is CREATED then.
+async def create_container(node: Node, request: cri.CreateContainerRequest, restored: Restored | None = None) -> str:
+    """Make a container and return its id; it is CREATED then. restored: the checkpoint it is made from; without it the
+    image may be the path of one (restore_container.py).
 
     Raises INVALID, NOT_FOUND (pod, image, device), PRECONDITION (pod not ready, a device that cannot be given), EXISTS
     (name and attempt in use). After a failure nothing is left, and network devices are back on the host.
     """
     config = request.config
-    async with node.filesystems.using(config) as image, admit(node, request) as (pod, container):
+    async with contextlib.AsyncExitStack() as stack:
+        restored = restored or await stack.enter_async_context(asked_for(node, config))
+        image = await stack.enter_async_context(node.filesystems.using(config, restored.base if restored else ""))
+        pod, container = await stack.enter_async_context(admit(node, request))
         if container.state is ContainerState.CREATED:  # the answer to an identical request got lost
             return container.id
         check_container(config, pod.parse_config())
+        if restored:
+            await check_restorable(node, container.handler)
         wanted = await wanted_devices(node, pod, config)
         # The cgroup is in the record before anything is in it: it finds what a runtime that was killed left there.
         group = node.launcher.cgroup(pod, container.id)
@@ -51,36 +60,47 @@ async def create_container(node: Node, request: cri.CreateContainerRequest) -> s
         rollback = Rollback()
         try:
             async with rollback:
-                changes = await _make(node, pod, container, image, wanted, rollback)
+                changes = await _make(node, pod, container, image, wanted, restored, rollback)
         except BaseException:
             if not rollback.failed:
                 await nri_events.container_goes(node, container.id)
                 await node.containers.remove(container.id)
             raise
         created = node.containers.find(container.id)
-        watch_exit(node, created)
+        if not restored:
+            watch_exit(node, created)
         await nri_events.container_created(node, created)
     await node.nri.apply(changes)
     return container.id
 
 
 async def _make(
-    node: Node, pod: PodRecord, container: ContainerRecord, image: ImageRecord, wanted: Wanted, rollback: Rollback
+    node: Node,
+    pod: PodRecord,
+    container: ContainerRecord,
+    image: ImageRecord,
+    wanted: Wanted,
+    restored: Restored | None,
+    rollback: Rollback,
 ) -> Changes:
     """From a planned container to CREATED; what NRI plugins want changed of other containers."""
     filesystems, launcher, config = node.filesystems, node.launcher, container.parse_config()
     await node.containers.add(container)
     rollback.push("the root file system", _bound(filesystems.delete, container.id))
     with span("root file system"):
-        prepared = await filesystems.prepare(pod, container, image)
+        prepared = await filesystems.prepare(pod, container, image, restored.fill if restored else None)
     rollback.push("the runtime's container", _bound(launcher.discard, container))
     async with node.nri.verbs(), target_namespace(node, pod, config) as target:
         with span("specification"):
-            drafted = await launcher.draft(pod, container, image, prepared, wanted.edits, target)
+            described = restored.described(container) if restored else container
+            drafted = await launcher.draft(pod, described, image, prepared, wanted.edits, target)
         with span("NRI plugins"):
             adjusted = await adjust_container(node, pod, container, drafted, wanted.network)
         built = drafted.built
-        async with await plan_devices(node, pod, adjusted, built.spec, launcher.runtime(container)) as plan:
+        if restored:
+            restored.check(node, pod, container, drafted, adjusted.network)
+        runtime = None if restored else launcher.runtime(container)
+        async with await plan_devices(node, pod, adjusted, built.spec, runtime) as plan:
             with span("network devices"):
                 await plan.begin()
             with span("config.json"):
@@ -92,13 +112,20 @@ async def _make(
                 resources=adjusted.resources.SerializeToString(deterministic=True),
                 stop_signal=launcher.stop_signal(config, image),
             )
-            with span("runtime create"):
-                launched = await _launch(node, container, built)
+            if restored:
+                created = replace(container, state=ContainerState.CREATED, restore=True)
+            else:
+                with span("runtime create"):
+                    launched = await _launch(node, container, built)
+                created = replace(
+                    container,
+                    state=ContainerState.CREATED,
+                    process=launched.process,
+                    monitor=launched.monitor,
+                )
             with span("network devices verified"):
                 await plan.verify_and_repair()
         rollback.push("the network devices", lambda: return_devices(node, pod, plan))
-        state = ContainerState.CREATED
-        created = replace(container, state=state, process=launched.process, monitor=launched.monitor)
         await node.containers.update(container.id, lambda _: created)
     return adjusted.changes
 

@@ -39,10 +39,15 @@ async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig
 
 
 async def plan_devices(
-    node: Node, pod: PodRecord, adjusted: Adjusted, spec: Mapping[str, Any], runtime: Runtime
+    node: Node, pod: PodRecord, adjusted: Adjusted, spec: Mapping[str, Any], runtime: Runtime | None
 ) -> Plan:
-    """Check and lease the network devices; nothing is touched yet. spec: config.json, all but linux.netDevices."""
-    mover = await _mover(node, runtime, spec.get("hooks") or {}) if adjusted.network else Mover.BUILTIN
+    """Check and lease the network devices; nothing is touched yet. spec: config.json, all but linux.netDevices.
+
+    runtime: whose create is to follow; None if none is, so that nobody but us can move them.
+    """
+    mover = Mover.BUILTIN
+    if adjusted.network and runtime is not None:
+        mover = await _mover(node, runtime, spec.get("hooks") or {})
     try:
         return await node.netdevices.plan(adjusted.network, device_pod(pod), mover)
     except CrishimError as error:

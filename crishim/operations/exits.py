@@ -116,6 +116,7 @@ def exited(
         message=container.message or message,
         process=None,
         monitor=None,
+        restore=False,
         stop_unannounced=tell,
     )
 

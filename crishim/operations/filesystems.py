@@ -1,6 +1,6 @@
 """What a container sees as its file system: the image's layers with a writable one on top, image volumes, mounts.
 
-STATE_DIR/writable/ID         upper and work directory
+STATE_DIR/writable/ID         upper and work directory, and checkpoint/ of one that is to be restored
 RUN_DIR/roots/ID/rootfs       the mounted root
 RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
 RUN_DIR/roots/ID/log          where conmon finds the container's log (engine/logs.py), log-file its mount
@@ -10,13 +10,15 @@ the pod's user namespace pass, as the OCI runtime has become it when it mounts t
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from crishim.engine import logs
+from crishim.engine.checkpoint_archive import IMAGES
 from crishim.engine.handlers import Handlers
 from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
@@ -84,12 +86,13 @@ class Filesystems:
         self._create_missing = create_missing
 
     @contextlib.asynccontextmanager
-    async def using(self, config: cri.ContainerConfig) -> AsyncIterator[ImageRecord]:
-        """The image a container is made from; it and those of image volumes are not removed meanwhile.
+    async def using(self, config: cri.ContainerConfig, base: str = "") -> AsyncIterator[ImageRecord]:
+        """The image a container is made from; it and those of image volumes are not removed meanwhile. base: another
+        than the request names, a checkpoint's.
 
         NOT_FOUND names the image that is not there; INVALID if none is asked for.
         """
-        name = config.image.image
+        name = base or config.image.image
         if not name:
             raise CrishimError(Kind.INVALID, "the container's configuration names no image")
         image = await self._images.find(name)
@@ -103,8 +106,16 @@ class Filesystems:
                     holds.enter_context(self._uses.hold(volume.id))
             yield image
 
-    async def prepare(self, pod: PodRecord, container: ContainerRecord, image: ImageRecord) -> PreparedRoot:
+    async def prepare(
+        self,
+        pod: PodRecord,
+        container: ContainerRecord,
+        image: ImageRecord,
+        fill: Callable[[Path], Awaitable[None]] | None = None,
+    ) -> PreparedRoot:
         """Mount the root file system and the image volumes, and resolve the mounts; after a failure call delete().
+
+        fill: puts what a container wrote earlier into the directory `upper` of the directory that it is given.
 
         DEADLINE names a host path that does not answer.
         """
@@ -113,6 +124,9 @@ class Filesystems:
         idmap = IdMap(uids, gids, pod.namespaces.user) if pod.namespaces.user else None
         writable = self._places.writable / container.id
         await executors.records(self._make_directories, pod, container.id)
+        if fill is not None:
+            await executors.records(directories.own, writable / "upper")
+            await fill(writable)
         rootfs = await self._roots.mount(image, writable, self._places.root(container.id), idmap=idmap)
         volumes = await self._volumes(container.id, config, idmap)
         await self.attach_log(pod, container)
@@ -123,6 +137,13 @@ class Filesystems:
             lambda: resolve(wanted, volumes, create_missing=self._create_missing, features=features or None),
         )
         return PreparedRoot(str(rootfs), mounts)
+
+    def criu_images(self, container_id: str) -> Path:
+        """The images of a container that is to be restored."""
+        return self.writable / container_id / IMAGES
+
+    async def delete_criu_images(self, container_id: str) -> None:
+        await executors.deletion(shutil.rmtree, self.criu_images(container_id), ignore_errors=True)
 
     def upper(self, container_id: str) -> Path:
         """What the container wrote: the upper directory of its writable layer."""

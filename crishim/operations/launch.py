@@ -175,8 +175,10 @@ class Launcher:
             launcher=self._settings.launcher,
         )
 
-    async def create(self, container: ContainerRecord, log: str) -> conmon.Launched:
+    async def create(self, container: ContainerRecord, log: str, images: Path | None = None) -> conmon.Launched:
         """Have conmon create the container of a written bundle. log: where conmon is to write it, "" for nowhere.
+
+        images: of criu, from which it is restored instead: it runs then.
 
         A copy of the record, complete but for the processes, is left in the bundle: operations/adopt.py.
         """
@@ -188,6 +190,7 @@ class Launcher:
             tty=config.tty,
             stdin=config.stdin,
             stdin_once=config.stdin_once,
+            images=images,
         )
         await executors.records(record_files.write, launch.bundle / record_files.COPY, container)
         async with self._limiter.slot():
@@ -220,9 +223,9 @@ class Launcher:
     async def end(self, container: ContainerRecord) -> None:
         """End the container with its conmon, and let the runtime forget it; fine if it has.
 
-        A create that is killed may have made the container's process and not yet noted it: its cgroup has it.
+        A create or restore that is killed may have made the container's process and not noted it: its cgroup has it.
         """
-        creating = container.state is ContainerState.CREATING
+        creating = container.state is ContainerState.CREATING or container.restore
         dead = container.state in (ContainerState.EXITED, ContainerState.REMOVING)
         await executors.processes(conmon.kill_monitor, self.bundle(container.id), search=creating)
         await self._handlers.get(container.handler).delete(container.id, dead=dead)

@@ -5,6 +5,7 @@ state), so for every thing on the node there is a record that explains it, or it
 
     container CREATING          never answered: taken away
               STARTING          the runtime knows whether it was started
+              `restore` set     from a checkpoint, without a process: waits on, if its start was not under way
               CREATED, RUNNING  conmon watched on; if it is gone the exit file has the code
               REMOVING          answered for: removal is finished
     pod       CREATING          never answered: taken away
@@ -31,7 +32,7 @@ from crishim.lifecycle import ContainerState, PodState, has_process
 from crishim.linux import executors, processes
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
-from crishim.operations import nri_events, remove_container, remove_pod
+from crishim.operations import nri_events, remove_container, remove_pod, restore_container
 from crishim.operations.exits import release_container, settle_exit, watch_exit
 from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_down, tear_down_unknown
 
@@ -115,6 +116,8 @@ async def _container(node: Node, container: ContainerRecord) -> None:
         await remove_container.finish(node, container.id)
     elif container.state is ContainerState.EXITED:
         await release_container(node, container.id)
+    elif container.restore:
+        await restore_container.recover(node, container)
     elif container.monitor is None or not await executors.processes(processes.is_alive, container.monitor):
         await settle_exit(node, container.id)
     else:

@@ -8,7 +8,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, can_start
 from crishim.model import ContainerRecord
 from crishim.node import Node
-from crishim.operations import nri_events
+from crishim.operations import nri_events, restore_container
 from crishim.operations.exits import START_FAILED, START_FAILED_CODE
 from crishim.operations.stop_container import stop_container
 from crishim.tracing import span
@@ -40,14 +40,20 @@ async def start_container(node: Node, id: str) -> None:
         try:
             with span("NRI plugins"):
                 await nri_events.container_starts(node, container)
-            with span("runtime start"):
-                await node.handlers.get(container.handler).start(container.id)
+            with span("runtime restore" if container.restore else "runtime start"):
+                if container.restore:
+                    launched = await restore_container.launch(node, container)
+                else:
+                    await node.handlers.get(container.handler).start(container.id)
         except CrishimError as error:
             said = error.message
             await node.containers.update(container.id, lambda c: _failed(c, said))
             failure = error
         else:
-            container = await node.containers.update(container.id, lambda c: _running(c, started))
+            if container.restore:
+                container = await restore_container.restored(node, container, launched)
+            else:
+                container = await node.containers.update(container.id, lambda c: _running(c, started))
             await nri_events.container_started(node, container)
             return
     await stop_container(node, container.id, 0)
@@ -55,7 +61,10 @@ async def start_container(node: Node, id: str) -> None:
 
 
 async def _broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
-    """What became of a start that was given up in its middle: only the runtime knows. CREATED again, or RUNNING."""
+    """What became of a start that was given up in its middle: only the runtime knows. CREATED again, or RUNNING; a
+    restore: RUNNING, or EXITED."""
+    if container.restore:
+        return await restore_container.broken_off(node, container)
     created = await node.handlers.get(container.handler).state(container.id) == "created"
     after = ContainerState.CREATED if created else ContainerState.RUNNING
     return await node.containers.update(

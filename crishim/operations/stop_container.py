@@ -13,6 +13,7 @@ from crishim.lifecycle import ContainerState, has_process
 from crishim.linux import executors, processes
 from crishim.model import ContainerRecord
 from crishim.node import Node
+from crishim.operations.restore_container import end_unrestored
 
 KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
 MONITOR_PATIENCE = 10.0  # seconds after SIGKILL until conmon must have recorded the end
@@ -34,6 +35,12 @@ async def stop_container(node: Node, id: str, timeout: float) -> None:
         raise
     if not has_process(container.state):
         return
+    if container.restore:
+        await end_unrestored(node, container.id)
+        after = node.containers.get(container.id)
+        if after is None or not has_process(after.state):
+            return
+        container = after
     # A created container's process is still the runtime's own init: it knows no signal but SIGKILL.
     created = container.state is ContainerState.CREATED
     await node.netdevices.hold_namespaces(container.pod_id)  # what the container has hidden would end with it

@@ -60,10 +60,11 @@ async def update_resources(
 
 def _updatable(node: Node, id: str) -> ContainerRecord:
     container = node.containers.find(id)
-    if container.state not in UPDATABLE:
+    if container.state not in UPDATABLE or container.restore:
+        state = "not restored yet" if container.restore else container.state
         raise CrishimError(
             Kind.PRECONDITION,
-            f"container {container.id[:13]} is {container.state}: it has no resources to update",
+            f"container {container.id[:13]} is {state}: it has no resources to update",
             container=container.id,
         )
     return container

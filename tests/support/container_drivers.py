@@ -2,13 +2,14 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from msgspec.structs import replace
 
+from crishim.engine.checkpoint_archive import IMAGES
 from crishim.engine.conmon import Launched
 from crishim.errors import CrishimError, Kind
 from crishim.images.reference import Reference
@@ -114,17 +115,34 @@ class Transport(Driver):
 
 class Filesystems(Driver):
     @contextlib.asynccontextmanager
-    async def using(self, config: cri.ContainerConfig) -> AsyncIterator[ImageRecord]:
+    async def using(self, config: cri.ContainerConfig, base: str = "") -> AsyncIterator[ImageRecord]:
         await self.world.step("filesystems.using")
         yield IMAGE
 
-    async def prepare(self, pod: PodRecord, container: ContainerRecord, image: ImageRecord) -> PreparedRoot:
+    async def prepare(
+        self,
+        pod: PodRecord,
+        container: ContainerRecord,
+        image: ImageRecord,
+        fill: Callable[[Path], Awaitable[None]] | None = None,
+    ) -> PreparedRoot:
         self.world.held.add(f"rootfs {container.id}")  # some of it, whatever comes
+        if fill is not None:
+            (self.criu_images(container.id).parent / "upper").mkdir(parents=True)
+            await fill(self.criu_images(container.id).parent)
         await self.world.step("filesystems.prepare")
         return PreparedRoot("/nowhere/rootfs", ())
 
     def log(self, container: ContainerRecord) -> str:
         return ""
+
+    def criu_images(self, id: str) -> Path:
+        return self.world.directory / "writable" / id / IMAGES
+
+    async def delete_criu_images(self, id: str) -> None:
+        await self.world.step("filesystems.delete_criu_images")
+        shutil.rmtree(self.criu_images(id))
+        await self.world.done()
 
     def upper(self, id: str) -> Path:
         return self.world.directory / "upper" / id
@@ -144,6 +162,7 @@ class Filesystems(Driver):
         await self.world.step("filesystems.delete")
         assert f"container {id}" not in self.world.held, "the root file system goes before the container"
         self.world.held.discard(f"rootfs {id}")
+        shutil.rmtree(self.criu_images(id).parent, ignore_errors=True)
         await self.world.done()
 
     async def remove_orphans(self, keep: set[str]) -> None:
@@ -191,7 +210,8 @@ class Launcher(Driver):
     async def verify(self, container: ContainerRecord, built: Built, process: ProcessRef) -> None:
         await self.world.step("launcher.verify")
 
-    async def create(self, container: ContainerRecord, log: str) -> Launched:
+    async def create(self, container: ContainerRecord, log: str, images: Path | None = None) -> Launched:
+        assert images is None or images.is_dir()
         self.world.held.add(f"container {container.id}")
         await self.world.step("launcher.create")
         group = self.world.cgroup_file(container.id, "")
@@ -205,6 +225,8 @@ class Launcher(Driver):
             monitor.end()
 
         process = self.world.processes[container.id] = self.world.kernel.start(ended)
+        if images is not None:
+            self.world.held.add(f"started {container.id}")
         await self.world.done()
         return Launched(process=process.reference, monitor=monitor.reference)
 

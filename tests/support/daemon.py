@@ -119,6 +119,7 @@ class Daemon:
                 "plugin_dir": str(self.directory / "nri-plugins"),
                 "config_dir": str(self.directory / "nri-conf"),
             },
+            "checkpoints": {"directory": str(self.directory / "checkpoints")},
             "runtimes": {
                 "cgroup_driver": "systemd" if SYSTEMD else "cgroupfs",
                 "handlers": {"crun": {"path": "crun"}, "runc": {"path": test_program("runc")}},

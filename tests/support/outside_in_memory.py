@@ -67,6 +67,11 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def reopen_log(bundle: Path, *, again: bool) -> None:
         world.reopened(bundle.name)
 
+    def kill_monitor(bundle: Path, *, search: bool = False) -> None:
+        if (process := world.processes.get(bundle.name)) is not None:
+            process.end()
+
+    monkeypatch.setattr(conmon, "kill_monitor", kill_monitor)
     monkeypatch.setattr(programs, "run", run)
     monkeypatch.setattr(checkpoint, "dump", dump)
     monkeypatch.setattr(checkpoint, "obstacle", obstacle)

@@ -150,6 +150,9 @@ class NetDevices(Driver):
         await self.world.step("netdevices.plan")
         return Plan(self.world, pod.id)
 
+    def attachments(self, pod_id: str = "") -> list[Any]:
+        return []
+
     async def hold_namespaces(self, pod_id: str) -> None:
         await self.world.step("netdevices.hold_namespaces")
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
+from crishim.engine import checkpoint_archive
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import has_process
 from crishim.model import ExecSpec
@@ -22,6 +23,7 @@ from crishim.operations.remove_container import remove_container
 from crishim.operations.remove_image import remove_image
 from crishim.operations.remove_pod import remove_pod
 from crishim.operations.reopen_log import reopen_log
+from crishim.operations.restore_container import Restored
 from crishim.operations.run_pod import run_pod
 from crishim.operations.start_container import start_container
 from crishim.operations.stop_container import stop_container
@@ -29,6 +31,7 @@ from crishim.operations.stop_pod import stop_pod
 from crishim.operations.update_container import update_container
 from crishim.operations.update_pod import update_pod
 from crishim.pb import cri_pb2 as cri
+from tests.support import checkpoints
 from tests.support.world import World
 
 SPEC = ExecSpec(argv=("true",))
@@ -129,6 +132,21 @@ def checkpoint(world: World) -> Coroutine[Any, Any, None]:
     return checkpoint_container(world.node, container(world), str(world.directory / "kept.tar"), 10)
 
 
+async def make_restored(world: World) -> str:
+    """A container of an archive, as RestorePod makes it: CreateContainer takes root's files only."""
+    path = checkpoints.write(world.directory / "kept/c.tar")
+    config = cri.ContainerConfig(metadata=cri.ContainerMetadata(name="c"), image=cri.ImageSpec(image="app:1"))
+    request = cri.CreateContainerRequest(pod_sandbox_id=pod(world), config=config)
+    with path.open("rb") as file:
+        restored = Restored(checkpoint_archive.read(str(path), file))
+        return await create_container(world.node, request, restored)
+
+
+async def unrestored(world: World) -> None:
+    await a_pod(world)
+    await make_restored(world)
+
+
 # A start that failed leaves the container EXITED; what was under way when a stop came may be gone.
 ENDED = (Kind.PRECONDITION,)
 LIVES = {
@@ -142,6 +160,10 @@ LIVES = {
     "PortForward": Life(a_pod, lambda w: open_port(w.node, pod(w), 80)),
     "CreateContainer": Life(a_pod, make_container, undone=True),
     "StartContainer": Life(created, lambda w: start_container(w.node, container(w)), ENDED),
+    "CreateContainer from a checkpoint": Life(a_pod, make_restored, undone=True),
+    "StartContainer from a checkpoint": Life(unrestored, lambda w: start_container(w.node, container(w)), ENDED),
+    "StopContainer that was not restored": Life(unrestored, lambda w: stop_container(w.node, container(w), 10)),
+    "RemoveContainer that was not restored": Life(unrestored, lambda w: remove_container(w.node, container(w))),
     "StopContainer": Life(running, lambda w: stop_container(w.node, container(w), 10)),
     "StopContainer that needs SIGKILL": Life(stubborn, lambda w: stop_container(w.node, container(w), 10)),
     "RemoveContainer": Life(created, lambda w: remove_container(w.node, container(w))),

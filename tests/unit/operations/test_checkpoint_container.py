@@ -4,6 +4,8 @@ import json
 import os
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -38,7 +40,9 @@ class Bench:
         self.program("criu", "exit 0")
         self.runtime(DUMP)
         self.handlers = Handlers({"crun": Runtime("crun", str(self.bin / "rt"), tmp_path / "root", timeout=10)}, "crun")
-        self.node = make_node(tmp_path, handlers=self.handlers, launcher=self, filesystems=self, paths=PodPaths(10))
+        devices = SimpleNamespace(attachments=lambda pod: [])
+        drivers: Any = {"handlers": self.handlers, "launcher": self, "filesystems": self, "netdevices": devices}
+        self.node = make_node(tmp_path, **drivers, paths=PodPaths(10))
         self.scratch = tmp_path / "state/checkpoints"
         self.scratch.mkdir()
 

@@ -1,0 +1,21 @@
+"""Headers of tar archives that somebody else made, as tarfile reads them. tar(5)."""
+
+import tarfile
+
+MAX_HEADER = 1 << 20  # bytes of an extended header: long names and attributes
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+class BoundedEntry(tarfile.TarInfo):
+    """An entry whose extended headers are of a bounded size: they are read into memory as a whole, however large."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > MAX_HEADER:
+            raise tarfile.ReadError(f"an extended header of {self.size} bytes")
+        return super()._proc_member(tarfile_)  # type: ignore[misc,no-any-return]

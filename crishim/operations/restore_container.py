@@ -1,0 +1,203 @@
+"""A container from a checkpoint's archive: what CreateContainer, StartContainer and StopContainer do otherwise then.
+
+    CreateContainer   the archive opened, its image found -> the writable layer and criu's images unpacked
+                      -> config.json compared with the checkpoint's
+                      -> record CREATED with `restore`: there is no process
+    StartContainer    conmon, the runtime's restore, criu -> RUNNING with process and monitor, criu's images deleted
+
+Until it is started nobody watches it, as there is nothing to watch: its end is the stop's or the start's to record. A
+start that the daemon did not live to see is either complete, and then the runtime says "running", or is broken off: the
+container is EXITED with reason StartError then, since its processes may have run for a moment.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from crishim.engine import checkpoint, checkpoint_archive, conmon
+from crishim.engine.checkpoint_archive import Archive
+from crishim.errors import CrishimError, Kind
+from crishim.lifecycle import ContainerState, has_process
+from crishim.linux import executors, programs
+from crishim.model import ContainerRecord, PodRecord
+from crishim.netdev.records import Request
+from crishim.node import Node
+from crishim.operations.exits import START_FAILED, exited, release_container, watch_exit
+from crishim.operations.launch import Drafted
+from crishim.pb import cri_pb2 as cri
+from crishim.spec.restored import check_restored, with_command
+
+KILLED = 128 + 9  # exit code of a container that was stopped before it had a process
+UNPACKING = 600.0  # seconds for tar(1) with a writable layer
+
+Fill = Callable[[Path], Awaitable[None]]
+
+
+class Restored:
+    """The archive that a container is made of. environment: whether the request's variables are compared with it."""
+
+    def __init__(self, archive: Archive, *, environment: bool = False, devices: bool = True) -> None:
+        """devices: whether a network device that is missing is an error here; else the caller looks."""
+        self.archive = archive
+        self.base = archive.about.rootfs_image_ref
+        self._environment = environment
+        self._devices = devices
+
+    async def fill(self, writable: Path) -> None:
+        """Unpack criu's images, and the layer to the directory `upper`, both in the container's writable directory."""
+        stopped = threading.Event()
+        try:
+            layer = await executors.images(checkpoint_archive.unpack, self.archive, writable, stopped)
+            argv = ["tar", "--extract", "--xattrs", "--xattrs-include=*", "--same-permissions", "--numeric-owner"]
+            argv += [
+                "--same-owner",
+                "--delay-directory-restore",
+                f"--file={layer}",
+                f"--directory={writable / 'upper'}",
+            ]
+            await programs.run(argv, timeout=UNPACKING)
+        except BaseException:
+            stopped.set()
+            raise
+        await executors.images(layer.unlink)
+
+    def described(self, container: ContainerRecord) -> ContainerRecord:
+        """The record to make config.json of."""
+        config = with_command(container.parse_config(), self.archive.spec)
+        return replace(container, config=config.SerializeToString(deterministic=True))
+
+    def check(
+        self, node: Node, pod: PodRecord, container: ContainerRecord, drafted: Drafted, network: tuple[Request, ...]
+    ) -> None:
+        """INVALID: the request wants what the checkpoint is not. network: the devices that are asked for."""
+        about = self.archive.about
+        if about.runtime != container.handler:
+            text = (
+                f"{self.archive.path} is a checkpoint by {about.runtime!r}, the pod's runtime is {container.handler!r}"
+            )
+            raise CrishimError(Kind.INVALID, text, path=self.archive.path)
+        config = container.parse_config()
+        check_restored(config, self.archive.spec, drafted.built.spec, environment=self._environment)
+        if self._devices:
+            names = {r.name or r.device for r in network} | {a.name for a in node.netdevices.attachments(pod.id)}
+            check_devices(about.net_devices, names)
+
+
+def check_devices(had: dict[str, str], names: set[str]) -> None:
+    """INVALID: the pod of the checkpoint had a network device that this one will not have. names: those it will."""
+    for name in sorted(had.keys() - names):
+        raise CrishimError(
+            Kind.INVALID,
+            f"the checkpointed pod had the network device {name} ({had[name]} on its host), which is not asked for",
+            device=name,
+        )
+
+
+@contextlib.asynccontextmanager
+async def asked_for(node: Node, config: cri.ContainerConfig) -> AsyncIterator[Restored | None]:
+    """The archive that a request names as its image; None if that is an image.
+
+    DENIED unless the archive lies in the directory of the settings and is root's alone.
+    """
+    name = config.image.image
+    if not name.startswith("/"):
+        yield None
+        return
+    directory = node.config.checkpoints.directory
+    if not directory:
+        text = f"{name} is a path: without checkpoints.directory in the settings no checkpoint is restored"
+        raise CrishimError(Kind.DENIED, text, path=name)
+    async with opened(node, Path(directory), name) as archive:
+        yield Restored(archive)
+
+
+@contextlib.asynccontextmanager
+async def opened(node: Node, top: Path, path: str) -> AsyncIterator[Archive]:
+    """An archive, for as long as the context lasts. NOT_FOUND: the image it was made of is not in the store."""
+    context = checkpoint_archive.opened(top, path)
+    archive = await executors.images(context.__enter__)
+    try:
+        about = archive.about
+        if await node.images.find(about.rootfs_image_ref) is None:
+            raise CrishimError(
+                Kind.NOT_FOUND,
+                f"{path} is a checkpoint of image {about.rootfs_image!r} ({about.rootfs_image_ref}), which is not in "
+                "the store: pull it first",
+                image=about.rootfs_image_ref,
+            )
+        yield archive
+    finally:
+        context.__exit__(None, None, None)
+
+
+async def check_restorable(node: Node, handler: str) -> None:
+    """UNIMPLEMENTED, saying why, where this node cannot restore containers."""
+    reason = await checkpoint.obstacle(node.handlers.get(handler))
+    if reason:
+        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be restored on this node: {reason}")
+
+
+async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:
+    """Have the processes restored. After a failure nothing of them is there."""
+    images = node.filesystems.criu_images(container.id)
+    try:
+        return await node.launcher.create(container, node.filesystems.log(container), images)
+    except CrishimError as error:
+        await node.launcher.end(container)
+        said = await executors.records(checkpoint.complaint, node.launcher.bundle(container.id) / "restore.log")
+        raise CrishimError(error.kind, f"{error.message}{said}", **error.facts) from error
+    except BaseException:
+        await node.launcher.end(container)
+        raise
+
+
+async def restored(node: Node, container: ContainerRecord, launched: conmon.Launched) -> ContainerRecord:
+    """Record that a container runs again, and watch it."""
+    fields = {"process": launched.process, "monitor": launched.monitor, "restore": False}
+    running = await node.containers.update(container.id, lambda c: replace(c, state=ContainerState.RUNNING, **fields))
+    watch_exit(node, running)
+    await node.filesystems.delete_criu_images(container.id)
+    return running
+
+
+async def broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
+    """What became of a start that was given up in its middle: RUNNING, or EXITED. To be called with its lock held."""
+    launched = await executors.processes(conmon.launched, node.launcher.bundle(container.id))
+    if launched and await node.launcher.runtime(container).state(container.id) == "running":
+        return await restored(node, container, launched)
+    await node.launcher.end(container)
+    said = "the daemon ended while the container was being restored"
+    ended = await _record_end(node, replace(container, reason=START_FAILED, message=said))
+    node.tasks.start(release_container(node, ended.id), name=f"exit {ended.id[:13]}")
+    return ended
+
+
+async def recover(node: Node, container: ContainerRecord) -> None:
+    """After a start of the daemon: one that waits goes on waiting."""
+    if container.state is ContainerState.STARTING:
+        async with node.locks.holding(container.id):
+            await broken_off(node, node.containers.find(container.id))
+
+
+async def end_unrestored(node: Node, id: str) -> None:
+    """Stop a container that has no process yet; a restore that is under way is broken off, or waited for."""
+    container = node.containers.get(id)
+    if container is not None and container.state is ContainerState.STARTING:
+        await executors.processes(conmon.kill_monitor, node.launcher.bundle(id), search=True)
+    async with node.locks.holding(id):
+        container = node.containers.get(id)
+        if container is None or not container.restore or not has_process(container.state):
+            return
+        await node.launcher.end(container)
+        await _record_end(node, container)
+    await release_container(node, id)
+
+
+async def _record_end(node: Node, container: ContainerRecord) -> ContainerRecord:
+    async with node.nri.verbs():
+        ended = exited(container, KILLED, time.time_ns(), oom=False, tell=node.nri.active)
+        return await node.containers.update(container.id, lambda _: ended)
