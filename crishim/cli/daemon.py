@@ -22,6 +22,7 @@ from crishim.errors import CrishimError
 from crishim.linux import directories, executors
 from crishim.node import Node, open_node
 from crishim.operations import lifecycle_log
+from crishim.operations.checkpoint_pod import clear_interrupted
 from crishim.operations.exec import scratch
 from crishim.operations.nri_runtime import NriRuntime
 from crishim.operations.recover import is_in_doubt, recover
@@ -48,7 +49,7 @@ async def build(base: BaseNode) -> Daemon:
     await node.netdevices.load()
     await executors.processes(kill_orphans, scratch(node))  # commands whose daemon was killed
     await executors.deletion(_empty, scratch(node))
-    await executors.deletion(_empty, Path(config.state_dir) / "checkpoints")
+    await clear_interrupted(node)
     await _open(streams, node)
     try:
         telling = [serve_metrics(config.metrics, Collector(node))] if config.metrics.address else []

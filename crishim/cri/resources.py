@@ -1,9 +1,8 @@
-"""The RPCs that change what containers and pods may use, and CheckpointContainer."""
+"""The RPCs that change what containers and pods may use."""
 
 from crishim.cri.containers import visible as visible_container
 from crishim.cri.pods import visible as visible_pod
 from crishim.node import Node
-from crishim.operations.checkpoint_container import checkpoint_container
 from crishim.operations.update_container import update_container
 from crishim.operations.update_pod import update_pod
 from crishim.pb import cri_pb2 as cri
@@ -22,9 +21,3 @@ async def UpdatePodSandboxResources(
     visible_pod(node.pods, request.pod_sandbox_id)
     await update_pod(node, request)
     return cri.UpdatePodSandboxResourcesResponse()
-
-
-async def CheckpointContainer(node: Node, request: cri.CheckpointContainerRequest) -> cri.CheckpointContainerResponse:
-    container = visible_container(node.containers, request.container_id)
-    await checkpoint_container(node, container.id, request.location, request.timeout)
-    return cri.CheckpointContainerResponse()

@@ -1,9 +1,9 @@
 """All RPCs: the functions that are called like a method of a service, in the module of their subject."""
 
-from crishim.cri import admin, containers, events, exec, images, pods, resources, services, stats, status
+from crishim.cri import admin, checkpoints, containers, events, exec, images, pods, resources, services, stats, status
 from crishim.cri.metrics import rpcs as metrics
 
-MODULES = (status, pods, containers, exec, events, images, stats, metrics, resources, admin)
+MODULES = (status, pods, containers, exec, events, images, stats, metrics, resources, checkpoints, admin)
 
 
 def collect() -> services.Rpcs:

@@ -34,8 +34,9 @@ MAX_MESSAGE = 2048  # characters of an error, which may name what the client sen
 
 # A client's everyday questions: that something is not there is their answer, not an event of the node.
 QUESTIONS = ("Status", "Stats", "Metrics", "ExecSync")
-# Of use to nobody but the client that waits: they end with its call. A probe that was given up leaves no process.
-FOR_CALLER = frozenset({"ExecSync"})
+# Of use to nobody but the client that waits: they end with its call. A probe that was given up leaves no process, a pod
+# is not paused for a checkpoint beyond the deadline.
+FOR_CALLER = frozenset({"ExecSync", "CheckpointPod", "RestorePod"})
 
 log = logging.getLogger("crishim.rpc")
 

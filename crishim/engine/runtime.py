@@ -74,6 +74,10 @@ class Runtime:
         """Let the created process execute its command. Raises with the runtime's own words."""
         await self._call("start", container_id)
 
+    async def pause(self, container_id: str) -> None:
+        """Freeze the container's processes; linux/cgroup_limits.py thaws them. Returns when all stand still."""
+        await self._call("pause", container_id)
+
     async def state(self, container_id: str) -> str:
         """created, running or stopped; "" if the runtime does not know the container."""
         done = await self._call("state", container_id, check=False)

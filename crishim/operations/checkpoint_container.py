@@ -36,10 +36,7 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
     container = node.containers.find(id)
     if not location.startswith("/"):
         raise CrishimError(Kind.INVALID, f"location must be an absolute path, not {location!r}")
-    runtime = node.handlers.get(container.handler)
-    reason = await checkpoint.obstacle(runtime)
-    if reason:
-        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be checkpointed on this node: {reason}")
+    await check_possible(node, container.handler)
     seconds = timeout if timeout > 0 else DEFAULT_TIMEOUT
     async with node.locks.holding(container.id):
         container = node.containers.find(container.id)
@@ -50,15 +47,9 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
         work = Path(node.config.state_dir) / "checkpoints" / container.id
         try:
             async with asyncio.timeout(seconds):
-                await executors.deletion(_prepare, work)
-                try:
-                    await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
-                except BaseException:
-                    await executors.kernel(cgroup_limits.thaw, container.cgroup)
-                    raise
-                await _describe(node, container, node.launcher.bundle(container.id), work)
-                await _tar(work / "rootfs-diff.tar", node.filesystems.upper(container.id), ["."], seconds)
-                await _archive(work, Path(location), seconds, lambda step: node.paths.run(container.pod_id, step))
+                await executors.deletion(prepare, work)
+                await capture(node, container, work, seconds)
+                await archive(work, Path(location), seconds, lambda step: node.paths.run(container.pod_id, step))
         except TimeoutError:
             raise CrishimError(
                 Kind.DEADLINE, f"container {container.id[:13]} could not be checkpointed within {seconds} s"
@@ -67,7 +58,27 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
             await executors.deletion(shutil.rmtree, work, ignore_errors=True)
 
 
-def _prepare(work: Path) -> None:
+async def check_possible(node: Node, handler: str) -> None:
+    """UNIMPLEMENTED, saying why, where containers of a handler cannot be checkpointed."""
+    reason = await checkpoint.obstacle(node.handlers.get(handler))
+    if reason:
+        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be checkpointed on this node: {reason}")
+
+
+async def capture(node: Node, container: ContainerRecord, work: Path, seconds: float) -> None:
+    """Write what an archive has to a directory made by prepare(); after an error the container is thawed."""
+    try:
+        runtime = node.launcher.runtime(container)
+        await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
+    except BaseException:
+        await executors.kernel(cgroup_limits.thaw, container.cgroup)
+        raise
+    await _describe(node, container, node.launcher.bundle(container.id), work)
+    await _tar(work / "rootfs-diff.tar", node.filesystems.upper(container.id), ["."], seconds)
+
+
+def prepare(work: Path) -> None:
+    """An empty directory for capture(). Blocks."""
     shutil.rmtree(work, ignore_errors=True)
     directories.make_new(work)
     directories.make_new(work / "checkpoint")
@@ -90,7 +101,7 @@ async def _describe(node: Node, container: ContainerRecord, bundle: Path, work: 
     await async_files.write(work / "spec.dump", await async_files.read(bundle / "config.json"))
 
 
-async def _archive(
+async def archive(
     work: Path, location: Path, timeout: float, at_location: Callable[[Callable[[], None]], Awaitable[None]]
 ) -> None:
     """The archive, whole or not there: it holds the memory of processes, so nobody else may read it.

@@ -216,10 +216,3 @@ def test_pod_resources_are_recorded_and_shown(daemon: Daemon, pod: str) -> None:
     assert info["resources"] == {"cpuShares": "77", "unified": {"a.b": "c"}}
     unknown: dict[str, Any] = {"pod_sandbox_id": "ff00ff", "resources": R(cpu_shares=1)}
     assert refused(lambda: daemon.call("UpdatePodSandboxResources", **unknown)) == grpc.StatusCode.NOT_FOUND
-
-
-@pytest.mark.fact("CheckpointPod", "RestorePod")
-@pytest.mark.parametrize("name", ["CheckpointPod", "RestorePod"])
-def test_pod_checkpoints_are_not_built(daemon: Daemon, name: str) -> None:
-    """Row CheckpointPod / RestorePod: UNIMPLEMENTED."""
-    assert refused(lambda: daemon.call(name)) == grpc.StatusCode.UNIMPLEMENTED

@@ -36,6 +36,11 @@ class Runtime(Driver):
         self.world.held.add(f"started {id}")
         await self.world.done()
 
+    async def pause(self, id: str) -> None:
+        (self.world.cgroup_file(id, "cgroup.freeze")).write_text("1")
+        await self.world.step("runtime.pause")
+        await self.world.done()
+
     async def state(self, id: str) -> str:
         await self.world.step("runtime.state")
         return "running" if f"started {id}" in self.world.held else "created"

@@ -114,7 +114,7 @@ def test_what_is_not_there_says_so_during_recovery(tmp_path: Path) -> None:
         gate = Gate(make_node(tmp_path))
         gate.open_for_questions(make_node(tmp_path), ALL)
         with pytest.raises(CrishimError) as caught:
-            await gate.admit("CheckpointPod")
+            await gate.admit("NoSuchMethod")
         assert caught.value.kind is Kind.UNIMPLEMENTED
 
     simulate(scene())

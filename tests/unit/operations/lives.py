@@ -1,7 +1,10 @@
 """Each operation in a life it belongs to: what comes before it, the call, and that a client's next calls end it all."""
 
 import asyncio
+import json
+import tempfile
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from crishim.engine import checkpoint_archive
@@ -10,6 +13,7 @@ from crishim.lifecycle import has_process
 from crishim.model import ExecSpec
 from crishim.operations.check_pod import check_pod
 from crishim.operations.checkpoint_container import checkpoint_container
+from crishim.operations.checkpoint_pod import checkpoint_pod
 from crishim.operations.create_container import create_container
 from crishim.operations.detach_device import detach_device
 from crishim.operations.exec import exec_sync, open_attach, open_exec
@@ -24,6 +28,7 @@ from crishim.operations.remove_image import remove_image
 from crishim.operations.remove_pod import remove_pod
 from crishim.operations.reopen_log import reopen_log
 from crishim.operations.restore_container import Restored
+from crishim.operations.restore_pod import restore_pod
 from crishim.operations.run_pod import run_pod
 from crishim.operations.start_container import start_container
 from crishim.operations.stop_container import stop_container
@@ -142,6 +147,36 @@ async def make_restored(world: World) -> str:
         return await create_container(world.node, request, restored)
 
 
+async def checkpoint_of_pod(world: World) -> None:
+    """Whatever comes of it, no container is left frozen."""
+    output = Path(tempfile.mkdtemp(dir=world.directory))
+    request = cri.CheckpointPodRequest(
+        pod_sandbox_id=pod(world), output_path=str(output), container_ids=[container(world)]
+    )
+    try:
+        await checkpoint_pod(world.node, request)
+    except BaseException:
+        assert list(output.iterdir()) == []
+        raise
+    finally:
+        frozen = world.cgroup_file(container(world), "cgroup.freeze")
+        assert not frozen.exists() or frozen.read_text() == "0"
+        frozen.unlink(missing_ok=True)
+
+
+async def restore_of_pod(world: World) -> object:
+    top = world.directory / "kept"
+    checkpoints.write(top / "container-0.tar")
+    manifest = {"version": 1, "pod": "p", "containers": [{"name": "c", "file": "container-0.tar"}]}
+    (top / "checkpoint.json").write_text(json.dumps(manifest))
+    metadata = cri.PodSandboxMetadata(name="p", namespace="ns", uid="u")
+    config = cri.ContainerConfig(metadata=cri.ContainerMetadata(name="c"), image=cri.ImageSpec(image="app:1"))
+    request = cri.RestorePodRequest(
+        checkpoint_path=str(top), config=cri.PodSandboxConfig(metadata=metadata), container_configs=[config]
+    )
+    return await restore_pod(world.node, request)
+
+
 async def unrestored(world: World) -> None:
     await a_pod(world)
     await make_restored(world)
@@ -171,6 +206,8 @@ LIVES = {
     "UpdateContainerResources": Life(running, update, undone=True),
     "ReopenContainerLog": Life(running, lambda w: reopen_log(w.node, container(w))),
     "CheckpointContainer": Life(running, checkpoint),
+    "CheckpointPod": Life(running, checkpoint_of_pod),
+    "RestorePod": Life(nothing, restore_of_pod, undone=True),
     "ExecSync": Life(running, lambda w: exec_sync(w.node, container(w), SPEC, 1)),
     "Exec": Life(running, lambda w: open_exec(w.node, container(w), SPEC)),
     "Attach": Life(running, attach),
