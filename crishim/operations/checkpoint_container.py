@@ -68,7 +68,7 @@ async def check_possible(node: Node, handler: str) -> None:
 async def capture(node: Node, container: ContainerRecord, work: Path, seconds: float) -> None:
     """Write what an archive has to a directory made by prepare(); after an error the container is thawed."""
     try:
-        runtime = node.launcher.runtime(container)
+        runtime = node.handlers.get(container.handler)
         await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
     except BaseException:
         await executors.kernel(cgroup_limits.thaw, container.cgroup)

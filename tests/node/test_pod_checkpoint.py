@@ -12,7 +12,8 @@ import pytest
 from crishim.linux import cgroups
 from crishim.pb import cri_pb2 as cri
 from tests.support.daemon import Daemon, eventually
-from tests.support.pods import container_config, execute, pod_config, remove_pod, run_pod, start, status
+from tests.support.isolation import ip
+from tests.support.pods import annotated, container_config, execute, pod_config, remove_pod, run_pod, start, status
 
 CRIU = subprocess.run(["sh", "-c", "criu check"], capture_output=True, check=False).returncode == 0
 pytestmark = [
@@ -225,3 +226,38 @@ def test_requests_to_restore_that_cannot_be(daemon: Daemon, pod: str, output: Pa
     output.chmod(0o777)
     assert refused(daemon, "RestorePod", **good)[0] == Code.PERMISSION_DENIED
     output.chmod(0o700)
+
+
+def test_devices(daemon: Daemon, output: Path, shared: Path) -> None:
+    """A restored pod has its network device back by its name there, or is refused with the device named."""
+    ip("link", "add", "kept0", "type", "ifb")
+    ip("address", "add", "192.0.2.88/24", "dev", "kept0")
+    config, sandbox = counting("a", shared), pod_config(annotations=annotated(kept0="net1"))
+    pods = [run_pod(daemon, sandbox, handler="runc")]
+    try:
+        id = start(daemon, pods[0], config)
+        goes_on(daemon, id)
+        daemon.call("CheckpointPod", pod_sandbox_id=pods[0], output_path=str(output), container_ids=[id], deadline=60)
+        taken = refused(daemon, "RestorePod", **restore(daemon, output, [config], config=again(sandbox)))
+        assert (taken[0], "kept0" in taken[1]) == (Code.ABORTED, True), taken  # the pod has it still
+        remove_pod(daemon, pods.pop())
+        code, said = refused(daemon, "RestorePod", **restore(daemon, output, [config]))
+        assert (code, "network device net1 (kept0" in said) == (Code.INVALID_ARGUMENT, True), said
+        answer = daemon.call("RestorePod", **restore(daemon, output, [config], config=again(sandbox)))
+        pods.append(answer.pod_sandbox_id)
+        id = answer.restored_containers[0].container_id
+        daemon.call("StartContainer", container_id=id)
+        goes_on(daemon, id)
+        assert "192.0.2.88/24" in execute(daemon, id, "ip", "addr", "show", "dev", "net1")[1]
+    finally:
+        for pod in pods:
+            remove_pod(daemon, pod)
+        assert "192.0.2.88/24" in ip("address", "show", "dev", "kept0")
+        ip("link", "delete", "kept0")
+
+
+def again(sandbox: cri.PodSandboxConfig) -> cri.PodSandboxConfig:
+    """The same pod by another name."""
+    other = pod_config()
+    other.annotations.update(sandbox.annotations)
+    return other
