@@ -181,6 +181,7 @@ class Tour:
 
     def remove_pod(self) -> None:
         self.crictl("rmp", self.pod)
+        eventually(lambda: self._records().count("(empty)") == 7, "what goes behind the answer is gone")
         self.show("rmp-log", self.story("RemovePodSandbox"))
         self.show("rmp-files", self._records())
 
