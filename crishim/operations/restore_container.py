@@ -6,8 +6,8 @@
     StartContainer    conmon, the runtime's restore, criu -> RUNNING with process and monitor, criu's images deleted
 
 Until it is started nobody watches it, as there is nothing to watch: its end is the stop's or the start's to record. A
-start that the daemon did not live to see is either complete, and then the runtime says "running", or is broken off: the
-container is EXITED with reason StartError then, since its processes may have run for a moment.
+start that the daemon did not live to see is either complete, and then the runtime says "running", or is broken off: if
+its processes may have run for a moment the container is EXITED with reason StartError, else it is CREATED again.
 """
 
 import contextlib
@@ -142,16 +142,16 @@ async def check_restorable(node: Node, handler: str) -> None:
 
 
 async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:
-    """Have the processes restored. After a failure nothing of them is there."""
+    """Have the processes restored. After a failure nothing of them is there, and the record says what became of it."""
     images = node.filesystems.criu_images(container.id)
     try:
         return await node.launcher.create(container, node.filesystems.log(container), images)
     except CrishimError as error:
-        await node.launcher.end(container)
+        await _undo(node, container, error.message)
         said = await executors.records(checkpoint.complaint, node.launcher.bundle(container.id) / "restore.log")
         raise CrishimError(error.kind, f"{error.message}{said}", **error.facts) from error
-    except BaseException:
-        await node.launcher.end(container)
+    except BaseException as error:
+        await _undo(node, container, f"the restore was given up: {type(error).__name__}")
         raise
 
 
@@ -169,9 +169,21 @@ async def broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
     launched = await executors.processes(conmon.launched, node.launcher.bundle(container.id))
     if launched and await node.launcher.runtime(container).state(container.id) == "running":
         return await restored(node, container, launched)
+    return await _undo(node, container, "the restore was given up")
+
+
+async def _undo(node: Node, container: ContainerRecord, why: str) -> ContainerRecord:
+    """End what there is of a restore. CREATED again, or EXITED if the processes may have run: never twice.
+
+    The runtime notes a container, as running, right before criu lets its processes go.
+    """
+    await executors.processes(conmon.kill_monitor, node.launcher.bundle(container.id), search=True)
+    ran = await node.launcher.runtime(container).state(container.id) in ("running", "paused", "stopped")
     await node.launcher.end(container)
-    said = "the daemon ended while the container was being restored"
-    ended = await _record_end(node, replace(container, reason=START_FAILED, message=said))
+    if not ran:
+        again = replace(container, state=ContainerState.CREATED, started_at=0)
+        return await node.containers.update(container.id, lambda _: again)
+    ended = await _record_end(node, replace(container, reason=START_FAILED, message=why))
     node.tasks.start(release_container(node, ended.id), name=f"exit {ended.id[:13]}")
     return ended
 
