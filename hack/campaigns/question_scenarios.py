@@ -15,7 +15,7 @@ from hack.campaigns.scenarios import PodScenario
 from tests.support.daemon import IMAGE, METHODS
 
 PATIENCE = 5.0  # seconds: gRPC tells no client of an answer in parts that was cancelled in its middle
-# Not built yet; CheckpointContainer is in checkpoint_scenarios.py, where there is a criu.
+# In checkpoint_scenarios.py, where there is a criu.
 OTHERS = {"CheckpointContainer", "CheckpointPod", "RestorePod"}
 VERBOSE = {"ContainerStatus", "PodSandboxStatus", "Status", "ImageStatus"}
 

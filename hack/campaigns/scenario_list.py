@@ -1,7 +1,14 @@
 """All operations whose await points are gone through."""
 
 from hack.campaigns.awaits import FaultyDaemon, Scenario
-from hack.campaigns.checkpoint_scenarios import Checkpoint, is_possible
+from hack.campaigns.checkpoint_scenarios import (
+    Checkpoint,
+    CheckpointPod,
+    CreateRestored,
+    RestorePod,
+    StartRestored,
+    is_possible,
+)
 from hack.campaigns.device_scenarios import Detach, NetDevice
 from hack.campaigns.ground import Device
 from hack.campaigns.question_scenarios import Events, Import, Restart, questions
@@ -36,7 +43,9 @@ def scenarios(daemon: FaultyDaemon, device: Device, image: str, archive: str) ->
     made += [Stop(daemon), Remove(daemon), Removal(daemon), PodRemoval(daemon, device), ReopenLog(daemon)]
     made += [ExecWebSocket(daemon), Attach(daemon), Forward(daemon), ForwardTunnel(daemon)]
     made += [NetDevice(daemon, device), Detach(daemon, device)]
-    made += [Checkpoint(daemon, None, "runc")] if is_possible() else []
+    if is_possible():
+        made += [Checkpoint(daemon, None, "runc"), CreateRestored(daemon, device, "runc")]
+        made += [StartRestored(daemon, device, "runc"), CheckpointPod(daemon, None, "runc"), RestorePod(daemon, device)]
     made += [Events(daemon), Pull(daemon, image), RemoveImage(daemon, image), Import(daemon, archive)]
     made += [Restart(daemon, device, "recovery"), Restart(daemon, device, "recover")]
     return made + list(questions(daemon, {each.operation for each in made}))
