@@ -12,6 +12,7 @@ from typing import Any
 from crishim.errors import CrishimError
 from crishim.node import Node
 
+HEAD_START = 0.02  # seconds in which the answer leaves and its client asks the next thing, the processor its own
 PAUSES = (1.0, 5.0, 30.0, 60.0)  # seconds until it is tried again; the last one from then on
 
 log = logging.getLogger("crishim.afterwards")
@@ -19,17 +20,22 @@ log = logging.getLogger("crishim.afterwards")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-def start(node: Node, work: Work, name: str, failures: int = 0) -> asyncio.Task[None]:
-    """Do work in the background until it succeeds once; the first attempt. name: for the log. failures: so far."""
-    return node.tasks.start(_attempt(node, work, name, failures), name=name)
+def start(node: Node, work: Work, name: str, pause: float = 0.0) -> asyncio.Task[None]:
+    """Do work in the background, after pause seconds, until it succeeds once; the first attempt. name: for the log."""
+    return node.tasks.start(_attempt(node, work, name, pause), name=name)
 
 
-async def _attempt(node: Node, work: Work, name: str, failures: int) -> None:
+def _again(node: Node, work: Work, name: str, failures: int) -> None:
+    node.tasks.start(_attempt(node, work, name, 0.0, failures), name=name)
+
+
+async def _attempt(node: Node, work: Work, name: str, pause: float, failures: int = 0) -> None:
     try:
+        await asyncio.sleep(pause)
         await work()
     except BaseException as error:
         pause = PAUSES[min(failures, len(PAUSES) - 1)]
-        asyncio.get_running_loop().call_later(pause, start, node, work, name, failures + 1)
+        asyncio.get_running_loop().call_later(pause, _again, node, work, name, failures + 1)
         if not isinstance(error, CrishimError | OSError):
             raise
         log.error("not done yet, and tried again", extra={"task": name, "error": str(error), "seconds": pause})

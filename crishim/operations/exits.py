@@ -19,7 +19,7 @@ from crishim.lifecycle import ContainerState, has_process
 from crishim.linux import cgroups, executors, processes
 from crishim.model import ContainerRecord
 from crishim.node import Node
-from crishim.operations import nri_events
+from crishim.operations import afterwards, nri_events
 from crishim.operations.log_context import begin
 
 RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
@@ -62,7 +62,7 @@ async def settle_exit(node: Node, id: str) -> None:
             raise
         log.error("an exit cannot be recorded yet", extra={"container": id, "error": str(error)})
         return
-    await release_container(node, id)
+    await release_container(node, id, afterwards.HEAD_START)
 
 
 def _start_settling(node: Node, id: str) -> None:
@@ -81,9 +81,13 @@ async def _record(node: Node, container: ContainerRecord) -> None:
         await node.containers.update(container.id, lambda c: exited(c, code, at, oom, message, tell=tell))
 
 
-async def release_container(node: Node, id: str) -> None:
-    """Let the runtime forget an ended container and unmount its root file system; may be repeated."""
+async def release_container(node: Node, id: str, patience: float = 0.0) -> None:
+    """Let the runtime forget an ended container and unmount its root file system; may be repeated.
+
+    patience: seconds to leave it for, unless somebody waits for it (StopPodSandbox) or removes the container.
+    """
     async with node.locks.holding(id):
+        await node.locks.wanted(id, patience)
         container = node.containers.get(id)
         if container is None or has_process(container.state):
             return

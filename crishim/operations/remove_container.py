@@ -40,12 +40,12 @@ async def remove_container(node: Node, id: str) -> None:
         # What plugins free at RemoveContainer the next pod may want; an adopted record has its intent not on disk.
         await take_away(node, current.id)
     else:
-        finish(node, current.id)
+        finish(node, current.id, afterwards.HEAD_START)
 
 
-def finish(node: Node, id: str) -> asyncio.Task[None]:
-    """take_away() in the background, till it works; the first attempt."""
-    return afterwards.start(node, partial(take_away, node, id), f"removal of container {id[:13]}")
+def finish(node: Node, id: str, pause: float = 0.0) -> asyncio.Task[None]:
+    """take_away() in the background after pause seconds, till it works; the first attempt."""
+    return afterwards.start(node, partial(take_away, node, id), f"removal of container {id[:13]}", pause)
 
 
 async def take_away(node: Node, id: str) -> None:

@@ -42,12 +42,12 @@ async def remove_pod(node: Node, id: str) -> None:
     if again or node.nri.active or node.pods.is_adopted(pod.id):
         await take_away(node, pod.id)
     else:
-        finish(node, pod.id)
+        finish(node, pod.id, afterwards.HEAD_START)
 
 
-def finish(node: Node, id: str) -> asyncio.Task[None]:
-    """take_away() in the background, till it works; the first attempt."""
-    return afterwards.start(node, partial(take_away, node, id), f"removal of pod {id[:13]}")
+def finish(node: Node, id: str, pause: float = 0.0) -> asyncio.Task[None]:
+    """take_away() in the background after pause seconds, till it works; the first attempt."""
+    return afterwards.start(node, partial(take_away, node, id), f"removal of pod {id[:13]}", pause)
 
 
 async def take_away(node: Node, id: str) -> None:

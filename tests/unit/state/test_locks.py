@@ -38,6 +38,27 @@ async def test_nothing_is_kept() -> None:
     assert (locks._locks, locks._users) == ({}, {})
 
 
+async def test_wanted() -> None:
+    """A holder that has time goes on when somebody waits for it, whether they came before or after it asked."""
+    locks = Locks()
+    async with locks.holding("a"):
+        await locks.wanted("a", 0.001)  # nobody comes
+        before = asyncio.create_task(_take(locks))
+        await asyncio.sleep(0)
+        await locks.wanted("a", 3600)
+    await before
+    async with locks.holding("a"):
+        after = asyncio.create_task(_take(locks))
+        await locks.wanted("a", 3600)
+    await after
+    assert (locks._locks, locks._users, locks._wanted) == ({}, {}, {})
+
+
+async def _take(locks: Locks) -> None:
+    async with locks.holding("a"):
+        pass
+
+
 async def _hold(locks: Locks) -> None:
     async with locks.holding("a"):
         raise AssertionError("not reached")
