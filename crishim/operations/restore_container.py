@@ -118,9 +118,8 @@ async def asked_for(node: Node, config: cri.ContainerConfig) -> AsyncIterator[Re
 @contextlib.asynccontextmanager
 async def opened(node: Node, top: Path, path: str) -> AsyncIterator[Archive]:
     """An archive, for as long as the context lasts. NOT_FOUND: the image it was made of is not in the store."""
-    context = checkpoint_archive.opened(top, path)
-    archive = await executors.images(context.__enter__)
-    try:
+    with contextlib.ExitStack() as stack:  # who is cancelled meanwhile still has what the thread opened
+        archive = await executors.images(stack.enter_context, checkpoint_archive.opened(top, path))
         about = archive.about
         if await node.images.find(about.rootfs_image_ref) is None:
             raise CrishimError(
@@ -130,8 +129,6 @@ async def opened(node: Node, top: Path, path: str) -> AsyncIterator[Archive]:
                 image=about.rootfs_image_ref,
             )
         yield archive
-    finally:
-        context.__exit__(None, None, None)
 
 
 async def check_restorable(node: Node, handler: str) -> None:
