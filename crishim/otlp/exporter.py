@@ -20,7 +20,7 @@ MOST_AT_ONCE = 100  # calls in a request
 PAUSE = 1.0  # seconds in which calls gather
 PATIENCE = 5.0  # seconds for the collector to take a connection, and each time it is waited for
 _MOST_ANSWERED = 1 << 16  # bytes
-_LAST = 2.0  # seconds for what waits at the end
+_LAST = 0.5  # seconds for what waits at the end: a restart is short, and a collector that hangs makes it no longer
 MILLION = 1_000_000
 
 log = logging.getLogger("crishim.otlp")
@@ -43,7 +43,7 @@ class Exporter:
         traces.export = self._offer
 
     def stop(self) -> None:
-        """Send what waits, for two seconds at most. Blocks."""
+        """Send what waits, for half a second at most. Blocks."""
         self._traces.export = None
         self._stopping.set()
         try:
