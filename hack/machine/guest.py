@@ -16,6 +16,7 @@ _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is 
     "PATH": "/opt/test/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PYTHONPATH": "/work",
     "PYTHONPYCACHEPREFIX": "/var/cache/pycache",
+    "HYPOTHESIS_STORAGE_DIRECTORY": "/var/cache/hypothesis",
     "CRISHIM_CACHE": "/var/cache/crishim",
     "CRISHIM_TEST_BIN": "/var/cache/crishim/bin",
     "CRISHIM_TEST_MACHINE": "1",

@@ -27,7 +27,17 @@ class Run:
 
 
 def _pytest(title: str, *arguments: str, **variables: str) -> Run:
-    argv = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={_REPORT}", *arguments)
+    argv = (
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=1200",
+        f"--junit-xml={_REPORT}",
+        *arguments,
+    )
     return Run(title, argv, variables)
 
 

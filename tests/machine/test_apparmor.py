@@ -11,7 +11,7 @@ import pytest
 from crishim.linux import apparmor
 from crishim.pb import cri_pb2 as cri
 from tests.support.daemon import Daemon
-from tests.support.pods import container_config, create, execute, remove_pod, run_pod, start
+from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
 
 Profile = cri.SecurityProfile
 OWN = "crishim-default (enforce)"
@@ -66,11 +66,19 @@ def test_it_is_loaded_again(daemon: Daemon, pod: str) -> None:
 
 
 def test_unconfined(daemon: Daemon, pod: str) -> None:
-    """By name, and a privileged container that asks for nothing."""
+    """By name."""
     assert label(daemon, start(daemon, pod, asking(Profile.Unconfined))) == "unconfined"
-    privileged = container_config(name="privileged")
-    privileged.linux.security_context.privileged = True
-    assert label(daemon, start(daemon, pod, privileged)) == "unconfined"
+
+
+def test_privileged(daemon: Daemon) -> None:
+    """A privileged container that asks for nothing has no profile."""
+    sandbox = pod_config()
+    sandbox.linux.security_context.privileged = True
+    pod = run_pod(daemon, sandbox)
+    config = container_config()
+    config.linux.security_context.privileged = True
+    assert label(daemon, start(daemon, pod, config)) == "unconfined"
+    remove_pod(daemon, pod)
 
 
 def test_localhost(daemon: Daemon, pod: str, local: str) -> None:
