@@ -91,7 +91,7 @@ def test_pages_name_what_there_is() -> None:
     """The index has every page, links lead somewhere, and each command that is named is one of crishim's."""
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     index = (ROOT / "docs/README.md").read_text()
-    assert pages - {"checkpoint.md"} <= set(re.findall(r"\]\(([a-z]+\.md)\)", index))
+    assert pages - {"checkpoint.md"} <= set(re.findall(r"\]\(([a-z-]+\.md)\)", index))
     known = {command.prog.removeprefix("crishim ") for command in commands(_parser())}
     for page in PAGES:
         text = (ROOT / f"docs/{page}.md").read_text()

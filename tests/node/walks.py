@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.node.netdev.lab import Lab
-
 ROOT = Path(__file__).parents[2]
 MARK = "--- end of block ---"
 
@@ -28,8 +26,12 @@ def matches(expected: str, line: str) -> bool:
     return re.fullmatch(re.sub(r"(?:\\ )+", r"\\s+", pattern), line) is not None
 
 
-def walk(name: str, lab: Lab) -> None:
-    """Every block succeeds, and the lines below it are in its output, in that order."""
+def walk(name: str, *enter: str) -> str:
+    """Every block succeeds, and the lines below it are in its output, in that order.
+
+    enter: the command that runs another in the host it is for, as nsenter(1) does. Returns what was printed after the
+    last block.
+    """
     steps = blocks(ROOT / "docs" / name)
     finish = "finish() { set +e\n" + steps[-1][0] + "}\ntrap 'finish > /dev/null 2>&1' EXIT\n"
     script = "set -e\n" + finish + "".join(f"{commands}\necho '{MARK}'\n" for commands, _ in steps)
@@ -38,8 +40,9 @@ def walk(name: str, lab: Lab) -> None:
     tools = next((p for p in places if (Path(p) / "crictl").exists()), None)
     assert tools is not None, "no crictl in CRISHIM_TEST_BIN"
     env = os.environ | {"CRISHIM_TEST_BIN": tools, "CRISHIM_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
-    argv = ["nsenter", f"--net={lab.host}", "bash", "-c", script]
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(
+        [*enter, "bash", "-c", script], cwd=ROOT, env=env, capture_output=True, text=True, timeout=150, check=False
+    )
     outputs = done.stdout.split(MARK + "\n")
     for (commands, expected), output in zip(steps, outputs, strict=False):
         lines = iter((output + "\n" + done.stderr).splitlines())
@@ -48,3 +51,4 @@ def walk(name: str, lab: Lab) -> None:
                 f"{wanted!r} is not in the output of\n{commands}\n{output}\n{done.stderr[-2000:]}"
             )
     assert done.returncode == 0, f"{outputs[-1]}\n{done.stderr[-3000:]}"
+    return outputs[-1]

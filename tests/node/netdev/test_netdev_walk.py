@@ -11,5 +11,5 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 
 
 def test_the_page_can_be_walked(walk_lab: Lab) -> None:
-    walk("netdevices.md", walk_lab)
+    walk("netdevices.md", "nsenter", f"--net={walk_lab.host}")
     assert not list(Path("/sys/fs/cgroup").glob("*/netdevices-walk*"))

@@ -9,4 +9,4 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 
 
 def test_the_page_can_be_walked(walk_lab: Lab) -> None:
-    walk("nri.md", walk_lab)
+    walk("nri.md", "nsenter", f"--net={walk_lab.host}")
