@@ -42,7 +42,10 @@ def furnished(daemon: Daemon, device: str = "", **settings: Any) -> tuple[str, s
     wish = pod_config(annotations=annotations, port_mappings=mappings, **settings)
     wish.linux.security_context.namespace_options.pid = cri.POD
     pod = run_pod(daemon, wish)
-    return pod, start(daemon, pod)
+    container = start(daemon, pod)
+    command = Path(f"/proc/{info(daemon, container)['pid']}/cmdline")
+    eventually(lambda: os.fsencode(daemon.run) not in command.read_bytes(), "the runtime's init is the container's")
+    return pod, container
 
 
 def cleanup(daemon: Daemon, *flags: str, status: int = 0) -> list[str]:

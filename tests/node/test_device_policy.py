@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
-from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.daemon import Daemon, assert_clean, eventually, scratch_daemon
 from tests.support.isolation import ip, remove_link
 from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
 
@@ -39,8 +39,10 @@ def device() -> Iterator[str]:
     ip("link", "add", "polt0", "mtu", "1400", "type", "veth", "peer", "name", "polt0p")
     ip("addr", "add", "192.0.2.7/24", "dev", "polt0")
     ip("link", "property", "add", "dev", "polt0", "altname", "nic-of-the-lab")
+    ip("link", "set", "polt0", "addrgenmode", "none")  # no link-local address that is tentative in one look alone
     ip("link", "set", "polt0p", "up")
     ip("link", "set", "polt0", "up")
+    eventually(lambda: link("polt0")[0]["operstate"] == "UP", "the kernel has noticed the carrier")
     yield "polt0"
     remove_link("polt0")
 

@@ -11,6 +11,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.netdev.plan import Plan
 from crishim.netdev.records import Pod, Request, Source
 from tests.node.netdev.lab import Lab
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.node
 
@@ -118,7 +119,8 @@ async def test_all_edits_at_once(lab: Lab) -> None:
     root = Path(f"/proc/{state['pid']}/root")
     assert (root / "given/file").read_text() == "hello"
     assert (root / "dev/given-null").is_char_device()
-    assert b"GIVEN=1" in Path(f"/proc/{state['pid']}/environ").read_bytes().split(b"\0")
+    environment = Path(f"/proc/{state['pid']}/environ")  # until it executes the command, that of the runtime
+    await eventually(lambda: b"GIVEN=1" in environment.read_bytes().split(b"\0"))
     groups = next(x for x in Path(f"/proc/{state['pid']}/status").read_text().splitlines() if x.startswith("Groups"))
     assert "4242" in groups.split()
     await lab.devices.return_devices(pod)
