@@ -162,7 +162,7 @@ async def restored(node: Node, container: ContainerRecord, launched: conmon.Laun
 
 
 async def broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
-    """What became of a start that was given up in its middle: RUNNING, or EXITED. To be called with its lock held."""
+    """What became of a start that was given up in its middle: RUNNING, or as _undo() says. Its lock is held."""
     launched = await executors.processes(conmon.launched, node.launcher.bundle(container.id))
     if launched and await node.launcher.runtime(container).state(container.id) == "running":
         return await restored(node, container, launched)

@@ -62,7 +62,7 @@ async def start_container(node: Node, id: str) -> None:
 
 async def _broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
     """What became of a start that was given up in its middle: only the runtime knows. CREATED again, or RUNNING; a
-    restore: RUNNING, or EXITED."""
+    restore may be EXITED, too."""
     if container.restore:
         return await restore_container.broken_off(node, container)
     created = await node.handlers.get(container.handler).state(container.id) == "created"

@@ -1,8 +1,6 @@
 """Tests of a machine as production has it. They run by `hack/vm test` only: as root of a guest that is thrown away."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +9,13 @@ import pytest
 collect_ignore_glob: list[str] = [] if os.environ.get("CRISHIM_TEST_MACHINE") else ["test_*.py"]
 
 if os.environ.get("CRISHIM_TEST_MACHINE"):
-    from tests.support.daemon import Daemon, scratch_daemon
+    from tests.support.busybox import build_archive, daemon_with
+    from tests.support.daemon import Daemon
 
     @pytest.fixture(scope="session")
     def busybox_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         """An OCI archive of a small busybox image."""
-        path = tmp_path_factory.mktemp("image") / "busybox.tar"
-        script = Path(__file__).parents[2] / "hack/build-images"
-        subprocess.run([sys.executable, str(script), "--demo", str(path)], check=True, capture_output=True)
-        return path
+        return build_archive(tmp_path_factory.mktemp("image"))
 
     @pytest.fixture(scope="module", params=["cgroupfs", "systemd"])
     def daemon(request: pytest.FixtureRequest, busybox_archive: Path) -> Iterator[Daemon]:
@@ -27,7 +23,5 @@ if os.environ.get("CRISHIM_TEST_MACHINE"):
         settings: dict[str, dict[str, str]] = {"runtimes": {"cgroup_driver": request.param}}
         if request.param == "systemd":
             settings["pods"] = {"cgroup_parent": "/crishimtest.slice"}
-        with scratch_daemon(**settings) as daemon:
-            done = daemon.command("images", "import", str(busybox_archive))
-            assert done.returncode == 0, done.stderr
+        with daemon_with(busybox_archive, **settings) as daemon:
             yield daemon

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually, scratch_daemon
+from tests.support.busybox import daemon_with
+from tests.support.daemon import Daemon, eventually
 from tests.support.isolation import ip, remove_link
 from tests.support.pods import annotated, container_config, create, execute, pod_config, remove_pod, run_pod, start
 
@@ -42,9 +43,7 @@ def functions() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def daemon(busybox_archive: Path) -> Iterator[Daemon]:
-    with scratch_daemon() as daemon:
-        done = daemon.command("images", "import", str(busybox_archive))
-        assert done.returncode == 0, done.stderr
+    with daemon_with(busybox_archive) as daemon:
         yield daemon
 
 

@@ -1,15 +1,14 @@
 """Fixtures of the node tests: a daemon for each module, an image in it, and a count of leaks around every test."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crishim.linux.inheritance import pass_on_defaults
-from tests.support.daemon import Daemon, assert_clean, scratch_daemon
+from tests.support.busybox import build_archive, daemon_with
+from tests.support.daemon import Daemon, assert_clean
 from tests.support.go_plugin import GoPlugins, go_plugins
 from tests.support.isolation import isolate
 
@@ -21,18 +20,13 @@ if os.geteuid() == 0:
 @pytest.fixture(scope="session")
 def busybox_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OCI archive of a small busybox image, built on the spot."""
-    path = tmp_path_factory.mktemp("image") / "busybox.tar"
-    script = Path(__file__).parents[2] / "hack/build-images"
-    subprocess.run([sys.executable, str(script), "--demo", str(path)], check=True, capture_output=True)
-    return path
+    return build_archive(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
 def node(busybox_archive: Path) -> Iterator[Daemon]:
     """A running daemon with the busybox image."""
-    with scratch_daemon() as daemon:
-        done = daemon.command("images", "import", str(busybox_archive))
-        assert done.returncode == 0, done.stderr
+    with daemon_with(busybox_archive) as daemon:
         yield daemon
 
 
