@@ -1,8 +1,9 @@
 """CheckpointContainer: a running container's processes, its writable layer and its configuration in one archive.
 
 The archive holds what the tools for it expect: checkpoint/ (criu's images), dump.log, rootfs-diff.tar (the writable
-layer), spec.dump (config.json) and config.dump (what it is). The layer is read right after the processes' state, while
-the container runs again.
+layer), spec.dump (config.json) and config.dump (what it is). The container is paused until the layer is read, so that
+a file that is open is as long as the processes' state says: criu compares. A daemon that is killed meanwhile leaves
+STATE_DIR/checkpoints/ID, and the next one resumes the container (checkpoint_pod.clear_interrupted).
 """
 
 import asyncio
@@ -18,10 +19,11 @@ import msgspec
 from crishim.engine import checkpoint
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
-from crishim.linux import async_files, cgroup_limits, directories, executors, programs
+from crishim.linux import async_files, directories, executors, programs
 from crishim.linux.pod_paths import looking_at
 from crishim.model import ContainerRecord
 from crishim.node import Node
+from crishim.operations.pausing import paused
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
@@ -48,7 +50,8 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
         try:
             async with asyncio.timeout(seconds):
                 await executors.deletion(prepare, work)
-                await capture(node, container, work, seconds)
+                async with paused(node, [container]):
+                    await capture(node, container, work, seconds)
                 await archive(work, Path(location), seconds, lambda step: node.paths.run(container.pod_id, step))
         except TimeoutError:
             raise CrishimError(
@@ -66,13 +69,9 @@ async def check_possible(node: Node, handler: str) -> None:
 
 
 async def capture(node: Node, container: ContainerRecord, work: Path, seconds: float) -> None:
-    """Write what an archive has to a directory made by prepare(); after an error the container is thawed."""
-    try:
-        runtime = node.handlers.get(container.handler)
-        await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
-    except BaseException:
-        await executors.kernel(cgroup_limits.thaw, container.cgroup)
-        raise
+    """Write what an archive has of a paused container to a directory made by prepare()."""
+    runtime = node.handlers.get(container.handler)
+    await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
     await _describe(node, container, node.launcher.bundle(container.id), work)
     await _tar(work / "rootfs-diff.tar", node.filesystems.upper(container.id), ["."], seconds)
 

@@ -10,7 +10,6 @@ finds it (clear_interrupted).
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -20,14 +19,13 @@ import msgspec
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
-from crishim.linux import cgroup_limits, directories, executors, process_trees, processes
+from crishim.linux import directories, executors, process_trees, processes
 from crishim.linux.pod_paths import looking_at
 from crishim.model import ContainerRecord, PodRecord, ProcessRef
 from crishim.node import Node
 from crishim.operations.checkpoint_container import DEFAULT_TIMEOUT, archive, capture, check_possible, prepare
+from crishim.operations.pausing import paused, thaw
 from crishim.pb import cri_pb2 as cri
-
-log = logging.getLogger("crishim.checkpoint")
 
 MANIFEST = "checkpoint.json"
 ENDING = 60.0  # seconds the criu of a daemon that was killed has to end by itself
@@ -120,37 +118,10 @@ def _begin(work: Path) -> None:
 
 
 async def _capture_all(node: Node, containers: Sequence[ContainerRecord], work: Path) -> None:
-    try:
-        async with asyncio.TaskGroup() as group:
-            for container in containers:
-                group.create_task(node.launcher.runtime(container).pause(container.id))
+    async with paused(node, containers):
         for container in containers:
             await executors.deletion(prepare, work / container.id)
             await capture(node, container, work / container.id, DEFAULT_TIMEOUT)
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        await _thaw(containers)
-
-
-async def _thaw(containers: Sequence[ContainerRecord]) -> None:
-    """Resume all of them, also if it is cancelled meanwhile or fails once."""
-    cancelled = False
-    for container in containers:
-        for attempt in (1, 2):
-            try:
-                await executors.kernel(cgroup_limits.thaw, container.cgroup)
-                break
-            except asyncio.CancelledError:
-                cancelled = True
-            except (OSError, CrishimError) as error:
-                log.error(
-                    "a container cannot be resumed",
-                    extra={"container": container.id, "attempt": attempt},
-                    exc_info=error,
-                )
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 async def _write(node: Node, pod: PodRecord, chosen: Sequence[ContainerRecord], work: Path, output: Path) -> None:
@@ -189,14 +160,15 @@ def _unlink(paths: Sequence[Path]) -> None:
 
 
 async def clear_interrupted(node: Node) -> None:
-    """At the start: take away what a killed daemon left of checkpoints, and resume the containers it had paused."""
+    """At the start: take away what a killed daemon left of checkpoints, of pods and of single containers, and resume
+    the containers it had paused."""
     top = Path(node.config.state_dir) / "checkpoints"
     await executors.records(directories.own, top)
     for work in await executors.records(lambda: sorted(top.iterdir())):
-        mine = [c for c in node.containers if c.pod_id == work.name]
-        if node.pods.get(work.name):
-            await _thaw(mine)
-            node.tasks.start(_outlast(node, mine, work), name=f"checkpoint of pod {work.name[:13]}")
+        mine = [c for c in node.containers if work.name in (c.pod_id, c.id)]
+        if mine:
+            await thaw(mine)
+            node.tasks.start(_outlast(node, mine, work), name=f"checkpoint {work.name[:13]}")
         else:
             await executors.deletion(shutil.rmtree, work, ignore_errors=True)
 
@@ -209,7 +181,7 @@ async def _outlast(node: Node, containers: Sequence[ContainerRecord], work: Path
         await executors.deletion(_empty, work)  # then it has nowhere to write, and gives up
         for process in await executors.processes(_writers, work):
             await processes.wait_gone(process, ENDING)
-        await _thaw(containers)
+        await thaw(containers)
         await executors.deletion(shutil.rmtree, work, ignore_errors=True)
 
 
@@ -220,7 +192,11 @@ def _empty(work: Path) -> None:
 
 def _writers(work: Path) -> set[ProcessRef]:
     """The runtimes that checkpoint into a directory, with their criu: they are of one session."""
-    mark = os.fsencode(f"--work-path={work}/")
+    mark = os.fsencode(f"--work-path={work}")
     commands = process_trees.command_lines()
-    pids = [pid for pid, command in commands.items() if any(word.startswith(mark) for word in command)]
+    pids = [
+        pid
+        for pid, command in commands.items()
+        if any(word == mark or word.startswith(mark + b"/") for word in command)
+    ]
     return {process for pid in pids for process in process_trees.members(pid, [pid])}

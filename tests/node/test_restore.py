@@ -75,6 +75,24 @@ def test_it_goes_on_in_another_pod(daemon: Daemon, archive: Path, pod: str) -> N
     assert (status(daemon, container).state, status(daemon, container).exit_code) == (cri.CONTAINER_EXITED, 137)
 
 
+def test_a_file_that_grows_all_the_time(daemon: Daemon, archive: Path, pod: str) -> None:
+    """The layer is of the moment of the processes: criu refuses an open file of another length."""
+    grows = "exec 3> /grows; i=0; while :; do i=$((i+1)); echo $i >&3; echo $i > /count; done"
+    source = start(daemon, pod, container_config("grows", command=["sh", "-c", grows]))
+    eventually(lambda: count(daemon, source) > 100, "it writes")
+    kept = archive.with_name("grows.tar")
+    daemon.call("CheckpointContainer", container_id=source, location=str(kept), deadline=60)
+    before = count(daemon, source)
+    eventually(lambda: count(daemon, source) > before, "it goes on")
+    try:
+        container = create(daemon, pod, wish(kept, name="again"))
+        daemon.call("StartContainer", container_id=container)
+        before = count(daemon, container)
+        eventually(lambda: count(daemon, container) > before, "its copy goes on")
+    finally:
+        kept.unlink()
+
+
 @pytest.mark.parametrize("end", ["StopContainer", "RemoveContainer", "StopPodSandbox"])
 def test_one_that_waits_is_ended(daemon: Daemon, archive: Path, pod: str, end: str) -> None:
     """It has no process to end, and no monitor to see it."""
