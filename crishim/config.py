@@ -72,9 +72,13 @@ class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Pods(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     init: Annotated[str, _says("init of pods with a shared PID namespace (catatonit -P)")] = "catatonit"
-    cgroup_parent: Annotated[str, _says("cgroup of pods for which the client names none, one below it for each")] = (
-        "/crishim"
-    )
+    cgroup_parent: Annotated[
+        str,
+        _says(
+            "cgroup of pods for which the client names none, one below it for each; with the systemd driver the slice "
+            "of that name, crishim.slice"
+        ),
+    ] = "/crishim"
     cgroup_roots: Annotated[
         list[str],
         _says(

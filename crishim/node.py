@@ -26,6 +26,7 @@ from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
 from crishim.lifecycle import ContainerState, PodState, check_container, check_pod
+from crishim.linux import slices
 from crishim.linux.apparmor import DefaultProfile
 from crishim.linux.pod_paths import PodPaths
 from crishim.model import ContainerRecord, PodRecord
@@ -112,9 +113,10 @@ def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
     state, run = Path(config.state_dir), Path(config.run_dir)
     pods, containers = stores(state, checks)
     names = Names()
-    load_records(pods, containers, names, Adoption(run, config.pods.cgroup_parent, config.runtimes.default))
+    cgroup_parent = slices.parent(config.pods.cgroup_parent, config.runtimes.cgroup_driver == "systemd")
+    load_records(pods, containers, names, Adoption(run, cgroup_parent, config.runtimes.default))
     set_right(config, pods, containers)
-    sandboxes = Sandboxes(run, config.pods.sysctls, config.pods.cgroup_parent, config.pods.cgroup_roots)
+    sandboxes = Sandboxes(run, config.pods.sysctls, cgroup_parent, config.pods.cgroup_roots)
     images, transport = image_parts(config)
     uses = Holds(lambda: _images_in_use(containers))
     paths, host = PodPaths(config.runtimes.path_timeout), Host.probe()

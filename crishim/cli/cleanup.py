@@ -27,7 +27,7 @@ from crishim.cri import record_checks
 from crishim.cri.stream.server import StreamServer
 from crishim.errors import CrishimError
 from crishim.ids import is_id
-from crishim.linux import cgroups, executors, mounts, record_files
+from crishim.linux import cgroups, executors, mounts, record_files, slices
 from crishim.linux.record_files import Found
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev import adopt
@@ -64,9 +64,8 @@ class Owners(NamedTuple):
 
 def clean_up(config: Config, options: Options) -> int:
     """Look, print, and with options.apply act; the exit status, 1 if something could not be taken away."""
-    places = Locations(
-        Path(config.state_dir), Path(config.run_dir), config.pods.cgroup_parent, Path(config.network.config_dir)
-    )
+    parent = slices.parent(config.pods.cgroup_parent, config.runtimes.cgroup_driver == "systemd")
+    places = Locations(Path(config.state_dir), Path(config.run_dir), parent, Path(config.network.config_dir))
     logging.basicConfig(level=logging.ERROR, format="crishim: %(message)s", stream=sys.stderr)
     if not options.apply:
         if any(_is_locked(directory) for directory in (places.state, places.run)):

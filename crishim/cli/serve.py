@@ -155,7 +155,8 @@ async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[]
     from crishim.linux import cgroups
 
     await executors.records(Path(config.socket).unlink, missing_ok=True)
-    await executors.kernel(cgroups.remove_one, config.pods.cgroup_parent)  # of no pod: the next one makes it anew
+    if config.runtimes.cgroup_driver == "cgroupfs":  # of no pod: the next one makes it anew
+        await executors.kernel(cgroups.remove_one, config.pods.cgroup_parent)
     log.info("stopped; containers keep running")
 
 

@@ -16,7 +16,7 @@ import msgspec
 from crishim.engine.runtime import Runtime
 from crishim.engine.sandbox import root_group, user_mappings
 from crishim.errors import CrishimError, Kind
-from crishim.linux import directories, executors, mounts, namespaces, processes, programs
+from crishim.linux import directories, executors, mounts, namespaces, processes, programs, slices
 from crishim.model import OwnerRange, PodRecord, ProcessRef
 
 KILL_PATIENCE = 10.0  # seconds for the init and all of its PID namespace to end
@@ -46,7 +46,7 @@ class Inits:
         told = (await runtime.features()).get("linux") or {}
         # As for containers (spec/namespaces.py): runc before 1.2 wants the mappings again.
         mappings = user_mappings(pod.parse_config()) if "mountExtensions" not in told else ((), ())
-        await executors.records(self._write_bundle, pod, directory / "init", mappings)
+        await executors.records(self._write_bundle, pod, directory / "init", mappings, runtime.systemd)
         bundle = directory / "init"
         argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
         argv += ["--pid-file", str(bundle / "pidfile"), init_id(pod.id)]
@@ -61,7 +61,7 @@ class Inits:
             dead = await processes.wait_gone(pod.init, KILL_PATIENCE)
         await runtime.delete(init_id(pod.id), dead=dead)
 
-    def _write_bundle(self, pod: PodRecord, bundle: Path, mappings: Mappings) -> None:
+    def _write_bundle(self, pod: PodRecord, bundle: Path, mappings: Mappings, systemd: bool) -> None:
         for name in ("", "proc", "dev", "sys"):
             directories.own(self._rootfs / name, directories.PUBLIC)
         program = self._rootfs / "catatonit"
@@ -72,7 +72,7 @@ class Inits:
             os.replace(beside, program)  # noqa: PTH105
         spec: dict[str, Any] = msgspec.json.decode(self._template)
         spec["root"]["path"] = str(bundle / "rootfs")
-        spec["linux"]["cgroupsPath"] = f"{pod.cgroup_parent}/{init_id(pod.id)}"
+        spec["linux"]["cgroupsPath"] = slices.oci_path(pod.cgroup_parent, init_id(pod.id), systemd)
         if pod.namespaces.user:
             spec["linux"]["namespaces"].append({"type": "user", "path": pod.namespaces.user})
         for key, ranges in zip(("uidMappings", "gidMappings"), mappings, strict=True):

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from crishim.errors import CrishimError, Kind
-from crishim.linux import async_files, directories, executors, libc, mounts, namespaces, record_files, userns
+from crishim.linux import async_files, directories, executors, libc, mounts, namespaces, record_files, slices, userns
 from crishim.model import NamespacePaths, OwnerRange, PodRecord
 from crishim.pb import cri_pb2 as cri
 
@@ -79,7 +79,7 @@ class Sandboxes:
 
     def cgroup(self, pod_id: str, config: cri.PodSandboxConfig) -> str:
         """The cgroup a pod's containers go below: the kubelet's for this pod, or one of ours."""
-        return config.linux.cgroup_parent or f"{self._cgroup_parent}/{pod_id}"
+        return config.linux.cgroup_parent or slices.of_pod(self._cgroup_parent, pod_id)
 
     def files(self, pod: PodRecord) -> SandboxFiles:
         d = self.directory(pod.id)

@@ -29,7 +29,7 @@ from crishim.engine import conmon
 from crishim.engine.init import init_id
 from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState
-from crishim.linux import cgroups, namespaces, processes, record_files
+from crishim.linux import cgroups, namespaces, processes, record_files, slices
 from crishim.linux.netlink import addresses, links
 from crishim.linux.netns_thread import across
 from crishim.linux.record_files import Unread
@@ -120,7 +120,7 @@ class Adoption:
         id, directory = unread.id, self._run / "pods" / unread.id
         config = _parsed(known.get("config", b""), cri.PodSandboxConfig)
         is_known = bool(config.metadata.name)
-        own = f"{self._cgroup_parent}/{id}"
+        own = slices.of_pod(self._cgroup_parent, id)
         parent = known.get("cgroup_parent") or next((c.cgroup.rpartition("/")[0] for c in containers if c.cgroup), own)
         if not is_known:
             told = [read_spec(self._run / "containers" / c.id).told for c in containers]

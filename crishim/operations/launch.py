@@ -21,7 +21,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.ids import is_id
 from crishim.images import image_config
 from crishim.lifecycle import ContainerState
-from crishim.linux import async_files, cgroups, directories, executors, mounts, record_files
+from crishim.linux import async_files, cgroups, directories, executors, mounts, record_files, slices
 from crishim.linux.apparmor import DefaultProfile
 from crishim.linux.limiter import Limiter
 from crishim.linux.pod_paths import PodPaths
@@ -83,9 +83,7 @@ class Launcher:
 
     def cgroup(self, pod: PodRecord, container_id: str) -> str:
         """The container's cgroup below the root of each hierarchy."""
-        if self._settings.systemd_cgroups:
-            return f"{_expand_slice(pod.cgroup_parent)}/crishim-{container_id}.scope"
-        return f"{pod.cgroup_parent}/{container_id}"
+        return slices.of_container(pod.cgroup_parent, container_id, self._settings.systemd_cgroups)
 
     def pod_cgroup(self, pod: PodRecord) -> str:
         """The pod's cgroup below the root of each hierarchy."""
@@ -152,8 +150,6 @@ class Launcher:
         files = self._sandboxes.files(pod)
         config = container.parse_config()
         pod_config = pod.parse_config()
-        systemd = self._settings.systemd_cgroups
-        path = f"{_slice(pod.cgroup_parent)}:crishim:{container.id}" if systemd else self.cgroup(pod, container.id)
         return Inputs(
             container_id=container.id,
             config=config,
@@ -161,7 +157,7 @@ class Launcher:
             record=pod,
             image=image_config.parse(image.config),
             rootfs=prepared.rootfs,
-            cgroups_path=path,
+            cgroups_path=slices.oci_path(pod.cgroup_parent, container.id, self._settings.systemd_cgroups),
             host=self._host,
             features=features or None,
             target=target,
@@ -258,14 +254,3 @@ def _empty(cgroup: str) -> None:
     if cgroups.directories(cgroup):
         cgroups.kill(cgroup)
         cgroups.remove(cgroup)
-
-
-def _slice(path: str) -> str:
-    """The slice that a pod's cgroup is: a kubelet names it with its path, /a.slice/a-b.slice."""
-    return path.rstrip("/").rpartition("/")[2]
-
-
-def _expand_slice(name: str) -> str:
-    """systemd nests slices by the dashes in their names: a-b.slice is a.slice/a-b.slice (systemd.slice(5))."""
-    parts = _slice(name).removesuffix(".slice").split("-")
-    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))

@@ -69,7 +69,7 @@ async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str
 async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime) -> None:
     """From a planned pod to READY."""
     await node.pods.add(pod)
-    rollback.push("the cgroup", lambda: remove_cgroup(pod))
+    rollback.push("the cgroup", lambda: remove_cgroup(node, pod))
     rollback.push("the namespaces", lambda: node.sandboxes.remove(pod.id))
     with span("namespaces"):
         await node.sandboxes.make(pod)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from crishim.decoding import NOT_JSON
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, has_process
-from crishim.linux import cgroups, executors, namespaces
+from crishim.linux import cgroups, executors, namespaces, slices
 from crishim.model import ContainerRecord, PodRecord
 from crishim.netdev.records import Pod
 from crishim.node import Node
@@ -112,20 +112,26 @@ async def tear_down_unknown(node: Node, pod_id: str) -> None:
         await node.networks.release(pod_id, netns if alive else "")
     finally:
         await node.sandboxes.remove(pod_id)
-        await executors.kernel(cgroups.remove, node.sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
+        await _remove_own(node, node.sandboxes.cgroup(pod_id, cri.PodSandboxConfig()))
 
 
 async def forget_pod(node: Node, pod: PodRecord) -> None:
     """Take away what a stopped pod still has: records of devices it lost, its directory, its cgroup."""
     await node.netdevices.forget(pod.id)
     await node.sandboxes.remove(pod.id)
-    await remove_cgroup(pod)
+    await remove_cgroup(node, pod)
 
 
-async def remove_cgroup(pod: PodRecord) -> None:
+async def remove_cgroup(node: Node, pod: PodRecord) -> None:
     """Remove the pod's cgroup if it is ours: the kubelet removes its own."""
     if not pod.parse_config().linux.cgroup_parent:
-        await executors.kernel(cgroups.remove, pod.cgroup_parent)
+        await _remove_own(node, pod.cgroup_parent)
+
+
+async def _remove_own(node: Node, path: str) -> None:
+    if node.config.runtimes.cgroup_driver == "systemd":
+        await slices.stop(path)
+    await executors.kernel(cgroups.remove, path)
 
 
 def device_pod(pod: PodRecord) -> Pod:

@@ -1,5 +1,6 @@
 """Statistics and metrics of real containers."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ def listed(daemon: Daemon, **wanted: Any) -> list[str]:
 
 
 def cgroup_files(daemon: Daemon, container: str, name: str) -> list[Path]:
-    (group,) = (c for c in (f"{daemon.cgroup}/{d}" for d in daemon.left()["cgroups"]) if c.endswith(container))
-    return [d / name for d in cgroups.directories(group) if (d / name).exists()]
+    info = json.loads(daemon.call("ContainerStatus", container_id=container, verbose=True).info["info"])
+    return [d / name for d in cgroups.directories(info["cgroup"]) if (d / name).exists()]
 
 
 def unset(message: object) -> list[str]:

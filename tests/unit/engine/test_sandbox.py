@@ -47,6 +47,8 @@ def test_cgroups() -> None:
     """The client's, or one of ours for each pod."""
     sandboxes = Sandboxes(Path("/run/x"), {}, "/crishim")
     assert sandboxes.cgroup("p1", cri.PodSandboxConfig()) == "/crishim/p1"
+    of_systemd = Sandboxes(Path("/run/x"), {}, "/crishim.slice")
+    assert of_systemd.cgroup("p1", cri.PodSandboxConfig()) == "/crishim.slice/crishim-p1.slice"
     theirs = cri.PodSandboxConfig(linux=cri.LinuxPodSandboxConfig(cgroup_parent="/kubepods/podx"))
     assert sandboxes.cgroup("p1", theirs) == "/kubepods/podx"
 

@@ -1,4 +1,4 @@
-"""Names of cgroups as systemd nests them; how what is left of a container is deleted."""
+"""How what is left of a container is deleted."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,21 +8,7 @@ import pytest
 
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord
-from crishim.operations.launch import Launcher, _expand_slice
-
-
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [
-        ("a.slice", "/a.slice"),
-        ("/a-b.slice", "/a.slice/a-b.slice"),
-        ("/a.slice/a-b.slice", "/a.slice/a-b.slice"),  # as a kubelet says it
-        ("kubepods-burstable-podx_y.slice", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx_y.slice"),
-    ],
-)
-def test_slices(name: str, path: str) -> None:
-    """systemd.slice(5)."""
-    assert _expand_slice(name) == path
+from crishim.operations.launch import Launcher
 
 
 @pytest.mark.parametrize("state", ContainerState)
