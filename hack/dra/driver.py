@@ -1,4 +1,5 @@
-"""An example DRA driver: host links that match a pattern, given to pods through CDI and linux.netDevices.
+"""An example DRA driver: host links that match a pattern, given to pods through CDI and linux.netDevices. With
+--physical-function ADDRESS it offers the SR-IOV virtual functions of that one, whatever they are called.
 
 It never touches a link. It publishes what there is (a ResourceSlice), answers NodePrepareResources by writing a CDI 1.1
 file that names the link, and reports in the claim's status what the pod will have. The container runtime moves the
@@ -14,6 +15,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from lightkube.models.resource_v1 import (
 )
 from lightkube.resources.resource_v1 import ResourceClaim, ResourceSlice
 
-from hack.dra.links import Link, host_links, slice_device
+from hack.dra.links import PCI, Link, host_links, slice_device
 from hack.dra.mover import stay_connected
 from hack.dra.moves import Moves
 from hack.dra.prepared import Given, Prepared
@@ -45,8 +47,11 @@ log = logging.getLogger("dra")
 
 
 class Driver:
-    def __init__(self, api: Client, node: str, pattern: str, prepared: Prepared) -> None:
-        self.api, self.node, self.pattern = api, node, pattern
+    def __init__(
+        self, api: Client, node: str, pattern: str, prepared: Prepared, physical: Collection[str] = ()
+    ) -> None:
+        """pattern, physical: which links are offered, as host_links() takes them."""
+        self.api, self.node, self.pattern, self.physical = api, node, pattern, physical
         self.prepared = prepared
         self.devices: dict[str, Link] = {}  # what is published
         self._generation = 0
@@ -61,7 +66,7 @@ class Driver:
         """
         with self._lock:
             held = {name: given.link for name, given in self.prepared.all().items()}
-            devices = host_links(self.pattern) | held
+            devices = host_links(self.pattern, self.physical) | held
         if devices != self.devices or not self._generation:
             self.devices = devices
             self._generation = time.time_ns() // 1_000_000  # it must grow with each change, over restarts, too
@@ -188,16 +193,27 @@ def parameter(name: str, config: list[DeviceAllocationConfiguration], request: s
     return value
 
 
+def pci_address(text: str) -> str:
+    """An argument that is one."""
+    if not PCI.fullmatch(text.lower()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no PCI address such as 0000:01:00.0")
+    return text.lower()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--node", required=True)
-    parser.add_argument("--pattern", required=True, help="names of the links to offer")
+    parser.add_argument("--pattern", help="names of the links to offer, with --physical-function * by default")
+    parser.add_argument("--physical-function", action="append", default=[], type=pci_address, metavar="ADDRESS",
+                        help="PCI address (0000:01:00.0) of one whose virtual functions to offer; may come again")  # fmt: skip
     parser.add_argument("--cdi-dir", type=Path, default=Path("/var/run/cdi"))
     parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet"))
     parser.add_argument("--nri", type=Path, help="the runtime's NRI socket: move the links as its plugin")
     parser.add_argument("--period", type=float, default=2.0, help="seconds between two looks at the links")
     arguments = parser.parse_args()
+    if not arguments.pattern and not arguments.physical_function:
+        parser.error("one of --pattern and --physical-function is needed")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     api = Client(KubeConfig.from_file(arguments.kubeconfig), field_manager=DRIVER, trust_env=False)
@@ -207,7 +223,7 @@ def main() -> None:
         threading.Thread(target=asyncio.run, args=(moving,), daemon=True).start()
     else:
         prepared = Prepared(arguments.cdi_dir, DRIVER)
-    driver = Driver(api, arguments.node, arguments.pattern, prepared)
+    driver = Driver(api, arguments.node, arguments.pattern or "*", prepared, arguments.physical_function)
     driver.publish()
     servers = driver.serve(arguments.kubelet_dir)
     ended = threading.Event()
