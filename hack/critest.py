@@ -32,12 +32,12 @@ MIRRORED = ("registry.k8s.io", "gcr.io", "k8s.gcr.io", "docker.io")
 
 
 @contextlib.contextmanager
-def registry(directory: Path) -> Iterator[str]:
-    """A registry with every image critest names; its address."""
+def registry(directory: Path, only: str) -> Iterator[str]:
+    """A registry with every image critest names, or those that have `only` in their names; its address."""
     (directory / "registry").mkdir()
     with serve(directory, directory / "registry") as address:
         work = Path(os.environ["CRISHIM_CACHE"]) / "images"
-        command = [sys.executable, "hack/build-images", "--registry", address, "--work", str(work)]
+        command = [sys.executable, "hack/build-images", "--registry", address, "--work", str(work), "--only", only]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         yield address
 
@@ -120,12 +120,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=1, help="critest processes at once")
     parser.add_argument("--keep-log", type=Path, help="copy the daemon's log here")
+    parser.add_argument("--images", default="", metavar="TEXT", help="of its images those with this in their names")
     known, arguments = parser.parse_known_args()
     isolate()
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="crishim-critest-", dir=base) as name:
         directory = Path(name)
-        with registry(directory) as address:
+        with registry(directory, known.images) as address:
             settings = {"images": {"registries_conf": str(registries_conf(directory, address))}}
             with scratch_daemon(**settings) as daemon:
                 before = daemon.left()
