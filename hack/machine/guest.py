@@ -12,6 +12,7 @@ from hack.machine import qemu
 from hack.machine.needs import Missing, run, say
 
 BOOT = 1200  # seconds a guest may take: 90 emulated on a quiet machine
+SILENCE = 300  # seconds of a console that prints nothing, and no answer: such a guest hangs
 _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is the host's cache
     "PATH": "/opt/test/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PYTHONPATH": "/work",
@@ -25,7 +26,8 @@ _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is 
     "LC_ALL": "C.UTF-8",
 }
 # The host's cache with a layer to write on: builds of images go there.
-_CACHE = """mkdir -p /var/cache/crishim /var/cache/upper /var/cache/work /var/cache/pycache
+_PREPARE = """systemctl service-watchdogs yes
+mkdir -p /var/cache/crishim /var/cache/upper /var/cache/work /var/cache/pycache
 mountpoint -q /cache || mount /cache
 mountpoint -q /var/cache/crishim || mount -t overlay overlay -o \
 lowerdir=/cache,upperdir=/var/cache/upper,workdir=/var/cache/work /var/cache/crishim"""
@@ -45,7 +47,7 @@ def ssh(machine: qemu.Machine, path: Path, *options: str) -> list[str]:
     argv = ["ssh", "-i", str(path), "-p", str(machine.port), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]
     argv += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60"]
     argv += ["-o", "ControlMaster=auto", "-o", f"ControlPath={qemu.STATE}/ssh", "-o", "ControlPersist=yes"]
-    return [*argv, "-o", "ServerAliveInterval=30", *options, "root@127.0.0.1"]
+    return [*argv, "-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=20", *options, "root@127.0.0.1"]
 
 
 def shell_line(argv: Sequence[str]) -> str:
@@ -62,29 +64,36 @@ def call(machine: qemu.Machine, path: Path, argv: Sequence[str], *, terminal: bo
     return subprocess.call([*ssh(machine, path, *options), line])
 
 
+class HungError(Exception):
+    """A boot that came to no end; what the console printed last."""
+
+
 def wait(machine: qemu.Machine, path: Path) -> float:
     """Wait until the guest has booted and answers; the seconds it took. A line of progress each 15 seconds."""
-    began = said = time.monotonic()
+    began = said = heard = time.monotonic()
+    length = 0
     while True:
         now = time.monotonic()
         if not machine.alive():
             raise Missing(f"QEMU ended while the guest booted: {qemu.console()}")
-        if now - began > BOOT:
-            raise Missing(f"the guest does not answer after {BOOT} s: {qemu.console()}")
+        if (printed := qemu.printed()) != length:
+            length, heard = printed, now
+        if now - began > BOOT or now - heard > SILENCE:
+            raise HungError(f"no answer after {now - began:.0f} s; its last lines: {qemu.console(100, lines=4)}")
         if now - said > 15:
             said = now
             say(f"{now - began:.0f} s: {qemu.console(100)}")
         if _answers(machine, path):
             break
         time.sleep(1)
-    prepared = subprocess.run([*ssh(machine, path), _CACHE], capture_output=True, text=True, check=False)
+    prepared = subprocess.run([*ssh(machine, path), _PREPARE], capture_output=True, text=True, check=False)
     if prepared.returncode:
         raise Missing(f"the guest cannot be prepared: {prepared.stderr.strip()[-300:]}")
     return time.monotonic() - began
 
 
 def _answers(machine: qemu.Machine, path: Path) -> bool:
-    # Not the shared connection: one that is half made would keep others waiting.
+    # Bounded: one that is half made would keep those waiting that share it.
     argv = [
         "timeout",
         "60",

@@ -17,10 +17,12 @@ from hack.machine.needs import Missing, run, say
 
 MIRROR = "http://deb.debian.org/debian"
 SUITE = "trixie"
+PYTHON = "3.13"  # its version there
 QEMU = ("base-files", "qemu-system-x86", "seabios", "ipxe-qemu")
 SYSTEM = (
     *("systemd", "systemd-sysv", "dbus", "udev", "kmod", "apparmor", "linux-image-amd64", "initramfs-tools", "zstd"),
     *("iproute2", "iptables", "nftables", "ethtool", "pciutils", "procps", "openssh-server", "ca-certificates"),
+    "sudo",  # critest loads its AppArmor profiles by it
     *("python3", "python3-venv", "busybox-static", "criu"),
     *("crun", "runc", "conmon", "skopeo", "catatonit", "containernetworking-plugins"),
 )
@@ -37,7 +39,7 @@ DHCP=ipv4
 LinkLocalAddressing=no
 """
 _FSTAB = """/dev/vda / ext4 defaults 0 1
-tree /work 9p ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose,nofail 0 0
+tree /work 9p ro,trans=virtio,version=9p2000.L,msize=512000,cache=readahead,nofail 0 0
 cache /cache 9p ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose,nofail 0 0
 """
 # What a node of production does not need while it is tried, each seconds of emulated processor.
@@ -58,9 +60,11 @@ systemctl -q disable systemd-networkd-wait-online.service
 systemctl -q mask {" ".join(_MASKED)}
 printf '%s\\n' 9p 9pnet_virtio overlay br_netfilter > /etc/modules-load.d/node.conf
 python3 -m venv /opt/test
-/opt/test/bin/pip install -q --no-index --find-links /wheels -r /wheels/requirements.txt
-# As modules of the tree are now: one that has changed since is compiled anew, which is slow when emulated.
+/opt/test/bin/pip install -q --no-index --no-compile --find-links /wheels -r /wheels/requirements.txt
+# All that a test imports, where guest.py has Python look for it: to compile takes an emulated processor minutes.
 export PYTHONPYCACHEPREFIX=/var/cache/pycache
+/opt/test/bin/python -m compileall -q -x '/(test|idlelib|turtledemo)/' /usr/lib/python3.* /opt/test/lib || true
+# As modules of the tree are now: one that has changed since is compiled anew.
 /opt/test/bin/python -m compileall -q --invalidation-mode checked-hash /work || true
 rm -rf /work/*
 printf '%s\\n' virtio_pci virtio_blk ext4 >> /etc/initramfs-tools/modules
@@ -110,13 +114,13 @@ def wheels(cache: Path, tree: Path) -> Path:
     wanted = "\n".join([*requirements(pyproject), "pip", "setuptools", "wheel"]) + "\n"
     directory = cache / f"wheels-{key(wanted, constraints.read_text())}"
     if not directory.exists():
-        say("wheels of the Python packages for Python 3.13")
+        say(f"wheels of the Python packages for Python {PYTHON}")
         new = directory.with_suffix(".new")
         remove(new)
         new.mkdir()
         (new / "requirements.txt").write_text(wanted)
-        command = [sys.executable, "-m", "pip", "download", "-q", "--dest", str(new), "--python-version", "3.13"]
-        run([*command, "--only-binary=:all:", "-r", str(new / "requirements.txt"), "-c", str(constraints)])
+        command = [sys.executable, "-m", "pip", "download", "-q", "--dest", str(new), "--python-version", PYTHON]
+        run([*command, "--only-binary=:all:", "-r", str(new / "requirements.txt"), "-c", str(constraints)], name="pip")
         new.rename(directory)
     return directory
 
@@ -154,7 +158,7 @@ def _fill(new: Path, root: Path, tree: Path, packages: Path, public_key: str) ->
         (new / name).write_text(text)
     _mmdebstrap(
         *("--variant=minbase", *_APT, '--aptopt=APT::Install-Recommends "false"', f"--include={','.join(SYSTEM)}"),
-        "--dpkgopt=force-unsafe-io",
+        *("--dpkgopt=force-unsafe-io", *_kept_downloads(new.parent / "debs")),
         f'--customize-hook=mkdir -p "$1/wheels" "$1/root/.ssh" "$1/work" && cp -r {packages}/. "$1/wheels/"',
         f'--customize-hook=cp -r {tree}/crishim {tree}/tests {tree}/hack "$1/work/"',
         f'--customize-hook=cp {new}/fstab "$1/etc/fstab"; cp {new}/key "$1/root/.ssh/authorized_keys"',
@@ -167,6 +171,18 @@ def _fill(new: Path, root: Path, tree: Path, packages: Path, public_key: str) ->
     run(["mkfs.ext4", "-q", "-F", "-d", str(root), str(new / "disk"), DISK])
 
 
+def _kept_downloads(directory: Path) -> list[str]:
+    """Options that take packages from a directory if they are there, and leave there what was downloaded."""
+    directory.mkdir(exist_ok=True)
+    archives = "/var/cache/apt/archives"
+    return [
+        *("--skip=download/empty", "--skip=essential/unlink"),
+        f'--setup-hook=mkdir -p "$1{archives}"',
+        f"--setup-hook=sync-in {directory} {archives}",
+        f"--customize-hook=sync-out {archives} {directory}",
+    ]
+
+
 def _mmdebstrap(*arguments: str) -> None:
     if not shutil.which("mmdebstrap"):
         say("apt-get install mmdebstrap")
@@ -177,4 +193,4 @@ def _mmdebstrap(*arguments: str) -> None:
             raise Missing(f"mmdebstrap cannot be installed: {error}") from error
     # In a mount namespace of its own: it mounts the host's /dev, and one that is killed leaves no such mount behind.
     private = ("unshare", "--mount", "--propagation", "private")
-    run([*private, "mmdebstrap", "--quiet", "--mode=root", *arguments], stdin=subprocess.DEVNULL)
+    run([*private, "mmdebstrap", "--quiet", "--mode=root", *arguments], stdin=subprocess.DEVNULL, name="mmdebstrap")

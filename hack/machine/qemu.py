@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,13 +17,25 @@ from hack.machine.image import GUEST_MAC
 from hack.machine.needs import Missing, say
 
 STATE = Path("/run/crishim-vm")
-MEMORY = 2048  # MiB
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours and cursors of systemd's boot
+MEMORY = 3072  # MiB
 PROCESSORS = 2
 _PORTS = 2  # igb physical functions, on one wire; each has seven virtual functions
 # Minutes of emulated processor at a first boot: profiles of a hundred desktop programs compiled, indexes made anew.
 SLOW = (
     *("apparmor.service", "ldconfig.service", "systemd-journal-catalog-update.service", "systemd-hwdb-update.service"),
     *("systemd-update-done.service", "systemd-modules-load.service", "systemd-binfmt.service", "console-setup.service"),
+    *("modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service", "systemd-logind.service"),
+    *("systemd-pstore.service", "systemd-random-seed.service", "systemd-update-utmp.service", "systemd-firstboot.service"),
+)
+KERNEL = (
+    *("root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "panic=-1"),
+    # What an emulated processor need not do: tables of five levels, checks of algorithms, a doubt of its own clock.
+    *("mitigations=off", "no5lvl", "cryptomgr.notests", "tsc=reliable", "audit=0", "rcupdate.rcu_expedited=1"),
+    # Not a first boot, which enables what is masked here; on a loaded host nothing is given up for being slow.
+    *("systemd.condition_first_boot=0", "systemd.machine_id=6372697368696d2d766d000000000001"),
+    *("systemd.default_timeout_start_sec=1200", "systemd.default_device_timeout_sec=1200"),
+    "systemd.service_watchdogs=0",  # until guest.py has them again
 )
 _PROBE = ("-machine", "q35", "-m", "512", "-display", "none", "-nodefaults", "-no-reboot")
 
@@ -58,9 +71,7 @@ def command(accel: str, port: int) -> list[str]:
     argv = ["/usr/bin/qemu-system-x86_64", "-name", "crishim", "-machine", "q35", "-nodefaults", "-display", "none"]
     argv += ["-accel", accel, "-cpu", "max", "-smp", str(PROCESSORS), "-m", str(MEMORY), "-no-reboot"]
     argv += ["-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd"]
-    words = ["root=/dev/vda rw console=ttyS0 loglevel=4 mitigations=off panic=-1"]
-    words += [f"systemd.mask={unit}" for unit in SLOW]
-    argv += ["-append", " ".join(words)]
+    argv += ["-append", " ".join([*KERNEL, *(f"systemd.mask={unit}" for unit in SLOW)])]
     argv += ["-drive", "file=/guest/disk,if=none,id=disk,format=raw,snapshot=on,cache=unsafe"]
     argv += ["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]
     argv += ["-netdev", f"user,id=host,hostfwd=tcp:127.0.0.1:{port}-:22"]
@@ -160,14 +171,23 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def console(limit: int = 160) -> str:
-    """The last line the guest's console printed."""
+def console(limit: int = 160, lines: int = 1) -> str:
+    """The last lines the guest's console printed, on one: no longer than limit each."""
     try:
-        text = (STATE / "console.log").read_bytes()[-4096:].decode(errors="replace")
+        text = (STATE / "console.log").read_bytes()[-8192:].decode(errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return "".join(c for c in (lines or [""])[-1] if c.isprintable())[:limit]
+    plain = (_ESCAPES.sub("", line).strip() for line in text.replace("\r", "\n").splitlines())
+    printed = ["".join(c for c in line if c.isprintable())[:limit] for line in plain if line]
+    return " | ".join(printed[-lines:])
+
+
+def printed() -> int:
+    """How much the guest's console has printed, in bytes."""
+    try:
+        return (STATE / "console.log").stat().st_size
+    except OSError:
+        return 0
 
 
 def connect_console() -> int:
