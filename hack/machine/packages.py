@@ -1,21 +1,22 @@
-"""Wheels for the guest to install: of the tree, and of a commit before it, to upgrade from."""
+"""What the guest installs: wheels of the tree and of a commit before it, to upgrade from; the Debian package."""
 
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from hack.machine.image import remove, wheels
+from hack.machine.image import PYTHON, remove, wheels
 from hack.machine.needs import run, say
 
 _BACK = 20  # commits, where there is no release to take
 
 
 def build(tree: Path, directory: Path) -> None:
-    """now/ and before/ in directory, one wheel each; wheels/ is what they need."""
+    """now/ and before/ in directory, one wheel each; wheels/ is what they need; deb/, the package."""
     remove(directory)
     directory.mkdir(parents=True)
-    (directory / "wheels").symlink_to(Path("..") / wheels(directory.parent, tree).name)
+    needed = wheels(directory.parent, tree)
+    (directory / "wheels").symlink_to(Path("..") / needed.name)
     _wheel(tree, directory / "now")
     before = earlier(tree)
     say(f"wheels: of the tree, and of {before[:12]} to upgrade from")
@@ -23,6 +24,9 @@ def build(tree: Path, directory: Path) -> None:
         archive = subprocess.run(["git", "-C", str(tree), "archive", before], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", scratch], input=archive, check=True)
         _wheel(Path(scratch), directory / "before")
+    say("the Debian package")
+    deb = [str(tree / "hack/deb"), "--python", PYTHON, "--wheels", str(needed), str(directory / "deb")]
+    run(deb, name="hack/deb")
 
 
 def earlier(tree: Path) -> str:

@@ -1,5 +1,6 @@
-"""The wheel holds all that runs, and its command works without the checkout."""
+"""The wheel holds all that runs, and its command works without the checkout. The Debian package agrees with the tree."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -65,3 +66,32 @@ def test_there_is_a_console_command(installed: Path) -> None:
     """An installation gives the command crishim."""
     (entry,) = installed.glob("*.dist-info/entry_points.txt")
     assert "crishim = crishim.__main__:main" in entry.read_text()
+
+
+DEBIAN = ROOT / "packaging/debian"
+
+
+def test_the_debian_package_has_the_trees_version() -> None:
+    """debian/changelog begins with pyproject.toml's."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (DEBIAN / "changelog").read_text().startswith(f"crishim ({version}) ")
+
+
+def test_the_debian_package_depends_on_what_the_readme_installs() -> None:
+    """Package by package; python3-venv alone is for the other way."""
+    (line,) = re.findall(r"^apt-get install (.*)$", (ROOT / "README.md").read_text(), re.M)
+    (depends,) = re.findall(r"^Depends: (.*(?:\n .*)*)", (DEBIAN / "control").read_text(), re.M)
+    named = set(re.findall(r"[a-z][a-z0-9-]+", re.sub(r"\$\{[^}]*\}", "", depends)))
+    assert set(line.split()) - {"python3-venv"} <= named
+
+
+def test_the_debian_package_starts_what_it_installs() -> None:
+    """Its rules change the unit's path to that of the launcher, and all that they install is there."""
+    unit, rules = (ROOT / "packaging/crishim.service").read_text(), (DEBIAN / "rules").read_text()
+    assert unit.startswith("# ")
+    assert "\nExecStart=/usr/local/bin/crishim " in unit
+    assert "s|/usr/local/bin/crishim|/usr/bin/crishim|" in rules
+    made = {line.split()[0] for name in ("install", "manpages") for line in (DEBIAN / f"crishim.{name}").open()}
+    assert all(f"> {path}\n" in rules for path in made)
+    for name in ("docs", "examples"):
+        assert all((ROOT / line.strip()).exists() for line in (DEBIAN / f"crishim.{name}").open())
