@@ -10,6 +10,7 @@ import pytest
 
 from crishim.linux import apparmor
 from crishim.pb import cri_pb2 as cri
+from tests.support.busybox import daemon_with
 from tests.support.daemon import Daemon
 from tests.support.pods import container_config, create, execute, pod_config, remove_pod, run_pod, start
 
@@ -17,6 +18,13 @@ Profile = cri.SecurityProfile
 OWN = "crishim-default (enforce)"
 # Nothing may be written; else all is allowed.
 LOCAL = "profile crishim-test flags=(attach_disconnected) { file, network, signal, ptrace, unix, deny /** w, }"
+
+
+@pytest.fixture(scope="module")
+def daemon(busybox_archive: Path) -> Iterator[Daemon]:
+    """With one cgroup driver: profiles have nothing to do with it."""
+    with daemon_with(busybox_archive) as daemon:
+        yield daemon
 
 
 @pytest.fixture(params=["crun", "runc"])

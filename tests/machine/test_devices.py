@@ -1,6 +1,6 @@
-"""Devices as hardware makes them: SR-IOV virtual functions and their physical one (igb), and dummy, bond, VLAN, bridge.
+"""Devices as hardware makes them: SR-IOV virtual functions and their physical one (igb); dummy and VLAN; bond and bridge.
 
-Each goes to a pod and comes back, moved by crishim (this crun) and by the OCI runtime (runc 1.5).
+Each that the kernel moves goes to a pod and comes back, moved by crishim (this crun) and by the OCI runtime (runc 1.5).
 """
 
 import json
@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.support.busybox import daemon_with
@@ -24,6 +25,11 @@ def physical() -> list[str]:
     return sorted(n.name for n in nets if (n / "device/sriov_totalvfs").exists())
 
 
+def settle() -> None:
+    """Until udev has given links their names."""
+    subprocess.run(["udevadm", "settle", "--timeout=600"], check=True)
+
+
 @pytest.fixture(scope="module")
 def functions() -> Iterator[tuple[str, list[str]]]:
     """A physical function, up, and the names of its virtual ones, when udev has given them."""
@@ -31,12 +37,12 @@ def functions() -> Iterator[tuple[str, list[str]]]:
     ip("link", "set", name, "up")
     device = Path(f"/sys/class/net/{name}/device")
     (device / "sriov_numvfs").write_text(str(VFS))
-    subprocess.run(["udevadm", "settle"], check=True)
 
     def virtual() -> list[str]:
         return [n.name for k in range(VFS) for n in (device / f"virtfn{k}/net").glob("*")]
 
     eventually(lambda: len(virtual()) == VFS, "the virtual functions have links")
+    settle()
     yield name, virtual()
     (device / "sriov_numvfs").write_text("0")
 
@@ -52,7 +58,7 @@ def handler(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["vf", "pf", "dummy", "bond", "vlan", "bridge"])
+@pytest.fixture(params=["vf", "pf", "dummy", "vlan"])
 def device(request: pytest.FixtureRequest, functions: tuple[str, list[str]]) -> Iterator[str]:
     """A link of the kind, with an address and an MTU of its own."""
     kind, name = request.param, "t0"
@@ -111,12 +117,38 @@ def test_what_the_physical_function_says_of_it_stays(
     ip("link", "set", pf, "vf", "1", "mac", "02:00:00:00:00:07")
     ip("link", "set", pf, "vf", "1", "vlan", "100", "qos", "2")
     ip("link", "set", pf, "vf", "1", "spoofchk", "off")
-    before = settings(pf, 1)
+    ip("link", "set", pf, "vf", "1", "trust", "on")
+    ip("link", "set", second, "up")  # it is reset, and has the address that the physical function gave it
+    eventually(lambda: facts(second)["address"] == "02:00:00:00:00:07", "the function's own address")
+    before, own = settings(pf, 1), facts(second)
     pod = run_pod(daemon, pod_config(annotations=annotated(**{second: "net1"})), handler=handler)
     start(daemon, pod)
     assert settings(pf, 1) == before
     remove_pod(daemon, pod)
-    assert settings(pf, 1) == before
+    assert (settings(pf, 1), facts(second)) == (before, own)
+
+
+@pytest.fixture(params=["bond", "bridge", "a bond's port", "a bridge's port"])
+def stays(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A link that cannot leave, and nobody gives."""
+    kind = "bond" if "bond" in request.param else "bridge"
+    ip("link", "add", "top0", "type", kind)
+    ip("link", "add", "t0", "type", "dummy")
+    ip("link", "set", "t0", "master", "top0")
+    yield "t0" if "port" in request.param else "top0"
+    remove_link("t0")
+    remove_link("top0")
+
+
+def test_what_stays_on_the_host(daemon: Daemon, stays: str, handler: str) -> None:
+    """A bond, a bridge and their ports: refused by name, and as before."""
+    before = facts(stays)
+    pod = run_pod(daemon, pod_config(annotations=annotated(**{stays: "net1"})), handler=handler)
+    with pytest.raises(grpc.RpcError, match=stays) as caught:
+        create(daemon, pod, container_config())
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert facts(stays) == before
+    remove_pod(daemon, pod)
 
 
 def test_the_list_names_the_hardware(daemon: Daemon, functions: tuple[str, list[str]]) -> None:
@@ -139,8 +171,8 @@ def test_a_function_that_vanishes(daemon: Daemon, functions: tuple[str, list[str
         assert json.loads(daemon.command("netdev", "list", "--json").stdout) == []
     finally:
         count.write_text(str(VFS))
-        subprocess.run(["udevadm", "settle"], check=True)
     eventually(lambda: Path(f"/sys/class/net/{virtual[2]}").exists(), "the function is there again")
+    settle()
     pod = run_pod(daemon, pod_config(annotations=annotated(**{virtual[2]: "net1"})), handler=handler)
     start(daemon, pod)
     remove_pod(daemon, pod)
