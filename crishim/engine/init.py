@@ -73,6 +73,8 @@ class Inits:
         spec: dict[str, Any] = msgspec.json.decode(self._template)
         spec["root"]["path"] = str(bundle / "rootfs")
         spec["linux"]["cgroupsPath"] = slices.oci_path(pod.cgroup_parent, init_id(pod.id), systemd)
+        if systemd:
+            spec["annotations"] = slices.ANNOTATIONS
         if pod.namespaces.user:
             spec["linux"]["namespaces"].append({"type": "user", "path": pod.namespaces.user})
         for key, ranges in zip(("uidMappings", "gidMappings"), mappings, strict=True):

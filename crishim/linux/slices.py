@@ -5,10 +5,14 @@ client names no cgroup, the pod has a slice of its own below that of the setting
 """
 
 import logging
+from typing import Final
 
 from crishim.errors import CrishimError
 from crishim.linux import programs
 
+# crun would make a group `container` in the scope for the processes (crun(1)): what we write to the scope's own files
+# (limits put back, the freezer) and what crun writes to that group's would contradict each other. runc makes none.
+ANNOTATIONS: Final = {"run.oci.systemd.subgroup": ""}
 _TIMEOUT = 30.0  # seconds systemd may take to stop a slice in which nothing is left
 
 log = logging.getLogger("crishim.slices")

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from crishim.linux import slices
 from crishim.spec.inputs import Draft, Inputs, security_context
 
 # Keys containerd writes, which tools that look at a running container's spec (debuggers, tracers) know.
@@ -26,7 +27,9 @@ def annotations(draft: Draft, inputs: Inputs) -> None:
         "sandbox-uid": pod.uid,
         "image-name": image.user_specified_image or image.image,
     }
-    draft.spec["annotations"] = own | {_PREFIX + key: value for key, value in belongs.items() if value}
+    by_systemd = bool(inputs.cgroups_path) and not inputs.cgroups_path.startswith("/")
+    told = {_PREFIX + key: value for key, value in belongs.items() if value}
+    draft.spec["annotations"] = own | told | (slices.ANNOTATIONS if by_systemd else {})
 
 
 def _is_unsafe(key: str, told: tuple[str, ...]) -> bool:

@@ -1,3 +1,5 @@
+import pytest
+
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import annotations
 
@@ -45,6 +47,14 @@ def test_annotations_cannot_steer_the_runtime(make: Make, apply: Apply) -> None:
         "io.kubernetes.cri.container-type": "container",
         "io.kubernetes.cri.sandbox-id": "pod1",
     }
+
+
+@pytest.mark.parametrize(("path", "told"), [("/kubepods/x/c", False), ("a.slice:crishim:c", True)])
+def test_crun_makes_no_group_in_a_scope(make: Make, apply: Apply, path: str, told: bool) -> None:
+    """With systemd alone, and whatever the pod says."""
+    config = cri.ContainerConfig(annotations={"run.oci.systemd.subgroup": "x"})
+    result = apply(annotations.annotations, make(config=config, cgroups_path=path)).spec["annotations"]
+    assert result.get("run.oci.systemd.subgroup") == ("" if told else None)
 
 
 def test_root_is_read_only_if_asked_for(make: Make, apply: Apply) -> None:
