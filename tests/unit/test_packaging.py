@@ -91,7 +91,11 @@ def test_the_debian_package_starts_what_it_installs() -> None:
     assert unit.startswith("# ")
     assert "\nExecStart=/usr/local/bin/crishim " in unit
     assert "s|/usr/local/bin/crishim|/usr/bin/crishim|" in rules
-    made = {line.split()[0] for name in ("install", "manpages") for line in (DEBIAN / f"crishim.{name}").open()}
+    made = [line.split()[0] for name in ("install", "manpages") for line in listed(name)]
     assert all(f"> {path}\n" in rules for path in made)
-    for name in ("docs", "examples"):
-        assert all((ROOT / line.strip()).exists() for line in (DEBIAN / f"crishim.{name}").open())
+    assert all((ROOT / path).exists() for name in ("docs", "examples") for path in listed(name))
+
+
+def listed(name: str) -> list[str]:
+    """The lines of one of debhelper's lists."""
+    return (DEBIAN / f"crishim.{name}").read_text().splitlines()
