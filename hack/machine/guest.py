@@ -14,7 +14,7 @@ from hack.machine.needs import Missing, run, say
 BOOT = 1200  # seconds a guest may take: 90 emulated on a quiet machine
 SILENCE = 300  # seconds of a console that prints nothing, and no answer: such a guest hangs
 _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is the host's cache
-    "PATH": "/opt/test/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": "/opt/test/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/var/cache/crishim/bin",
     "PYTHONPATH": "/work",
     "PYTHONPYCACHEPREFIX": "/var/cache/pycache",
     "HYPOTHESIS_STORAGE_DIRECTORY": "/var/cache/hypothesis",
@@ -25,12 +25,15 @@ _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is 
     "CRISHIM_PYTHON": "/opt/test/bin/python",
     "LC_ALL": "C.UTF-8",
 }
-# The host's cache with a layer to write on: builds of images go there.
+# The host's cache with a layer to write on. The tree of busybox's image is copied: there, its hundreds of hard links would
+# be as many files.
 _PREPARE = """systemctl service-watchdogs yes
 mkdir -p /var/cache/crishim /var/cache/upper /var/cache/work /var/cache/pycache
 mountpoint -q /cache || mount /cache
 mountpoint -q /var/cache/crishim || mount -t overlay overlay -o \
-lowerdir=/cache,upperdir=/var/cache/upper,workdir=/var/cache/work /var/cache/crishim"""
+lowerdir=/cache,upperdir=/var/cache/upper,workdir=/var/cache/work /var/cache/crishim
+mountpoint -q /var/cache/crishim/images || { mkdir -p /var/cache/crishim/images
+mount -t tmpfs tmpfs /var/cache/crishim/images; cp -a /cache/images/busybox* /var/cache/crishim/images/ || true; }"""
 
 
 def key(cache: Path) -> Path:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import oci_layout
+from tests.support.eventually import PATIENCE
 
 USER, PASSWORD = "puller", "right-password"
 # bcrypt of PASSWORD at its lowest cost; anybody may know it.
@@ -95,7 +96,7 @@ def serve(work: Path, content: Path, *, htpasswd: Path | None = None) -> Iterato
 
 
 def _wait_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 20 * PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
