@@ -33,7 +33,7 @@ MIRRORED = ("registry.k8s.io", "gcr.io", "k8s.gcr.io", "docker.io")
 
 @contextlib.contextmanager
 def registry(directory: Path, only: str) -> Iterator[str]:
-    """A registry with every image critest names, or of busybox and its like those with `only` in their names; its address."""
+    """A registry with critest's images, or of busybox and its like those with `only` in their names; its address."""
     (directory / "registry").mkdir()
     with serve(directory, directory / "registry") as address:
         work = Path(os.environ["CRISHIM_CACHE"]) / "images"
@@ -120,7 +120,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=1, help="critest processes at once")
     parser.add_argument("--keep-log", type=Path, help="copy the daemon's log here")
-    parser.add_argument("--images", default="", metavar="TEXT", help="of busybox and its like those with this in their names, no others")
+    parser.add_argument(
+        "--images", default="", metavar="TEXT", help="of busybox and its like those with this in their names, no others"
+    )
     known, arguments = parser.parse_known_args()
     isolate()
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -30,7 +30,7 @@ def expand(path: str) -> str:
 
 
 def parent(path: str, systemd: bool) -> str:
-    """The settings' cgroup of pods (pods.cgroup_parent) as the driver has it: for systemd /crishim is /crishim.slice."""
+    """pods.cgroup_parent of the settings as the driver has it: for systemd /crishim is /crishim.slice."""
     return expand(path) if systemd else path
 
 

@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--node", required=True)
     parser.add_argument("--pattern", help="names of the links to offer, with --physical-function * by default")
     parser.add_argument("--physical-function", action="append", default=[], type=pci_address, metavar="ADDRESS",
-                        help="PCI address (0000:01:00.0) of one whose virtual functions to offer; may come again")  # fmt: skip
+                        help="PCI address of one whose virtual functions to offer; may come again")  # fmt: skip
     parser.add_argument("--cdi-dir", type=Path, default=Path("/var/run/cdi"))
     parser.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet"))
     parser.add_argument("--nri", type=Path, help="the runtime's NRI socket: move the links as its plugin")

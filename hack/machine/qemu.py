@@ -26,7 +26,12 @@ SLOW = (
     *("apparmor.service", "ldconfig.service", "systemd-journal-catalog-update.service", "systemd-hwdb-update.service"),
     *("systemd-update-done.service", "systemd-modules-load.service", "systemd-binfmt.service", "console-setup.service"),
     *("modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service", "systemd-logind.service"),
-    *("systemd-pstore.service", "systemd-random-seed.service", "systemd-update-utmp.service", "systemd-firstboot.service"),
+    *(
+        "systemd-pstore.service",
+        "systemd-random-seed.service",
+        "systemd-update-utmp.service",
+        "systemd-firstboot.service",
+    ),
 )
 KERNEL = (
     *("root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "panic=-1"),

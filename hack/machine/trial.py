@@ -57,7 +57,9 @@ RUNS = (
 def run(machine: qemu.Machine, key: Path, arguments: list[str]) -> int:
     """Run all of it, or pytest with the arguments, and print the table; 1 if anything failed."""
     rows, bad = [], 0
-    _output(machine, key, "echo 2 > /proc/sys/vm/drop_caches")  # /cache/vm/dist is another directory since the last time
+    _output(
+        machine, key, "echo 2 > /proc/sys/vm/drop_caches"
+    )  # /cache/vm/dist is another directory since the last time
     for one in [_pytest("", *arguments)] if arguments else RUNS:
         say(f"{one.title or 'tests'}: {' '.join(one.argv[3:] if one.report else one.argv)}")
         began = time.monotonic()

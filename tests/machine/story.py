@@ -9,7 +9,11 @@ from tests.support.daemon import IMAGE, test_program
 
 EXAMPLES = Path(__file__).parents[2] / "packaging/examples"
 # Not that of the tests: the installed package is to be found, not the tree.
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+}
 
 
 def run(*command: str, check: bool = True, timeout: float = 1000) -> str:

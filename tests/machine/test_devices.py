@@ -1,4 +1,4 @@
-"""Devices as hardware makes them: SR-IOV virtual functions and their physical one (igb); dummy and VLAN; bond and bridge.
+"""Devices as hardware makes them: SR-IOV virtual functions and their physical one (igb); dummy, VLAN; bond, bridge.
 
 Each that the kernel moves goes to a pod and comes back, moved by crishim (this crun) and by the OCI runtime (runc 1.5).
 """

@@ -66,4 +66,6 @@ def test_purge(story: Story) -> None:
     run("crishim", "cleanup", "--apply", "--all")
     run("dpkg", "--purge", "crishim")
     assert not story.runs()
-    assert not any(Path(path).exists() for path in (SETTINGS, "/usr/lib/crishim", "/var/lib/crishim", "/run/crishim/pods"))
+    assert not any(
+        Path(path).exists() for path in (SETTINGS, "/usr/lib/crishim", "/var/lib/crishim", "/run/crishim/pods")
+    )

@@ -1,4 +1,4 @@
-"""The wheel holds all that runs, and its command works without the checkout. The Debian package agrees with the tree."""
+"""The wheel holds all that runs, and its command works without the checkout; the Debian package agrees."""
 
 import re
 import subprocess

@@ -35,7 +35,13 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-HOST = [shown("ens1"), shown("ens1v0", addresses=("192.0.2.7/24",)), shown("ens2"), shown("ens2v0"), shown("t0", "veth")]
+HOST = [
+    shown("ens1"),
+    shown("ens1v0", addresses=("192.0.2.7/24",)),
+    shown("ens2"),
+    shown("ens2v0"),
+    shown("t0", "veth"),
+]
 
 
 @pytest.mark.parametrize(
