@@ -32,7 +32,7 @@ MIRRORED = ("registry.k8s.io", "gcr.io", "k8s.gcr.io", "docker.io")
 
 
 @contextlib.contextmanager
-def registry(directory: Path, only: str) -> Iterator[str]:
+def registry(directory: Path, only: str = "") -> Iterator[str]:
     """A registry with critest's images, or of busybox and its like those with `only` in their names; its address."""
     (directory / "registry").mkdir()
     with serve(directory, directory / "registry") as address:

@@ -25,8 +25,8 @@ _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is 
     "CRISHIM_PYTHON": "/opt/test/bin/python",
     "LC_ALL": "C.UTF-8",
 }
-# The host's cache with a layer to write on. The tree of busybox's image is copied: its hundreds of hard links would be as
-# many files there.
+# The host's cache with a layer to write on. The tree of busybox's image is copied: its hundreds of hard links would be
+# as many files there.
 _PREPARE = """systemctl service-watchdogs yes
 mkdir -p /var/cache/crishim /var/cache/upper /var/cache/work /var/cache/pycache
 mountpoint -q /cache || mount /cache
