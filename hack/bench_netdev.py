@@ -119,6 +119,7 @@ async def measure(root: Path, host: Path, plugin: Path | None, count: int, round
                 work = partial(by_host_device, plugin, netns, count, times, addressed=addressed)
                 namespaces.inside({"net": host}, work)
                 in_host(host, addressing(count))  # the plugin leaves the devices down, without addresses
+        namespaces.unpin(netns)  # how many others there are is part of an attach's time: the next round has as many
     return times
 
 

@@ -43,7 +43,7 @@ from crishim.netdev.pod_watch import PodWatch
 from crishim.netdev.policy import Terms
 from crishim.netdev.presence import Presence
 from crishim.netdev.records import ORPHANED, Attachment, Mover, Pod, Request, State
-from crishim.netdev.return_device import recover_device, return_device
+from crishim.netdev.return_device import recover_device, return_devices
 from crishim.netdev.transaction import Transaction
 from crishim.netdev.watch import Watch
 
@@ -120,7 +120,7 @@ class NetDevices:
         path = await executors.kernel(_reachable, netns, attachments[0].netns_inode)
 
         def work(host: End, *ends: End) -> list[tuple[Attachment, str]]:
-            return [return_device(a, self._journal, host, end_with(a, ends)) for a in attachments]
+            return return_devices([(a, end_with(a, ends)) for a in attachments], self._journal, host)
 
         pod_id = attachments[0].pod.id
         ended = await self._run(work, path, pod_id)

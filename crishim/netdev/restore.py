@@ -53,14 +53,19 @@ class Problems(list[str]):
         return None
 
 
-def restore(attachment: Attachment, host: End, pod: End | None) -> Outcome:
-    """Bring the device home. Raises OSError if it is in the pod and the kernel refuses to move it, EXHAUSTED if no
-    name is left for it."""
+def move_home(attachment: Attachment, host: End, pod: End | None) -> Problems:
+    """Bring the device home if it is in the pod. Raises OSError if the kernel refuses to move it, EXHAUSTED if no name
+    is left for it."""
     problems = Problems()
     link = find_in_pod(attachment, pod) if pod is not None and pod.inode != host.inode else None
     if pod is not None and link is not None:
         _mend(pod, link, attachment)
         _move_home(pod, host, link, attachment, problems)
+    return problems
+
+
+def restore(attachment: Attachment, host: End, pod: End | None, problems: Problems) -> Outcome:
+    """Make the device on the host what it was there. pod: where it was looked for. problems: of its move."""
     for left in reversed(range(RENAMED)):
         link = find_on_host(attachment, host)
         if link is None:

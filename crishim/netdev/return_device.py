@@ -1,29 +1,56 @@
 """A device's return as the journal has it: at a stop, a rollback, a recovery, when it turns up."""
 
 import logging
+from collections.abc import Sequence
 
 from crishim.errors import CrishimError
 from crishim.linux.netns_thread import End
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import ORPHANED, Attachment, State
-from crishim.netdev.restore import restore
+from crishim.netdev.restore import Problems, move_home, restore
 
 log = logging.getLogger("crishim.netdev")
 REFUSALS = 3  # of the kernel to move a device home, after which its pod's stop goes on without it
 
 
 def return_device(attachment: Attachment, journal: Journal, host: End, pod: End | None) -> tuple[Attachment, str]:
-    """Restore one device and journal how it ended: the attachment (DONE, DOWN, LOST, still RETURNING), and what failed.
+    """One device: return_devices."""
+    return return_devices([(attachment, pod)], journal, host)[0]
+
+
+def return_devices(
+    devices: Sequence[tuple[Attachment, End | None]], journal: Journal, host: End
+) -> list[tuple[Attachment, str]]:
+    """Move devices home and restore them, and journal how it ended: the attachments (DONE, DOWN, LOST, still
+    RETURNING), and what failed.
+
+    All are moved before the first is restored: each move waits for the kernel in whole ticks (linux/netlink/links.py),
+    and a pause between two costs one. A device is down on the host until it is restored.
 
     A kernel that refuses the move is asked REFUSALS times in all, at each call once; then the device is LOST, so that
     its pod can end.
     """
-    if attachment.state not in ORPHANED:
-        attachment = journal.advance(attachment, State.RETURNING)
+    marked = [(a if a.state in ORPHANED else journal.advance(a, State.RETURNING), pod) for a, pod in devices]
+    moved = [(a, pod, _moved(a, host, pod)) for a, pod in marked]
+    return [_restored(a, journal, host, pod, problems) for a, pod, problems in moved]
+
+
+def _moved(attachment: Attachment, host: End, pod: End | None) -> Problems | OSError | CrishimError:
+    try:
+        return move_home(attachment, host, pod)
+    except (OSError, CrishimError) as error:
+        return error
+
+
+def _restored(
+    attachment: Attachment, journal: Journal, host: End, pod: End | None, moved: Problems | OSError | CrishimError
+) -> tuple[Attachment, str]:
     about = {"device": attachment.device, "pod": attachment.pod.id}
     try:
-        outcome = restore(attachment, host, pod)
+        if not isinstance(moved, Problems):
+            raise moved
+        outcome = restore(attachment, host, pod, moved)
     except (OSError, CrishimError) as error:
         why = str(error.strerror) if isinstance(error, OSError) else error.message
         text = f"device {attachment.device} of pod {attachment.pod} could not be returned: {why}"

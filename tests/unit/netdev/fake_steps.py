@@ -10,7 +10,8 @@ import pytest
 from crishim.linux.netlink.links import IFF_UP
 from crishim.netdev import bpf_programs, restore_link, restore_network
 from crishim.netdev import restore as module
-from crishim.netdev.records import Captured
+from crishim.netdev.records import Attachment, Captured
+from crishim.netdev.restore import Outcome
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -65,6 +66,11 @@ def steps(fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.M
     for where, name in STEPS:
         monkeypatch.setattr(where, name, made.step(name))
     return made
+
+
+def restore(known: Attachment, host: Any, pod: Any) -> Outcome:
+    """One device alone: moved, if it is in the pod, and restored."""
+    return module.restore(known, host, pod, module.move_home(known, host, pod))
 
 
 def at_home(**fields: Any) -> Any:

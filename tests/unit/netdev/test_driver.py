@@ -52,6 +52,9 @@ class Scene:
             known = journal.advance(known, State.RETURNING)
         return journal.advance(known, state), text
 
+    def return_devices(self, devices: Sequence[tuple[Attachment, Any]], *rest: Any) -> list[tuple[Attachment, str]]:
+        return [self.return_device(known, *rest, inside) for known, inside in devices]
+
     def known(self, number: int, state: State = State.READY, **fields: Any) -> Attachment:
         """demo5, attached to the pod, of this boot."""
         defaults: dict[str, Any] = {
@@ -74,7 +77,7 @@ class Scene:
 def scene(tmp_path: Path, fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     made = Scene(tmp_path)
     monkeypatch.setattr(module, "NetnsExecutor", made.threads)
-    monkeypatch.setattr(module, "return_device", made.return_device)
+    monkeypatch.setattr(module, "return_devices", made.return_devices)
     monkeypatch.setattr(recovery, "return_device", made.return_device)
     made.journal.load()
     yield made

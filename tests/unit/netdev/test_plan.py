@@ -16,7 +16,7 @@ from crishim.netdev.metrics import Metrics
 from crishim.netdev.plan import Plan
 from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, State
-from crishim.netdev.restore import Outcome
+from crishim.netdev.restore import Outcome, Problems
 from crishim.netdev.transaction import Transaction
 from crishim.netdev.verify import Verified
 from tests.unit.netdev.fake_addresses import FakeAddresses
@@ -78,10 +78,11 @@ def scene(
     made = Scene(tmp_path)
     monkeypatch.setattr(wrong_device, "entries", lambda end: {x.name: end.devices[i] for i, x in end.links.items()})
 
-    def restore(known: Attachment, host: Any, pod: Any) -> Outcome:
+    def restore(known: Attachment, host: Any, pod: Any, problems: Problems) -> Outcome:
         made.runs.append(f"restore {known.device}")
         return Outcome(known.device, ifindex=known.host.index)
 
+    monkeypatch.setattr(return_device, "move_home", lambda *_: Problems())
     monkeypatch.setattr(return_device, "restore", restore)
     yield made
     assert made.threads.open == 0

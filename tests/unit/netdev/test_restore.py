@@ -13,10 +13,10 @@ from crishim.linux.netlink.addresses import IFA_CACHEINFO, Address
 from crishim.linux.netlink.links import IFF_UP
 from crishim.linux.netlink.rtnetlink import attribute
 from crishim.netdev import restore_link
-from crishim.netdev.restore import Outcome, restore
+from crishim.netdev.restore import Outcome
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import attachment, veth
-from tests.unit.netdev.fake_steps import ALL, KNOWN, OF_A_LINK_THAT_IS_UP, WAS, Steps, at_home, empty, in_pod
+from tests.unit.netdev.fake_steps import ALL, KNOWN, OF_A_LINK_THAT_IS_UP, WAS, Steps, at_home, empty, in_pod, restore
 
 
 def test_addresses_need_no_detection_and_do_not_keep_the_flag_for_that(steps: Steps) -> None:

@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError
-from crishim.netdev.restore import Outcome, restore
+from crishim.netdev.restore import Outcome
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import attachment, veth
-from tests.unit.netdev.fake_steps import KNOWN, WAS, Steps, at_home, empty, in_pod
+from tests.unit.netdev.fake_steps import KNOWN, WAS, Steps, at_home, empty, in_pod, restore
 
 
 def test_names_a_pod_gave_it(steps: Steps) -> None:

@@ -9,9 +9,9 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.netdev import return_device as module
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import State
-from crishim.netdev.restore import Outcome
-from crishim.netdev.return_device import recover_device, return_device
+from crishim.netdev.records import Attachment, Captured, State
+from crishim.netdev.restore import Outcome, Problems
+from crishim.netdev.return_device import recover_device, return_device, return_devices
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ENDS: Any = None
@@ -31,6 +31,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, ended: Outcome | Exception) -> None
             raise ended
         return ended
 
+    monkeypatch.setattr(module, "move_home", lambda *_: Problems())
     monkeypatch.setattr(module, "restore", restore)
 
 
@@ -84,6 +85,32 @@ def test_a_kernel_that_refuses_the_return(journal: Journal, monkeypatch: pytest.
     assert known.reason == "the kernel refuses to move it back: no name (3 times)"
     known, text = return_device(known, journal, ENDS, ENDS)
     assert (known.state, known.refusals, text) == (State.LOST, 4, "")
+
+
+def test_all_are_moved_before_one_is_restored(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All RETURNING on disk first; one that cannot be moved keeps no other from its return."""
+    devices = [attachment(id=f"{n:016x}", host=Captured(index=n, name=f"demo{n}", kind="veth")) for n in (5, 6, 7)]
+    journal.open(devices)
+    taken: list[str] = []
+
+    def move_home(known: Attachment, *_: object) -> Problems:
+        assert {a.state for a in journal.all()} == {State.RETURNING}
+        taken.append(f"move {known.device}")
+        if known.device == "demo6":
+            raise OSError(errno.EPERM, "not that one")
+        return Problems([f"{known.device} has another name"])
+
+    def restore(known: Attachment, host: Any, pod: Any, problems: Problems) -> Outcome:
+        taken.append(f"restore {known.device}: {' '.join(problems)}")
+        return Outcome(known.device, tuple(problems), ifindex=5)
+
+    monkeypatch.setattr(module, "move_home", move_home)
+    monkeypatch.setattr(module, "restore", restore)
+    ended = return_devices([(known, ENDS) for known in devices], journal, ENDS)
+    assert taken[:3] == ["move demo5", "move demo6", "move demo7"]
+    assert taken[3:] == [f"restore {name}: {name} has another name" for name in ("demo5", "demo7")]
+    assert [a.state for a, _ in ended] == [State.DONE, State.RETURNING, State.DONE]
+    assert [bool(text) for _, text in ended] == [False, True, False]
 
 
 @pytest.mark.parametrize(
