@@ -15,7 +15,7 @@ from typing import Any
 from crishim.pb import cri_pb2 as cri
 from hack.benchmark.contestants import Contestant
 from tests.support.daemon import test_program
-from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod
+from tests.support.pods import container_config, create, remove_pod, run_pod
 
 Row = dict[str, float]
 BUSYBOX = "registry.k8s.io/e2e-test-images/busybox:1.29-2"
@@ -86,7 +86,7 @@ def together(one: Contestant, count: int = 10) -> Row:
     """So many pods with one container each, asked for at once, and taken away at once."""
 
     def made(_: int) -> str:
-        config = pod_config()
+        config = one.pod_config()
         pod = run_pod(one.daemon, config, one.handler)
         container = create(one.daemon, pod, container_config(command=["sleep", "1000000"]), config)
         one.daemon.call("StartContainer", container_id=container)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crishim.pb import cri_pb2 as cri
 from hack.benchmark.crio import CriO
 from hack.benchmark.ground import archive, load_busybox
 from hack.critest import MIRRORED, registries_conf
 from hack.kubelet.peer import PAUSE, Containerd
 from tests.support.daemon import IMAGE, Daemon
+from tests.support.pods import pod_config
 
 CRUN, RUNC, CONTAINERD, CRIO = "crishim, crun", "crishim, runc", "containerd, runc", "CRI-O, runc"
 IMAGES = {IMAGE: (), PAUSE: ("sleep", "1000000")}
@@ -30,6 +32,14 @@ class Contestant:
     name: str
     daemon: Daemon
     handler: str = ""
+
+    def pod_config(self, name: str = "", *, host_network: bool = False) -> cri.PodSandboxConfig:
+        """A pod below the daemon's own cgroup, so that its end finds what runs: containerd's default is /k8s.io."""
+        config = pod_config(name)
+        config.linux.cgroup_parent = self.daemon.cgroup
+        if host_network:
+            config.linux.security_context.namespace_options.network = cri.NODE
+        return config
 
 
 def crishim(directory: Path, address: str) -> Daemon:

@@ -1,5 +1,6 @@
 """What all measurements stand on: an environment as installed, an image, and the memory of processes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -55,4 +56,14 @@ def residue() -> set[str]:
     found |= {p.target for p in mounts.table() if "/cb-" in p.target}
     for pattern in ("cb-*", "crio-*"):
         found |= {str(path) for top in cgroups.hierarchies().values() for path in top.glob(pattern)}
-    return found | links() | set(processes("/cb-"))
+    return found | links() | set(processes("/cb-")) | contained()
+
+
+def contained() -> set[str]:
+    """Processes of containers on a measurement's directories, by their mounts: nothing else of them has the name."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if "/cb-" in (entry / "mountinfo").read_text() and "/cb-" not in (entry / "cmdline").read_text():
+                found.add(f"{entry.name} {(entry / 'comm').read_text().strip()}")
+    return found - {f"{os.getpid()} {Path('/proc/self/comm').read_text().strip()}"}

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import grpc
 
-from crishim.pb import cri_pb2 as cri
 from hack.benchmark import floor, plots
 from hack.benchmark.calls import milliseconds
 from hack.benchmark.contestants import CONTAINERD, CRUN, PEERS, Contestant, crishim, running
 from hack.benchmark.ground import ROOT, as_installed, load, machine, residue
 from hack.benchmark.report import number, put
 from tests.support.isolation import isolate, remove_link
-from tests.support.pods import container_config, create, pod_config, remove_pod, run_pod
+from tests.support.pods import container_config, create, remove_pod, run_pod
 from tests.support.residue import BRIDGE
 from tests.support.turnover import pss
 
@@ -37,9 +36,7 @@ Column = dict[str, float]
 
 def made(one: Contestant, bridged: bool, containers: int = 2) -> str:
     """A pod whose containers run."""
-    config = pod_config()
-    if not bridged:
-        config.linux.security_context.namespace_options.network = cri.NODE
+    config = one.pod_config(host_network=not bridged)
     pod = run_pod(one.daemon, config, one.handler)
     for name in range(containers):
         wish = container_config(f"c{name}", command=["sleep", "1000000"])

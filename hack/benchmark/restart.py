@@ -4,11 +4,10 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from crishim.pb import cri_pb2 as cri
 from hack.bench_start import first_answers
 from hack.benchmark.calls import Row
 from hack.benchmark.contestants import Contestant
-from tests.support.pods import container_config, create, pod_config, run_pod
+from tests.support.pods import container_config, create, run_pod
 from tests.support.turnover import pss
 
 MEMORY = 100  # pods at which memory is looked at
@@ -24,8 +23,7 @@ def fill(one: Contestant, first: int, last: int) -> None:
     """Pods on the host's network with one container each."""
 
     def made(number: int) -> None:
-        config = pod_config(f"full{number}")
-        config.linux.security_context.namespace_options.network = cri.NODE
+        config = one.pod_config(f"full{number}", host_network=True)
         pod = run_pod(one.daemon, config, one.handler)
         container = create(one.daemon, pod, container_config(command=["sleep", "1000000"]), config)
         one.daemon.call("StartContainer", container_id=container)
