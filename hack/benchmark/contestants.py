@@ -18,6 +18,7 @@ from hack.benchmark.crio import CriO
 from hack.benchmark.ground import archive, load_busybox
 from hack.critest import MIRRORED, registries_conf
 from hack.kubelet.peer import PAUSE, Containerd
+from hack.peer import Peer
 from tests.support.daemon import IMAGE, Daemon
 from tests.support.pods import pod_config
 
@@ -36,7 +37,8 @@ class Contestant:
     def pod_config(self, name: str = "", *, host_network: bool = False) -> cri.PodSandboxConfig:
         """A pod below the daemon's own cgroup, so that its end finds what runs: containerd's default is /k8s.io."""
         config = pod_config(name)
-        config.linux.cgroup_parent = self.daemon.cgroup
+        if isinstance(self.daemon, Peer):
+            config.linux.cgroup_parent = f"{self.daemon.cgroup}/{config.metadata.uid}"
         if host_network:
             config.linux.security_context.namespace_options.network = cri.NODE
         return config
