@@ -32,7 +32,7 @@ async def cgroup(config: Config) -> list[Row]:
     points = mounts.table()
     if cgroups.version(points) == 2:
         return [Row("cgroups", OK, "v2")]
-    found = cgroups.hierarchies(points)
+    found = cgroups.of_table(points)
     if not set(found) - {"unified"}:
         return [Row("cgroups", FAIL, "none mounted below /sys/fs/cgroup", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")]
     rows = [Row("cgroups", WARN, "v1: " + ", ".join(sorted(found)), "v2 is what new kernels and kubelets want")]

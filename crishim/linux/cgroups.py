@@ -5,12 +5,13 @@ every controller's hierarchy, on v2 in the single one.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import time
 from pathlib import Path
 
-from crishim.linux import mounts
+from crishim.linux import mounts, proc_files
 
 ROOT = Path("/sys/fs/cgroup")
 _KILL_ROUNDS, _KILL_PAUSE = 100, 0.01  # at most a second until the killed are gone from the group
@@ -22,10 +23,27 @@ def version(points: list[mounts.MountPoint] | None = None) -> int:
     return 2 if any(p.target == str(ROOT) and p.fstype == "cgroup2" for p in points) else 1
 
 
-def hierarchies(points: list[mounts.MountPoint] | None = None) -> dict[str, Path]:
-    """Mount point by controller on v1 ("memory", "cpu", "name=systemd"), plus "unified" for a v2 hierarchy."""
+def hierarchies() -> dict[str, Path]:
+    """Mount point by controller on v1 ("memory", "cpu", "name=systemd"), plus "unified" for a v2 hierarchy.
+
+    The mount table, which has lines of each pod, is read once: /proc/self/cgroup tells when a hierarchy comes or goes
+    (but not that one is mounted anew that lived on without a mount).
+    """
+    lines = proc_files.read("/proc/self/cgroup").splitlines()
+    known = b" ".join(b":".join(line.split(b":", 2)[:2]) for line in lines)
+    device = ROOT.stat().st_dev if ROOT.exists() else 0
+    return dict(_mounted(known, Path("/proc/thread-self/ns/mnt").readlink(), device))
+
+
+@functools.lru_cache(maxsize=1)
+def _mounted(*_: object) -> dict[str, Path]:
+    return of_table(mounts.table())
+
+
+def of_table(points: list[mounts.MountPoint]) -> dict[str, Path]:
+    """hierarchies() of a mount table."""
     found = {}
-    for point in mounts.table() if points is None else points:
+    for point in points:
         if point.fstype == "cgroup2" and point.target.startswith(str(ROOT)):
             found["unified"] = Path(point.target)
         elif point.fstype == "cgroup" and point.target.startswith(str(ROOT)):

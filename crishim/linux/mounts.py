@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from crishim.linux import libc
+from crishim.linux import libc, proc_files
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOSYMFOLLOW = 1, 2, 4, 8, 32, 256
 MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 4096, 16384, 1 << 18, 1 << 19, 1 << 20
@@ -106,6 +106,7 @@ def attach_tree(tree: int, target: str | Path) -> None:
 
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]*")
 
 
 def parse_mountinfo(text: str) -> list[MountPoint]:
@@ -131,4 +132,7 @@ def table(pid: int | None = None) -> list[MountPoint]:
 def below(directory: str | Path) -> list[str]:
     """Mount points at or below directory, innermost and newest first: the order to unmount them in."""
     prefix = str(directory).rstrip("/")
-    return [p.target for p in reversed(table()) if p.target == prefix or p.target.startswith(prefix + "/")]
+    lines = proc_files.read("/proc/self/mountinfo").splitlines()
+    word = os.fsencode(prefix) if _PLAIN.fullmatch(prefix) else b""  # as it is in the table, where no escape is needed
+    near = parse_mountinfo("\n".join(os.fsdecode(line) for line in lines if word in line))
+    return [p.target for p in reversed(near) if p.target == prefix or p.target.startswith(prefix + "/")]
