@@ -52,8 +52,10 @@ class Scene:
             known = journal.advance(known, State.RETURNING)
         return journal.advance(known, state), text
 
-    def return_devices(self, devices: Sequence[tuple[Attachment, Any]], *rest: Any) -> list[tuple[Attachment, str]]:
-        return [self.return_device(known, *rest, inside) for known, inside in devices]
+    def return_devices(
+        self, devices: Sequence[tuple[Attachment, Any]], journal: Journal, host: Any
+    ) -> list[tuple[Attachment, str]]:
+        return [self.return_device(known, journal, host, inside) for known, inside in devices]
 
     def known(self, number: int, state: State = State.READY, **fields: Any) -> Attachment:
         """demo5, attached to the pod, of this boot."""
