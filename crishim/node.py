@@ -7,7 +7,7 @@ changes is in the stores and drivers.
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from crishim import device_rules
 from crishim.base_node import BaseNode
@@ -93,7 +93,7 @@ class Node(BaseNode):
     layers: Layers
     block_devices: Devices
     # clients
-    subscribers: Subscribers[cri.ContainerEventResponse]
+    subscribers: Subscribers[Any]
     streams: StreamUrls
 
 

@@ -1,9 +1,35 @@
 """All RPCs: the functions that are called like a method of a service, in the module of their subject."""
 
-from crishim.cri import admin, checkpoints, containers, events, exec, images, pods, resources, services, stats, status
+from crishim.cri import (
+    admin,
+    checkpoints,
+    containers,
+    device_changes,
+    events,
+    exec,
+    images,
+    pods,
+    resources,
+    services,
+    stats,
+    status,
+)
 from crishim.cri.metrics import rpcs as metrics
 
-MODULES = (status, pods, containers, exec, events, images, stats, metrics, resources, checkpoints, admin)
+MODULES = (
+    status,
+    pods,
+    containers,
+    exec,
+    events,
+    images,
+    stats,
+    metrics,
+    resources,
+    checkpoints,
+    admin,
+    device_changes,
+)
 
 
 def collect() -> services.Rpcs:

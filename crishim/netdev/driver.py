@@ -19,6 +19,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -243,6 +244,10 @@ class NetDevices:
     def attachments(self, pod_id: str = "") -> list[Attachment]:
         """What is attached, of one pod or of all, oldest first. From memory: no lock, no system call."""
         return self._journal.all(pod_id)
+
+    def listening(self, listener: Callable[[Attachment], object]) -> AbstractContextManager[None]:
+        """Have a function called, in any thread, with each attachment that has come to another state."""
+        return self._journal.listening(listener)
 
     def presence(self, attachment: Attachment) -> Presence:
         """How a device was in its pod when it was last looked at, at most a second ago. From memory."""

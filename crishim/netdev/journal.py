@@ -44,6 +44,7 @@ class Journal:
         self.on_return: Callable[[Attachment, int], object] | None = None  # called, in any thread, with the ifindex
         self.on_change: Callable[[str], object] | None = None  # called, in any thread, with the id of a pod whose
         # devices are others now, or in other states
+        self._listeners: list[Callable[[Attachment], object]] = []
 
     def load(self) -> None:
         """Read the directory. What cannot be read is said in the log, and adopted as far as it leads. Blocks."""
@@ -116,6 +117,7 @@ class Journal:
                 raise
         for attachment in attachments:
             _tell(attachment, None)
+            self._pass_on(attachment)
 
     def advance(self, attachment: Attachment, state: State, **changes: Any) -> Attachment:
         """Write an attachment's next state with the changed fields; DONE removes the file. Returns it as it is now."""
@@ -134,6 +136,7 @@ class Journal:
         if state is not before.state:
             _tell(after, before)
             self._changed(after)
+            self._pass_on(after)
         return after
 
     def drop(self, attachment: Attachment) -> None:
@@ -141,6 +144,19 @@ class Journal:
         with self._lock:
             self._drop(attachment)
         self._changed(attachment)
+
+    @contextlib.contextmanager
+    def listening(self, listener: Callable[[Attachment], object]) -> Iterator[None]:
+        """Have a function called, in any thread, with each attachment that has come to another state."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _pass_on(self, attachment: Attachment) -> None:
+        for listener in list(self._listeners):
+            listener(attachment)
 
     def _changed(self, attachment: Attachment) -> None:
         if self.on_change is not None:

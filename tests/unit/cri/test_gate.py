@@ -18,7 +18,7 @@ QUESTIONS = {
     *("StreamContainers", "ContainerStats", "ListContainerStats", "StreamContainerStats", "PodSandboxStats"),
     *("ListPodSandboxStats", "StreamPodSandboxStats", "ListMetricDescriptors", "ListPodSandboxMetrics"),
     *("StreamPodSandboxMetrics", "GetContainerEvents", "ListImages", "StreamImages", "ImageStatus", "ImageFsInfo"),
-    *("ListNetDevices", "ListHostLinks", "ListNriPlugins", "ListPulls", "ListPodStarts"),
+    *("ListNetDevices", "ListHostLinks", "ListNriPlugins", "ListPulls", "ListPodStarts", "StreamNetDeviceChanges"),
 }
 
 

@@ -1,0 +1,45 @@
+"""StreamNetDeviceChanges: the way of each network device, state by state, as the journal takes them down."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from crishim.errors import CrishimError, Kind
+from crishim.netdev.records import Attachment
+from crishim.node import Node
+from crishim.pb import admin_pb2 as admin
+from crishim.state.subscribers import QUEUE
+
+
+async def StreamNetDeviceChanges(
+    node: Node, request: admin.StreamNetDeviceChangesRequest
+) -> AsyncIterator[admin.NetDeviceChange]:
+    loop = asyncio.get_running_loop()
+    with node.subscribers.subscribed() as subscriber:
+
+        def on_change(attachment: Attachment) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the client
+                loop.call_soon_threadsafe(subscriber.put, describe(attachment))
+
+        with node.netdevices.listening(on_change):
+            while not subscriber.overrun and not (node.subscribers.closed and subscriber.queue.empty()):
+                change = await subscriber.queue.get()
+                if change is None:
+                    return
+                yield change
+    if subscriber.overrun:
+        raise CrishimError(Kind.ABORTED, f"the client lags more than {QUEUE} changes behind: subscribe again")
+
+
+def describe(attachment: Attachment) -> admin.NetDeviceChange:
+    """The change to the state an attachment is in."""
+    return admin.NetDeviceChange(
+        id=attachment.id,
+        host_name=attachment.host.name,
+        name=attachment.name,
+        pod_sandbox_id=attachment.pod.id,
+        pod=str(attachment.pod),
+        state=str(attachment.state),
+        at=attachment.changed or time.time_ns(),
+    )
