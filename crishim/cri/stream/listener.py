@@ -76,6 +76,11 @@ class Listener:
         name: tuple[str, int] = self._sockets[0].getsockname()[:2]
         return name
 
+    def start_on(self, sock: socket.socket) -> None:
+        """Accept on a socket that listens and does not block; it is this listener's from now on."""
+        self._sockets.append(sock)
+        self._accepting.append(asyncio.create_task(self._accept(sock)))
+
     async def stop(self) -> None:
         """Accept no more, end every connection and wait until they are gone."""
         for task in self._accepting:
