@@ -85,6 +85,10 @@ def _watching_commands(command: Command) -> None:
     top.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="between looks, default 2")
     top.add_argument("--once", action="store_true", help="print it once; so too if the output is no terminal")
     top.add_argument("--json", action="store_true", help="print JSON, once")
+    page = command("page", _page, "serve a page that shows the node, live, to a browser on it, until Ctrl-C")
+    said = "loopback address to serve at, default 127.0.0.1:0, which takes a free port"
+    page.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:0", help=said)
+    page.add_argument("--unix", type=Path, metavar="PATH", help="serve at a Unix socket of this path instead")
 
 
 def _trace_command(command: Command) -> None:
@@ -175,6 +179,12 @@ def _top(arguments: argparse.Namespace) -> int:
     from crishim.cli.top import show
 
     return show(load(arguments.config), interval=arguments.interval, once=arguments.once, as_json=arguments.json)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from crishim.cli.page.command import serve
+
+    return serve(load(arguments.config), arguments.listen, arguments.unix)
 
 
 def _trace(arguments: argparse.Namespace) -> int:

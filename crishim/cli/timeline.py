@@ -12,8 +12,11 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _ROW, _NAMES, _BARS, _TIMES = 22, 260, 560, 190  # pixels: the height of a row, the widths of its parts
 _STYLE = """
 text { font: 12px ui-monospace, monospace; fill: #1f2328 } .faint { fill: #656d76 }
-rect { fill: #8cb4e8 } rect.call { fill: #2f6fbf } rect.failed { fill: #c0392b } .paper { fill: #ffffff }
-@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .faint { fill: #9198a1 } .paper { fill: #0d1117 } }
+rect { fill: #8cb4e8 } rect.call { fill: #2f6fbf } rect.failed { fill: #c0392b } rect.paper { fill: #ffffff }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3 } .faint { fill: #9198a1 }
+  rect { fill: #35588a } rect.call { fill: #58a6ff } rect.failed { fill: #ff7b72 } rect.paper { fill: #0d1117 }
+}
 """
 
 

@@ -41,6 +41,10 @@ PURE = [
     *(f"cri/stream/websocket/{name}" for name in ("protocol", "frames", "channel_codec")),
     *(f"nri/{name}" for name in ("mux", "ttrpc", "session", "adjustments", "adjusted", "owners", "resources")),
     *(f"nri/{name}" for name in ("updates", "validator", "answer_checks")),
+    *(
+        f"cli/page/{name}"
+        for name in ("markup", "device_way", "facts", "history", "picture", "sections", "document", "answers")
+    ),
 ]
 TOP = 5  # cli/ and __main__.py
 TESTS_OF_HACK = ("tests/unit/hack/", "tests/node/test_campaign.py", "tests/node/test_tour.py")

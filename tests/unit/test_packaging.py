@@ -58,6 +58,7 @@ def test_bundles_and_generated_code_are_in_the_wheel(installed: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert str(installed / "crishim/bundles") in done.stdout
+    assert {p.suffix for p in (installed / "crishim/cli/page").iterdir()} >= {".css", ".js", ".svg"}
     names = {p.name for p in installed.rglob("share/crishim/*")}
     assert names == {"crishim.service", "crictl.yaml"}
 

@@ -1,0 +1,37 @@
+"""What happened since the page is served: the last events, and the ways of network devices. Bounded. Pure."""
+
+from collections import OrderedDict, deque
+
+from crishim.cli.page.device_way import Way
+from crishim.pb import admin_pb2 as admin
+
+MOST_EVENTS = 60
+MOST_WAYS = 500
+MOST_STATES = 16  # of one way: a lost device may turn up again and again
+
+
+class History:
+    def __init__(self) -> None:
+        self._events: deque[str] = deque(maxlen=MOST_EVENTS)
+        self._ways: OrderedDict[str, Way] = OrderedDict()
+
+    @property
+    def events(self) -> list[str]:
+        """The latest first."""
+        return list(reversed(self._events))
+
+    @property
+    def ways(self) -> list[Way]:
+        """In the order in which they changed last."""
+        return list(self._ways.values())
+
+    def add_event(self, line: str) -> None:
+        self._events.append(line)
+
+    def add_change(self, change: admin.NetDeviceChange) -> None:
+        """The next state of a device's way."""
+        before = self._ways.pop(change.id, None)
+        seen = (*(before.seen if before else ()), (change.state, change.at))[-MOST_STATES:]
+        self._ways[change.id] = Way(change.id, change.host_name, change.name, change.pod_sandbox_id, change.pod, seen)
+        while len(self._ways) > MOST_WAYS:
+            self._ways.popitem(last=False)
