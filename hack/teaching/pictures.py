@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hack.teaching.pod_start import pod_start
 from hack.teaching.scenes import device, namespaces, processes
 from hack.teaching.states import states
 
@@ -12,6 +13,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "processes.svg": processes,
     "namespaces.svg": namespaces,
     "device.svg": device,
+    "pod-start.svg": pod_start,
 }
 
 
