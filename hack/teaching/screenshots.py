@@ -32,10 +32,12 @@ def main() -> None:
             ip("link", "add", name, "type", "veth", "peer", "name", f"{name}-peer")
             ip("link", "set", name, "up")
             ip("link", "set", f"{name}-peer", "up")
-        pods = furnish(daemon)
-        RECORD.write_text(daemon.command("trace", pods[0], "--json").stdout)
         with served_page(daemon) as page, browser() as tab:
+            with page.following() as until:  # from before the pods on, so that it has seen each device's way
+                until("state", lambda part: "are ready" in part)
+            pods = furnish(daemon)
             take(tab, page.url, pods[0])
+        RECORD.write_text(daemon.command("trace", pods[0], "--json").stdout)
         for pod in pods:
             remove_pod(daemon, pod)
         for name in DEVICES:
