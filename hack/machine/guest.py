@@ -27,8 +27,7 @@ _ENVIRONMENT = {  # of a command in the guest: the tree is read-only, and so is 
 }
 # The host's cache with a layer to write on. The tree of busybox's image is copied: its hundreds of hard links would be
 # as many files there.
-_PREPARE = """systemctl service-watchdogs yes
-mkdir -p /var/cache/crishim /var/cache/upper /var/cache/work /var/cache/pycache
+_PREPARE = """mkdir -p /var/cache/crishim /var/cache/upper /var/cache/work /var/cache/pycache
 mountpoint -q /cache || mount /cache
 mountpoint -q /var/cache/crishim || mount -t overlay overlay -o \
 lowerdir=/cache,upperdir=/var/cache/upper,workdir=/var/cache/work /var/cache/crishim

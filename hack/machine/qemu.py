@@ -39,7 +39,6 @@ KERNEL = (
     # Not a first boot, which enables what is masked here; on a loaded host nothing is given up for being slow.
     *("systemd.condition_first_boot=0", "systemd.machine_id=6372697368696d2d766d000000000001"),
     *("systemd.default_timeout_start_sec=1200", "systemd.default_device_timeout_sec=1200"),
-    "systemd.service_watchdogs=0",  # until guest.py has them again
 )
 _PROBE = ("-machine", "q35", "-m", "512", "-display", "none", "-nodefaults", "-no-reboot")
 
