@@ -45,7 +45,9 @@ class Demo:
 
     def crictl(self, *arguments: str, show: bool = False, step: str = "") -> str:
         started = time.perf_counter()
-        out = run(f"{TOOLS}/crictl", f"--runtime-endpoint=unix://{self.socket}", *arguments, show=show)
+        endpoint = f"unix://{self.socket}"  # for both: /etc/crictl.yaml may name another for images
+        both = (f"--runtime-endpoint={endpoint}", f"--image-endpoint={endpoint}")
+        out = run(f"{TOOLS}/crictl", *both, *arguments, show=show)
         if step:
             self.timeline.append((step, (time.perf_counter() - started) * 1000))
         return out.strip()

@@ -162,7 +162,8 @@ def on_node(one: OneNode, what: str, arguments: list[str]) -> None:
     record.enter(one)
     if what == "crictl":
         program = test_program("crictl")
-        os.execv(program, [program, f"--runtime-endpoint=unix://{one.socket}", *arguments])
+        endpoint = f"unix://{one.socket}"  # both: /etc/crictl.yaml may name another for images
+        os.execv(program, [program, f"--runtime-endpoint={endpoint}", f"--image-endpoint={endpoint}", *arguments])
     os.execvp(arguments[0] if arguments else "sh", arguments or ["sh"])
 
 

@@ -163,7 +163,7 @@ class Rig:
         pipe = asyncio.subprocess.PIPE
         stdio = {"stdin": pipe, "stdout": pipe, "stderr": pipe, **stdio}
         process = await asyncio.create_subprocess_exec(
-            tool("crictl"), "--runtime-endpoint", self.cri.endpoint, "--timeout", "20s", *argv, **stdio
+            tool("crictl"), "-r", self.cri.endpoint, "-i", self.cri.endpoint, "--timeout", "20s", *argv, **stdio
         )
         self.clients.append(process)
         return process

@@ -202,6 +202,7 @@ class Daemon:
         command = [
             test_program("crictl"),
             f"--runtime-endpoint=unix://{self.socket}",
+            f"--image-endpoint=unix://{self.socket}",  # /etc/crictl.yaml may name another
             f"--timeout={60 * PATIENCE:.0f}s",
             *arguments,
         ]

@@ -67,3 +67,38 @@ def test_where_devices_come_from(tmp_path: Path) -> None:
     """The process's own namespace, unless it is told another."""
     assert NetDevices(tmp_path)._host == Path("/proc/self/ns/net")
     assert NetDevices(tmp_path, host_netns=Path("/host"))._host == Path("/host")
+
+
+async def test_the_watches(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both begin and end; one that cannot listen to the host's links is no error."""
+    told: list[str] = []
+
+    class Watching:
+        def __init__(self, name: str, error: OSError | None = None) -> None:
+            self.name, self.error = name, error
+
+        async def start(self) -> None:
+            told.append(f"{self.name} starts")
+            if self.error is not None:
+                raise self.error
+
+        async def close(self) -> None:
+            told.append(f"{self.name} ends")
+
+    class InPods(Watching):
+        def start(self) -> None:  # type: ignore[override]
+            told.append(f"{self.name} starts")
+
+    monkeypatch.setattr(scene.driver, "_pod_watch", InPods("pods"))
+    monkeypatch.setattr(scene.driver, "_watch", Watching("host", OSError("refused")))
+    await scene.driver.watch()
+    await scene.driver.close()
+    assert told == ["pods starts", "host starts", "pods ends", "host ends"]
+
+
+async def test_the_journal_is_read_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(scene.driver._journal, "load", lambda: read.append(1))
+    await scene.driver.load()
+    await scene.driver.load()
+    assert len(read) == 1

@@ -184,3 +184,17 @@ def test_an_unreadable_record(tmp_path: Path, damage: dict[str, object], state: 
     again.advance(moving, State.DONE)
     assert again.all() == []
     assert [*(tmp_path / "journal").iterdir(), *(tmp_path / "copies").iterdir()] == []
+
+
+def test_who_watches_is_told_of_each_state(journal: Journal) -> None:
+    """Of the pod, also when an attachment is dropped; not of a change in the same state."""
+    told: list[str] = []
+    journal.on_change = told.append
+    known = make("a" * 16, pod="pod-b")
+    journal.open([known])
+    told.clear()
+    known = journal.advance(known, State.MOVED)
+    journal.advance(known, State.MOVED, reason="x")
+    assert told == ["pod-b"]
+    journal.drop(known)
+    assert told == ["pod-b", "pod-b"]

@@ -158,3 +158,14 @@ async def test_a_cancelled_caller_waits(fails: bool) -> None:
         await task
     assert ended == [True]
     await executor.close()
+
+
+async def test_closing_twice() -> None:
+    """And without any work: nothing is handed to a thread that is not there."""
+    executor = NetnsExecutor(("a",))
+    async with asyncio.timeout(10):
+        await executor.close()
+        await executor.run(lambda *_: None)
+        await executor.close()
+        await executor.close()
+    assert ENDED == ["a"]

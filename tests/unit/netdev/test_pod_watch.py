@@ -159,6 +159,7 @@ async def test_its_socket_ends_with_its_last_device(attached: Scene) -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not is_heard(attached.sockets[0])
+    assert not attached.watch.presence(attached.known.id).is_up  # the device is known still
     attached.advance(State.DONE)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -236,3 +237,56 @@ async def test_another_namespace_at_its_path(scene: Scene, caplog: pytest.LogCap
     assert scene.watch.presence(scene.known.id) == ATTACHED
     assert any("cannot be looked at" in r.getMessage() for r in caplog.records)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_when_a_look_is_due(attached: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SETTLING after a change, not later for further ones; not at all for a pod without devices, or when they leave."""
+    monkeypatch.setattr(module, "SETTLING", 1000)
+    watch, pod = attached.watch, attached.known.pod.id
+    begun = asyncio.get_running_loop().time()
+    watch._look_soon(pod)
+    due = watch._due[pod]
+    assert due >= begun + 1000
+    watch._look_soon(pod)
+    watch._look_soon("another")
+    assert watch._due == {pod: due}
+    attached.advance(State.RETURNING)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert watch._due == {}
+
+
+async def test_when_a_look_that_failed_is_repeated(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.threads.fails = OSError("x")
+    scene.journal.open([scene.known])
+    begun = asyncio.get_running_loop().time()
+    scene.watch.start()
+    async with asyncio.timeout(10):
+        while not any("cannot be looked at" in text for text in caplog.messages):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert scene.watch._due[scene.known.pod.id] >= begun + module.RETRY
+
+
+async def test_its_end(attached: Scene) -> None:
+    """Task and sockets are closed when close() is; a second time, or without a start, it does nothing."""
+    turns = 0
+
+    async def slow() -> None:
+        nonlocal turns
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for turns in range(5):  # noqa: B007
+                await asyncio.sleep(0)
+
+    watch = attached.watch
+    assert watch._task is not None
+    watch._task.cancel()
+    watch._task = asyncio.create_task(slow())
+    await asyncio.sleep(0)
+    await watch.close()
+    assert (turns, watch._pods) == (4, {})
+    assert not is_heard(attached.sockets[0])
+    await watch.close()
+    await PodWatch(attached.journal, attached.metrics).close()
