@@ -273,3 +273,12 @@ async def test_only_for_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
 async def test_a_watch_that_was_not_started() -> None:
     """Can be closed."""
     await Scene().watch.close()
+
+
+async def test_one_that_goes_and_comes_again_is_told_of_twice(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        scene.events.tell(veth(9, "data9"))
+        scene.events.tell(veth(9, "data9"))
+        scene.events.gone(veth(9, "data9"))
+        scene.events.tell(veth(9, "data9"))
+    assert [vars(r).get("device") for r in caplog.records].count("data9") == 2
