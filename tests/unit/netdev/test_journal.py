@@ -198,3 +198,16 @@ def test_who_watches_is_told_of_each_state(journal: Journal) -> None:
     assert told == ["pod-b"]
     journal.drop(known)
     assert told == ["pod-b", "pod-b"]
+
+
+def test_who_listens_gets_each_state(journal: Journal) -> None:
+    """From the first one on, until it listens no more."""
+    heard: list[State] = []
+    with journal.listening(lambda known: heard.append(known.state)):
+        known = make("a" * 16)
+        journal.open([known])
+        known = journal.advance(known, State.MOVED)
+        journal.advance(known, State.MOVED, reason="x")
+        assert heard == [State.INTENT, State.MOVED]
+    journal.advance(known, State.RETURNING)
+    assert heard == [State.INTENT, State.MOVED]

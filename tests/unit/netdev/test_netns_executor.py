@@ -167,5 +167,6 @@ async def test_closing_twice() -> None:
         await executor.close()
         await executor.run(lambda *_: None)
         await executor.close()
+        assert not executor._started
         await executor.close()
     assert ENDED == ["a"]
