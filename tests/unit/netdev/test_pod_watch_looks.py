@@ -58,3 +58,8 @@ async def test_a_look_that_fails_leaves_no_socket(
             await asyncio.sleep(0)
     assert len(scene.sockets) == 1
     assert not is_heard(scene.sockets[0])
+
+
+async def test_no_pod_is_lively_before_it_has_changed_a_link(attached: Scene) -> None:
+    """Else its first flood would not be in the log."""
+    assert not attached.watch._pods[attached.known.pod.id].was_lively
