@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from crishim.device_rules import Rule
 from crishim.netdev import driver as module
 from crishim.netdev.driver import NetDevices
+from crishim.netdev.policy import Policy, Terms
+from crishim.netdev.presence import ATTACHED
+from crishim.netdev.records import State
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import veth
 from tests.unit.netdev.test_driver import ASKED, Scene, Taken, scene
@@ -102,3 +106,16 @@ async def test_the_journal_is_read_once(scene: Scene, monkeypatch: pytest.Monkey
     await scene.driver.load()
     await scene.driver.load()
     assert len(read) == 1
+
+
+async def test_what_is_asked_of_others(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal tells of changes, the watch of presence, and rules are given to the policy."""
+    heard: list[str] = []
+    known = scene.known(5)
+    with scene.driver.listening(lambda changed: heard.append(changed.id)):
+        scene.journal.advance(known, State.RETURNING)
+    assert heard == [known.id]
+    assert scene.driver.presence(known) is ATTACHED
+    monkeypatch.setattr(scene.driver, "_terms", Terms(Policy()))
+    scene.driver.allow([Rule(devices=["demo*"], namespaces=["a"])])
+    assert [g.namespaces for g in scene.driver._terms.policy.grants(["demo0"], "veth")] == [("a",)]

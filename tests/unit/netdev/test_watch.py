@@ -106,6 +106,7 @@ async def scene(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     assert task is not None
     assert task.done()
     assert made.journal.on_return is None
+    assert made.threads.open == 0
 
 
 async def settled() -> None:
