@@ -5,11 +5,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from crishim.errors import CrishimError, Kind
 from crishim.netdev.records import Attachment
 from crishim.node import Node
 from crishim.pb import admin_pb2 as admin
-from crishim.state.subscribers import QUEUE
 
 
 async def StreamNetDeviceChanges(
@@ -23,13 +21,8 @@ async def StreamNetDeviceChanges(
                 loop.call_soon_threadsafe(subscriber.put, describe(attachment))
 
         with node.netdevices.listening(on_change):
-            while not subscriber.overrun and not (node.subscribers.closed and subscriber.queue.empty()):
-                change = await subscriber.queue.get()
-                if change is None:
-                    return
+            async for change in node.subscribers.changes(subscriber):
                 yield change
-    if subscriber.overrun:
-        raise CrishimError(Kind.ABORTED, f"the client lags more than {QUEUE} changes behind: subscribe again")
 
 
 def describe(attachment: Attachment) -> admin.NetDeviceChange:

@@ -9,14 +9,12 @@ from typing import TypeAlias
 
 from crishim.cri.containers import container_status
 from crishim.cri.pods import pod_status
-from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, PodState, is_visible_container, is_visible_pod
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.operations.exits import START_FAILED
 from crishim.pb import cri_pb2 as cri
 from crishim.state.store import Store
-from crishim.state.subscribers import QUEUE
 
 Event: TypeAlias = "cri.ContainerEventType.ValueType"
 
@@ -37,13 +35,8 @@ async def GetContainerEvents(node: Node, request: cri.GetEventsRequest) -> Async
                 subscriber.put(_event(kind, record.id, record, node.containers))
 
         with node.pods.listening(on_pod), node.containers.listening(on_container):
-            while not subscriber.overrun and not (node.subscribers.closed and subscriber.queue.empty()):
-                event = await subscriber.queue.get()
-                if event is None:
-                    return
+            async for event in node.subscribers.changes(subscriber):
                 yield event
-    if subscriber.overrun:
-        raise CrishimError(Kind.ABORTED, f"the client lags more than {QUEUE} events behind: subscribe again")
 
 
 def container_events(before: ContainerRecord | None, after: ContainerRecord | None) -> list[Event]:

@@ -8,6 +8,7 @@ Only the move may fail as a whole. What the kernel refuses before or after it is
 next step follows: a host that gets its device back with the wrong queue length is better off than one that does not.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -108,12 +109,24 @@ def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems
     for with_index in (index, None):
         try:
             links.move(pod.netlink, link.index, host.fd, name, up=False, new_index=with_index)
-            return
+            break
         except OSError:
             if find_on_host(attachment, host) is not None:
-                return  # moved, but its new name was taken in between: the host's part renames it
+                break  # moved, but its new name was taken in between: the host's part renames it
             if with_index is None:
                 raise
+    _take_programs_off(attachment, host)
+
+
+def _take_programs_off(attachment: Attachment, host: End) -> None:
+    """A pod's, at once: others of its devices may be moved before this one is restored, and somebody may bring it up
+    meanwhile. What is refused here is tried again, and said, when it is restored."""
+    link = find_on_host(attachment, host)
+    if link is None:
+        return
+    host.enter()
+    with contextlib.suppress(OSError):
+        bpf_programs.take_off(RestoreContext(host, link.index, link.name, attachment.host), link)
 
 
 def _remove_altname(end: End, link: Link, altname: str, problems: Problems) -> None:

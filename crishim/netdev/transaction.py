@@ -19,7 +19,7 @@ from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leases
 from crishim.netdev.records import Attachment, Mover, Pod, Request, State
-from crishim.netdev.return_device import return_device
+from crishim.netdev.return_device import return_devices
 from crishim.netdev.verify import Verified, locate
 
 log = logging.getLogger("crishim.netdev")
@@ -148,8 +148,7 @@ class Transaction:
 
     def roll_back(self, host: End, pod: End, *_nested: End) -> None:
         """Newest first. What cannot be brought back stays RETURNING in the journal, for the stop or the next start."""
-        for attachment in reversed(self.new):
-            return_device(attachment, self._journal, host, pod)
+        return_devices([(a, pod) for a in reversed(self.new)], self._journal, host)
 
 
 def mark(attachment: Attachment, host: End) -> None:

@@ -5,8 +5,10 @@ One that reads too slowly is cut off (its stream ends) rather than let memory gr
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Generic, TypeVar
+
+from crishim.errors import CrishimError, Kind
 
 T = TypeVar("T")
 
@@ -44,6 +46,16 @@ class Subscribers(Generic[T]):
         self.closed = True
         for subscriber in self._all:
             subscriber.end()
+
+    async def changes(self, subscriber: Subscriber[T]) -> AsyncIterator[T]:
+        """A subscriber's changes as they come, until the server's end. ABORTED if the client lags too far behind."""
+        while not subscriber.overrun and not (self.closed and subscriber.queue.empty()):
+            change = await subscriber.queue.get()
+            if change is None:
+                return
+            yield change
+        if subscriber.overrun:
+            raise CrishimError(Kind.ABORTED, f"the client lags more than {QUEUE} changes behind: subscribe again")
 
     @contextlib.contextmanager
     def subscribed(self) -> Iterator[Subscriber[T]]:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from crishim.linux.netlink import links
-from crishim.netdev import address_sync, restore, transaction
+from crishim.netdev import address_sync, restore, return_device, transaction
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Pod, State
 from tests.node.netdev.lab import Lab
@@ -71,6 +71,7 @@ RETURN: dict[str, Callable[[], None]] = {
     "RETURNING on disk": lambda: reached(State.RETURNING),
     "link mended in the pod": lambda: around(restore, "_mend", after=True),
     "back on the host, bare": lambda: around(links, "move", after=True),
+    "all back, none restored": lambda: around(return_device, "restore", before=lambda *_: True),
     "flags restored": lambda: around(links, "set_flags", after=True),
     "addresses restored": lambda: around(address_sync, "make_equal", after=True),
     "all restored, DONE not on disk": lambda: around(Journal, "advance", before=reaching(State.DONE)),
@@ -87,7 +88,7 @@ async def main(
     await lab.devices.recover(msgspec.json.decode(pods_json, type=list[Pod]) if pods_json else [pod])
     if point in ATTACH:
         ATTACH[point]()
-    await lab.attach(pod, (device, "net1"), run=False)
+    await lab.attach(pod, *((name, f"net{i}") for i, name in enumerate(device.split(","), 1)), run=False)
     RETURN[point]()
     await lab.devices.return_devices(pod)
 

@@ -4,13 +4,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crishim.linux import bpf, mounts, netns_thread, xdp
 from crishim.linux.netlink import links
-from crishim.netdev import bpf_programs
-from crishim.netdev.records import Pod
+from crishim.netdev import bpf_programs, restore, return_device
+from crishim.netdev.records import Attachment, Pod
 from tests.node.netdev import bpf_samples
 from tests.node.netdev.bpf_samples import SCHED_CLS, XDP
 from tests.node.netdev.furniture import furnish
@@ -114,6 +115,30 @@ async def test_no_program_of_the_pod_reaches_the_host(builtin_lab: Lab, way: str
     assert programs_of(lab, "demo0") == []
     assert returned.warnings == ()
     assert lab.picture("demo0") == before
+
+
+async def test_programs_are_off_before_the_next_device_is_moved(
+    builtin_lab: Lab, held: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Devices of a pod are restored when all of them are home: until then somebody on the host may bring one up."""
+    lab = builtin_lab
+    lab.demo("demo0")
+    lab.demo("demo1")
+    pod = lab.pod()
+    await lab.attach(pod, ("demo0", "net1"), ("demo1", "net2"), run=False)
+    for name in ("net1", "net2"):
+        on_device(pod.netns, name, lambda end, index: everywhere(end, index, held))
+    left: list[list[tuple[str, int]]] = []
+    move_home = restore.move_home
+
+    def watched(known: Attachment, host: Any, inside: Any) -> Any:
+        problems = move_home(known, host, inside)
+        left.append(programs_of(lab, known.device))
+        return problems
+
+    monkeypatch.setattr(return_device, "move_home", watched)
+    await lab.devices.return_devices(pod)
+    assert left == [[], []]
 
 
 async def test_a_pinned_link_holds_no_program_on_the_device(builtin_lab: Lab, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ RETURN = (
     "RETURNING on disk",
     "link mended in the pod",
     "back on the host, bare",
+    "all back, none restored",
     "flags restored",
     "addresses restored",
     "all restored, DONE not on disk",
@@ -40,8 +41,10 @@ def furnish(lab: Lab) -> None:
     lab.ip(f"route add 10.1.0.0/16 via 192.0.{sum(b'demo0') % 200}.1 dev demo0 table 100")
 
 
-def run_until_it_dies(lab: Lab, pod: Pod, point: str) -> None:
+def run_until_it_dies(lab: Lab, pod: Pod, point: str, devices: str = "demo0") -> None:
+    """devices: their names with commas between them, net1 and so on in the pod."""
     argv = [sys.executable, str(DOOMED), str(lab.directory), lab.kit.name, msgspec.json.encode(pod).decode(), point]
+    argv += [msgspec.json.encode([pod]).decode(), devices]
     root = str(Path(__file__).parents[3])
     done = subprocess.run(argv, env=os.environ | {"PYTHONPATH": root}, capture_output=True, check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
@@ -69,6 +72,19 @@ async def test_a_killed_daemon_converges_after_its_restart(lab: Lab, point: str)
     await lab.attach(pod, ("demo0", "net1"), run=False)
     await devices.return_devices(pod)
     assert lab.picture("demo0") == before
+
+
+@pytest.mark.parametrize("point", ["back on the host, bare", "all back, none restored", "flags restored"])
+async def test_killed_while_two_devices_come_home(builtin_lab: Lab, point: str) -> None:
+    """One home and bare and one in the pod; both home and bare; one restored: each is as it was after the restart."""
+    lab = builtin_lab
+    before = [lab.demo("demo0"), lab.demo("demo1")]
+    pod = lab.pod()
+    run_until_it_dies(lab, pod, point, "demo0,demo1")
+    assert len(list(lab.journal.iterdir())) == 2
+    assert await lab.driver().recover([pod]) == ()
+    assert [lab.picture("demo0"), lab.picture("demo1")] == before
+    assert list(lab.journal.iterdir()) == []
 
 
 async def test_a_ready_device_of_a_pod_that_is_gone_is_returned(builtin_lab: Lab) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crishim.linux.netlink.links import IFF_UP
+from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev import bpf_programs, restore_link, restore_network
 from crishim.netdev import restore as module
 from crishim.netdev.records import Attachment, Captured
@@ -41,6 +41,7 @@ class Steps:
 
     def __init__(self, addresses: FakeAddresses) -> None:
         self.taken: list[str] = []
+        self.disarmed: list[Link] = []  # after the move, before any step
         self.refuse: set[str] = set()
         self.say: dict[str, list[str]] = {}
         self.meanwhile: Callable[[], None] = lambda: None
@@ -65,6 +66,7 @@ def steps(fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.M
     made = Steps(fake_addresses)
     for where, name in STEPS:
         monkeypatch.setattr(where, name, made.step(name))
+    monkeypatch.setattr(bpf_programs, "take_off", lambda context, link: made.disarmed.append(link))
     return made
 
 

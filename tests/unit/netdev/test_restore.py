@@ -50,7 +50,8 @@ def test_home_from_the_pod(steps: Steps) -> None:
     assert host.links[5] == veth(5, "demo0", altnames=("also",), mtu=1400, flags=IFF_UP)
     assert steps.taken == ALL
     assert (steps.place.host, steps.place.index, steps.place.name, steps.place.was) == (host, 5, "demo0", WAS)
-    assert host.entered == 1
+    assert [(link.index, link.is_up) for link in steps.disarmed] == [(5, False)]
+    assert host.entered == 2
 
 
 def test_what_was_down_stays_down(steps: Steps) -> None:
