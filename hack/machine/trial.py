@@ -4,6 +4,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,26 +42,45 @@ def _pytest(title: str, *arguments: str, **variables: str) -> Run:
     return Run(title, argv, variables)
 
 
+_CRITEST = Run(
+    "critest, AppArmor", ("python", "hack/critest.py", "--images=busybox", "-ginkgo.focus=AppArmor"), report=False
+)
 _ON_V2 = ("tests/node/test_resources.py", "tests/node/test_stats.py")
 RUNS = (
     _pytest("systemd", "tests/machine/test_service.py"),
     _pytest("Debian package", "tests/machine/test_package.py"),
     _pytest("devices", "tests/machine/test_devices.py"),
     _pytest("AppArmor", "tests/machine/test_apparmor.py"),
-    Run("critest, AppArmor", ("python", "hack/critest.py", "--images=busybox", "-ginkgo.focus=AppArmor"), report=False),
+    _CRITEST,
+    _pytest("doctor", "tests/machine/test_doctor.py"),
     _pytest("cgroup v2", "tests/machine/test_cgroup2.py"),
     _pytest("cgroupfs driver", *_ON_V2),
     _pytest("systemd driver", *_ON_V2, CRISHIM_TEST_CGROUP_DRIVER="systemd"),
 )
+SHORT = (  # what CI has time for
+    _pytest("doctor", "tests/machine/test_doctor.py"),
+    _pytest("a pod with a VF", "tests/machine/test_devices.py", "-k", "comes_back and vf"),
+    _CRITEST,
+)
 
 
-def run(machine: qemu.Machine, key: Path, arguments: list[str]) -> int:
-    """Run all of it, or pytest with the arguments, and print the table; 1 if anything failed."""
+def chosen(arguments: Sequence[str]) -> Sequence[Run]:
+    """All of it; --short: what CI runs; else pytest with the arguments."""
+    match arguments:
+        case []:
+            return RUNS
+        case ["--short"]:
+            return SHORT
+    return [_pytest("", *arguments)]
+
+
+def run(machine: qemu.Machine, key: Path, runs: Sequence[Run]) -> int:
+    """Run them in the guest and print the table; 1 if anything failed."""
     rows, bad = [], 0
     _output(
         machine, key, "echo 2 > /proc/sys/vm/drop_caches"
     )  # /cache/vm/dist is another directory since the last time
-    for one in [_pytest("", *arguments)] if arguments else RUNS:
+    for one in runs:
         say(f"{one.title or 'tests'}: {' '.join(one.argv[3:] if one.report else one.argv)}")
         began = time.monotonic()
         words = [f"{name}={value}" for name, value in one.variables.items()]

@@ -72,3 +72,15 @@ def test_what_is_missing_is_one_line() -> None:
         needs.run(["nothing-such"])
     with pytest.raises(needs.Missing, match=r"^sh failed: second$"):
         needs.run(["sh", "-c", "echo first >&2; echo second >&2; exit 1"])
+
+
+def test_every_test_of_the_guest_runs() -> None:
+    """Each file of tests/machine is named by the whole; the short form's are files that are there."""
+    tree = Path(__file__).parents[3]
+    files = {str(path.relative_to(tree)) for path in (tree / "tests/machine").glob("test_*.py")}
+    named = {word for run in trial.chosen([]) for word in run.argv if word.startswith("tests/")}
+    assert files <= named
+    short = {word for run in trial.chosen(["--short"]) for word in run.argv if word.startswith("tests/")}
+    assert short
+    assert short <= named
+    assert trial.chosen(["-k", "x"])[0].argv[-2:] == ("-k", "x")
