@@ -8,6 +8,7 @@ gives them again, succeeds.
 """
 
 import errno
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,6 +29,10 @@ from crishim.spec.nri_resources import to_cri
 from crishim.spec.nri_resources import to_oci as plugins_to_oci
 from crishim.spec.resources import merge, to_oci
 
+_UNSET: dict[str, dict[str, int]] = {  # what a kernel has for a limit that nobody gave
+    "cpu": {"shares": 1024, "quota": -1, "period": 100_000},
+    "memory": {"limit": -1, "swap": -1},
+}
 UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUNNING)
 
 
@@ -90,13 +95,26 @@ async def _put_in_force(
         if touches_cgroup(update) or of_plugin is not None:
             saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
             rollback.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
-            await _set_limits(container, node.handlers.get(container.handler), limits)
+            runtime = node.handlers.get(container.handler)
+            if runtime.systemd:  # the files alone would change again when systemd reads its units anew
+                former = former_values(limits, to_oci(current, node.host))
+                rollback.push("the unit's properties", lambda: runtime.update(container.id, former))
+            await _set_limits(container, runtime, limits)
         if score is not None:
             scores = await executors.processes(oom_scores.read, cgroup)
             rollback.push("oom_score_adj", lambda: executors.processes(oom_scores.restore, cgroup, scores))
             await executors.processes(_set_oom_score, container, score)
         resources = merged.SerializeToString(deterministic=True)
         await node.containers.update(container.id, lambda c: replace(c, resources=resources))
+
+
+def former_values(limits: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, dict[str, int | str]]:
+    """OCI resources that undo an update of CPU and memory; before: what was in force, all of OCI's form."""
+    former = {}
+    for part, unset in _UNSET.items():
+        values = unset | before.get(part, {})
+        former[part] = {key: values[key] for key in limits.get(part, {}) if key in values}
+    return {part: values for part, values in former.items() if values}
 
 
 def touches_cgroup(update: cri.LinuxContainerResources) -> bool:

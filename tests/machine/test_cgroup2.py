@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from crishim.pb import cri_pb2 as cri
@@ -72,6 +73,21 @@ def test_an_update_is_in_force_and_lasts(daemon: Daemon, pod: str) -> None:
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     assert (group / "memory.max").read_text().strip() == str(128 * MIB)
     assert (group / "cpu.max").read_text().strip() == "20000 100000"
+
+
+def test_an_update_that_fails_leaves_nothing(daemon: Daemon, pod: str) -> None:
+    """Half of it was in force: the old limits are, and with systemd still after it has read its units again."""
+    config = container_config()
+    config.linux.resources.memory_limit_in_bytes = 64 * MIB
+    container = start(daemon, pod, config)
+    group = group_of(daemon, container)
+    wanted = cri.LinuxContainerResources(memory_limit_in_bytes=128 * MIB, cpu_quota=20000, cpu_period=100000)
+    wanted.hugepage_limits.add(page_size="3MB", limit=1)
+    with pytest.raises(grpc.RpcError, match="huge pages"):
+        daemon.call("UpdateContainerResources", container_id=container, linux=wanted)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    assert (group / "memory.max").read_text().strip() == str(64 * MIB)
+    assert (group / "cpu.max").read_text().split()[0] == "max"
 
 
 def test_statistics_are_the_kernels(daemon: Daemon, pod: str) -> None:

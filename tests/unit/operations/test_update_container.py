@@ -95,6 +95,19 @@ async def test_a_failure_puts_everything_back(bench: Bench) -> None:
     assert bench.recorded().cpu_shares == 512
 
 
+async def test_a_failure_puts_the_units_properties_back(bench: Bench) -> None:
+    """With the systemd driver the runtime is told the former values, last of all: the unit has new ones by then."""
+    bench.handlers.get("crun").systemd = True
+    await bench.add()
+    with pytest.raises(CrishimError, match="huge pages of 3MB"):
+        await bench.update(
+            cpu_shares=1024, cpu_quota=5000, hugepage_limits=[cri.HugepageLimit(page_size="3MB", limit=1)]
+        )
+    asked = json.loads(bench.asked.read_text())
+    assert asked == {"cpu": {"shares": 512, "quota": -1}, "memory": {"limit": 64, "swap": 64}}
+    assert bench.files()["cpu.weight"] == "20"
+
+
 async def test_huge_pages_are_part_of_all_or_nothing(bench: Bench) -> None:
     """A page size that cannot be limited undoes what the runtime did."""
     await bench.add()
