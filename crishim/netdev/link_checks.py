@@ -70,7 +70,7 @@ def _port(link: Link, scene: HostState) -> str:
 
 def _lower(link: Link, scene: HostState) -> str:
     """Ports and links on top, here and in the pods; by device or by address."""
-    addresses = scene.around.owned.get(link.index, frozenset())
+    addresses = scene.around.addresses.get(link.index, frozenset())
     for other, stands in scene.stacked:
         if other.index == link.index:
             continue
@@ -93,7 +93,7 @@ def _way_out(link: Link, scene: HostState) -> str:
 
 
 def _node_address(link: Link, scene: HostState) -> str:
-    own = scene.around.owned.get(link.index, frozenset())
+    own = scene.around.addresses.get(link.index, frozenset())
     for address in sorted(own & (scene.node_addresses | scene.around.ways.sources)):
         return f"it has the node's address {_ip(address)}"
     return ""
@@ -101,7 +101,7 @@ def _node_address(link: Link, scene: HostState) -> str:
 
 def _source(link: Link, scene: HostState) -> str:
     """The kernel takes such a route away with the address (fib_sync_down_addr), and nobody would put it back."""
-    for address in sorted(scene.around.owned.get(link.index, frozenset())):
+    for address in sorted(scene.around.addresses.get(link.index, frozenset())):
         if address not in scene.around.ways.borrowing:
             continue
         route, over = scene.around.ways.borrowing[address]

@@ -26,7 +26,7 @@ class LinkUsage(NamedTuple):
     """By ifindex of the links asked about, but for ways.borrowing."""
 
     ways: Ways = Ways({}, {}, {}, frozenset())
-    owned: Mapping[int, frozenset[bytes]] = {}  # addresses
+    addresses: Mapping[int, frozenset[bytes]] = {}
     owners: Mapping[bytes, frozenset[int]] = {}  # ifindexes of all links, by address
     above: Mapping[int, str] = {}  # a link on top that the host's links do not tell of, and where it is
     functions: Mapping[int, Sequence[Function]] = {}
@@ -46,10 +46,10 @@ def read_usage(host: End, candidates: Sequence[Link]) -> LinkUsage:
     theirs = {address: held for address, held in owners.items() if held & indexes}
     tunnels = [link.index for link in candidates if is_tunnel(link)]
     ways = survey(host.netlink, indexes, tunnels, theirs)
-    owned = {i: frozenset(a for a, held in theirs.items() if i in held) for i in indexes}
+    addresses = {i: frozenset(a for a, held in theirs.items() if i in held) for i in indexes}
     above = {**_in_sysfs(host, candidates), **_elsewhere(host, indexes, theirs)}
     functions = {link.index: device_tree.functions(host.sysfs, link.name) for link in candidates if not link.kind}
-    return LinkUsage(ways, owned, {a: frozenset(held) for a, held in owners.items()}, above, functions)
+    return LinkUsage(ways, addresses, {a: frozenset(held) for a, held in owners.items()}, above, functions)
 
 
 def _addresses(netlink: Rtnetlink) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,7 @@
 
     registers itself, within the registration timeout; a launched one's name is its program's
     is configured, and says which events it wants
-    is put into the list, in a moment when no verb is inside the gate, with its turn taken: its hooks queue up
+    is put into the list, in a moment when no request is inside the gate, with its turn taken: its hooks queue up
     is told what there was in that moment (Synchronize), within the registration timeout once more
     is called, until its connection is closed by either side
 

@@ -1,10 +1,10 @@
-"""The gate that makes Synchronize exact: verbs share it, a plugin that is being added has it alone.
+"""The gate that makes Synchronize exact: requests share it, a plugin that is being added has it alone.
 
-What a verb tells plugins and what it makes visible must be one step to a plugin that comes: either in its set, or told
-to it, never neither, never both. A verb inside the gate may enter it again, as may the tasks it starts.
+What a request tells plugins and what it makes visible must be one step to a plugin that comes: either in its set, or
+told to it, never neither, never both. A request inside the gate may enter it again, as may the tasks it starts.
 
-Who wants to be alone waits until no verb is inside; meanwhile new verbs wait outside, at most `patience` seconds. Then
-verbs go first for as long, and so on: one that hangs holds up the plugin, not the node.
+Who wants to be alone waits until no request is inside; meanwhile others wait outside, at most `patience` seconds. Then
+they go first for as long, and so on: one that hangs holds up the plugin, not the node.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 
 
 class _Pass:
-    """One verb's being inside: how many times it has entered."""
+    """One request's being inside: how many times it has entered."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -26,13 +26,13 @@ class Gate:
         self._patience = patience
         self._inside: set[_Pass] = set()
         self._alone = False
-        self._preferred = 0  # of those who want to be alone, how many keep new verbs outside now
+        self._preferred = 0  # of those who want to be alone, how many keep new requests outside now
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._pass: contextvars.ContextVar[_Pass | None] = contextvars.ContextVar("nri_verb", default=None)
+        self._pass: contextvars.ContextVar[_Pass | None] = contextvars.ContextVar("nri_request", default=None)
 
     @contextlib.asynccontextmanager
-    async def verb(self) -> AsyncIterator[None]:
-        """Be inside with other verbs."""
+    async def shared(self) -> AsyncIterator[None]:
+        """Be inside with other requests."""
         before = self._pass.get()
         mine = before if before and before.depth else _Pass()
         if mine is not before:
@@ -50,7 +50,7 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Be inside with nobody else. What is done there must be quick; a verb there would wait for itself."""
+        """Be inside with nobody else. What is done there must be quick; a request there would wait for itself."""
         while not await self._cleared(preferred=True) and not await self._cleared(preferred=False):
             pass
         try:
@@ -72,10 +72,10 @@ class Gate:
             self._changed()
         return True
 
-    def _let_in(self, verb: _Pass) -> bool:
+    def _let_in(self, request: _Pass) -> bool:
         if self._alone or self._preferred:
             return False
-        self._inside.add(verb)
+        self._inside.add(request)
         return True
 
     def _let_in_alone(self) -> bool:

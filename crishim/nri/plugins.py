@@ -1,8 +1,8 @@
 """The node's NRI plugins: the face of this driver. One coroutine an event, named as the event is.
 
 Each returns when all plugins that want the event have answered. With none it returns at once, and create_container asks
-the default validator alone, if it is on. A verb holds the gate (verbs()) around an event and what makes the pod or
-container visible or invisible in Runtime.pods_and_containers().
+the default validator alone, if it is on. A request holds the gate (requests()) around an event and what makes the pod
+or container visible or invisible in Runtime.pods_and_containers().
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Runtime(Protocol):
     """What the node does for its plugins."""
 
     async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
-        """What there is, for a plugin that comes. Quick, and without verbs(): it is called with the gate closed."""
+        """What there is, for a plugin that comes. Quick, and without requests(): it is called with the gate closed."""
 
     async def update_container(self, update: nri.ContainerUpdate) -> None:
         """Change a container's resources. CrishimError: it cannot be done."""
@@ -84,15 +84,15 @@ class Plugins:
         await asyncio.gather(*(program.end() for program in self._programs))
         self._programs.clear()
 
-    def verbs(self) -> AbstractAsyncContextManager[None]:
-        """What a verb holds: no plugin is added meanwhile. It may be entered again inside."""
-        return self.gate.verb()
+    def requests(self) -> AbstractAsyncContextManager[None]:
+        """What a request holds: no plugin is added meanwhile. It may be entered again inside."""
+        return self.gate.shared()
 
     @property
     def active(self) -> bool:
         """Whether an event can make a difference: a plugin is in the list, or the default validator is on.
 
-        To be read inside verbs(): there no plugin comes between it and the event.
+        To be read inside requests(): there no plugin comes between it and the event.
         """
         return bool(self.roster.all()) or self.settings.validator.enable
 
@@ -128,7 +128,7 @@ class Plugins:
 
     async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> Creation:
         """CrishimError: a plugin refuses or two conflict, or a validator rejects what comes of it."""
-        async with self.verbs():
+        async with self.requests():
             return await creation.create_container(self._rounds, self.settings.validator, pod, container)
 
     async def post_create_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
@@ -145,14 +145,14 @@ class Plugins:
         self, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
     ) -> Update:
         """CrishimError: a plugin refuses or two conflict."""
-        async with self.verbs():
+        async with self.requests():
             return await creation.update_container(self._rounds, pod, container, resources)
 
     async def post_update_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
         await self._notify(events.POST_UPDATE, nri.PostUpdateContainerRequest(pod=pod, container=container))
 
     async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Changes:
-        async with self.verbs():
+        async with self.requests():
             return await creation.stop_container(self._rounds, pod, container)
 
     async def remove_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
@@ -196,11 +196,11 @@ class Plugins:
         return failed
 
     async def _tell(self, event: Event, request: Any) -> None:
-        async with self.verbs():
+        async with self.requests():
             await self._rounds.tell(event, request)
 
     async def _notify(self, event: Event, request: Any) -> None:
-        async with self.verbs():
+        async with self.requests():
             await self._rounds.notify(event, request)
 
     async def _launch(self, launched: Launched) -> None:

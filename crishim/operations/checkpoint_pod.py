@@ -168,12 +168,12 @@ async def clear_interrupted(node: Node) -> None:
         mine = [c for c in node.containers if work.name in (c.pod_id, c.id)]
         if mine:
             await thaw(mine)
-            node.tasks.start(_outlast(node, mine, work), name=f"checkpoint {work.name[:13]}")
+            node.tasks.start(_resume_when_ended(node, mine, work), name=f"checkpoint {work.name[:13]}")
         else:
             await executors.deletion(shutil.rmtree, work, ignore_errors=True)
 
 
-async def _outlast(node: Node, containers: Sequence[ContainerRecord], work: Path) -> None:
+async def _resume_when_ended(node: Node, containers: Sequence[ContainerRecord], work: Path) -> None:
     """Resume containers once more when the killed daemon's criu has ended: it leaves each as it found it, paused."""
     async with contextlib.AsyncExitStack() as stack:
         for id in sorted(c.id for c in containers):

@@ -90,7 +90,7 @@ async def _make(
     with span("root file system"):
         prepared = await filesystems.prepare(pod, container, image, restored.fill if restored else None)
     rollback.push("the runtime's container", _bound(launcher.discard, container))
-    async with node.nri.verbs(), target_namespace(node, pod, config) as target:
+    async with node.nri.requests(), target_namespace(node, pod, config) as target:
         with span("specification"):
             described = restored.described(container) if restored else container
             drafted = await launcher.draft(pod, described, image, prepared, wanted.edits, target)

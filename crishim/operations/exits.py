@@ -76,7 +76,7 @@ async def _record(node: Node, container: ContainerRecord) -> None:
     oom = await executors.records(conmon.was_oom_killed, bundle)
     code, at = ended or (UNKNOWN_CODE, time.time_ns())
     message = "" if ended else "its monitor (conmon) is gone without an exit code"
-    async with node.nri.verbs():  # who is a plugin now had it in its set, or was told of it
+    async with node.nri.requests():  # who is a plugin now had it in its set, or was told of it
         tell = node.nri.active
         await node.containers.update(container.id, lambda c: exited(c, code, at, oom, message, tell=tell))
 

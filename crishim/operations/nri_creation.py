@@ -77,7 +77,7 @@ class Adjusted:
 async def adjust_container(
     node: Node, pod: PodRecord, container: ContainerRecord, drafted: Drafted, network: tuple[Request, ...]
 ) -> Adjusted:
-    """Ask the plugins and change the spec. To be called inside node.nri.verbs().
+    """Ask the plugins and change the spec. To be called inside node.nri.requests().
 
     CrishimError: a plugin refuses, two conflict, a validator rejects, or what they want cannot be; it names plugin and
     field.

@@ -1,8 +1,8 @@
 """When NRI plugins are told of pods and containers, and that each is told once: what the operations call.
 
 Nothing is described and no record written while there is no plugin. A pod or container becomes visible, and plugins
-are told, inside one node.nri.verbs(): one that comes finds it in its set, or gets the event. Locks are taken before
-verbs(), never inside.
+are told, inside one node.nri.requests(): one that comes finds it in its set, or gets the event. Locks are taken before
+requests(), never inside.
 
     pod        announced        on disk before RunPodSandbox is sent: should the pod not come to be, Stop and Remove are
                stop_announced   after StopPodSandbox was sent
@@ -43,7 +43,7 @@ async def pod_runs(node: Node, pod: PodRecord) -> None:
 async def pod_stops(node: Node, id: str) -> None:
     """StopPodSandbox, once: the containers have ended, namespaces and network are still there."""
     pod = node.pods.get(id)
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if pod is None or pod.stop_announced or not node.nri.active or _is_unknown(pod):
             return
         await node.nri.stop_pod_sandbox(pod_message(node, pod))
@@ -53,7 +53,7 @@ async def pod_stops(node: Node, id: str) -> None:
 async def pod_goes(node: Node, id: str) -> None:
     """RemovePodSandbox, and the end of the record: nothing else of the pod is left."""
     pod = node.pods.get(id)
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if pod is not None and node.nri.active and not _is_unknown(pod):
             await node.nri.remove_pod_sandbox(pod_message(node, pod, gone=True))
         await node.pods.remove(id)
@@ -61,7 +61,7 @@ async def pod_goes(node: Node, id: str) -> None:
 
 async def pod_updates(node: Node, pod: PodRecord) -> None:
     """UpdatePodSandbox. pod: with what is to be. CrishimError: a plugin refuses it."""
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if node.nri.active:
             current, new = node.pods.find(pod.id), pod_message(node, pod).linux
             await node.nri.update_pod_sandbox(pod_message(node, current), new.pod_overhead, new.pod_resources)
@@ -70,7 +70,7 @@ async def pod_updates(node: Node, pod: PodRecord) -> None:
 async def pod_updated(node: Node, pod: PodRecord) -> None:
     """PostUpdatePodSandbox."""
     try:
-        async with node.nri.verbs():
+        async with node.nri.requests():
             if node.nri.active:
                 await node.nri.post_update_pod_sandbox(pod_message(node, pod))
     except (CrishimError, OSError) as error:
@@ -84,7 +84,7 @@ async def container_created(node: Node, container: ContainerRecord) -> None:
 
 async def container_starts(node: Node, container: ContainerRecord) -> None:
     """StartContainer. CrishimError: a plugin refuses it."""
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if node.nri.active and (about := await messages(node, container)):
             await node.nri.start_container(*about)
 
@@ -98,7 +98,7 @@ async def container_updates(
     node: Node, container: ContainerRecord, update: cri.LinuxContainerResources
 ) -> Update | None:
     """UpdateContainer: what to set in place of the update; None if there is no plugin. CrishimError: one refuses it."""
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if node.nri.active and (about := await messages(node, container)):
             return await node.nri.update_container(*about, from_cri(update))
     return None
@@ -114,7 +114,7 @@ async def container_stopped(node: Node, id: str) -> None:
     container = node.containers.get(id)
     if container is None or not container.stop_unannounced:
         return
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if node.nri.active and (about := await messages(node, container)):
             changes = await node.nri.stop_container(*about)
             if changes != ((), ()):  # they are for other containers, whose locks may be wanted
@@ -127,7 +127,7 @@ async def container_goes(node: Node, id: str) -> None:
     container = node.containers.get(id)
     if container is None or (container.state is ContainerState.CREATING and not container.announced):
         return
-    async with node.nri.verbs():
+    async with node.nri.requests():
         if not node.nri.active or (about := await messages(node, container)) is None:
             return
         if container.announced and container.state is ContainerState.CREATING:
@@ -138,7 +138,7 @@ async def container_goes(node: Node, id: str) -> None:
 async def _notify(node: Node, container: ContainerRecord, event: Notice) -> None:
     """Tell of what is done already: trouble with that is no error of the call."""
     try:
-        async with node.nri.verbs():
+        async with node.nri.requests():
             if node.nri.active and (about := await messages(node, container)):
                 await event(*about)
     except (CrishimError, OSError) as error:

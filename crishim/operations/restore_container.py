@@ -207,6 +207,6 @@ async def end_unrestored(node: Node, id: str) -> None:
 
 
 async def _record_end(node: Node, container: ContainerRecord) -> ContainerRecord:
-    async with node.nri.verbs():
+    async with node.nri.requests():
         ended = exited(container, KILLED, time.time_ns(), oom=False, tell=node.nri.active)
         return await node.containers.update(container.id, lambda _: ended)

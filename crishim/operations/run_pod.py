@@ -83,7 +83,7 @@ async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime
     if network is not None:
         await node.sandboxes.set_addresses(pod, network.ips)
     made = replace(pod, network=network, init=init)
-    async with node.nri.verbs():
+    async with node.nri.requests():
         rollback.push("what NRI plugins did", lambda: nri_events.pod_stops(node, pod.id))
         with span("NRI plugins"):
             await nri_events.pod_runs(node, made)

@@ -29,7 +29,7 @@ class NriPlugins(Driver):
         return [event for event, _ in self.told if kind in event]
 
     @contextlib.asynccontextmanager
-    async def verbs(self) -> AsyncIterator[None]:
+    async def requests(self) -> AsyncIterator[None]:
         yield
 
     async def _tell(self, event: str, message: Any) -> None:

@@ -1,4 +1,4 @@
-"""The driver's front over made-up ends: what each verb does with the journal, the locks and the counts."""
+"""The driver's front over made-up ends: what each request does with the journal, the locks and the counts."""
 
 import os
 from collections.abc import Iterator, Sequence

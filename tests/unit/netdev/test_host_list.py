@@ -28,7 +28,7 @@ def told(allow: bool, monkeypatch: pytest.MonkeyPatch) -> list[HostLink]:
         Link(index=2, name="eth9"),
         veth(5, "demo0", altnames=("mine", LOST.altname)),
     )
-    around = LinkUsage(owned={2: frozenset({ADDRESS})})
+    around = LinkUsage(addresses={2: frozenset({ADDRESS})})
     monkeypatch.setattr(host_list, "read_usage", lambda host, found: around if list(found) == list(links) else None)
     host: Any = FakeEnd(*links)
     policy = Policy([Rule(devices=["demo*", "eth9", "lo"], namespaces=["team"])])

@@ -37,8 +37,8 @@ def holder(identity: Identity) -> Attachment:
 
 
 def scene(*others: Link, held: tuple[Attachment, ...] = (), **around: Any) -> HostState:
-    owned, owners = {5: frozenset({ADDRESS})}, {ADDRESS: frozenset({5})}
-    return HostState((DEMO, *others), held, LinkUsage(owned=owned, owners=owners, **around))
+    addresses, owners = {5: frozenset({ADDRESS})}, {ADDRESS: frozenset({5})}
+    return HostState((DEMO, *others), held, LinkUsage(addresses=addresses, owners=owners, **around))
 
 
 def test_a_device_nothing_hangs_on() -> None:

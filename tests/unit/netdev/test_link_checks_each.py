@@ -31,7 +31,7 @@ class Backwards(frozenset[bytes]):
 
 DEMO = Link(index=5, name="demo0", kind="ifb")
 OWNED: dict[str, Any] = {
-    "owned": {5: Backwards({HIGH, LOW})},
+    "addresses": {5: Backwards({HIGH, LOW})},
     "owners": {LOW: frozenset({5}), HIGH: frozenset({5})},
 }
 

@@ -99,7 +99,7 @@ def test_addresses_and_routes(others: dict[str, list[bytes]]) -> None:
         address(5, peer="192.0.2.9", type=3),
     )
     found = seen(host, CARD, TUNNEL)
-    assert found.owned == {5: {packed("192.0.2.5")}, 6: {packed("192.0.2.6")}}
+    assert found.addresses == {5: {packed("192.0.2.5")}, 6: {packed("192.0.2.6")}}
     assert found.owners == {
         packed("192.0.2.5"): {5, 7},
         packed("192.0.2.6"): {6},

@@ -40,7 +40,7 @@ def test_the_nodes_own_device() -> None:
     """Root's sources may have it if the settings say so; others' reasons stand."""
     device, address = Link(index=5, name="demo0"), bytes([192, 0, 2, 7])
     seen = view(device)
-    around = seen.around._replace(owned={5: frozenset({address})})
+    around = seen.around._replace(addresses={5: frozenset({address})})
     for allow in (False, True):
         terms = ANYTHING._replace(node_addresses=frozenset({address}), allow_node_device=allow)
         scene = seen._replace(around=around, terms=terms)

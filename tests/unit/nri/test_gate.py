@@ -41,7 +41,7 @@ async def settled() -> None:
 
 async def test_verbs_are_inside_together() -> None:
     gate = Gate(60)
-    guests = [Guest(gate.verb()) for _ in range(3)]
+    guests = [Guest(gate.shared()) for _ in range(3)]
     assert [await g.inside() for g in guests] == [True] * 3
     for guest in guests:
         await guest.go()
@@ -49,11 +49,11 @@ async def test_verbs_are_inside_together() -> None:
 
 async def test_one_who_is_alone_waits_for_verbs_and_holds_up_new_ones() -> None:
     gate = Gate(60)
-    first = Guest(gate.verb())
+    first = Guest(gate.shared())
     await first.entered.wait()
     alone = Guest(gate.alone())
     assert not await alone.inside()
-    late = Guest(gate.verb())
+    late = Guest(gate.shared())
     assert not await late.inside()
     await first.go()
     assert await alone.inside()
@@ -66,11 +66,11 @@ async def test_one_who_is_alone_waits_for_verbs_and_holds_up_new_ones() -> None:
 async def test_a_verb_may_enter_again_and_so_may_its_tasks() -> None:
     """Also while somebody waits to be alone; he is let in when the last of them has left."""
     gate = Gate(60)
-    async with gate.verb():
+    async with gate.shared():
         alone = Guest(gate.alone())
         assert not await alone.inside()
-        async with gate.verb():
-            child = Guest(gate.verb())
+        async with gate.shared():
+            child = Guest(gate.shared())
             assert await child.inside()
     assert not await alone.inside()
     await child.go()
@@ -84,10 +84,10 @@ async def test_a_task_that_outlives_its_verb_enters_like_anybody() -> None:
 
     async def later() -> None:
         await goes.wait()
-        async with gate.verb():
+        async with gate.shared():
             pass
 
-    async with gate.verb():
+    async with gate.shared():
         task = asyncio.create_task(later())
     alone = Guest(gate.alone())
     assert await alone.inside()
@@ -101,11 +101,11 @@ async def test_a_task_that_outlives_its_verb_enters_like_anybody() -> None:
 async def test_a_verb_that_hangs_does_not_stop_the_others() -> None:
     """They go in when patience ends, and the one who wants to be alone is let in when it does end."""
     gate = Gate(0.01)
-    hanging = Guest(gate.verb())
+    hanging = Guest(gate.shared())
     await hanging.entered.wait()
     alone = Guest(gate.alone())
     for _ in range(3):
-        async with asyncio.timeout(10), gate.verb():
+        async with asyncio.timeout(10), gate.shared():
             pass
     assert not alone.entered.is_set()
     await hanging.go()
@@ -123,7 +123,7 @@ def test_nobody_is_inside_with_one_who_is_alone(steps: list[tuple[str, int]]) ->
         gate, guests = Gate(60), list[tuple[str, Guest]]()
         for step, number in steps:
             if step in "va":
-                guests.append((step, Guest(gate.verb() if step == "v" else gate.alone())))
+                guests.append((step, Guest(gate.shared() if step == "v" else gate.alone())))
             elif guests:
                 guest = guests[number % len(guests)][1]
                 guest.leave.set() if step == "x" else guest.task.cancel()

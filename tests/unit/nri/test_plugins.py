@@ -80,9 +80,9 @@ async def test_without_plugins_nothing_happens(node: Node) -> None:
 
 
 async def test_whether_it_is_worth_describing_a_pod(node: Node, join: Join) -> None:
-    """A plugin in the list, or the default validator; and once it is False in a verb, nobody comes before its end."""
+    """A plugin in the list, or the default validator; and once it is False, nobody comes before the request's end."""
     await node.start()
-    async with node.plugins.verbs():
+    async with node.plugins.requests():
         before = node.plugins.active
         coming = asyncio.ensure_future(join())
         await until(lambda: [s.state for s in node.plugins.status()] == ["registering"])

@@ -97,7 +97,7 @@ async def test_each_pod_is_in_the_set_or_comes_as_an_event(node: Node, join: Joi
 
     async def run(name: str) -> None:
         pod = nri.PodSandbox(id=name)
-        async with node.plugins.verbs():
+        async with node.plugins.requests():
             await node.plugins.run_pod_sandbox(pod)
             await asyncio.sleep(0)
             node.pods.append(pod)
