@@ -54,6 +54,7 @@ RUNS = (
     _CRITEST,
     _pytest("doctor", "tests/machine/test_doctor.py"),
     _pytest("cgroup v2", "tests/machine/test_cgroup2.py"),
+    _pytest("criu 4", "tests/node/test_checkpoint.py", "tests/node/test_pod_checkpoint.py"),
     _pytest("cgroupfs driver", *_ON_V2),
     _pytest("systemd driver", *_ON_V2, CRISHIM_TEST_CGROUP_DRIVER="systemd"),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from hack.dra import links
 from tests.support.busybox import daemon_with
 from tests.support.daemon import Daemon, eventually
 from tests.support.isolation import ip, remove_link
@@ -167,6 +168,18 @@ def test_the_list_names_the_hardware(daemon: Daemon, functions: tuple[str, list[
     found = {x["name"]: x for x in json.loads(daemon.command("netdev", "list", "--host", "--json").stdout)}
     assert set(functions[1]) | {functions[0]} <= set(found)
     assert {found[name]["kind"] for name in functions[1]} == {"physical"}
+
+
+def test_the_example_driver_offers_them(functions: tuple[str, list[str]]) -> None:
+    """hack/dra --physical-function: the virtual functions and no other link, told apart by driver and hardware."""
+    pf, virtual = functions
+    address = Path(f"/sys/class/net/{pf}/device").resolve().name
+    found = links.host_links("*", [address])
+    assert sorted(found) == sorted(virtual)
+    for name, link in found.items():
+        said = links.slice_device(name, link).to_dict()["attributes"]
+        assert said["driver"] == {"string": "igbvf"}
+        assert said["physicalFunction"] == {"string": address}
 
 
 def test_a_function_that_vanishes(daemon: Daemon, functions: tuple[str, list[str]], handler: str) -> None:
