@@ -46,6 +46,11 @@ def of_container(pod_cgroup: str, id: str, systemd: bool) -> str:
     return f"{expand(pod_cgroup)}/crishim-{id}.scope" if systemd else f"{pod_cgroup}/{id}"
 
 
+def is_scope(cgroup: str) -> bool:
+    """Whether a container's cgroup is systemd's, who removes it with its last process."""
+    return cgroup.endswith(".scope")
+
+
 def oci_path(pod_cgroup: str, id: str, systemd: bool) -> str:
     """linux.cgroupsPath of a container's config.json: slice:prefix:name for systemd, as crun and runc have agreed."""
     return f"{name(pod_cgroup)}:crishim:{id}" if systemd else f"{pod_cgroup}/{id}"

@@ -21,6 +21,7 @@ from crishim.model import ContainerRecord
 from crishim.node import Node
 from crishim.operations import afterwards, nri_events
 from crishim.operations.log_context import begin
+from crishim.operations.oom_kills import OOM_KILLED, was_oom_killed
 
 RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
 UNKNOWN_CODE = 255  # what containerd and CRI-O report when nobody saw the end
@@ -73,8 +74,8 @@ async def _record(node: Node, container: ContainerRecord) -> None:
     bundle = node.launcher.bundle(container.id)
     ended = await executors.records(conmon.exit_record, bundle)
     await executors.processes(_end_leftovers, container)
-    oom = await executors.records(conmon.was_oom_killed, bundle)
     code, at = ended or (UNKNOWN_CODE, time.time_ns())
+    oom = code != 0 and await was_oom_killed(node, container, bundle)
     message = "" if ended else "its monitor (conmon) is gone without an exit code"
     async with node.nri.requests():  # who is a plugin now had it in its set, or was told of it
         tell = node.nri.active
@@ -110,7 +111,7 @@ def exited(
     elif message:
         reason = "Unknown"
     else:
-        reason = "OOMKilled" if oom and code != 0 else "Completed" if code == 0 else "Error"
+        reason = OOM_KILLED if oom and code != 0 else "Completed" if code == 0 else "Error"
     return replace(
         container,
         state=ContainerState.EXITED,

@@ -8,7 +8,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, can_start
 from crishim.model import ContainerRecord
 from crishim.node import Node
-from crishim.operations import nri_events, restore_container
+from crishim.operations import nri_events, oom_kills, restore_container
 from crishim.operations.exits import START_FAILED, START_FAILED_CODE
 from crishim.operations.stop_container import stop_container
 from crishim.tracing import span
@@ -33,9 +33,10 @@ async def start_container(node: Node, id: str) -> None:
                 f"container {container.id[:13]} is {container.state}, not created: it cannot be started",
                 container=container.id,
             )
-        started = time.time_ns()
+        started, killed = time.time_ns(), await oom_kills.before_start(node, container)
         container = await node.containers.update(
-            container.id, lambda c: replace(c, state=ContainerState.STARTING, started_at=started)
+            container.id,
+            lambda c: replace(c, state=ContainerState.STARTING, started_at=started, oom_kills_before=killed),
         )
         try:
             with span("NRI plugins"):
