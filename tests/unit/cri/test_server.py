@@ -16,6 +16,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.operations import log_context
 from crishim.pb import cri_pb2 as cri
 from crishim.tracing import span
+from tests.support.eventually import eventually
 from tests.support.nodes import make_node
 
 RUNTIME = "/runtime.v1.RuntimeService"
@@ -238,6 +239,7 @@ async def test_a_failed_start_is_kept_with_its_code(bench: Bench) -> None:
     await bench.serve(RunPodSandbox=run)
     with pytest.raises(grpc.aio.AioRpcError):
         await bench.call("RunPodSandbox", cri.RunPodSandboxRequest(), cri.RunPodSandboxResponse)
+    await eventually(lambda: bench.node.traces.find("b" * 64))  # it is kept when the error has been sent
     start = bench.node.traces.find("b" * 64)
     assert start is not None
     assert [call.code for call in start.calls] == ["UNAVAILABLE"]
