@@ -49,7 +49,7 @@ _ON_V2 = ("tests/node/test_resources.py", "tests/node/test_stats.py")
 RUNS = (
     _pytest("systemd", "tests/machine/test_service.py"),
     _pytest("Debian package", "tests/machine/test_package.py"),
-    _pytest("devices", "tests/machine/test_devices.py"),
+    _pytest("devices", "tests/machine/test_devices.py", "tests/machine/test_dra.py"),
     _pytest("AppArmor", "tests/machine/test_apparmor.py"),
     _CRITEST,
     _pytest("doctor", "tests/machine/test_doctor.py"),

@@ -9,6 +9,7 @@ import pytest
 collect_ignore_glob: list[str] = [] if os.environ.get("CRISHIM_TEST_MACHINE") else ["test_*.py"]
 
 if os.environ.get("CRISHIM_TEST_MACHINE"):
+    from tests.machine.virtual_functions import functions as functions
     from tests.support.busybox import build_archive, daemon_with
     from tests.support.daemon import Daemon
 

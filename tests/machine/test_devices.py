@@ -11,41 +11,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from hack.dra import links
+from tests.machine.virtual_functions import VFS, physical, settle
 from tests.support.busybox import daemon_with
 from tests.support.daemon import Daemon, eventually
 from tests.support.isolation import ip, remove_link
 from tests.support.pods import annotated, container_config, create, execute, pod_config, remove_pod, run_pod, start
-
-VFS = 3
-
-
-def physical() -> list[str]:
-    """The igb physical functions' names."""
-    nets = Path("/sys/class/net").iterdir()
-    return sorted(n.name for n in nets if (n / "device/sriov_totalvfs").exists())
-
-
-def settle() -> None:
-    """Until udev has given links their names."""
-    subprocess.run(["udevadm", "settle", "--timeout=600"], check=True)
-
-
-@pytest.fixture(scope="module")
-def functions() -> Iterator[tuple[str, list[str]]]:
-    """A physical function, up, and the names of its virtual ones, when udev has given them."""
-    name = physical()[0]
-    ip("link", "set", name, "up")
-    device = Path(f"/sys/class/net/{name}/device")
-    (device / "sriov_numvfs").write_text(str(VFS))
-
-    def virtual() -> list[str]:
-        return [n.name for k in range(VFS) for n in (device / f"virtfn{k}/net").glob("*")]
-
-    eventually(lambda: len(virtual()) == VFS, "the virtual functions have links")
-    settle()
-    yield name, virtual()
-    (device / "sriov_numvfs").write_text("0")
 
 
 @pytest.fixture(scope="module")
@@ -168,18 +138,6 @@ def test_the_list_names_the_hardware(daemon: Daemon, functions: tuple[str, list[
     found = {x["name"]: x for x in json.loads(daemon.command("netdev", "list", "--host", "--json").stdout)}
     assert set(functions[1]) | {functions[0]} <= set(found)
     assert {found[name]["kind"] for name in functions[1]} == {"physical"}
-
-
-def test_the_example_driver_offers_them(functions: tuple[str, list[str]]) -> None:
-    """hack/dra --physical-function: the virtual functions and no other link, told apart by driver and hardware."""
-    pf, virtual = functions
-    address = Path(f"/sys/class/net/{pf}/device").resolve().name
-    found = links.host_links("*", [address])
-    assert sorted(found) == sorted(virtual)
-    for name, link in found.items():
-        said = links.slice_device(name, link).to_dict()["attributes"]
-        assert said["driver"] == {"string": "igbvf"}
-        assert said["physicalFunction"] == {"string": address}
 
 
 def test_a_function_that_vanishes(daemon: Daemon, functions: tuple[str, list[str]], handler: str) -> None:

@@ -8,4 +8,4 @@ def test_nothing_fails(daemon: Daemon) -> None:
     done = daemon.command("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAIL" not in done.stdout
-    assert any(line.split()[:3] == ["cgroups", "ok", "v2"] for line in done.stdout.splitlines()), done.stdout
+    assert any(line.split()[:3] == ["ok", "cgroups", "v2"] for line in done.stdout.splitlines()), done.stdout

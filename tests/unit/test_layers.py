@@ -47,7 +47,12 @@ PURE = [
     ),
 ]
 TOP = 5  # cli/ and __main__.py
-TESTS_OF_HACK = ("tests/unit/hack/", "tests/node/test_campaign.py", "tests/node/test_tour.py")
+TESTS_OF_HACK = (
+    "tests/unit/hack/",
+    "tests/node/test_campaign.py",
+    "tests/node/test_tour.py",
+    "tests/machine/test_dra.py",
+)
 
 
 def room(module: str) -> str:
