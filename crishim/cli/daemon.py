@@ -18,7 +18,7 @@ from crishim.cri.node_streams import NodeStreams
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
 from crishim.engine.exec.orphans import kill_orphans
-from crishim.errors import CrishimError
+from crishim.errors import CrishimError, Kind
 from crishim.linux import directories, executors
 from crishim.node import Node, open_node
 from crishim.operations import lifecycle_log
@@ -90,10 +90,8 @@ async def _open(streams: StreamServer, node: Node) -> None:
     try:
         await streams.start(NodeStreams(node), settings.address, settings.port)
     except CrishimError as error:
-        raise ConfigError(f"stream.tls_cert, stream.tls_key: {error.message}") from None
-    except OSError as error:
-        where = f"{settings.address}:{settings.port}"
-        raise ConfigError(f"stream.address, stream.port: cannot listen on {where}: {error}") from None
+        keys = "stream.tls_cert, stream.tls_key" if error.kind is Kind.INVALID else "stream.address, stream.port"
+        raise ConfigError(f"{keys}: {error.message}") from None
 
 
 def _empty(directory: Path) -> None:

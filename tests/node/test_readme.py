@@ -70,6 +70,7 @@ def test_the_first_pod(tmp_path: Path, busybox_archive: Path) -> None:
     command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=110)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "level=warning" not in done.stderr  # crictl's
     assert "/etc/crishim/config.toml is good\n" in done.stdout
     assert re.search(r"^\s+inet 10\.88\.[0-9.]+/16 ", done.stdout, re.M), done.stdout
     assert "hello from first\n" in done.stdout

@@ -1,15 +1,17 @@
 """docs/netdevices.md does what it says."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.node.netdev.lab import Lab
-from tests.node.walks import walk
+from tests.node.walks import paste, walk
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(180)]
 
 
-def test_the_page_can_be_walked(walk_lab: Lab) -> None:
-    walk("netdevices.md", "nsenter", f"--net={walk_lab.host}")
+@pytest.mark.parametrize("way", [walk, paste])
+def test_the_page_can_be_walked(walk_lab: Lab, way: Callable[..., str]) -> None:
+    way("netdevices.md", "nsenter", f"--net={walk_lab.host}")
     assert not list(Path("/sys/fs/cgroup").glob("*/netdevices-walk*"))
