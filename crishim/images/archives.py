@@ -9,16 +9,17 @@ Reads headers only; the content is skopeo's to unpack and verify. Blocks: a tar 
 
 import json
 import lzma
-import tarfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from crishim.errors import CrishimError, Kind
 from crishim.images import reference
 from crishim.linux import paths
-from crishim.linux.tar_entries import BoundedEntry
+
+if TYPE_CHECKING:
+    import tarfile  # 0.4 MB: imported when an archive is, as few nodes ever do that
 
 MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
 MAX_DICTIONARY = 128 << 20  # bytes that unpacking xz may need: `xz -9` takes 65 MiB, the format allows 4 GiB
@@ -79,8 +80,12 @@ class _Unxz:
         return read
 
 
-def _opened(file: IO[bytes]) -> tarfile.TarFile:
+def _opened(file: IO[bytes]) -> "tarfile.TarFile":
     """The archive of a file, by its first bytes: compressed in a way that skopeo knows, too, or not at all."""
+    import tarfile
+
+    from crishim.linux.tar_entries import BoundedEntry
+
     start = file.read(len(_XZ))
     file.seek(0)
     if start == _XZ:
@@ -94,6 +99,8 @@ def _opened(file: IO[bytes]) -> tarfile.TarFile:
 
 def _tar_headers(path: Path) -> dict[str, bytes]:
     """index.json or manifest.json of a tar file. A docker archive of today has both, and is an OCI layout as well."""
+    import tarfile
+
     found: dict[str, bytes] = {}
     try:
         with path.open("rb") as file, _opened(file) as archive:

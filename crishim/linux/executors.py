@@ -17,6 +17,7 @@ namespaces (namespaces.py, netdev/netns_executor.py).
 """
 
 import asyncio
+import collections
 import concurrent.futures
 import contextlib
 import contextvars
@@ -30,17 +31,20 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _Job = tuple[threading.Lock, Callable[[], None]]  # who takes the lock does it
+_Inbox = queue.SimpleQueue[_Job]  # of a thread without work
+IDLE = 20.0  # seconds; a thread holds 30 to 40 kB, and a crowd of calls leaves dozens
 SETTLING = 2.0  # seconds a cancelled caller waits for work that has begun
 
 
 class Executor(concurrent.futures.Executor):
-    """At most `width` threads, started when there is work for them and kept."""
+    """At most `width` threads, started when there is work for them, and gone when there was none for IDLE seconds."""
 
     def __init__(self, name: str, width: int) -> None:
         self.name = name
         self.width = width
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()  # held for a moment only, in the event loop's thread too
+        self._jobs: collections.deque[_Job] = collections.deque()
+        self._idle: list[_Inbox] = []  # of threads without work; the last one gets the next job, so that others end
         self._threads = 0
 
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -70,27 +74,38 @@ class Executor(concurrent.futures.Executor):
         return future
 
     def _put(self, claim: threading.Lock, job: Callable[[], None]) -> None:
-        self._jobs.put((claim, job))
-        if not self._idle.acquire(blocking=False) and self._threads < self.width:
+        with self._lock:
+            if self._idle:
+                self._idle.pop().put((claim, job))
+                return
+            self._jobs.append((claim, job))
+            if self._threads == self.width:
+                return
             self._threads += 1
-            threading.Thread(target=self._serve, name=f"{self.name}-{self._threads}", daemon=True).start()
+            name = f"{self.name}-{self._threads}"
+        threading.Thread(target=self._serve, name=name, daemon=True).start()
 
     def _serve(self) -> None:
-        while True:
-            job = self._next()
-            if job is None:
-                self._idle.release()
-                job = self._jobs.get()
+        inbox: _Inbox = queue.SimpleQueue()
+        while job := self._next(inbox):
             if job[0].acquire(blocking=False):
                 job[1]()
             del job  # an idle thread keeps no result alive
 
-    def _next(self) -> "_Job | None":
-        """A job that waits already. (In the handler of Empty an idle thread would keep that error and its frames.)"""
-        try:
-            return self._jobs.get_nowait()
-        except queue.Empty:
-            return None
+    def _next(self, inbox: "_Inbox") -> "_Job | None":
+        """Wait for a job; None if there was none for IDLE seconds: the thread does not count any more."""
+        with self._lock:
+            if self._jobs:
+                return self._jobs.popleft()
+            self._idle.append(inbox)
+        with contextlib.suppress(queue.Empty):
+            return inbox.get(timeout=IDLE)
+        with self._lock:
+            if inbox in self._idle:
+                self._idle.remove(inbox)
+                self._threads -= 1
+                return None
+        return inbox.get()  # it came at the last moment
 
 
 def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work: Callable[[], T]) -> None:

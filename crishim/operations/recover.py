@@ -161,7 +161,7 @@ async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
         await stop_pod(node, pod.id)
     elif pod.state is PodState.REMOVING:
         await remove_pod.finish(node, pod.id)
-    elif pod.state is PodState.READY and not (whole and await executors.processes(_has_init, pod)):
+    elif pod.state is PodState.READY and not (whole and await _has_init(pod)):
         log.warning("a pod's namespaces are gone: it is not ready any more", extra={"pod": pod.id})
         await stop_pod(node, pod.id)
 
@@ -190,5 +190,7 @@ async def _guarded(work: Awaitable[object], what: str) -> None:
         log.error("recovery failed", extra={"what": what, "error": str(error)})
 
 
-def _has_init(pod: PodRecord) -> bool:
-    return not pod.namespaces.pid or (pod.init is not None and processes.is_alive(pod.init))
+async def _has_init(pod: PodRecord) -> bool:
+    if not pod.namespaces.pid:
+        return True  # no thread for that: all pods are looked at side by side
+    return pod.init is not None and await executors.processes(processes.is_alive, pod.init)

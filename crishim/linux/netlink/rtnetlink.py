@@ -9,6 +9,7 @@ A socket belongs to the namespace its thread was in when it was made, whatever t
 """
 
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -30,7 +31,7 @@ SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 RECEIVE_BUFFER = 1 << 20  # bytes: a dump's datagrams must fit while we are decoding
 DATAGRAM = 1 << 18  # a link may carry 64 KiB of altnames, which a hostile pod can put on it, and the rest
 MAX_ERRNO = 4095  # the kernel's own, linux/err.h
-MOST_BUFFERS = 4  # kept for the next sockets: a new one costs 50 us in page faults
+MOST_BUFFERS = 4  # kept for the next sockets: to map one and take it away costs 20 us
 MAX_INTERRUPTED = 10  # dumps in a row that changed under us
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
@@ -136,7 +137,7 @@ def failure(flags: int, body: bytes) -> OSError | None:
     return OSError(number, said or os.strerror(number))
 
 
-_buffers: list[bytearray] = []
+_buffers: list[mmap.mmap] = []  # only the pages that answers have reached take memory: a bytearray takes all
 
 
 class Rtnetlink:
@@ -156,7 +157,7 @@ class Rtnetlink:
             self._socket.close()
             raise
         self._sequence = 0
-        self._buffer = _buffers.pop() if _buffers else bytearray(DATAGRAM)
+        self._buffer: mmap.mmap | bytearray = _buffers.pop() if _buffers else mmap.mmap(-1, DATAGRAM, mmap.MAP_PRIVATE)
 
     def __enter__(self) -> "Rtnetlink":
         return self
@@ -164,7 +165,7 @@ class Rtnetlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
         buffer, self._buffer = self._buffer, bytearray()
-        if buffer and len(_buffers) < MOST_BUFFERS:
+        if isinstance(buffer, mmap.mmap) and len(_buffers) < MOST_BUFFERS:
             _buffers.append(buffer)
 
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[Message]:

@@ -65,3 +65,14 @@ def test_the_first_status_needs_little(tmp_path: Path) -> None:
     there = set(said["modules"])
     assert {"grpc.aio", "crishim.cri.status"} <= there
     assert there & set(LATER) == set()
+
+
+# Where the settings name no address of metrics, and until an archive is imported or a checkpoint restored.
+SELDOM = ["http.server", "wsgiref", "prometheus_client", "opentelemetry", "tarfile", "pyroute2"]
+
+
+def test_the_daemon_does_not_hold_what_few_nodes_need() -> None:
+    modules = "crishim.cli.serve, crishim.cli.daemon, crishim.cli.reload"
+    code = f"import sys, {modules}; print([m for m in {SELDOM} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -51,7 +51,7 @@ async def test_a_cancelled_write_is_over_when_its_caller_hears_of_it(tmp_path: P
     before = len(os.listdir("/proc/self/fd"))
     pool = Executor("one", 1)
     writing = asyncio.create_task(async_files.write(fifo, b"data", pool))
-    await eventually(lambda: pool._threads and pool._jobs.empty())  # its thread is in open(), which waits for a reader
+    await eventually(lambda: pool._threads and not pool._jobs)  # its thread is in open(), which waits for a reader
     writing.cancel()
     done, _ = await asyncio.wait([writing], timeout=0.05)
     assert not done

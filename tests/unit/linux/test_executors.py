@@ -69,6 +69,35 @@ async def test_threads_are_as_many_as_there_is_work_for_and_kept() -> None:
     assert await asyncio.gather(*tasks) == [True] * 8
 
 
+async def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd's threads do not stay for ever, and who has work next gets a new one."""
+    monkeypatch.setattr(executors, "IDLE", 0.01)
+    pool, barrier = Executor("gone", 3), threading.Barrier(3)
+    await asyncio.gather(*(pool(barrier.wait) for _ in range(3)))
+    await eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("gone-")])
+    assert await pool(lambda: "done") == "done"
+
+
+async def test_a_job_at_the_last_moment_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given to a thread whose time is over already."""
+    monkeypatch.setattr(executors, "IDLE", 0)
+    pool = Executor("hasty", 2)
+    for number in range(500):
+        assert await asyncio.wait_for(pool(lambda n: n, number), 30) == number
+
+
+async def test_the_last_idle_thread_is_the_first_to_get_work() -> None:
+    """So that those beyond what a load needs have no work, and end."""
+    pool, barrier = Executor("last", 4), threading.Barrier(4)
+    await asyncio.gather(*(pool(barrier.wait) for _ in range(4)))
+    await eventually(lambda: len(pool._idle) == 4)
+    last, seen = pool._idle[-1], []
+    for _ in range(20):
+        seen.append(await pool(threading.get_ident))
+        await eventually(lambda: pool._idle[-1] is last)
+    assert len(set(seen)) == 1
+
+
 async def test_what_hangs_in_one_pool_holds_up_no_other() -> None:
     stuck, free = threading.Event(), Executor("free", 1)
     hung = Executor("hung", 2)
