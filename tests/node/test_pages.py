@@ -1,17 +1,17 @@
 """What docs/ has people type, pasted: each page's shell blocks, on a daemon with one pod."""
 
+import json
 import re
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from crishim.__main__ import _parser
-from crishim.cli.command_tree import commands
+from tests.node.test_restore import CRIU
 from tests.support import daemon as support
 from tests.support.daemon import Daemon, scratch_daemon
 from tests.support.pods import container_config, pod_config, remove_pod, run_pod, start
@@ -20,7 +20,6 @@ pytestmark = pytest.mark.node
 ROOT = Path(__file__).parents[2]
 PAGES = ("metrics", "registries", "podman", "userns", "troubleshooting", "upgrading")
 RUNNING = "crishim: a daemon is running: "  # cleanup says so
-COMMAND = re.compile(r"`crishim ([a-z]+(?: [a-z]+)?)")
 
 
 def free_port() -> int:
@@ -57,20 +56,48 @@ def programs(directory: Path, daemon: Daemon) -> Path:
 def test_a_page_as_it_stands(page: str, node: tuple[Daemon, str, int], tmp_path: Path) -> None:
     """Every ```sh block holds, line by line; what is left to the reader is in blocks of other kinds."""
     daemon, pod, port = node
-    text = (ROOT / f"docs/{page}.md").read_text()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    said = walk(page, daemon, tmp_path, {":9797": f":{port}", "/tmp/": f"{tmp_path}/"}, pod=pod)
+    check = CHECKS.get(page)
+    assert check is None or check(said, tmp_path)
+
+
+@pytest.mark.skipif(not CRIU, reason="no criu that works on this kernel: hack/newer criu")
+def test_the_page_of_checkpoints(node: tuple[Daemon, str, int], tmp_path: Path) -> None:
+    """The container that is made of the archive runs beside the one it was made of."""
+    daemon, _, _ = node
+    sandbox, main = tmp_path / "pod.json", tmp_path / "main.json"
+    metadata = {"name": "checkpointed", "namespace": "default", "uid": "u1"}
+    sandbox.write_text(json.dumps({"metadata": metadata, "log_directory": f"{tmp_path}/logs"}))
+    fields = {"metadata": {"name": "main"}, "image": {"image": support.IMAGE}, "command": ["sleep", "1000"]}
+    own = {"security_context": {"namespace_options": {"pid": 1}}}
+    main.write_text(json.dumps(fields | {"log_path": "main.log", "linux": own}))
+    pod = daemon.crictl("runp", "--runtime=runc", str(sandbox)).strip()
+    try:
+        container = daemon.crictl("create", pod, str(main), str(sandbox)).strip()
+        daemon.crictl("start", container)
+        places = {"/var/lib/kubelet/checkpoints": f"{daemon.directory}/checkpoints"}
+        walk("checkpoint", daemon, tmp_path, places, pod=pod, container=container)
+        names = {c.metadata.name for c in daemon.call("ListContainers").containers if c.pod_sandbox_id == pod}
+        assert names == {"main", "app"}
+    finally:
+        remove_pod(daemon, pod)
+
+
+def walk(page: str, daemon: Daemon, directory: Path, places: Mapping[str, str], **known: str) -> str:
+    """What a page's blocks print, pasted in a directory. places: what stands for a path or port. known: variables."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / f"docs/{page}.md").read_text(), re.MULTILINE | re.DOTALL)
     assert blocks
-    script = "\n".join(["set -eu", f"PATH={programs(tmp_path / 'bin', daemon)}:$PATH PYTHONPATH={ROOT}", f"pod={pod}"])
-    script += "\nexport PATH PYTHONPATH\n" + "\n".join(blocks).replace(":9797", f":{port}").replace(
-        "/tmp/", f"{tmp_path}/"
-    )
+    path = f"PATH={programs(directory / 'bin', daemon)}:$PATH PYTHONPATH={ROOT}"
+    commands = "\n".join(blocks)
+    for place, ours in places.items():
+        commands = commands.replace(place, ours)
+    script = ["set -eu", path, "export PATH PYTHONPATH", *(f"{k}={v}" for k, v in known.items()), commands]
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
+        ["bash", "-c", "\n".join(script)], capture_output=True, text=True, cwd=directory, timeout=100, check=False
     )
     complaints = [line for line in done.stderr.splitlines() if not line.startswith(RUNNING)]
     assert (done.returncode, complaints) == (0, []), f"{done.stdout}\n{done.stderr}"
-    check = CHECKS.get(page)
-    assert check is None or check(done.stdout, tmp_path)
+    return done.stdout
 
 
 def _metrics(said: str, directory: Path) -> bool:
@@ -85,20 +112,6 @@ def _metrics(said: str, directory: Path) -> bool:
     ):
         assert text in said, said
     return (directory / "start.svg").read_text().startswith("<svg ")
-
-
-def test_pages_name_what_there_is() -> None:
-    """The index has every page, links lead somewhere, and each command that is named is one of crishim's."""
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    index = (ROOT / "docs/README.md").read_text()
-    assert pages - {"checkpoint.md"} <= set(re.findall(r"\]\(([a-z-]+\.md)\)", index))
-    known = {command.prog.removeprefix("crishim ") for command in commands(_parser())}
-    for page in PAGES:
-        text = (ROOT / f"docs/{page}.md").read_text()
-        for named in COMMAND.findall(text):
-            assert named in known or named.split()[0] in known, f"{page}: {named}"
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
-            assert (ROOT / "docs" / target).exists(), f"{page}: {target}"
 
 
 CHECKS = {"metrics": _metrics}
