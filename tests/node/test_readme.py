@@ -6,6 +6,7 @@ What a machine of tests lacks is put in its place: packages are there, the check
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,9 @@ for attempt in $(seq 300); do crictl info > /run/info 2>&1 && break; sleep 0.1; 
 skopeo copy -q --insecure-policy oci-archive:{archive} docker-archive:/run/busybox.tar:docker.io/library/busybox:1.36
 crishim images import /run/busybox.tar
 """
+TRIED = """bash -c 'source /etc/bash_completion.d/crishim; complete -p crishim'
+! command -v man || man -w crishim
+"""
 END = """crishim cleanup > /run/left || true
 kill %1; wait %1
 crishim cleanup --apply --all > /run/uninstalled
@@ -55,7 +59,7 @@ def blocks() -> list[str]:
 
 def test_the_first_pod(tmp_path: Path, busybox_archive: Path) -> None:
     """Every line holds: settings, network, doctor's question, a daemon, a pod with eth0, its log, and its end."""
-    install, venv, settings, unit, pod = blocks()
+    install, venv, settings, unit, pod, completion = blocks()
     assert install.startswith("apt-get install ")
     assert "pip install ." in venv
     assert "systemctl enable --now crishim" in unit
@@ -66,7 +70,9 @@ def test_the_first_pod(tmp_path: Path, busybox_archive: Path) -> None:
     assert "crictl pull docker.io/library/busybox:1.36\n" in pod
     written = "until grep -q hello /var/log/crishim-first/main.log; do sleep 0.1; done\n"  # a machine may be slow
     pod = pod.replace("crictl logs", f"{written}crictl logs")
-    script = START.format(**facts) + settings + SERVE.format(**facts) + pod.partition("\n")[2] + END
+    script = (
+        START.format(**facts) + settings + SERVE.format(**facts) + pod.partition("\n")[2] + completion + TRIED + END
+    )
     command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=110)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
@@ -75,5 +81,7 @@ def test_the_first_pod(tmp_path: Path, busybox_archive: Path) -> None:
     assert re.search(r"^\s+inet 10\.88\.[0-9.]+/16 ", done.stdout, re.M), done.stdout
     assert "hello from first\n" in done.stdout
     assert "Removed sandbox" in done.stdout
+    assert re.search(r"^complete .* crishim$", done.stdout, re.M), done.stdout
+    assert "/man/man8/crishim.8\n" in done.stdout or not shutil.which("man")
     subprocess.run(["ip", "link", "delete", "crishim0"], check=True)  # cleanup leaves a network's bridge
     assert cgroups.directories("/crishim") == []
