@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MARK = "--- end of block ---"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Debian 13's ip colours what it shows on a terminal
 WARNING = re.compile("level=warning|WARN")  # crictl's, on a file and on a terminal
 
 
@@ -100,7 +101,7 @@ def _terminal(text: str, command: Sequence[str]) -> tuple[int, str]:
         while time.monotonic() < deadline:
             shown += os.read(master, 65536) if select.select([master], [], [], 1)[0] else b""
     os.close(master)  # SIGHUP for whoever still has it
-    return shell.wait(10), shown.decode().replace("\r\n", "\n")
+    return shell.wait(10), COLOUR.sub("", shown.decode()).replace("\r\n", "\n")
 
 
 def _write(master: int, text: bytes) -> None:
