@@ -45,6 +45,7 @@ def _pytest(title: str, *arguments: str, **variables: str) -> Run:
 _CRITEST = Run(
     "critest, AppArmor", ("python", "hack/critest.py", "--images=busybox", "-ginkgo.focus=AppArmor"), report=False
 )
+_CRIU = ("tests/node/test_checkpoint.py", "tests/node/test_pod_checkpoint.py", "tests/node/test_restore.py")
 _ON_V2 = ("tests/node/test_resources.py", "tests/node/test_stats.py")
 RUNS = (
     _pytest("systemd", "tests/machine/test_service.py"),
@@ -54,7 +55,7 @@ RUNS = (
     _CRITEST,
     _pytest("doctor", "tests/machine/test_doctor.py"),
     _pytest("cgroup v2", "tests/machine/test_cgroup2.py"),
-    _pytest("criu 4", "tests/node/test_checkpoint.py", "tests/node/test_pod_checkpoint.py"),
+    _pytest("criu 4", *_CRIU),
     _pytest("cgroupfs driver", *_ON_V2),
     _pytest("systemd driver", *_ON_V2, CRISHIM_TEST_CGROUP_DRIVER="systemd"),
 )
