@@ -19,6 +19,7 @@ from tests.support.pods import container_config, pod_config, remove_pod, run_pod
 pytestmark = pytest.mark.node
 ROOT = Path(__file__).parents[2]
 PAGES = ("metrics", "registries", "podman", "userns", "troubleshooting", "upgrading")
+LOOP = ["sh", "-c", "while :; do sleep 1; done"]  # a sleep that is restored ends at once, by Debian 13's busybox
 RUNNING = "crishim: a daemon is running: "  # cleanup says so
 
 
@@ -68,7 +69,7 @@ def test_the_page_of_checkpoints(node: tuple[Daemon, str, int], tmp_path: Path) 
     sandbox, main = tmp_path / "pod.json", tmp_path / "main.json"
     metadata = {"name": "checkpointed", "namespace": "default", "uid": "u1"}
     sandbox.write_text(json.dumps({"metadata": metadata, "log_directory": f"{tmp_path}/logs"}))
-    fields = {"metadata": {"name": "main"}, "image": {"image": support.IMAGE}, "command": ["sleep", "1000"]}
+    fields = {"metadata": {"name": "main"}, "image": {"image": support.IMAGE}, "command": LOOP}
     own = {"security_context": {"namespace_options": {"pid": 1}}}
     main.write_text(json.dumps(fields | {"log_path": "main.log", "linux": own}))
     pod = daemon.crictl("runp", "--runtime=runc", str(sandbox)).strip()
