@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 
 from crishim.pb import cri_pb2 as cri
+from hack.benchmark.ground import as_installed
 from tests.support.daemon import Daemon, scratch_daemon
 from tests.support.isolation import isolate
 from tests.support.pods import container_config, pod_config, run_pod, start
@@ -91,9 +92,7 @@ def make_pods(daemon: Daemon, count: int) -> None:
 def main() -> int:
     rounds, pods = (int(x) for x in (*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]))
     isolate()
-    # As installed: the set-up's environment keeps no compiled modules, and a start would compile all of them.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache/crishim/pycache")
+    as_installed()
     print(f"load average {os.getloadavg()[0]:.1f}, {pods} pods")
     times: list[dict[str, float]] = []
     with scratch_daemon(log={"level": "info", "format": "json"}) as daemon:

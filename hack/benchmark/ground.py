@@ -19,11 +19,16 @@ ROOT = Path(__file__).parents[2]
 def as_installed() -> None:
     """Let daemons keep compiled modules: the set-up's environment does not, and a start would compile all of them.
 
+    And give them the environment of the unit file.
     SIGTERM cleans up as Ctrl-C does.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path.home() / ".cache/crishim/pycache")
+    for line in (ROOT / "packaging/crishim.service").read_text().splitlines():
+        if line.startswith("Environment="):
+            name, _, value = line.removeprefix("Environment=").partition("=")
+            os.environ[name] = value
 
 
 def archive(directory: Path, name: str = IMAGE, words: Sequence[str] = ()) -> Path:
