@@ -26,6 +26,7 @@ START, STOP, REMOVE, END = (
     "StopPod + RemovePod",
 )
 TOGETHER, TOGETHER_GONE = "10 pods at once, until all run", "10 pods at once, until all are gone"
+HANGS = 180  # seconds: its own bound does not always end it, and with CRI-O it hangs
 UNCHANGED = "PullImage, unchanged"
 # Row of the table: critest's operations, whose medians are added.
 ROWS = {
@@ -55,7 +56,10 @@ def critest(one: Contestant, times: int) -> Row:
         command = [test_program("critest"), f"-runtime-endpoint={endpoint}", f"-image-endpoint={endpoint}"]
         command += ["-benchmark", f"-benchmarking-params-file={parameters}", f"-benchmarking-output-dir={directory}"]
         command += ["-ginkgo.no-color"] + ([f"-runtime-handler={one.handler}"] if one.handler else [])
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory, timeout=HANGS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"critest's benchmark hangs: ended after {HANGS} s") from None
         assert done.returncode == 0, f"critest's benchmark fails: {cause(done.stdout + done.stderr)}"
         return rows([json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))])
 
