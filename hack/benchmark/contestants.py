@@ -15,7 +15,7 @@ from pathlib import Path
 
 from crishim.pb import cri_pb2 as cri
 from hack.benchmark.crio import CriO
-from hack.benchmark.ground import archive, load_busybox
+from hack.benchmark.ground import PARENTS, archive, groups, load_busybox
 from hack.critest import MIRRORED, registries_conf
 from hack.kubelet.peer import PAUSE, Containerd
 from hack.peer import Peer
@@ -82,12 +82,15 @@ def running(recipe: Callable[[Path, str], Daemon], address: str = "127.0.0.1:1")
     top.chmod(0o711)
     directory = top / top.name  # with a name of its own: its cgroups have it, too
     directory.mkdir()
-    daemon = recipe(directory, address)
+    daemon, before = recipe(directory, address), groups(*PARENTS)
     try:
         start_with_images(daemon)
         yield daemon
     finally:
         daemon.delete()
+        for path in groups(*PARENTS) - before:
+            with contextlib.suppress(OSError):  # another one works in it still
+                path.rmdir()
         shutil.rmtree(top, ignore_errors=True)
 
 

@@ -13,6 +13,7 @@ from crishim.linux import cgroups, mounts
 from tests.support.daemon import IMAGE, Daemon
 from tests.support.residue import links, processes
 
+PARENTS = ("k8s.io", "crio")  # cgroups that containerd and CRI-O make for pods whose client names none, and leave
 ROOT = Path(__file__).parents[2]
 
 
@@ -59,9 +60,13 @@ def residue() -> set[str]:
     """What a measurement may leave: directories, mounts, cgroups, links, and processes that name its directories."""
     found = {str(path) for path in Path("/dev/shm").glob("cb-*")}
     found |= {p.target for p in mounts.table() if "/cb-" in p.target}
-    for pattern in ("cb-*", "crio-*"):
-        found |= {str(path) for top in cgroups.hierarchies().values() for path in top.glob(pattern)}
+    found |= set(map(str, groups("cb-*", "crio-*", *PARENTS)))
     return found | links() | set(processes("/cb-")) | contained()
+
+
+def groups(*patterns: str) -> set[Path]:
+    """cgroups at the roots of the hierarchies."""
+    return {path for top in cgroups.hierarchies().values() for pattern in patterns for path in top.glob(pattern)}
 
 
 def contained() -> set[str]:
