@@ -107,7 +107,7 @@ class ContainerRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag
     cgroup: str = ""  # cgroupsPath below the hierarchy's root
     process: ProcessRef | None = None  # the container's init
     monitor: ProcessRef | None = None  # its conmon
-    oom_kills_before: int = 0  # that its pod's slice had counted when it was started (systemd driver)
+    oom_kills_before: int | None = None  # that its pod's slice had counted when it was started (systemd driver)
     announced: bool = False  # CREATING: NRI plugins may know of it
     stop_unannounced: bool = False  # EXITED: NRI plugins are still to get StopContainer
     restore: bool = False  # from a checkpoint and not restored yet: there is no process, nor a monitor

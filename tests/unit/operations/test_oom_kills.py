@@ -98,8 +98,15 @@ async def test_one_that_ended_so_meanwhile_may_have_been_it(bench: Bench, finish
     assert await bench.killed(record) == found
 
 
-async def test_a_pod_or_slice_that_is_gone_says_no(bench: Bench) -> None:
+async def test_a_record_of_an_older_version_says_no(bench: Bench) -> None:
+    """What the slice had counted at its start nobody wrote down: an earlier container's kill would be its own."""
     record = await bench.add("c1")
+    shutil.rmtree(bench.root / scope("c1")[1:])
+    assert not await bench.killed(record)
+
+
+async def test_a_pod_or_slice_that_is_gone_says_no(bench: Bench) -> None:
+    record = await bench.add("c1", oom_kills_before=0)
     shutil.rmtree(bench.slice)
     assert not await bench.killed(record)
     await bench.node.pods.remove("p1")
@@ -112,7 +119,7 @@ async def test_without_systemd_the_slice_is_not_asked(tmp_path: Path, monkeypatc
     bench = Bench(tmp_path)
     await bench.node.pods.add(pod(cgroup_parent=f"/crishim.slice/{SLICE}"))
     bench.count("", 6)
-    assert await before_start(bench.node, container()) == 0
+    assert await before_start(bench.node, container()) is None
     assert not await bench.killed(await bench.add("c1", cgroup="/pods/p1/c1"))
 
 
