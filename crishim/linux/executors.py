@@ -83,7 +83,14 @@ class Executor(concurrent.futures.Executor):
                 return
             self._threads += 1
             name = f"{self.name}-{self._threads}"
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError:  # the host or the unit has no room for one now
+            with self._lock:
+                self._threads -= 1
+                others = self._threads
+            if not others and claim.acquire(blocking=False):
+                raise
 
     def _serve(self) -> None:
         inbox: _Inbox = queue.SimpleQueue()

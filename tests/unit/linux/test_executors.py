@@ -180,3 +180,24 @@ async def test_an_idle_thread_keeps_nothing() -> None:
         return [each for each in gc.get_objects() if isinstance(each, queue.Empty)]
 
     await eventually(lambda: not kept())
+
+
+async def test_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its work is the other threads', or fails; later ones are started again, as many as before."""
+    pool, free, start = Executor("full", 2), threading.Event(), threading.Thread.start
+
+    def fails(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="start new thread"):
+            await pool(int)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    first = asyncio.create_task(pool(free.wait))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    second = asyncio.create_task(pool(int))
+    await asyncio.sleep(0)
+    free.set()
+    assert (await first, await second) == (True, 0)
