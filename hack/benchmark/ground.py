@@ -20,8 +20,7 @@ ROOT = Path(__file__).parents[2]
 def as_installed() -> None:
     """Let daemons keep compiled modules: the set-up's environment does not, and a start would compile all of them.
 
-    And give them the environment of the unit file.
-    SIGTERM cleans up as Ctrl-C does.
+    They get the environment of the unit file, too. SIGTERM cleans up as Ctrl-C does.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -42,6 +42,7 @@ def _pytest(title: str, *arguments: str, **variables: str) -> Run:
     return Run(title, argv, variables)
 
 
+_DOCTOR = _pytest("doctor", "tests/machine/test_doctor.py")
 _CRITEST = Run(
     "critest, AppArmor", ("python", "hack/critest.py", "--images=busybox", "-ginkgo.focus=AppArmor"), report=False
 )
@@ -53,14 +54,14 @@ RUNS = (
     _pytest("devices", "tests/machine/test_devices.py", "tests/machine/test_dra.py"),
     _pytest("AppArmor", "tests/machine/test_apparmor.py"),
     _CRITEST,
-    _pytest("doctor", "tests/machine/test_doctor.py"),
+    _DOCTOR,
     _pytest("cgroup v2", "tests/machine/test_cgroup2.py"),
     _pytest("criu 4", *_CRIU),
     _pytest("cgroupfs driver", *_ON_V2),
     _pytest("systemd driver", *_ON_V2, CRISHIM_TEST_CGROUP_DRIVER="systemd"),
 )
 SHORT = (  # what CI has time for
-    _pytest("doctor", "tests/machine/test_doctor.py"),
+    _DOCTOR,
     _pytest("a pod with a VF", "tests/machine/test_devices.py", "-k", "comes_back and vf"),
     _CRITEST,
 )

@@ -62,29 +62,35 @@ def test_a_container_is_below_its_pod(daemon: Daemon, pod: str) -> None:
     assert 1 < int((group / "cpu.weight").read_text()) < 100  # of 512 shares: the runtimes' formulas differ
 
 
-def test_an_update_is_in_force_and_lasts(daemon: Daemon, pod: str) -> None:
-    """UpdateContainerResources; with systemd it is still there after systemd has read its units again."""
+@pytest.fixture
+def limited(daemon: Daemon, pod: str) -> tuple[str, Path]:
+    """A container with a memory limit of 64 MiB, and its group."""
     config = container_config()
     config.linux.resources.memory_limit_in_bytes = 64 * MIB
     container = start(daemon, pod, config)
-    group = group_of(daemon, container)
-    wanted = cri.LinuxContainerResources(memory_limit_in_bytes=128 * MIB, cpu_quota=20000, cpu_period=100000)
-    daemon.call("UpdateContainerResources", container_id=container, linux=wanted)
+    return container, group_of(daemon, container)
+
+
+def wanted() -> cri.LinuxContainerResources:
+    return cri.LinuxContainerResources(memory_limit_in_bytes=128 * MIB, cpu_quota=20000, cpu_period=100000)
+
+
+def test_an_update_is_in_force_and_lasts(daemon: Daemon, limited: tuple[str, Path]) -> None:
+    """UpdateContainerResources; with systemd it is still there after systemd has read its units again."""
+    container, group = limited
+    daemon.call("UpdateContainerResources", container_id=container, linux=wanted())
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     assert (group / "memory.max").read_text().strip() == str(128 * MIB)
     assert (group / "cpu.max").read_text().strip() == "20000 100000"
 
 
-def test_an_update_that_fails_leaves_nothing(daemon: Daemon, pod: str) -> None:
+def test_an_update_that_fails_leaves_nothing(daemon: Daemon, limited: tuple[str, Path]) -> None:
     """Half of it was in force: the old limits are, and with systemd still after it has read its units again."""
-    config = container_config()
-    config.linux.resources.memory_limit_in_bytes = 64 * MIB
-    container = start(daemon, pod, config)
-    group = group_of(daemon, container)
-    wanted = cri.LinuxContainerResources(memory_limit_in_bytes=128 * MIB, cpu_quota=20000, cpu_period=100000)
-    wanted.hugepage_limits.add(page_size="3MB", limit=1)
+    container, group = limited
+    update = wanted()
+    update.hugepage_limits.add(page_size="3MB", limit=1)
     with pytest.raises(grpc.RpcError, match="huge pages"):
-        daemon.call("UpdateContainerResources", container_id=container, linux=wanted)
+        daemon.call("UpdateContainerResources", container_id=container, linux=update)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     assert (group / "memory.max").read_text().strip() == str(64 * MIB)
     assert (group / "cpu.max").read_text().split()[0] == "max"

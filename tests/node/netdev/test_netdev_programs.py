@@ -10,37 +10,16 @@ import pytest
 
 from crishim.linux import bpf, mounts, netns_thread, xdp
 from crishim.linux.netlink import links
-from crishim.netdev import bpf_programs, restore, return_device
+from crishim.netdev import restore, return_device
 from crishim.netdev.records import Attachment, Pod
 from tests.node.netdev import bpf_samples
+from tests.node.netdev.bpf_links import on_device, programs_of
 from tests.node.netdev.bpf_samples import SCHED_CLS, XDP
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 Attach = Callable[[netns_thread.End, int, list[int]], None]
-
-
-def on_device(netns: str | Path, name: str, work: Callable[[netns_thread.End, int], None]) -> None:
-    def body(end: netns_thread.End) -> None:
-        link = links.get(end.netlink, name)
-        assert link is not None
-        work(end, link.index)
-
-    netns_thread.across((netns,), body)
-
-
-def programs_of(lab: Lab, name: str, netns: str | Path | None = None) -> list[tuple[str, int]]:
-    """(hook, program id) of a link, asked from its namespace."""
-    found: list[tuple[str, int]] = []
-
-    def read(end: netns_thread.End, index: int) -> None:
-        link = links.get(end.netlink, index)
-        assert link is not None
-        found.extend((p.hook, p.id) for p in bpf_programs.read(link))
-
-    on_device(netns or lab.host, name, read)
-    return found
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 
 from crishim.linux import netns_thread
 from tests.node.netdev import bpf_samples
+from tests.node.netdev.bpf_links import on_device
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.test_netdev_network import away
-from tests.node.netdev.test_netdev_programs import on_device
 
 pytestmark = pytest.mark.node
 
