@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.daemon import Daemon, scratch_daemon, test_program
+from tests.support.eventually import PATIENCE
 from tests.support.isolation import isolate
 from tests.support.registry import serve
+from tests.support.residue import left_behind
 
 # Skips that this host forces, by what critest says: the feature is not in the kernel, or the registry is out of reach.
 APPARMOR = re.compile(r"[Aa]pp[Aa]rmor")
@@ -141,7 +143,7 @@ def main() -> int:
                 rows = [row for n in range(known.clients) for row in results(directory, n)]
                 if not rows:
                     print((directory / "critest-0.log").read_text()[-4000:])
-                left = {kind: new for kind, things in daemon.left().items() if (new := things - before[kind])}
+                left = left_behind(daemon.left, before, 10 * PATIENCE)
                 if left:
                     print(f"left behind: {left}")
         focused = any("ginkgo.focus" in a or "ginkgo.skip" in a for a in arguments)

@@ -19,6 +19,7 @@ import grpc
 from hack.campaigns.ground import ROOT
 from hack.campaigns.table import Row
 from tests.support.daemon import Daemon, eventually
+from tests.support.residue import left_behind, named
 
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "ENOMEM")
 FAULTS_OF = {"await": ("cancel", "EIO"), "kernel": ERRORS}
@@ -173,9 +174,9 @@ def _try(
         scenario.daemon.disarm()
         row.lost += [f"{what}: {said}" for said in _cleaned(scenario)]
     if before is not None:
-        new = _new(scenario.daemon, before)
-        row.left += [f"{what}: {thing}" for thing in new]
-        for kind_left, things in scenario.daemon.left().items():
+        new = left_behind(scenario.daemon.left, before, 5)
+        row.left += [f"{what}: {thing}" for thing in named(new)]
+        for kind_left, things in new.items():
             before[kind_left] |= things  # told once
     return seen
 
@@ -185,15 +186,6 @@ def _cleaned(scenario: Scenario) -> Iterator[str]:
         scenario.clean()
     except (grpc.RpcError, AssertionError) as error:
         yield f"it cannot be taken away: {' '.join(str(error).split())[:300]}"
-
-
-def _new(daemon: Daemon, before: dict[str, set[str]]) -> list[str]:
-    def new() -> list[str]:
-        now = daemon.left()
-        return [f"{kind} {what}" for kind, found in now.items() for what in sorted(found - before[kind])]
-
-    _settled(lambda: not new(), 5)
-    return new()
 
 
 def _settled(condition: Any, timeout: float = 10.0) -> None:

@@ -19,6 +19,7 @@ from hack.campaigns.nri_causes import StoppedNriPlugin
 from hack.campaigns.table import Row
 from hack.campaigns.watch import Watch
 from tests.support.daemon import Daemon
+from tests.support.residue import left_behind, named
 
 STATUS = 1.0  # seconds
 PATIENCE = 90.0  # seconds until a call that hung must have ended after its cause is gone
@@ -63,7 +64,7 @@ def _try(daemon: Daemon, cause: Cause, row: Row, hold: float) -> None:
     if not watch.answers or watch.slowest > STATUS:
         row.lost.append(f"Status took {watch.slowest:.1f} s")
     row.lost += _held(lambda: cause.remove(daemon), "it cannot be taken away")
-    row.left += _new(daemon, before)
+    row.left += named(left_behind(daemon.left, before, 15))
     row.says = (
         f"Status {watch.slowest * 1000:.0f} ms at most, two other pods in {apart:.1f} s; "
         f"the call: {ended[0] if ended else 'none'}"
@@ -97,13 +98,3 @@ def _another_pod(daemon: Daemon, cause: Cause) -> None:
         assert not (what := pod.remove()), what
     finally:
         client.close()
-
-
-def _new(daemon: Daemon, before: dict[str, set[str]], timeout: float = 15.0) -> list[str]:
-    until = time.monotonic() + timeout
-    while True:
-        now = daemon.left()
-        new = [f"{kind} {what}" for kind, found in now.items() for what in sorted(found - before[kind])]
-        if not new or time.monotonic() > until:
-            return new
-        time.sleep(0.1)

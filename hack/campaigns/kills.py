@@ -16,6 +16,7 @@ from hack.campaigns.load import Pod, Worker, pod_work, pull_work
 from hack.campaigns.table import Row
 from tests.support.daemon import Daemon
 from tests.support.image_node import random_layer
+from tests.support.residue import left_behind, named
 
 ROUND = 25
 HANDLERS = ("crun", "runc")
@@ -47,7 +48,7 @@ def campaign(kills: int, seed: int) -> list[Row]:
                     row.lost += worker.lost
                     repeated += worker.client.repeated
                     rounds += worker.rounds
-                row.left += _new(daemon, before)
+                row.left += named(left_behind(lambda: _everything(daemon), before, 10))
                 print(f"kills: {row.runs} of {kills}, lost {len(row.lost)}, left {len(row.left)}", flush=True)
             row.lost += [what for pod, _ in bystanders if (what := pod.remove())]
     finally:
@@ -117,14 +118,3 @@ def _everything(daemon: Daemon) -> dict[str, set[str]]:
     scratch = [p for d in ("downloads", "checkpoints") for p in (daemon.state / d).glob("*")]
     scratch += [p for d in ("secrets", "exec") for p in (daemon.run / d).glob("*")]
     return daemon.left() | {"layers": layers, "scratch": {str(Path(p)) for p in scratch}}
-
-
-def _new(daemon: Daemon, before: dict[str, set[str]], timeout: float = 10.0) -> list[str]:
-    """What is there and was not before, once the node had time to settle."""
-    until = time.monotonic() + timeout
-    while True:
-        now = _everything(daemon)
-        new = [f"{kind} {what}" for kind, found in now.items() for what in sorted(found - before[kind])]
-        if not new or time.monotonic() > until:
-            return new
-        time.sleep(0.1)

@@ -274,16 +274,8 @@ def invoke(channel: grpc.Channel, name: str, request: Any, deadline: float, fiel
 
 def assert_clean(daemon: Daemon, before: dict[str, set[str]], timeout: float = 5.0) -> None:
     """Within the time nothing is on the node that was not there before; the failure says what is."""
-
-    def new() -> dict[str, set[str]]:
-        after = daemon.left()
-        return {kind: after[kind] - before[kind] for kind in after if after[kind] - before[kind]}
-
-    try:
-        eventually(lambda: not new(), "nothing is left", timeout)
-    except AssertionError:
-        found = new()
-        assert not found, f"left behind: {found}"
+    found = residue.left_behind(daemon.left, before, timeout * PATIENCE)
+    assert not found, f"left behind: {found}"
 
 
 @contextlib.contextmanager

@@ -6,12 +6,33 @@ A daemon takes away after its answer: what vanishes during a look is not there.
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crishim.linux import cgroups
 
 BRIDGE = "crishimt0"
+
+
+def left_behind(
+    look: Callable[[], dict[str, set[str]]], before: Mapping[str, set[str]], timeout: float
+) -> dict[str, set[str]]:
+    """What look() finds that was not there before, by kind; empty as soon as it is gone within timeout seconds.
+
+    A client's end may come before the daemon's own: a pull whose caller has left is killed then.
+    """
+    until = time.monotonic() + timeout
+    while True:
+        new = {kind: added for kind, found in look().items() if (added := found - before[kind])}
+        if not new or time.monotonic() > until:
+            return new
+        time.sleep(0.01)
+
+
+def named(new: Mapping[str, set[str]]) -> list[str]:
+    """Each of these things in a line, with its kind."""
+    return [f"{kind} {what}" for kind, found in new.items() for what in sorted(found)]
 
 
 def links() -> set[str]:
