@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crishim.cni.chain import Plugins
+from crishim.cni.chain import PluginChain
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
 from crishim.config import Config, ConfigError
@@ -21,7 +21,7 @@ from crishim.operations.tasks import Tasks
 from crishim.traces import Traces
 
 
-class Settings:
+class CurrentSettings:
     """What changes when settings are reloaded (operations/reload_settings.py)."""
 
     def __init__(self, config: Config) -> None:
@@ -33,7 +33,7 @@ class BaseNode:
     """What needs neither records nor images nor devices."""
 
     config: Config  # as the daemon began with it
-    settings: Settings
+    settings: CurrentSettings
     fitness: Fitness
     began: int  # when this daemon began, ns since the epoch
     tasks: Tasks
@@ -53,14 +53,14 @@ def open_base_node(config: Config) -> BaseNode:
     networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
     return BaseNode(
         config=config,
-        settings=Settings(config),
+        settings=CurrentSettings(config),
         fitness=Fitness(config),
         began=time.time_ns(),
         tasks=Tasks(),
         traces=Traces(),
         handlers=_handlers(config),
         network_configs=networks,
-        networks=PodNetworks(networks, Plugins(config.network.plugin_dirs, config.network.timeout), limiter),
+        networks=PodNetworks(networks, PluginChain(config.network.plugin_dirs, config.network.timeout), limiter),
         limiter=limiter,
     )
 

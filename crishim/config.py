@@ -26,7 +26,7 @@ def _says(description: str) -> Meta:
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 
-class Handler(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HandlerSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One OCI runtime that a pod's runtime_handler may name."""
 
     path: Annotated[str, _says("program, looked up in PATH unless absolute; empty: there is no such handler")]
@@ -39,12 +39,12 @@ class Handler(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
 _HANDLERS: dict[str, dict[str, Any]] = {"crun": {"path": "crun"}, "runc": {"path": "runc"}}
 
 
-class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RuntimeSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     default: Annotated[str, _says("handler of pods that name none")] = "crun"
     handlers: Annotated[
-        dict[str, Handler],
+        dict[str, HandlerSettings],
         _says("OCI runtimes by handler name (RuntimeClass.handler); what is given here is added to crun and runc"),
-    ] = msgspec.field(default_factory=lambda: {name: Handler(**facts) for name, facts in _HANDLERS.items()})
+    ] = msgspec.field(default_factory=lambda: {name: HandlerSettings(**facts) for name, facts in _HANDLERS.items()})
     conmon: Annotated[str, _says("container monitor")] = "conmon"
     timeout: Annotated[Seconds, _says("longest time, in seconds, one call of the runtime may take")] = 120.0
     path_timeout: Annotated[
@@ -70,7 +70,7 @@ class Runtimes(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pids_limit: Annotated[int, Meta(ge=0), _says("most processes in one container; 0 is no limit")] = 0
 
 
-class Pods(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PodSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     init: Annotated[str, _says("init of pods with a shared PID namespace (catatonit -P)")] = "catatonit"
     cgroup_parent: Annotated[
         str,
@@ -91,7 +91,7 @@ class Pods(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
 
 
-class Network(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NetworkSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     config_dir: Annotated[str, _says("CNI configurations; changes are seen without a restart")] = "/etc/cni/net.d"
     choose: Annotated[
         Literal["newest", "first"], _says("of several valid files: the newest, or the first by name as the kubelet did")
@@ -102,7 +102,7 @@ class Network(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timeout: Annotated[Seconds, _says("longest time, in seconds, one CNI plugin may take")] = 60.0
 
 
-class NetDevices(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NetDeviceSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cdi_dirs: Annotated[list[str], _says("CDI specification directories; a later one overrides an earlier one")] = (
         msgspec.field(default_factory=lambda: ["/etc/cdi", "/var/run/cdi"])
     )
@@ -122,7 +122,7 @@ class NetDevices(Section, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = False
 
 
-class Images(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ImageSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     root: Annotated[str, _says("containers-storage graph root; empty: images/ below state_dir")] = ""
     skopeo: Annotated[str, _says("image transport")] = "skopeo"
     policy: Annotated[str, _says("signature policy; empty: where containers/image looks for it")] = ""
@@ -133,7 +133,7 @@ class Images(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
 
 
-class Checkpoints(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CheckpointSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     directory: Annotated[
         str,
         _says(
@@ -143,7 +143,7 @@ class Checkpoints(Section, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = ""
 
 
-class Stream(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StreamSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[str, _says("address of the exec, attach and port-forward server")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535), _says("its port; 0 takes a free one")] = 0
     tls_cert: Annotated[str, _says("certificate chain (PEM); empty: no TLS")] = ""
@@ -162,7 +162,7 @@ class Stream(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 0
 
 
-class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MetricsSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: Annotated[
         str, _says("HOST:PORT of the Prometheus endpoint, /metrics; :PORT is on the loopback interface; empty: none")
     ] = ""
@@ -170,7 +170,7 @@ class Metrics(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tls_key: Annotated[str, _says("its key (PEM)")] = ""
 
 
-class Tracing(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TracingSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Traces of calls for a collector; `crishim trace` needs none of it."""
 
     endpoint: Annotated[
@@ -181,7 +181,7 @@ class Tracing(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 1_000_000
 
 
-class NriValidator(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ValidatorSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Adjustments that are refused, whichever plugin makes them."""
 
     enable: Annotated[bool, _says("ask the built-in validator")] = False
@@ -199,7 +199,7 @@ class NriValidator(Section, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = ""
 
 
-class Nri(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class NriSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Plugins that see pods and containers, and change containers: the Node Resource Interface."""
 
     enable: Annotated[bool, _says("take plugins")] = True
@@ -210,10 +210,10 @@ class Nri(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     config_dir: Annotated[str, _says("their settings: NN-NAME.conf or NAME.conf")] = "/etc/nri/conf.d"
     registration_timeout: Annotated[Seconds, _says("seconds a plugin has to register, and to be synchronized")] = 5.0
     request_timeout: Annotated[Seconds, _says("seconds a plugin has for anything else")] = 2.0
-    validator: NriValidator = NriValidator()
+    validator: ValidatorSettings = ValidatorSettings()
 
 
-class Log(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LogSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], _says("least severity that is logged")] = "info"
     format: Annotated[Literal["auto", "console", "json"], _says("auto: console at a terminal, else JSON")] = "auto"
 
@@ -223,17 +223,17 @@ class Config(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
     state_dir: Annotated[str, _says("what survives a reboot: records, images, writable layers")] = "/var/lib/crishim"
     run_dir: Annotated[str, _says("what does not: namespaces, mounts, sockets; on tmpfs")] = "/run/crishim"
     drain_timeout: Annotated[Seconds, _says("how long SIGTERM waits for calls under way, in seconds")] = 10.0
-    log: Log = Log()
-    runtimes: Runtimes = Runtimes()
-    pods: Pods = Pods()
-    network: Network = Network()
-    netdevices: NetDevices = NetDevices()
-    images: Images = Images()
-    checkpoints: Checkpoints = Checkpoints()
-    stream: Stream = Stream()
-    metrics: Metrics = Metrics()
-    tracing: Tracing = Tracing()
-    nri: Nri = Nri()
+    log: LogSettings = LogSettings()
+    runtimes: RuntimeSettings = RuntimeSettings()
+    pods: PodSettings = PodSettings()
+    network: NetworkSettings = NetworkSettings()
+    netdevices: NetDeviceSettings = NetDeviceSettings()
+    images: ImageSettings = ImageSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    stream: StreamSettings = StreamSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
+    nri: NriSettings = NriSettings()
 
 
 def parse(text: str) -> Config:

@@ -15,7 +15,7 @@ DEFAULT_PATH = Path("/etc/crishim/config.toml")
 _KEY = re.compile(r"[\w.]+")
 
 
-class Source(NamedTuple):
+class ConfigFile(NamedTuple):
     """One file, and what it says."""
 
     path: Path
@@ -30,7 +30,7 @@ def load(path: Path | None) -> Config:
     return settings_of(sources(path))
 
 
-def sources(path: Path | None) -> list[Source]:
+def sources(path: Path | None) -> list[ConfigFile]:
     """The files that settings come from, in the order they are read. ConfigError for one that cannot be."""
     main = path or DEFAULT_PATH
     there = [main] if path is not None or main.exists() else []
@@ -49,7 +49,7 @@ def drop_ins(main: Path) -> list[Path]:
     return sorted(found, key=lambda each: each.name)
 
 
-def settings_of(files: list[Source]) -> Config:
+def settings_of(files: list[ConfigFile]) -> Config:
     """The settings that files amount to, read one after the other."""
     merged: dict[str, Any] = {}
     for path, settings in files:
@@ -64,7 +64,7 @@ def settings_of(files: list[Source]) -> Config:
         raise ConfigError(f"{said}: {error}" if said else str(error)) from None
 
 
-def origin(files: list[Source], key: tuple[str, ...]) -> list[Path]:
+def origin(files: list[ConfigFile], key: tuple[str, ...]) -> list[Path]:
     """The files that a setting's value comes from: the last that has it; of a table, all that say something of it."""
     having = [(each.path, found) for each in files if (found := _at(each.settings, key)) is not None]
     if having and all(isinstance(found, dict) for _, found in having):
@@ -72,9 +72,9 @@ def origin(files: list[Source], key: tuple[str, ...]) -> list[Path]:
     return [path for path, _ in having[-1:]]
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path) -> ConfigFile:
     try:
-        return Source(path, tomllib.loads(path.read_text()))
+        return ConfigFile(path, tomllib.loads(path.read_text()))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -92,7 +92,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any], prefix: str = "") -> di
     return merged
 
 
-def _concerned(files: list[Source], problem: str) -> list[Path]:
+def _concerned(files: list[ConfigFile], problem: str) -> list[Path]:
     """The files of the key that a problem begins with, or of the table it is missing in; all if it names none."""
     matched = _KEY.match(problem)
     names = tuple(matched.group().rstrip(".").split(".")) if matched else ()

@@ -26,6 +26,10 @@ class Histogram:
         self.bounds = bounds
         self._found: dict[tuple[str, ...], list[float]] = {}  # of each bucket, and beyond; then the sum
 
+    def start_at_zero(self, labels: tuple[str, ...]) -> None:
+        """Show these labels before anything is observed of them, so that a rate has its first step."""
+        self._found.setdefault(labels, [0] * (len(self.bounds) + 2))
+
     def observe(self, labels: tuple[str, ...], seconds: float) -> None:
         found = self._found.get(labels)
         if found is None:

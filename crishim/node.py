@@ -21,7 +21,7 @@ from crishim.engine.sandbox import Sandboxes
 from crishim.errors import CrishimError
 from crishim.images.holds import Holds
 from crishim.images.rootfs import RootFilesystems
-from crishim.images.skopeo import Place, Skopeo
+from crishim.images.skopeo import Skopeo, StoreDirectories
 from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.images.usage import StoreMeter, measure
@@ -45,8 +45,8 @@ from crishim.state.locks import Locks
 from crishim.state.names import Name, Names, container_name, pod_name
 from crishim.state.store import Store
 from crishim.state.subscribers import Subscribers
+from crishim.stats.block_devices import BlockDevices
 from crishim.stats.cgroups import Cgroups
-from crishim.stats.devices import Devices
 from crishim.stats.layers import Layers
 from crishim.stats.provider import StatsProvider
 
@@ -91,7 +91,7 @@ class Node(BaseNode):
     # what they use
     stats: StatsProvider
     layers: Layers
-    block_devices: Devices
+    block_devices: BlockDevices
     # clients
     subscribers: Subscribers[Any]
     streams: StreamUrls
@@ -155,7 +155,7 @@ def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
         nri=NriPlugins(nri_settings(config)),
         stats=stats,
         layers=layers,
-        block_devices=Devices(),
+        block_devices=BlockDevices(),
         subscribers=Subscribers(),
         streams=streams,
     )
@@ -230,7 +230,9 @@ def image_parts(config: Config) -> tuple[ImageStore, Transport]:
     settings = config.images
     root = Path(settings.root) if settings.root else Path(config.state_dir) / "images"
     run = Path(config.run_dir)
-    place = Place(root=root, run=run / "images", scratch=Path(config.state_dir) / "downloads", secrets=run / "secrets")
+    place = StoreDirectories(
+        root=root, run=run / "images", scratch=Path(config.state_dir) / "downloads", secrets=run / "secrets"
+    )
     skopeo = Skopeo(
         place,
         program=_program("images.skopeo", settings.skopeo),

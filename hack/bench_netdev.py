@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from crishim.linux import namespaces
 from crishim.linux.netlink import links
 from crishim.netdev.driver import NetDevices
-from crishim.netdev.records import Mover, Pod, Request, Source
+from crishim.netdev.records import DeviceRequest, Mover, PodRef, Source
 
 PLUGIN_DIRS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 
@@ -73,8 +73,8 @@ Times = dict[str, list[float]]
 
 
 async def by_driver(devices: NetDevices, watch: Stopwatch, netns: Path, count: int, times: Times) -> None:
-    wishes = [Request(device=f"demo{i}", name=f"net{i + 1}", source=Source.COMMAND) for i in range(count)]
-    pod = Pod(id=netns.name, netns=str(netns))
+    wishes = [DeviceRequest(device=f"demo{i}", name=f"net{i + 1}", source=Source.COMMAND) for i in range(count)]
+    pod = PodRef(id=netns.name, netns=str(netns))
     started = time.perf_counter()
     async with await devices.plan(wishes, pod, Mover.BUILTIN) as plan:
         await plan.begin()

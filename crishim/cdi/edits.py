@@ -27,7 +27,7 @@ class _File(NamedTuple):
     path: Path
     stamp: tuple[int, ...]
     settled: bool
-    spec: cdi.Spec | None = None
+    spec: cdi.CdiSpec | None = None
     why: str = ""
     claims: tuple[str, ...] = ()  # devices it defines, or would
 

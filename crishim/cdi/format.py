@@ -87,7 +87,7 @@ class Device(_Shape, frozen=True, kw_only=True):
     container_edits: ContainerEdits
 
 
-class Spec(_Shape, frozen=True, kw_only=True):
+class CdiSpec(_Shape, frozen=True, kw_only=True):
     """One CDI file. kind: vendor/class."""
 
     cdi_version: str
@@ -170,10 +170,10 @@ def device_names(raw: object) -> list[str]:
     return [f"{raw.get('kind')}={d.get('name')}" for d in raw["devices"] if isinstance(d, dict)]
 
 
-def parse(raw: object) -> Spec:
+def parse(raw: object) -> CdiSpec:
     """A Spec from decoded JSON or YAML. Raises InvalidSpec."""
     try:
-        spec = msgspec.convert(_without_nulls(raw, [MAX_NODES]), Spec)
+        spec = msgspec.convert(_without_nulls(raw, [MAX_NODES]), CdiSpec)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidSpec(f"is not as CDI describes it: {error}") from None
     for check in CHECKS:
@@ -206,7 +206,7 @@ def _text(value: str) -> str:
     return value
 
 
-def _version(spec: Spec) -> str:
+def _version(spec: CdiSpec) -> str:
     version = spec.cdi_version.removeprefix("v")
     if version not in VERSIONS:
         return f"has cdiVersion {spec.cdi_version}, which is not known here (at most {VERSIONS[-1]})"
@@ -216,7 +216,7 @@ def _version(spec: Spec) -> str:
     return ""
 
 
-def _needs(spec: Spec) -> Iterator[tuple[str, str]]:
+def _needs(spec: CdiSpec) -> Iterator[tuple[str, str]]:
     """(version, field) of what needs one above 0.3.0."""
     for edits in spec.all_edits:
         rdt = edits.intel_rdt
@@ -240,7 +240,7 @@ def _needs(spec: Spec) -> Iterator[tuple[str, str]]:
         yield "0.5.0", "a device name that begins with a digit"
 
 
-def _names(spec: Spec) -> str:
+def _names(spec: CdiSpec) -> str:
     vendor, _, of_class = spec.kind.partition("/")
     if not _VENDOR.fullmatch(vendor) or not _VENDOR.fullmatch(of_class):
         return f"has the kind {spec.kind!r}, which is not vendor/class"
@@ -254,18 +254,18 @@ def _names(spec: Spec) -> str:
     return "" if known else "defines no devices"
 
 
-def _empty(spec: Spec) -> str:
+def _empty(spec: CdiSpec) -> str:
     empty = [d.name for d in spec.devices if d.container_edits == ContainerEdits()]
     return f"defines the device {empty[0]} without any edit" if empty else ""
 
 
-def _env(spec: Spec) -> str:
+def _env(spec: CdiSpec) -> str:
     variables = [v for e in spec.all_edits for v in (*e.env, *(x for h in e.hooks for x in h.env))]
     bad = [v for v in variables if "=" not in v[1:]]
     return f"has the environment variable {bad[0]!r}" if bad else ""
 
 
-def _paths(spec: Spec) -> str:
+def _paths(spec: CdiSpec) -> str:
     for edits in spec.all_edits:
         if not all(n.path for n in edits.device_nodes) or not all(h.path for h in edits.hooks):
             return "has a device node or a hook without a path"
@@ -276,7 +276,7 @@ def _paths(spec: Spec) -> str:
     return ""
 
 
-def _values(spec: Spec) -> str:
+def _values(spec: CdiSpec) -> str:
     for edits in spec.all_edits:
         bad = [n for n in edits.device_nodes if not _PERMISSIONS.fullmatch(n.permissions)]
         if bad:
@@ -289,7 +289,7 @@ def _values(spec: Spec) -> str:
     return ""
 
 
-CHECKS: tuple[Callable[[Spec], str], ...] = (_version, _names, _empty, _env, _paths, _values)
+CHECKS: tuple[Callable[[CdiSpec], str], ...] = (_version, _names, _empty, _env, _paths, _values)
 
 
 def builtins(shape: _Shape) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Options(NamedTuple):
     all: bool = False
 
 
-class Owners(NamedTuple):
+class KnownIds(NamedTuple):
     """Ids of pods, containers and attachments, by what is known of them."""
 
     recorded: frozenset[str]
@@ -94,7 +94,7 @@ def clean_up(config: Config, options: Options) -> int:
     return 1 if left or failures else 0
 
 
-def owners(places: Locations) -> Owners:
+def owners(places: Locations) -> KnownIds:
     """Who has a record. Changes nothing."""
     pods = _load(places.state / "pods", PodRecord, record_checks.pod)
     containers = _load(places.state / "containers", ContainerRecord, record_checks.container)
@@ -107,7 +107,7 @@ def owners(places: Locations) -> Owners:
             id = path.parent.name
             if is_id(id) and id in alive and id not in known | unknown.keys():
                 unknown[id] = "is gone"
-    return Owners(frozenset(known | journal.read.keys()), unknown)
+    return KnownIds(frozenset(known | journal.read.keys()), unknown)
 
 
 def _load(

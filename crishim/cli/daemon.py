@@ -11,7 +11,7 @@ from pathlib import Path
 from crishim.base_node import BaseNode
 from crishim.config import Config, ConfigError
 from crishim.cri import record_checks, rpcs
-from crishim.cri.gate import Gate
+from crishim.cri.gate import RpcGate
 from crishim.cri.node_streams import NodeStreams
 from crishim.cri.stream.limits import Limits
 from crishim.cri.stream.server import StreamServer
@@ -61,7 +61,7 @@ async def build(base: BaseNode) -> Daemon:
     return Daemon(node, streams, telling)
 
 
-async def begin(node: Node, gate: Gate) -> None:
+async def begin(node: Node, gate: RpcGate) -> None:
     """Answer questions, recover, and watch. ConfigError if the socket for NRI plugins cannot be made."""
     gate.open_for_questions(node, rpcs.collect(), in_doubt=is_in_doubt(node))
     try:

@@ -108,11 +108,11 @@ _USE_IPTABLES = {"bridge", "ptp", "portmap", "firewall"}  # plugins, for ipMasq,
 
 
 async def network(config: Config) -> list[Row]:
-    from crishim.cni.chain import Plugins
+    from crishim.cni.chain import PluginChain
     from crishim.cni.directory import ConfigDirectory
 
     directory = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
-    plugins = Plugins(config.network.plugin_dirs, config.network.timeout)
+    plugins = PluginChain(config.network.plugin_dirs, config.network.timeout)
     try:
         current = directory.current()
         for kind in current.types:

@@ -26,7 +26,7 @@ from crishim.base_node import BaseNode, open_base_node
 from crishim.cli.service_manager import notify, show_life
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
-from crishim.cri.gate import Gate
+from crishim.cri.gate import RpcGate
 from crishim.cri.logs import set_up
 from crishim.cri.status import Status
 from crishim.linux import directories, executors, inheritance
@@ -122,13 +122,13 @@ def _holder(lock: TextIO) -> str:
 
 async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[], Config]) -> None:
     """abandon: ends the process, whatever its threads and tasks are at."""
-    config, gate, stop, hangup = base.config, Gate(base), asyncio.Event(), asyncio.Event()
+    config, gate, stop, hangup = base.config, RpcGate(base), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stopping, stop, config.drain_timeout, abandon)
     base.tasks.start(Status(base, cri.StatusRequest()), name="status")  # what takes time in the first client's is known
-    with _quick_turns():
+    with _short_switch_interval():
         await _imported("crishim.cri.server")
         server = await _open_socket(Path(config.socket), gate)
         log.info("starting", extra=_facts_of(config))
@@ -166,7 +166,7 @@ async def _imported(module: str) -> None:
 
 
 @contextlib.contextmanager
-def _quick_turns() -> Iterator[None]:
+def _short_switch_interval() -> Iterator[None]:
     """While a thread imports: the event loop waits for the interpreter _TURN, not Python's 5 ms, each time it wakes."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_TURN)
@@ -176,7 +176,7 @@ def _quick_turns() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-async def _open_socket(path: Path, gate: Gate) -> "grpc.aio.Server":
+async def _open_socket(path: Path, gate: RpcGate) -> "grpc.aio.Server":
     """Answer what needs no records: cri/status.py. ConfigError if nobody can listen there."""
     from crishim.cri.server import make_server
 
@@ -187,7 +187,7 @@ async def _open_socket(path: Path, gate: Gate) -> "grpc.aio.Server":
     return server
 
 
-async def _start(base: BaseNode, gate: Gate, stop: asyncio.Event) -> "tuple[Daemon, bool]":
+async def _start(base: BaseNode, gate: RpcGate, stop: asyncio.Event) -> "tuple[Daemon, bool]":
     """The whole daemon, and whether recovery ended; it is not waited for when the daemon is to stop."""
     from crishim.cli.daemon import begin, build
 
@@ -215,7 +215,7 @@ def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], N
     threading.Thread(target=late, name="end", daemon=True).start()
 
 
-async def _serve(daemon: "Daemon", gate: Gate, stop: asyncio.Event) -> None:
+async def _serve(daemon: "Daemon", gate: RpcGate, stop: asyncio.Event) -> None:
     gate.open()
     gc.collect()
     gc.freeze()  # what is alive now stays: no collection needs to walk it again

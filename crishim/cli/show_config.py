@@ -6,19 +6,19 @@ from typing import Any
 
 import msgspec
 
-from crishim.config_files import Source, origin, settings_of
+from crishim.config_files import ConfigFile, origin, settings_of
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def render(files: list[Source]) -> str:
+def render(files: list[ConfigFile]) -> str:
     """TOML that means the same settings. A comment names the file of each value; one without is a default."""
     lines: list[str] = []
     _render(msgspec.to_builtins(settings_of(files)), (), files, lines)
     return "\n".join(lines).strip() + "\n"
 
 
-def _render(table: dict[str, Any], path: tuple[str, ...], files: list[Source], lines: list[str]) -> None:
+def _render(table: dict[str, Any], path: tuple[str, ...], files: list[ConfigFile], lines: list[str]) -> None:
     values = {name: value for name, value in table.items() if not isinstance(value, dict)}
     if path and (values or not table):
         lines += ["", f"[{'.'.join(map(_key, path))}]"]

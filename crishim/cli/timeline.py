@@ -20,7 +20,7 @@ rect { fill: #8cb4e8 } rect.call { fill: #2f6fbf } rect.failed { fill: #c0392b }
 """
 
 
-class Row(NamedTuple):
+class TimelineRow(NamedTuple):
     """name and depth: what it is, how far in. at, ns: when it began after the first call, and how long it took, in ns.
     left, width: of its bar, as parts of the whole. failure: gRPC's code, "" if it went well.
     """
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     failure: str = ""
 
 
-def rows(start: admin.PodStart) -> list[Row]:
+def rows(start: admin.PodStart) -> list[TimelineRow]:
     """Calls in the order they began, their spans below. Where no call is under way, no time passes for the bars."""
     calls = sorted(start.calls, key=lambda call: call.began)
     if not calls:
@@ -97,9 +97,9 @@ class _Busy:
         return passed / self._whole
 
 
-def _row(name: str, depth: int, time: tuple[int, int], busy: _Busy, failure: str = "") -> Row:
+def _row(name: str, depth: int, time: tuple[int, int], busy: _Busy, failure: str = "") -> TimelineRow:
     left = busy.part(time[0])
-    return Row(name, depth, time[0] - busy.first, time[1] - time[0], left, busy.part(time[1]) - left, failure)
+    return TimelineRow(name, depth, time[0] - busy.first, time[1] - time[0], left, busy.part(time[1]) - left, failure)
 
 
 def _nested(call: admin.TracedCall, parent: int, depth: int) -> Iterator[tuple[admin.TracedCall.Span, int]]:
@@ -108,7 +108,7 @@ def _nested(call: admin.TracedCall, parent: int, depth: int) -> Iterator[tuple[a
         yield from _nested(call, span.id, depth + 1)
 
 
-def _bar(row: Row) -> str:
+def _bar(row: TimelineRow) -> str:
     start, eighths = int(row.left * BAR), max(round(row.width * BAR * 8), 1)
     return " " * min(start, BAR - 1) + "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 

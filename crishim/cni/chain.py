@@ -37,7 +37,7 @@ class RuntimeConf(NamedTuple):
     ifname: str = cni.IFNAME
 
 
-class Answer(NamedTuple):
+class CheckResult(NamedTuple):
     """What one plugin said to CHECK."""
 
     plugin: str  # its type
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
     note: str = ""  # why what it complains of is no error of the pod
 
 
-class Plugins:
+class PluginChain:
     """The plugin programs of this node."""
 
     def __init__(self, directories: Sequence[str], timeout: float) -> None:
@@ -82,7 +82,9 @@ class Plugins:
         assert result is not None
         return result
 
-    async def check(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any]) -> tuple[Answer, ...]:
+    async def check(
+        self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any]
+    ) -> tuple[CheckResult, ...]:
         """CHECK the attachment against its cached result, with every plugin, whatever the one before said.
 
         A plugin has CHECK_TIMEOUT seconds. For a list that unchecked() gives a reason for: ().
@@ -95,7 +97,7 @@ class Plugins:
             except CrishimError as refusal:
                 note = own_fault(plugin["type"], refusal.message, cni.addresses(result))
                 error = "" if note else refusal.message
-            answers.append(Answer(plugin["type"], error, time.monotonic() - began, note))
+            answers.append(CheckResult(plugin["type"], error, time.monotonic() - began, note))
         return tuple(answers)
 
     async def delete(self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any] | None) -> None:

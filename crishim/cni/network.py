@@ -8,7 +8,7 @@ import msgspec
 
 from crishim.cni import format as cni
 from crishim.cni.arguments import capability_args, cni_args
-from crishim.cni.chain import Answer, Plugins, RuntimeConf, decode_result, unchecked
+from crishim.cni.chain import CheckResult, PluginChain, RuntimeConf, decode_result, unchecked
 from crishim.cni.directory import ConfigDirectory
 from crishim.errors import CrishimError
 from crishim.linux import executors
@@ -23,7 +23,7 @@ class Check(msgspec.Struct, frozen=True):
     """What CHECK found of a pod's network."""
 
     at: int  # nanoseconds since the epoch
-    answers: tuple[Answer, ...] = ()  # in the chain's order
+    answers: tuple[CheckResult, ...] = ()  # in the chain's order
     skipped: str = ""  # why no plugin was asked, "" if they were
 
     @property
@@ -34,7 +34,7 @@ class Check(msgspec.Struct, frozen=True):
 class PodNetworks:
     """The primary network of all pods of this node."""
 
-    def __init__(self, directory: ConfigDirectory, plugins: Plugins, limiter: Limiter) -> None:
+    def __init__(self, directory: ConfigDirectory, plugins: PluginChain, limiter: Limiter) -> None:
         self._directory = directory
         self._plugins = plugins
         self._limiter = limiter

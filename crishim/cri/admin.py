@@ -14,7 +14,7 @@ from crishim.model import PodRecord
 from crishim.netdev.driver import NetDevices
 from crishim.netdev.host_list import HostLink
 from crishim.netdev.presence import ATTACHED, Presence
-from crishim.netdev.records import Attachment, Request, Source
+from crishim.netdev.records import Attachment, DeviceRequest, Source
 from crishim.node import Node
 from crishim.nri.plugins import PluginStatus
 from crishim.operations.check_pod import check_pod
@@ -41,7 +41,9 @@ async def ListHostLinks(node: Node, request: admin.ListHostLinksRequest) -> admi
 
 async def AttachNetDevice(node: Node, request: admin.AttachNetDeviceRequest) -> admin.AttachNetDeviceResponse:
     pod = _ready(node, request.pod_sandbox_id)
-    asked = Request(device=request.device, name=request.name, source=Source.COMMAND, origin="crishim netdev attach")
+    asked = DeviceRequest(
+        device=request.device, name=request.name, source=Source.COMMAND, origin="crishim netdev attach"
+    )
     async with node.locks.holding(pod.id):
         attachment = await node.netdevices.attach(device_pod(_ready(node, pod.id)), asked)
     return admin.AttachNetDeviceResponse(device=describe(attachment))

@@ -23,7 +23,7 @@ IMPATIENT = frozenset({"ExecSync"})
 EARLY = services.collect([status])
 
 
-class Gate:
+class RpcGate:
     """Opened twice: for questions, then for all."""
 
     def __init__(self, node: BaseNode) -> None:

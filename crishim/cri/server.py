@@ -18,7 +18,7 @@ from google.protobuf import message_factory
 
 from crishim.cri.call_traces import keep, parent_of
 from crishim.cri.errors import CODES
-from crishim.cri.gate import Gate
+from crishim.cri.gate import RpcGate
 from crishim.cri.services import SERVICES, Streaming, Unary
 from crishim.errors import CrishimError, Kind
 from crishim.histograms import RPCS
@@ -41,7 +41,7 @@ FOR_CALLER = frozenset({"ExecSync", "CheckpointPod", "RestorePod"})
 log = logging.getLogger("crishim.rpc")
 
 
-def make_server(gate: Gate) -> grpc.aio.Server:
+def make_server(gate: RpcGate) -> grpc.aio.Server:
     """A server with both CRI services and our own: each call asks the gate for its function."""
     options = [
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -55,7 +55,7 @@ def make_server(gate: Gate) -> grpc.aio.Server:
     return server
 
 
-def _handler(method: Any, gate: Gate) -> grpc.RpcMethodHandler:
+def _handler(method: Any, gate: RpcGate) -> grpc.RpcMethodHandler:
     request = message_factory.GetMessageClass(method.input_type)
     response = message_factory.GetMessageClass(method.output_type)
     wrap, make = (
@@ -70,7 +70,7 @@ def _handler(method: Any, gate: Gate) -> grpc.RpcMethodHandler:
     )
 
 
-def _unary(name: str, gate: Gate) -> Callable[..., Awaitable[Any]]:
+def _unary(name: str, gate: RpcGate) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
         log_context.begin(**_ids(name, request))
         is_traced, node = name in TRACED, None
@@ -94,7 +94,7 @@ def _unary(name: str, gate: Gate) -> Callable[..., Awaitable[Any]]:
     return call
 
 
-def _streaming(name: str, gate: Gate) -> Callable[..., AsyncIterator[Any]]:
+def _streaming(name: str, gate: RpcGate) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         log_context.begin(**_ids(name, request))
         started, code = time.perf_counter(), grpc.StatusCode.CANCELLED

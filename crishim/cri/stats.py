@@ -20,7 +20,7 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
 from crishim.stats.layers import Layer, LayerUsage
-from crishim.stats.provider import Group, Reading
+from crishim.stats.provider import MeasuredGroup, Reading
 
 LIST_PATIENCE = 0.05  # seconds a list waits for layers nobody has measured yet
 PATIENCE = 1.0  # seconds ContainerStats waits for a new figure of its one layer
@@ -74,7 +74,7 @@ async def of_pods(node: Node, chosen: Sequence[PodRecord]) -> list[cri.PodSandbo
     """Statistics of each pod and of its containers."""
     ids = {pod.id for pod in chosen}
     members = [c for c in measurable(node.containers) if c.pod_id in ids]
-    groups = [Group(p.id, node.launcher.pod_cgroup(p), p.created_at, count=True) for p in chosen]
+    groups = [MeasuredGroup(p.id, node.launcher.pod_cgroup(p), p.created_at, count=True) for p in chosen]
     reading, layers = await asyncio.gather(
         node.stats.read([*groups, *container_groups(members)], network_handles(chosen)), layer_usage(node, members)
     )
@@ -109,9 +109,9 @@ def measurable(containers: Iterable[ContainerRecord]) -> list[ContainerRecord]:
     return sorted(shown, key=lambda c: -c.created_at)
 
 
-def container_groups(chosen: Iterable[ContainerRecord]) -> list[Group]:
+def container_groups(chosen: Iterable[ContainerRecord]) -> list[MeasuredGroup]:
     """The cgroups of those that have processes."""
-    return [Group(c.id, c.cgroup, c.started_at or c.created_at) for c in chosen if has_process(c.state)]
+    return [MeasuredGroup(c.id, c.cgroup, c.started_at or c.created_at) for c in chosen if has_process(c.state)]
 
 
 def network_handles(chosen: Iterable[PodRecord]) -> dict[str, str]:

@@ -46,7 +46,7 @@ class About(msgspec.Struct, frozen=True, rename="camel"):
     net_devices: dict[str, str] = {}  # of its pod: host name by name in the pod
 
 
-class Part(NamedTuple):
+class ArchiveFile(NamedTuple):
     """A regular file in an archive."""
 
     name: str
@@ -60,7 +60,7 @@ class Archive(NamedTuple):
     file: IO[bytes]
     about: About
     spec: dict[str, Any]  # config.json of the container
-    parts: tuple[Part, ...]  # criu's images, and the layer
+    parts: tuple[ArchiveFile, ...]  # criu's images, and the layer
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def read(path: str, file: IO[bytes]) -> Archive:
     return Archive(path, file, about, spec, kept)
 
 
-def _parts(path: str, file: IO[bytes]) -> Iterator[Part]:
+def _parts(path: str, file: IO[bytes]) -> Iterator[ArchiveFile]:
     length = os.fstat(file.fileno()).st_size
     for count, entry in enumerate(_entries(file)):
         name = posixpath.normpath(entry.name)
@@ -140,7 +140,7 @@ def _parts(path: str, file: IO[bytes]) -> Iterator[Part]:
         stored = sum(size for _, size in extents)
         if entry.offset_data + stored > length or any(o < 0 or s < 0 or o + s > entry.size for o, s in extents):
             raise _invalid(path, f"its entry {entry.name[:200]!r} is not complete")
-        yield Part(name, entry.size, entry.offset_data, extents)
+        yield ArchiveFile(name, entry.size, entry.offset_data, extents)
 
 
 def _entries(file: IO[bytes]) -> "Iterator[tarfile.TarInfo]":
@@ -154,7 +154,7 @@ def _entries(file: IO[bytes]) -> "Iterator[tarfile.TarInfo]":
             tar.members = []  # type: ignore[attr-defined]  # it keeps all that it has read
 
 
-def _decoded(path: str, file: IO[bytes], part: Part, kind: type[Any]) -> Any:
+def _decoded(path: str, file: IO[bytes], part: ArchiveFile, kind: type[Any]) -> Any:
     if part.size > MAX_DESCRIPTION or part.extents != ((0, part.size),):
         raise _invalid(path, f"its {part.name} has {part.size} bytes")
     try:
@@ -177,7 +177,7 @@ def unpack(archive: Archive, directory: Path, stopped: threading.Event) -> Path:
     return layer
 
 
-def _write(source: int, part: Part, target: Path, stopped: threading.Event) -> None:
+def _write(source: int, part: ArchiveFile, target: Path, stopped: threading.Event) -> None:
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, part.size)

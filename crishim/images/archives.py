@@ -29,7 +29,7 @@ CONTAINERD_NAME = "io.containerd.image.name"
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchivedImage:
     """One name of one image: where in the archive it is, and the name to store it under."""
 
     transport: str  # of skopeo, containers-transports(5)
@@ -41,7 +41,7 @@ class Member:
         return f"{self.transport}:{path}" + (f":{self.selector}" if self.selector else "")
 
 
-def members(path: Path, given_name: str = "") -> list[Member]:
+def members(path: Path, given_name: str = "") -> list[ArchivedImage]:
     """The images of a file or layout directory. given_name: for an archive whose one image has no name of its own.
 
     NOT_FOUND if there is no such file, INVALID if it is no archive, or holds a name that is no reference.
@@ -134,7 +134,7 @@ def _annotated_name(manifest: dict[str, Any]) -> str:
     return str(annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME) or "")
 
 
-def _oci(transport: str, path: Path, index: Any, given_name: str) -> list[Member]:
+def _oci(transport: str, path: Path, index: Any, given_name: str) -> list[ArchivedImage]:
     try:
         manifests = list(index["manifests"])
         names = [_annotated_name(m) for m in manifests]
@@ -144,23 +144,23 @@ def _oci(transport: str, path: Path, index: Any, given_name: str) -> list[Member
     if len(manifests) == 1:
         selectors = [""]  # the only image needs no selector, whatever its name
     found = zip(names, selectors, strict=True)
-    members = [Member(transport, s, n) for n, s in found if s or len(manifests) == 1]
+    members = [ArchivedImage(transport, s, n) for n, s in found if s or len(manifests) == 1]
     return _named(path, members, given_name)
 
 
-def _docker(path: Path, images: Any, given_name: str) -> list[Member]:
+def _docker(path: Path, images: Any, given_name: str) -> list[ArchivedImage]:
     members = []
     try:
         for number, image in enumerate(images):
             tags = image.get("RepoTags") or []
-            members += [Member("docker-archive", str(tag), str(tag)) for tag in tags]
-            members += [] if tags else [Member("docker-archive", f"@{number}", "")]
+            members += [ArchivedImage("docker-archive", str(tag), str(tag)) for tag in tags]
+            members += [] if tags else [ArchivedImage("docker-archive", f"@{number}", "")]
     except (TypeError, AttributeError):
         raise CrishimError(Kind.INVALID, f"{path}: manifest.json is no list of images", path=path) from None
     return _named(path, members, given_name)
 
 
-def _named(path: Path, members: list[Member], given_name: str) -> list[Member]:
+def _named(path: Path, members: list[ArchivedImage], given_name: str) -> list[ArchivedImage]:
     if given_name and len(members) == 1:
         members = [replace(members[0], name=given_name)]
     if not members:

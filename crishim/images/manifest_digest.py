@@ -17,7 +17,7 @@ import h11
 
 from crishim.images.credentials import Credentials
 from crishim.images.reference import Reference
-from crishim.images.registry_http import MAX_PORT, UNVERIFIED, Address, Answer, request
+from crishim.images.registry_http import MAX_PORT, UNVERIFIED, HttpAddress, HttpResponse, request
 from crishim.images.registry_rules import Endpoint
 
 TIMEOUT = 5.0  # seconds for all of it: a registry that takes longer is skopeo's
@@ -49,14 +49,14 @@ async def manifest_digest(image: Reference, endpoint: Endpoint, credentials: Cre
     return found if _DIGEST.fullmatch(found) and image.digest in ("", found) else ""
 
 
-async def ask(method: str, image: Reference, endpoint: Endpoint, credentials: Credentials) -> Answer | None:
+async def ask(method: str, image: Reference, endpoint: Endpoint, credentials: Credentials) -> HttpResponse | None:
     """The registry's answer about a manifest if that is 200; None for anything else, or none within TIMEOUT."""
     schemes = (UNVERIFIED, "http") if endpoint.insecure else ("https",)
     try:
         async with asyncio.timeout(TIMEOUT):
             for scheme in schemes:
                 try:
-                    return await _asked(method, image, Address(scheme, endpoint.host, endpoint.port), credentials)
+                    return await _asked(method, image, HttpAddress(scheme, endpoint.host, endpoint.port), credentials)
                 except (OSError, h11.ProtocolError) as error:
                     log.debug("registry not asked", extra={"image": image.name, "scheme": scheme, "reason": str(error)})
     except (NotPlain, ValueError, RecursionError, TimeoutError) as error:
@@ -65,7 +65,7 @@ async def ask(method: str, image: Reference, endpoint: Endpoint, credentials: Cr
     return None
 
 
-async def _asked(method: str, image: Reference, registry: Address, credentials: Credentials) -> Answer:
+async def _asked(method: str, image: Reference, registry: HttpAddress, credentials: Credentials) -> HttpResponse:
     authorization = await _authorization(image, registry, credentials)
     target = f"/v2/{image.path}/manifests/{image.digest or image.tag}"
     headers = {"Accept": ACCEPT} | ({"Authorization": authorization} if authorization else {})
@@ -82,7 +82,7 @@ async def _asked(method: str, image: Reference, registry: Address, credentials: 
     return answer
 
 
-async def _authorization(image: Reference, registry: Address, credentials: Credentials) -> str:
+async def _authorization(image: Reference, registry: HttpAddress, credentials: Credentials) -> str:
     """The Authorization header that the registry asks for; "" if it asks for none, whatever credentials there are."""
     ping = await request("GET", registry, "/v2/", {})
     if ping.status == 200:
@@ -98,7 +98,7 @@ async def _authorization(image: Reference, registry: Address, credentials: Crede
     raise NotPlain("credentials are needed, or an unknown kind of them")
 
 
-async def _token(image: Reference, registry: Address, credentials: Credentials, challenge: dict[str, str]) -> str:
+async def _token(image: Reference, registry: HttpAddress, credentials: Credentials, challenge: dict[str, str]) -> str:
     """A token for pulling from the image's repository (distribution's docs, "Token authentication specification")."""
     server, target = _url(challenge.get("realm", ""), registry)
     asked = {"scope": f"repository:{image.path}:pull"}
@@ -111,7 +111,7 @@ async def _token(image: Reference, registry: Address, credentials: Credentials, 
     return _token_in(answer)
 
 
-def _token_in(answer: Answer) -> str:
+def _token_in(answer: HttpResponse) -> str:
     found = json.loads(answer.body)
     token = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else None
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
@@ -123,7 +123,7 @@ def _basic(credentials: Credentials) -> str:
     return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
 
 
-def _url(text: str, sender: Address) -> tuple[Address, str]:
+def _url(text: str, sender: HttpAddress) -> tuple[HttpAddress, str]:
     """Where a URL of the registry's leads. Verified there; HTTP only if a sender on HTTP says so."""
     parts = urllib.parse.urlsplit(text)
     port = parts.port
@@ -132,8 +132,8 @@ def _url(text: str, sender: Address) -> tuple[Address, str]:
     if parts.scheme != "https" and (parts.scheme, sender.scheme) != ("http", "http"):
         raise NotPlain("a URL to go to that is less safe")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Address(parts.scheme, parts.hostname, port), target
+    return HttpAddress(parts.scheme, parts.hostname, port), target
 
 
-def _text(address: Address, target: str) -> str:
+def _text(address: HttpAddress, target: str) -> str:
     return f"{'http' if address.scheme == 'http' else 'https'}://{address.authority}{target}"

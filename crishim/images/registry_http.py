@@ -24,7 +24,7 @@ _CHUNK = 4 << 10  # bytes parsed at a time: as chunks of one byte they take 10 m
 MAX_PORT = 65535
 
 
-class Address(msgspec.Struct, frozen=True):
+class HttpAddress(msgspec.Struct, frozen=True):
     """Where a request goes. scheme: "https", "http", or "https, not verified"."""
 
     scheme: str
@@ -44,7 +44,7 @@ class Address(msgspec.Struct, frozen=True):
 UNVERIFIED = "https, not verified"
 
 
-class Answer(msgspec.Struct, frozen=True):
+class HttpResponse(msgspec.Struct, frozen=True):
     status: int
     headers: tuple[tuple[str, str], ...]  # names in lower case
     body: bytes = b""
@@ -54,7 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
         return next((value for key, value in self.headers if key == name), "")
 
 
-async def request(method: str, address: Address, target: str, headers: dict[str, str]) -> Answer:
+async def request(method: str, address: HttpAddress, target: str, headers: dict[str, str]) -> HttpResponse:
     """Send a request without a body, and read the answer.
 
     OSError (ssl.SSLError is one) if there is no connection; h11.ProtocolError for what is no HTTP, is too long, or may
@@ -72,7 +72,7 @@ async def request(method: str, address: Address, target: str, headers: dict[str,
         return await _answer(connection, reader)
 
 
-async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> Answer:
+async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> HttpResponse:
     head: h11.Response | None = None
     body = bytearray()
     received = informational = 0
@@ -91,7 +91,7 @@ async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> A
             body += event.data
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             pairs = tuple((key.decode("ascii"), value.decode("latin-1")) for key, value in head.headers)
-            return Answer(head.status_code, pairs, bytes(body))
+            return HttpResponse(head.status_code, pairs, bytes(body))
         elif isinstance(event, h11.InformationalResponse) and informational < MAX_INFORMATIONAL:
             informational += 1
         else:
@@ -99,7 +99,7 @@ async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> A
 
 
 @contextlib.asynccontextmanager
-async def _connected(address: Address) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def _connected(address: HttpAddress) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     context = await _context(address.scheme)
     found = await executors.registries(
         socket.getaddrinfo, address.host, address.number, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
@@ -112,7 +112,7 @@ async def _connected(address: Address) -> AsyncIterator[tuple[asyncio.StreamRead
 
 
 async def _first(
-    hosts: list[str], address: Address, context: ssl.SSLContext | None
+    hosts: list[str], address: HttpAddress, context: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the first of several addresses that takes one; the last one's error."""
     failure: OSError = OSError(f"{address.host} has no address")

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from crishim.errors import CrishimError, Kind
-from crishim.images.usage import Usage, measure
+from crishim.images.usage import DiskUsage, measure
 from crishim.linux import directories, executors, mounts, programs
 from crishim.model import ImageRecord, OwnerRange
 
@@ -80,7 +80,7 @@ class RootFilesystems:
             # Deeper than Python walks; or it is busy, and then rm says so.
             await programs.run(["rm", "-rf", "--one-file-system", "--", state], timeout=REMOVE_TIMEOUT)
 
-    async def usage(self, state: Path) -> Usage:
+    async def usage(self, state: Path) -> DiskUsage:
         """What a container wrote: bytes and inodes of its writable layer."""
         return await executors.statistics(measure, state / "upper")
 

@@ -36,7 +36,7 @@ _UNSAFE = re.compile(r"[\[\]@+:,\s\"\\]")
 GO = {"GOGC": "400"}
 
 
-class Place(msgspec.Struct, frozen=True):
+class StoreDirectories(msgspec.Struct, frozen=True):
     """Where an image store lies. Absolute paths; root and scratch belong on the disk, run and secrets on a tmpfs."""
 
     root: Path  # graph root: layers and records
@@ -79,7 +79,7 @@ class Skopeo:
 
     def __init__(
         self,
-        place: Place,
+        place: StoreDirectories,
         *,
         program: str = "skopeo",
         registries_conf: Path | None = None,

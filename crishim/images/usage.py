@@ -21,21 +21,21 @@ from crishim.linux import executors
 MAX_DEPTH = 200  # directories below one another; each costs an open file while it is walked
 
 
-class Usage(msgspec.Struct, frozen=True):
+class DiskUsage(msgspec.Struct, frozen=True):
     bytes: int = 0  # allocated blocks
     inodes: int = 0  # the directory itself is one
 
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(self.bytes + other.bytes, self.inodes + other.inodes)
+    def __add__(self, other: "DiskUsage") -> "DiskUsage":
+        return DiskUsage(self.bytes + other.bytes, self.inodes + other.inodes)
 
 
 class StoreUsage(msgspec.Struct, frozen=True):
     taken_at: int  # ns since the epoch
     mountpoint: str  # an existing directory on the file system
-    usage: Usage
+    usage: DiskUsage
 
 
-def measure(directory: Path) -> Usage:
+def measure(directory: Path) -> DiskUsage:
     """The usage of a tree; zero if it is not there. A file with several names counts once. Blocks.
 
     What vanishes while it is looked at is not counted; below MAX_DEPTH directories count, but not their content.
@@ -43,8 +43,8 @@ def measure(directory: Path) -> Usage:
     try:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Usage()
-    total = Usage(os.fstat(root).st_blocks * 512, 1)
+        return DiskUsage()
+    total = DiskUsage(os.fstat(root).st_blocks * 512, 1)
     linked: set[tuple[int, int]] = set()
     waiting: list[tuple[int, list[str]]] = []
     try:
@@ -75,7 +75,7 @@ def _open_directory(name: str, parent: int) -> int | None:
         return None  # gone, or no directory any more
 
 
-def _list(fd: int, linked: set[tuple[int, int]]) -> tuple[Usage, list[str]]:
+def _list(fd: int, linked: set[tuple[int, int]]) -> tuple[DiskUsage, list[str]]:
     """The usage of a directory's entries, and the names of those that are directories."""
     size = count = 0
     directories = []
@@ -93,7 +93,7 @@ def _list(fd: int, linked: set[tuple[int, int]]) -> tuple[Usage, list[str]]:
                 linked.add((info.st_dev, info.st_ino))
             size += info.st_blocks * 512
             count += 1
-    return Usage(size, count), directories
+    return DiskUsage(size, count), directories
 
 
 class StoreMeter:
@@ -101,9 +101,9 @@ class StoreMeter:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
-        self._layers: dict[str, Usage] = {}
+        self._layers: dict[str, DiskUsage] = {}
         self._measured: Snapshot | None = None
-        self._sum = Usage()
+        self._sum = DiskUsage()
         self._measuring = asyncio.Lock()
 
     async def usage(self) -> StoreUsage:
@@ -115,7 +115,7 @@ class StoreMeter:
                 self._measured = snapshot
         return StoreUsage(time.time_ns(), str(self._store.root), self._sum)
 
-    def _measure(self, snapshot: Snapshot) -> Usage:
+    def _measure(self, snapshot: Snapshot) -> DiskUsage:
         root = self._store.root
         wanted = {layer for image in snapshot.images for layer in image.layers}
         kept = {id: self._layers[id] for id in wanted if id in self._layers}

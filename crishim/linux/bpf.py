@@ -29,7 +29,7 @@ NO_HOOK = frozenset({errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV,
 _ATTR = 128  # bytes of union bpf_attr that we use, zeroed
 
 
-class Program(msgspec.Struct, frozen=True, kw_only=True):
+class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
     """One program at one hook of a device. tag and loaded tell it from a later one with the same id."""
 
     hook: str  # a key of HOOKS; "XDP driver", "XDP generic", "XDP hardware"; "tc filter"
@@ -66,13 +66,13 @@ def _information(fd: int, size: int) -> bytes:
     return buffer.raw
 
 
-def describe(hook: str, id: int, *, by_link: bool = False) -> Program:
+def describe(hook: str, id: int, *, by_link: bool = False) -> BpfProgram:
     """What the kernel knows of a program. Raises OSError, ENOENT if there is none of that id."""
     with opened(PROG_GET_FD_BY_ID, id) as fd:
         info = _information(fd, 80)
     (loaded,) = struct.unpack_from("=Q", info, 40)
     name = info[64:80].split(b"\0")[0].decode(errors="replace")
-    return Program(hook=hook, id=id, name=name, tag=info[8:16], loaded=loaded, by_link=by_link)
+    return BpfProgram(hook=hook, id=id, name=name, tag=info[8:16], loaded=loaded, by_link=by_link)
 
 
 def query(index: int, hook: str) -> list[tuple[int, int]]:

@@ -131,7 +131,7 @@ SECONDS -= {"router_solicitations"}
 UNSIGNED = frozenset({"ioam6_id_wide", "ra_defrtr_metric"})  # the message has them as signed numbers
 
 
-class Settings(NamedTuple):
+class Devconf(NamedTuple):
     """ipv4: values of ids 1, 2, ...; ipv6: of ids 0, 1, ...; both empty where the link has no such family."""
 
     ipv4: tuple[int, ...] = ()
@@ -140,13 +140,13 @@ class Settings(NamedTuple):
     token: bytes = b""  # IFLA_INET6_TOKEN, 16 bytes
 
 
-def parse(settings: bytes) -> Settings:
+def parse(settings: bytes) -> Devconf:
     """Settings of Link.settings (IFLA_AF_SPEC)."""
     families = table(settings)
     inet = table(families.get(AF_INET, b""))
     inet6 = table(families.get(AF_INET6, b""))
     mode = inet6.get(IFLA_INET6_ADDR_GEN_MODE)
-    return Settings(
+    return Devconf(
         _numbers(inet.get(IFLA_INET_CONF, b"")),
         _numbers(inet6.get(IFLA_INET6_CONF, b"")),
         mode[0] if mode else None,
@@ -158,13 +158,13 @@ def _numbers(value: bytes) -> tuple[int, ...]:
     return struct.unpack_from(f"={len(value) // 4}i", value)
 
 
-def ipv4_changes(now: Settings, wanted: Settings) -> list[tuple[int, int]]:
+def ipv4_changes(now: Devconf, wanted: Devconf) -> list[tuple[int, int]]:
     """(id, value) of each net.ipv4.conf setting that differs, for links.set_settings."""
     pairs = enumerate(zip(now.ipv4, wanted.ipv4, strict=False), start=1)
     return [(kind, value & 0xFFFFFFFF) for kind, (is_now, value) in pairs if is_now != value and kind != MC_FORWARDING]
 
 
-def ipv6_changes(now: Settings, wanted: Settings) -> list[tuple[str, int]]:
+def ipv6_changes(now: Devconf, wanted: Devconf) -> list[tuple[str, int]]:
     """(name, value) of each net.ipv6.conf setting that differs, for write_ipv6."""
     pairs = zip(IPV6_NAMES, now.ipv6, wanted.ipv6, strict=False)
     return [(name, _as_written(name, value)) for name, is_now, value in pairs if name is not None and is_now != value]
@@ -176,7 +176,7 @@ def _as_written(name: str, value: int) -> int:
     return value & 0xFFFFFFFF if name in UNSIGNED else value
 
 
-def ipv6_value(settings: Settings, name: str) -> int | None:
+def ipv6_value(settings: Devconf, name: str) -> int | None:
     """The value of one net.ipv6.conf setting; None if the link has none."""
     position = IPV6_NAMES.index(name)
     return _as_written(name, settings.ipv6[position]) if position < len(settings.ipv6) else None

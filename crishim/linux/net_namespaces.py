@@ -27,7 +27,7 @@ _DUMP = rtnetlink.frame(links.RTM_GETLINK, rtnetlink.NLM_F_REQUEST | rtnetlink.N
 _KERNEL_THREADS = "/proc/2/task/2/children"  # kthreadd's; they are in the first namespace
 
 
-class Place(NamedTuple):
+class NetnsPath(NamedTuple):
     """A network namespace and where a handle of it is."""
 
     inode: int
@@ -39,7 +39,7 @@ class Place(NamedTuple):
         return f"process {self.path.split('/')[2]}" if self.path.startswith("/proc/") else self.path
 
 
-def places(known: frozenset[int]) -> Iterator[Place]:
+def places(known: frozenset[int]) -> Iterator[NetnsPath]:
     """Every namespace that can be found and is not one of the known inodes, once. 3 us a process."""
     seen = set(known)
     mounted = [
@@ -48,7 +48,7 @@ def places(known: frozenset[int]) -> Iterator[Place]:
     for inode, path in (*mounted, *_of_processes()):
         if inode not in seen:
             seen.add(inode)
-            yield Place(inode, path)
+            yield NetnsPath(inode, path)
 
 
 def _of_processes() -> Iterator[tuple[int, str]]:
@@ -74,7 +74,7 @@ def _kernel_threads() -> set[str]:
         return set()
 
 
-def links_of(place: Place, buffer: bytearray, having: bytes = b"") -> list[bytes]:
+def links_of(place: NetnsPath, buffer: bytearray, having: bytes = b"") -> list[bytes]:
     """The bodies of a namespace's RTM_NEWLINK messages with these bytes in them; none if it is gone.
 
     The calling thread stays in there. 50 us for a pod's few links.

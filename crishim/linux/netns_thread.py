@@ -18,7 +18,7 @@ from crishim.linux.sysfs import Kept
 T = TypeVar("T")
 
 
-class End:
+class Netns:
     """One namespace: its handle and a socket in it."""
 
     def __init__(self, path: str | Path, kept: Kept | None = None) -> None:
@@ -84,9 +84,9 @@ def in_namespaces(paths: tuple[str | Path, ...], work: Callable[..., T], kept: K
     kept: the sysfs of the first. Raises OSError if a handle cannot be opened or is not a network namespace (EINVAL).
     """
     with contextlib.ExitStack() as stack:
-        ends: list[End] = []
+        ends: list[Netns] = []
         for path in paths:
-            ends.append(End(path, None if ends else kept))
+            ends.append(Netns(path, None if ends else kept))
             stack.callback(ends[-1].close)
         return work(*ends)
 

@@ -18,13 +18,13 @@ GONE_TIMEOUT = 5.0  # seconds for killed processes to be gone; SIGKILL may have 
 STEP = 0.005
 
 
-class Entry(NamedTuple):
+class ProcessEntry(NamedTuple):
     process: ProcessRef
     parent: int
     session: int
 
 
-def _entry(pid: int | str) -> Entry | None:
+def _entry(pid: int | str) -> ProcessEntry | None:
     """A process as /proc tells of it; None for one that is gone, or waits to be reaped."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123  a Path costs more than the read
@@ -33,7 +33,7 @@ def _entry(pid: int | str) -> Entry | None:
         return None
     if len(stat) < 20 or stat[0] in (b"Z", b"X"):
         return None
-    return Entry(ProcessRef(pid=int(pid), start_time=int(stat[19])), int(stat[1]), int(stat[3]))
+    return ProcessEntry(ProcessRef(pid=int(pid), start_time=int(stat[19])), int(stat[1]), int(stat[3]))
 
 
 class _Table:
@@ -45,9 +45,9 @@ class _Table:
     def __init__(self) -> None:
         self._turn, self._counting = threading.Lock(), threading.Lock()
         self._begun = self._askers = 0
-        self._entries: list[Entry] = []
+        self._entries: list[ProcessEntry] = []
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[ProcessEntry]:
         """The processes of a moment after the call."""
         with self._counting:
             wanted = self._begun + 1

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.names import check_name
-from crishim.netdev.records import Request, Source
+from crishim.netdev.records import DeviceRequest, Source
 
 POD_KEY = "netdevices.crishim.io/pod"
 CONTAINER_KEY = "netdevices.crishim.io/container"
 SHAPE = '{"demo0": {"name": "net1"}}'
 
 
-def parse(key: str, text: str) -> list[Request]:
+def parse(key: str, text: str) -> list[DeviceRequest]:
     """Requests of one annotation: {"demo0": {"name": "net1"}, "demo1": {}}.
 
     Strict, since a typo would start a container without its device. Raises INVALID: not JSON, not that shape, an
@@ -40,11 +40,11 @@ def parse(key: str, text: str) -> list[Request]:
             raise _wrong(key, f"has the device name {device!r}")
         if name:
             check_name(name, device)
-        found.append(Request(device=device, name=name, source=Source.ANNOTATION, origin=key))
+        found.append(DeviceRequest(device=device, name=name, source=Source.ANNOTATION, origin=key))
     return found
 
 
-def requests(pod: Mapping[str, str], container: Mapping[str, str]) -> list[Request]:
+def requests(pod: Mapping[str, str], container: Mapping[str, str]) -> list[DeviceRequest]:
     """Requests of a pod's and a container's annotations, the pod's first. Raises INVALID."""
     found = parse(POD_KEY, pod[POD_KEY]) if POD_KEY in pod else []
     return found + (parse(CONTAINER_KEY, container[CONTAINER_KEY]) if CONTAINER_KEY in container else [])

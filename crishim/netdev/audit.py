@@ -66,6 +66,6 @@ def _files(context: RestoreContext) -> tuple[tuple[str, str], ...]:
     return tuple(device_files.read_again(context.host.sysfs, context.name, dict(context.was.files)).items())
 
 
-def _entries(context: RestoreContext) -> tuple[neighbours.Entry, ...]:
+def _entries(context: RestoreContext) -> tuple[neighbours.Neighbour, ...]:
     entries = neighbours.dump(context.host.netlink, context.index)
     return entries + neighbours.dump_forwarding(context.host.netlink, context.index)

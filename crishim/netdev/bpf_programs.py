@@ -8,7 +8,7 @@ import errno
 from collections.abc import Sequence
 
 from crishim.linux import bpf, xdp
-from crishim.linux.bpf import Program
+from crishim.linux.bpf import BpfProgram
 from crishim.linux.netlink import links, queueing
 from crishim.linux.netlink.links import Link
 from crishim.netdev.restore_context import RestoreContext
@@ -20,7 +20,7 @@ def hooks(kind: str) -> list[str]:
     return [hook for hook in bpf.HOOKS if not hook.startswith("netkit") or kind == "netkit"]
 
 
-def read(link: Link, queued: Sequence[queueing.Node] = ()) -> tuple[Program, ...]:
+def read(link: Link, queued: Sequence[queueing.TcObject] = ()) -> tuple[BpfProgram, ...]:
     """The programs on a link of the namespace this thread is in, in the order they run. Raises OSError."""
     found = []
     for mode, id in xdp.parse(link.xdp).items():
@@ -31,11 +31,11 @@ def read(link: Link, queued: Sequence[queueing.Node] = ()) -> tuple[Program, ...
     return tuple(found)
 
 
-def _describe(hook: str, id: int, *, by_link: bool = False) -> Program:
+def _describe(hook: str, id: int, *, by_link: bool = False) -> BpfProgram:
     try:
         return bpf.describe(hook, id, by_link=by_link)
     except FileNotFoundError:  # it went away while we looked
-        return Program(hook=hook, id=id, by_link=by_link)
+        return BpfProgram(hook=hook, id=id, by_link=by_link)
 
 
 def restore(context: RestoreContext, link: Link) -> None:
@@ -91,7 +91,7 @@ def put_back(context: RestoreContext, link: Link) -> None:
                     xdp.attach(context.host.netlink, context.index, program.hook, fd)
 
 
-def is_loaded(program: Program) -> bool:
+def is_loaded(program: BpfProgram) -> bool:
     """Whether this very program is loaded now, and not a later one with its id."""
     try:
         now = bpf.describe(program.hook, program.id)
@@ -100,7 +100,7 @@ def is_loaded(program: Program) -> bool:
     return (now.tag, now.loaded) == (program.tag, program.loaded)
 
 
-def _next(context: RestoreContext, program: Program) -> int:
+def _next(context: RestoreContext, program: BpfProgram) -> int:
     """The program that ran next after it and is there, 0 if it was the last."""
     there = {id for id, _ in bpf.query(context.index, program.hook)}
     mine = [p for p in context.was.programs if p.hook == program.hook]

@@ -20,12 +20,12 @@ from crishim.linux.netlink import (
     routes,
 )
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import bpf_programs, virtual_functions
 from crishim.netdev.records import Captured
 
 
-def capture(host: End, found: Sequence[Link]) -> dict[int, Captured]:
+def capture(host: Netns, found: Sequence[Link]) -> dict[int, Captured]:
     """Everything that a move loses or that a pod could change, by ifindex. The thread joins the host's namespace.
 
     Raises OSError, ENODEV or ENOENT if one of the links is not there any more.
@@ -54,15 +54,15 @@ class _Tables(NamedTuple):
     ageing: Mapping[int, tuple[neighbours.Ageing, ...]]
     addresses: Mapping[int, list[addresses.Address]]
     routes: Mapping[int, list[routes.Route]]
-    entries: Mapping[int, tuple[neighbours.Entry, ...]]
-    forwarding: Mapping[int, tuple[neighbours.Entry, ...]]
+    entries: Mapping[int, tuple[neighbours.Neighbour, ...]]
+    forwarding: Mapping[int, tuple[neighbours.Neighbour, ...]]
     filters: Mapping[int, tuple[bytes, ...]]
     groups: Mapping[str, frozenset[str]]
-    queueing: Mapping[int, tuple[queueing.Node, ...]]
+    queueing: Mapping[int, tuple[queueing.TcObject, ...]]
     nexthops: Mapping[int, tuple[nexthops.Nexthop, ...]]
 
 
-def _capture(host: End, link: Link, tables: _Tables) -> Captured:
+def _capture(host: Netns, link: Link, tables: _Tables) -> Captured:
     index = link.index
     queued = tables.queueing[index]
     return Captured(

@@ -27,7 +27,7 @@ from typing import TypeVar
 from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux import executors
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.linux.sysfs import Kept
 from crishim.netdev.adopt import boot_id
 from crishim.netdev.arrivals import Arrivals
@@ -43,7 +43,7 @@ from crishim.netdev.plan import Plan
 from crishim.netdev.pod_watch import PodWatch
 from crishim.netdev.policy import Terms
 from crishim.netdev.presence import Presence
-from crishim.netdev.records import ORPHANED, Attachment, Mover, Pod, Request, State
+from crishim.netdev.records import ORPHANED, Attachment, DeviceRequest, Mover, PodRef, State
 from crishim.netdev.return_device import recover_device, return_devices
 from crishim.netdev.transaction import Transaction
 from crishim.netdev.watch import Watch
@@ -86,7 +86,7 @@ class NetDevices:
         """Other rules of who may have which device by annotation, from now on."""
         self._terms.policy.replace(rules)
 
-    async def plan(self, requests: Sequence[Request], pod: Pod, mover: Mover) -> Plan:
+    async def plan(self, requests: Sequence[DeviceRequest], pod: PodRef, mover: Mover) -> Plan:
         """Merge the requests, check everything, lease, capture, and journal INTENT; nothing is touched yet.
 
         Raises DENIED (an annotation no rule allows), INVALID (a bad name), NOT_FOUND (no such device), PRECONDITION
@@ -103,7 +103,7 @@ class NetDevices:
         await plan.lease(requests, mover)
         return plan
 
-    async def return_devices(self, pod: Pod) -> tuple[Attachment, ...]:
+    async def return_devices(self, pod: PodRef) -> tuple[Attachment, ...]:
         """Give every device of the pod back to the host; idempotent. Returns the attachments as they ended.
 
         Call it after the containers have stopped, while the namespace lives, before CNI DEL. A device that is LOST, or
@@ -120,7 +120,7 @@ class NetDevices:
         started = time.monotonic()
         path = await executors.kernel(_reachable, netns, attachments[0].netns_inode)
 
-        def work(host: End, *ends: End) -> list[tuple[Attachment, str]]:
+        def work(host: Netns, *ends: Netns) -> list[tuple[Attachment, str]]:
             return return_devices([(a, end_with(a, ends)) for a in attachments], self._journal, host)
 
         pod_id = attachments[0].pod.id
@@ -172,7 +172,7 @@ class NetDevices:
             await executors.records(self._journal.load)
             self._loaded = True
 
-    async def recover(self, pods: Sequence[Pod]) -> tuple[Attachment, ...]:
+    async def recover(self, pods: Sequence[PodRef]) -> tuple[Attachment, ...]:
         """Read the journal, compare it with the kernel, finish or undo. pods: those whose namespace is alive.
 
         INTENT and MOVED are undone (no container was started with them), READY of a living pod is checked,
@@ -191,10 +191,10 @@ class NetDevices:
                 log.error(error.message, extra={"device": attachment.device, "pod": attachment.pod.id})
         return tuple(self._journal.all())
 
-    async def _recover(self, attachment: Attachment, pod: Pod | None) -> None:
+    async def _recover(self, attachment: Attachment, pod: PodRef | None) -> None:
         path = await executors.kernel(_reachable, pod.netns if pod else attachment.pod.netns, attachment.netns_inode)
 
-        def work(host: End, inside: End | None = None) -> Attachment:
+        def work(host: Netns, inside: Netns | None = None) -> Attachment:
             return recover_device(attachment, self._journal, host, inside, is_alive=pod is not None)
 
         ended = await self._run(work, path)
@@ -216,13 +216,13 @@ class NetDevices:
         await self._watch.close()
         self._sysfs.close()
 
-    async def attach(self, pod: Pod, request: Request) -> Attachment:
+    async def attach(self, pod: PodRef, request: DeviceRequest) -> Attachment:
         """Give a device to a running pod, by the built-in mover. Errors as plan()."""
         async with await self.plan([request], pod, Mover.BUILTIN) as plan:
             await plan.begin()
             return (await plan.verify_and_repair())[0]
 
-    async def detach(self, pod: Pod, device: str) -> Attachment:
+    async def detach(self, pod: PodRef, device: str) -> Attachment:
         """Return one device of a running pod, named by its host name, an altname, or its in-pod name. NOT_FOUND."""
         async with self._lock(pod.id):
             attachment = self.find(pod.id, device)

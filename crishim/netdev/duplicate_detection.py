@@ -7,19 +7,19 @@ import time
 
 from crishim.linux.netlink import addresses, links
 from crishim.linux.netlink.rtnetlink import Rtnetlink
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import address_sync
 from crishim.netdev.records import Attachment
 
 
-def wait(attachments: list[Attachment], pod: End, timeout: float) -> dict[str, list[str]]:
+def wait(attachments: list[Attachment], pod: Netns, timeout: float) -> dict[str, list[str]]:
     """Wait until no address of ours is under duplicate address detection; by attachment id, what did not pass.
 
     timeout: seconds for all together. A link without carrier is not waited for: its detection never ends.
     """
     deadline = time.monotonic() + timeout
     pod.enter()
-    with Listener() as listener:
+    with AddressListener() as listener:
         while True:
             pending, problems = _detection(attachments, pod.netlink)
             left = deadline - time.monotonic()
@@ -48,14 +48,14 @@ def _detection(attachments: list[Attachment], netlink: Rtnetlink) -> tuple[bool,
     return pending, problems
 
 
-class Listener:
+class AddressListener:
     """Wakes when an IPv6 address of this thread's namespace changes (RTNLGRP_IPV6_IFADDR)."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0x100))  # 1 << (RTNLGRP_IPV6_IFADDR - 1)
 
-    def __enter__(self) -> "Listener":
+    def __enter__(self) -> "AddressListener":
         return self
 
     def __exit__(self, *_: object) -> None:

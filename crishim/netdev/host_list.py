@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from crishim.device_rules import PHYSICAL
 from crishim.linux.netlink import links
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import link_checks
 from crishim.netdev.link_checks import HostState
 from crishim.netdev.link_usage import read_usage
@@ -25,7 +25,7 @@ class HostLink(NamedTuple):
     grants: tuple[Grant, ...] = ()  # the rules that give it by annotation
 
 
-def list_links(host: End, held: Sequence[Attachment], terms: Terms) -> list[HostLink]:
+def list_links(host: Netns, held: Sequence[Attachment], terms: Terms) -> list[HostLink]:
     """Look at all of them as before a move, ordered by ifindex; those that pods have come last. Raises OSError."""
     here = links.dump(host.netlink)
     scene = HostState(here, held, read_usage(host, here), terms.node_addresses, terms.network_links())

@@ -17,13 +17,13 @@ from collections.abc import Iterable
 from crishim.linux import sysfs
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.records import Attachment, Identity
 
 RENAMED = 5  # times in a row that a link may be renamed while it is looked at
 
 
-def identify(link: Link, end: End) -> Identity:
+def identify(link: Link, end: Netns) -> Identity:
     """A link's identity, read in the namespace where it is. Raises OSError, ENODEV if it is not there any more.
 
     Its name may change at any moment (a pod's doing, udev's): what was read under it counts if the ifindex is right.
@@ -61,7 +61,7 @@ def same_hardware(known: Identity, found: Identity) -> bool:
     return is_hardware(known) and here == there
 
 
-def is_device(attachment: Attachment, link: Link, end: End) -> bool:
+def is_device(attachment: Attachment, link: Link, end: Netns) -> bool:
     """Whether a link, read at this end, is the attachment's device."""
     known = attachment.identity
     if known == Identity():  # journalled by a daemon that did not know identities
@@ -84,17 +84,17 @@ def looks_like(attachment: Attachment, link: Link) -> bool:
     return attachment.altname in link.altnames or same_hardware(attachment.identity, seen)
 
 
-def find_in_pod(attachment: Attachment, pod: End) -> Link | None:
+def find_in_pod(attachment: Attachment, pod: Netns) -> Link | None:
     """The attachment's device in the pod, whatever it is called there; None if it is not there. Raises OSError."""
     return _find(attachment, pod, (attachment.index, attachment.altname))
 
 
-def find_on_host(attachment: Attachment, host: End) -> Link | None:
+def find_on_host(attachment: Attachment, host: Netns) -> Link | None:
     """The attachment's device on the host, whatever it is called there; None if it is not there. Raises OSError."""
     return _find(attachment, host, (attachment.altname, attachment.host.index, attachment.host.name))
 
 
-def find_by(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Link | None:
+def find_by(attachment: Attachment, end: Netns, likely: Iterable[int | str]) -> Link | None:
     """The attachment's device, if it has one of these ifindexes, names and altnames at this end. Raises OSError."""
     for key in likely:
         link = links.get(end.netlink, key) if key else None
@@ -103,14 +103,14 @@ def find_by(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Li
     return None
 
 
-def _find(attachment: Attachment, end: End, likely: Iterable[int | str]) -> Link | None:
+def _find(attachment: Attachment, end: Netns, likely: Iterable[int | str]) -> Link | None:
     found = find_by(attachment, end, likely)
     if found is not None:
         return found
     return next((x for x in links.dump(end.netlink) if is_device(attachment, x, end)), None)
 
 
-def find_impostor(attachment: Attachment, end: End) -> Link | None:
+def find_impostor(attachment: Attachment, end: Netns) -> Link | None:
     """A link that carries our mark and is not the device: somebody put it there."""
     link = links.get(end.netlink, attachment.altname)
     return link if link is not None and not is_device(attachment, link, end) else None

@@ -25,7 +25,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import directories, files, record_files
 from crishim.linux.record_files import Unread
 from crishim.netdev.adopt import is_id, stand_in, usable
-from crishim.netdev.records import ORPHANED, Attachment, Pod, State, check_transition, held_by
+from crishim.netdev.records import ORPHANED, Attachment, PodRef, State, check_transition, held_by
 
 log = logging.getLogger("crishim.netdev")
 
@@ -39,7 +39,7 @@ class Journal:
         self._copies = copies
         self._adopted: set[str] = set()
         self._attachments: dict[str, Attachment] = {}
-        self._claims: dict[int, Pod] = {}
+        self._claims: dict[int, PodRef] = {}
         self._lock = threading.Lock()
         self.on_return: Callable[[Attachment, int], object] | None = None  # called, in any thread, with the ifindex
         self.on_change: Callable[[str], object] | None = None  # called, in any thread, with the id of a pod whose
@@ -78,7 +78,7 @@ class Journal:
         return self._attachments.get(id)
 
     @contextlib.contextmanager
-    def claimed(self, pod: Pod, devices: Sequence[tuple[int, str]]) -> Iterator[None]:
+    def claimed(self, pod: PodRef, devices: Sequence[tuple[int, str]]) -> Iterator[None]:
         """Hold host devices, given as (ifindex, name), until open() leases them or they are given up: all or none.
 
         Raises ABORTED if one is leased or claimed by another pod (fact `holder`: its id). A lease holds an ifindex as

@@ -14,7 +14,7 @@ import msgspec
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.adopt import boot_id
 from crishim.netdev.capture import capture
 from crishim.netdev.identity import find_in_pod, identify, same
@@ -22,7 +22,7 @@ from crishim.netdev.journal import Journal
 from crishim.netdev.link_usage import read_usage
 from crishim.netdev.nested_namespaces import end_with
 from crishim.netdev.policy import Terms
-from crishim.netdev.records import ORPHANED, Attachment, Captured, Mover, Pod, Request, State
+from crishim.netdev.records import ORPHANED, Attachment, Captured, DeviceRequest, Mover, PodRef, State
 from crishim.netdev.return_device import return_device
 from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 
@@ -41,7 +41,15 @@ class Leases:
         self._journal = journal
         self._terms = terms
 
-    def take(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End, *nested: End) -> Leased:
+    def take(
+        self,
+        requests: Sequence[DeviceRequest],
+        pod: PodRef,
+        mover: Mover,
+        host: Netns,
+        inside: Netns,
+        *nested: Netns,
+    ) -> Leased:
         """New attachments, leased and journalled, and those that are in the pod. Raises as NetDevices.plan().
 
         nested: where else devices of the pod may be (nested_namespaces.py).
@@ -61,7 +69,9 @@ class Leases:
             device=requests[0].device,
         )
 
-    def _attempt(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: End, inside: End) -> Leased:
+    def _attempt(
+        self, requests: Sequence[DeviceRequest], pod: PodRef, mover: Mover, host: Netns, inside: Netns
+    ) -> Leased:
         receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
         on_host, in_pod = links.dump(host.netlink), links.dump(inside.netlink)
         view = View(receiver, on_host, in_pod, self._journal.held(), self._terms)
@@ -106,14 +116,14 @@ class Leases:
             return attachment
         return self._journal.advance(attachment, attachment.state, sources=merged)
 
-    def _drop_orphans(self, pod: Pod, host: End, inside: End, *nested: End) -> None:
+    def _drop_orphans(self, pod: PodRef, host: Netns, inside: Netns, *nested: Netns) -> None:
         """A device that left the pod without us is no longer attached: it may be asked for again."""
         for attachment in self._journal.all(pod.id):
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
                 return_device(attachment, self._journal, host, end_with(attachment, (inside, *nested)))
 
 
-def _again(link: Link, host: End) -> Link:
+def _again(link: Link, host: Netns) -> Link:
     """The link as it is under the lease. Raises _Changed if what was decided by is different now, OSError."""
     found = links.get(host.netlink, link.index)
     if found is None or (found.names, found.kind) != (link.names, link.kind):
@@ -122,7 +132,14 @@ def _again(link: Link, host: End) -> Link:
 
 
 def _intent(
-    merged: MergedRequest, name: str, pod: Pod, mover: Mover, inside: End, link: Link, host: End, was: Captured
+    merged: MergedRequest,
+    name: str,
+    pod: PodRef,
+    mover: Mover,
+    inside: Netns,
+    link: Link,
+    host: Netns,
+    was: Captured,
 ) -> Attachment:
     now = time.time_ns()
     return Attachment(

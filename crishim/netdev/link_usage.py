@@ -12,7 +12,7 @@ from crishim.linux.netlink import links
 from crishim.linux.netlink.addresses import IFA_ADDRESS, IFA_LOCAL, RTM_GETADDR, RTM_NEWADDR
 from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.rtnetlink import DATAGRAM, Rtnetlink, table, text
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.linux.stacking import PAIRED, below, is_tunnel
 from crishim.netdev.host_routes import Ways, survey
 
@@ -35,7 +35,7 @@ class LinkUsage(NamedTuple):
 UNUSED = LinkUsage()
 
 
-def read_usage(host: End, candidates: Sequence[Link]) -> LinkUsage:
+def read_usage(host: Netns, candidates: Sequence[Link]) -> LinkUsage:
     """Read what hangs on the candidates. Raises OSError."""
     if not candidates:
         return UNUSED
@@ -59,12 +59,12 @@ def _addresses(netlink: Rtnetlink) -> Iterator[tuple[int, bytes]]:
             yield _IFADDR.unpack_from(message.body)[4], fields.get(IFA_LOCAL) or fields[IFA_ADDRESS]
 
 
-def _in_sysfs(host: End, candidates: Sequence[Link]) -> dict[int, str]:
+def _in_sysfs(host: Netns, candidates: Sequence[Link]) -> dict[int, str]:
     found = {link.index: device_tree.uppers(host.sysfs, link.name) for link in candidates}
     return {index: names[0] for index, names in found.items() if names}
 
 
-def _elsewhere(host: End, indexes: set[int], theirs: Mapping[bytes, set[int]]) -> dict[int, str]:
+def _elsewhere(host: Netns, indexes: set[int], theirs: Mapping[bytes, set[int]]) -> dict[int, str]:
     """Links in other namespaces that stand on one of these or on its address. The thread is back on the host then."""
     found: dict[int, str] = {}
     buffer = bytearray(DATAGRAM)
@@ -81,7 +81,7 @@ def _elsewhere(host: End, indexes: set[int], theirs: Mapping[bytes, set[int]]) -
     return found
 
 
-def _from_host(near: Sequence[bytes], host: End) -> list[Link]:
+def _from_host(near: Sequence[bytes], host: Netns) -> list[Link]:
     """Of links of the namespace the thread is in, those whose lower device or address is in the host's."""
     if not near:
         return []

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 
 from crishim.linux import net_namespaces
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.records import Attachment, State
 
@@ -45,7 +45,7 @@ class NestedNamespaces:
             os.close(fd)
 
 
-def search(attachments: Sequence[Attachment], host: End, pod: End | None = None) -> dict[int, int]:
+def search(attachments: Sequence[Attachment], host: Netns, pod: Netns | None = None) -> dict[int, int]:
     """Descriptors, by inode, of namespaces with devices that are neither in their pod nor on the host. Raises OSError.
 
     The thread may be in any namespace afterwards.
@@ -58,7 +58,7 @@ def search(attachments: Sequence[Attachment], host: End, pod: End | None = None)
     with contextlib.ExitStack() as undo:
         for place in net_namespaces.places(frozenset(known)):
             try:
-                end = End(place.path)
+                end = Netns(place.path)
             except OSError:
                 continue  # it ended with its process
             with contextlib.closing(end):
@@ -73,12 +73,12 @@ def search(attachments: Sequence[Attachment], host: End, pod: End | None = None)
     return found
 
 
-def _is_near(attachment: Attachment, host: End, pod: End | None) -> bool:
+def _is_near(attachment: Attachment, host: Netns, pod: Netns | None) -> bool:
     in_pod = pod is not None and find_in_pod(attachment, pod) is not None
     return in_pod or find_on_host(attachment, host) is not None
 
 
-def end_with(attachment: Attachment, ends: Sequence[End]) -> End | None:
+def end_with(attachment: Attachment, ends: Sequence[Netns]) -> Netns | None:
     """Where a device is: in the pod's namespace or one that was held. The first if it is in none of them."""
     if len(ends) > 1:
         return next((end for end in ends if find_in_pod(attachment, end) is not None), ends[0])

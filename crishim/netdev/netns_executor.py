@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux import executors
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.linux.sysfs import Kept
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class NetnsExecutor:
         return done.result()
 
     def _serve(self) -> None:
-        ends: list[End] = []
+        ends: list[Netns] = []
         while True:
             loop, done, work, last = self._jobs.get()
             if work is None:
@@ -87,14 +87,14 @@ class NetnsExecutor:
                 return
             del done, work  # a waiting thread keeps no result alive
 
-    def _work(self, ends: list[End], work: Callable[..., Any]) -> Any:
+    def _work(self, ends: list[Netns], work: Callable[..., Any]) -> Any:
         """Open what is not open yet. Raises OSError; EINVAL: a handle is of no network namespace."""
         for path in self._paths[len(ends) :]:
-            ends.append(End(path, None if ends else self._kept))
+            ends.append(Netns(path, None if ends else self._kept))
         return work(*ends)
 
 
-def _close(ends: list[End]) -> None:
+def _close(ends: list[Netns]) -> None:
     with contextlib.ExitStack() as stack:
         for end in ends:
             stack.callback(end.close)

@@ -1,7 +1,7 @@
 """A device in its pod as it is now, for a person to look at."""
 
 from crishim.linux.netlink import addresses
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.model import Record
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.records import Attachment
@@ -19,7 +19,7 @@ class Observation(Record, frozen=True, kw_only=True):
     addresses: tuple[str, ...]  # "192.0.2.7/24", link-local ones too
 
 
-def observe(attachment: Attachment, pod: End) -> Observation | None:
+def observe(attachment: Attachment, pod: Netns) -> Observation | None:
     """Read it; None if it is not in the pod. Raises OSError."""
     link = find_in_pod(attachment, pod)
     if link is None:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.identity import find_on_host, is_device, is_hardware, looks_like
 from crishim.netdev.journal import Journal
 from crishim.netdev.netns_executor import NetnsExecutor
-from crishim.netdev.records import ORPHANED, Attachment, Request, State
+from crishim.netdev.records import ORPHANED, Attachment, DeviceRequest, State
 
 log = logging.getLogger("crishim.netdev")
 
@@ -46,7 +46,7 @@ class Orphans:
             if current is not None and current.state in ORPHANED | also:
                 await self._give_back([current], netns)
 
-    async def fetch_requested(self, requests: Sequence[Request]) -> None:
+    async def fetch_requested(self, requests: Sequence[DeviceRequest]) -> None:
         """What is asked for comes home first, before its state of today is taken for what is to last."""
         asked = {request.device for request in requests}
         for attachment in self._journal.all():
@@ -67,7 +67,7 @@ class Orphans:
         if not missing or candidates == []:
             return
 
-        def present(host: End) -> list[Attachment]:
+        def present(host: Netns) -> list[Attachment]:
             if candidates is None:
                 return [a for a in missing if find_on_host(a, host) is not None]
             return [a for a in missing if any(is_device(a, link, host) for link in candidates)]
@@ -82,7 +82,7 @@ class Orphans:
         Raises CrishimError.
         """
 
-        def rename(host: End) -> Named:
+        def rename(host: Netns) -> Named:
             link = find_on_host(attachment, host)
             was = attachment.host.name
             if link is None or link.name == was or called not in ("", link.name):

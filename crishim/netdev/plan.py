@@ -10,7 +10,7 @@ from crishim.errors import CrishimError
 from crishim.linux import executors
 from crishim.netdev.metrics import Metrics
 from crishim.netdev.netns_executor import NetnsExecutor
-from crishim.netdev.records import Attachment, Mover, Request
+from crishim.netdev.records import Attachment, DeviceRequest, Mover
 from crishim.netdev.transaction import Transaction
 from crishim.netdev.validate import check_network
 
@@ -47,7 +47,7 @@ class Plan:
     def entries(self) -> Mapping[str, Mapping[str, str]]:
         return self._transaction.entries
 
-    async def lease(self, requests: Sequence[Request], mover: Mover) -> None:
+    async def lease(self, requests: Sequence[DeviceRequest], mover: Mover) -> None:
         """The first step, as NetDevices.plan() says; after an error the plan is over."""
         try:
             check_network(requests, self._transaction.pod)

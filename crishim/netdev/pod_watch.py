@@ -18,7 +18,7 @@ from crishim.errors import CrishimError
 from crishim.linux import executors
 from crishim.linux.netlink import link_monitor
 from crishim.linux.netlink.link_monitor import LinkChange, LinkMonitor
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import presence
 from crishim.netdev.journal import Journal
 from crishim.netdev.metrics import Metrics
@@ -186,7 +186,11 @@ class PodWatch:
 
 
 def _read_all(
-    ready: Sequence[Attachment], changes: Sequence[LinkChange], before: dict[str, Presence], listen: bool, pod: End
+    ready: Sequence[Attachment],
+    changes: Sequence[LinkChange],
+    before: dict[str, Presence],
+    listen: bool,
+    pod: Netns,
 ) -> _Read:
     """How they are; and a socket that is told of what comes after, if listen. Raises OSError."""
     if pod.inode != ready[0].netns_inode:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from crishim.device_rules import PHYSICAL, Rule
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.records import Pod
+from crishim.netdev.records import PodRef
 
 SETTING = "netdevices.allow"
 
@@ -37,7 +37,7 @@ class Policy:
             Grant(_place(i), tuple(r.namespaces)) for i, r in enumerate(self._rules) if r.names(names) and r.takes(kind)
         ]
 
-    def check(self, device: str, pod: Pod, names: Sequence[str], kind: str | None) -> None:
+    def check(self, device: str, pod: PodRef, names: Sequence[str], kind: str | None) -> None:
         """Raise DENIED, naming device, pod and rule, unless a rule gives the device to the pod's namespace.
 
         names, kind: of the device; if it is not there, of the name asked for, and None.

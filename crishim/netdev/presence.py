@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from crishim.linux.netlink.link_monitor import LinkChange
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.model import Record
 from crishim.netdev.identity import find_by
 from crishim.netdev.records import Attachment
@@ -40,7 +40,7 @@ class Presence(Record, frozen=True, kw_only=True):
 ATTACHED = Presence()
 
 
-def look(attachment: Attachment, pod: End, changes: Sequence[LinkChange], before: Presence) -> Presence:
+def look(attachment: Attachment, pod: Netns, changes: Sequence[LinkChange], before: Presence) -> Presence:
     """Read it. changes: of the pod's links since `before`. Raises OSError.
 
     It is looked for where it was and where something changed, not among all links: a pod makes as many as it likes.

@@ -18,13 +18,13 @@ that what this code does not know is restored too.
 from enum import StrEnum
 
 from crishim.errors import CrishimError, Kind
-from crishim.linux.bpf import Program
-from crishim.linux.devconf import Settings
+from crishim.linux.bpf import BpfProgram
+from crishim.linux.devconf import Devconf
 from crishim.linux.netlink.addresses import Address
 from crishim.linux.netlink.ethtool import Tuning
-from crishim.linux.netlink.neighbours import Ageing, Entry
+from crishim.linux.netlink.neighbours import Ageing, Neighbour
 from crishim.linux.netlink.nexthops import Nexthop
-from crishim.linux.netlink.queueing import Node
+from crishim.linux.netlink.queueing import TcObject
 from crishim.linux.netlink.routes import Route
 from crishim.model import Record
 
@@ -73,7 +73,7 @@ def check_transition(before: State, after: State) -> None:
         raise CrishimError(Kind.INTERNAL, f"a network device's attachment cannot go from {before} to {after}")
 
 
-class Request(Record, frozen=True, kw_only=True):
+class DeviceRequest(Record, frozen=True, kw_only=True):
     """One request: this host device, under this name in the pod."""
 
     device: str  # name or altname on the host
@@ -82,7 +82,7 @@ class Request(Record, frozen=True, kw_only=True):
     origin: str = ""  # what exactly asked: a CDI device, an NRI plugin, an annotation
 
 
-class Pod(Record, frozen=True, kw_only=True):
+class PodRef(Record, frozen=True, kw_only=True):
     """The pod a device goes to, as far as this driver needs it."""
 
     id: str
@@ -121,7 +121,7 @@ class Captured(Record, frozen=True, kw_only=True):
     xdp: bool = False  # in records of older daemons: had an XDP program
     parent: int = 0  # ifindex of the lower device, 0 if none
     parent_netns: int | None = None  # its namespace id as the host counts; None: the same namespace
-    settings: Settings = Settings()  # net.ipv4.conf and net.ipv6.conf
+    settings: Devconf = Devconf()  # net.ipv4.conf and net.ipv6.conf
     ageing: tuple[Ageing, ...] = ()  # net.ipv4.neigh and net.ipv6.neigh
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -132,11 +132,11 @@ class Captured(Record, frozen=True, kw_only=True):
     tunings: tuple[Tuning, ...] = ()  # ethtool
     files: tuple[tuple[str, str], ...] = ()  # device_files: queues, NAPI, a driver's own
     sysctls: tuple[tuple[str, str], ...] = ()  # of devconf.FILES: what no message tells
-    programs: tuple[Program, ...] = ()  # BPF: XDP, tcx, of tc filters
-    entries: tuple[Entry, ...] = ()  # neighbours, proxied ones, forwarding entries a user made
+    programs: tuple[BpfProgram, ...] = ()  # BPF: XDP, tcx, of tc filters
+    entries: tuple[Neighbour, ...] = ()  # neighbours, proxied ones, forwarding entries a user made
     multicast: tuple[bytes, ...] = ()  # link-layer filters a user set
     groups: frozenset[str] = frozenset()  # IP multicast groups of the host's programs
-    queueing: tuple[Node, ...] = ()  # disciplines, classes, filters with a handle
+    queueing: tuple[TcObject, ...] = ()  # disciplines, classes, filters with a handle
     nexthops: tuple[Nexthop, ...] = ()
     vf_settings: bytes = b""  # of a virtual function (SR-IOV), what the host set of it through the physical one
 
@@ -145,7 +145,7 @@ class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     """A device in a pod, or on its way there or back. One JSON file each in the journal."""
 
     id: str  # 16 hex digits; also in the altname this project puts on the link
-    pod: Pod
+    pod: PodRef
     netns_inode: int  # of the pod's network namespace
     state: State
     mover: Mover

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from crishim.linux.netlink import links
 from crishim.linux.netlink.addresses import Address, aged, relabel
 from crishim.linux.netlink.links import IFF_UP, Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import address_sync, bpf_programs, names, restore_link, restore_network, virtual_functions
 from crishim.netdev.audit import audit
 from crishim.netdev.identity import find_impostor, find_in_pod, find_on_host
@@ -26,7 +26,7 @@ from crishim.netdev.restore_settings import restore_settings
 RENAMED = 3  # times in a row that the host's udev may rename a device that comes home
 
 
-class Outcome(NamedTuple):
+class ReturnOutcome(NamedTuple):
     """What became of a device. name: on the host; "" if it is LOST, and then reason says why.
 
     ifindex: on the host.
@@ -54,7 +54,7 @@ class Problems(list[str]):
         return None
 
 
-def move_home(attachment: Attachment, host: End, pod: End | None) -> Problems:
+def move_home(attachment: Attachment, host: Netns, pod: Netns | None) -> Problems:
     """Bring the device home if it is in the pod. Raises OSError if the kernel refuses to move it, EXHAUSTED if no name
     is left for it."""
     problems = Problems()
@@ -65,7 +65,7 @@ def move_home(attachment: Attachment, host: End, pod: End | None) -> Problems:
     return problems
 
 
-def restore(attachment: Attachment, host: End, pod: End | None, problems: Problems) -> Outcome:
+def restore(attachment: Attachment, host: Netns, pod: Netns | None, problems: Problems) -> ReturnOutcome:
     """Make the device on the host what it was there. pod: where it was looked for. problems: of its move."""
     for left in reversed(range(RENAMED)):
         link = find_on_host(attachment, host)
@@ -78,10 +78,10 @@ def restore(attachment: Attachment, host: End, pod: End | None, problems: Proble
         if not left:
             said = f"the device that was {outcome.name} is called {now.name} now: it is renamed again and again"
             return outcome._replace(name=now.name, problems=(*outcome.problems, said))
-    return Outcome("", tuple(problems), _where_it_is_not(attachment, pod))
+    return ReturnOutcome("", tuple(problems), _where_it_is_not(attachment, pod))
 
 
-def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
+def _where_it_is_not(attachment: Attachment, pod: Netns | None) -> str:
     if pod is None:
         return "it is neither on the host nor anywhere else: its pod's namespace is gone"
     said = "it is neither on the host nor in its pod"
@@ -91,14 +91,14 @@ def _where_it_is_not(attachment: Attachment, pod: End | None) -> str:
     return f"{said}; {impostor.name} there carries its mark and is another device (a pod's swap): it stays"
 
 
-def _mend(pod: End, link: Link, attachment: Attachment) -> None:
+def _mend(pod: Netns, link: Link, attachment: Attachment) -> None:
     """What must be right before the device appears on the host, where others watch: MAC, MTU. The host's part does
     again, and says, what is refused here."""
     context = RestoreContext(pod, link.index, link.name, attachment.host)
     restore_link.restore_fields(context, pod, link)
 
 
-def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
+def _move_home(pod: Netns, host: Netns, link: Link, attachment: Attachment, problems: Problems) -> None:
     was = attachment.host
     for altname in link.altnames:
         if altname == attachment.altname or (altname in was.altnames and not links.index_of(host.netlink, altname)):
@@ -118,7 +118,7 @@ def _move_home(pod: End, host: End, link: Link, attachment: Attachment, problems
     _take_programs_off(attachment, host)
 
 
-def _take_programs_off(attachment: Attachment, host: End) -> None:
+def _take_programs_off(attachment: Attachment, host: Netns) -> None:
     """A pod's, at once: others of its devices may be moved before this one is restored, and somebody may bring it up
     meanwhile. What is refused here is tried again, and said, when it is restored."""
     link = find_on_host(attachment, host)
@@ -129,12 +129,12 @@ def _take_programs_off(attachment: Attachment, host: End) -> None:
         bpf_programs.take_off(RestoreContext(host, link.index, link.name, attachment.host), link)
 
 
-def _remove_altname(end: End, link: Link, altname: str, problems: Problems) -> None:
+def _remove_altname(end: Netns, link: Link, altname: str, problems: Problems) -> None:
     what = f"the alternative name {altname[:64]} was not taken off"
     problems.attempt(what, links.remove_altname, end.netlink, link.index, altname)
 
 
-def _free_name(attachment: Attachment, host: End, own: int, problems: Problems) -> str:
+def _free_name(attachment: Attachment, host: Netns, own: int, problems: Problems) -> str:
     """Its old name, or the fallback if another link than `own` (an ifindex, 0: not there yet) has that by now."""
     was = attachment.host.name
     if not _is_taken(host, was, own):
@@ -144,11 +144,11 @@ def _free_name(attachment: Attachment, host: End, own: int, problems: Problems) 
     return name
 
 
-def _is_taken(host: End, name: str, own: int) -> bool:
+def _is_taken(host: Netns, name: str, own: int) -> bool:
     return links.index_of(host.netlink, name) not in (0, own)
 
 
-def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Problems) -> Outcome:
+def _restore_on_host(host: Netns, link: Link, attachment: Attachment, problems: Problems) -> ReturnOutcome:
     """Everything, each only where it differs; programs first, so that a pod's see no packet here."""
     was = attachment.host
     host.enter()
@@ -179,10 +179,10 @@ def _restore_on_host(host: End, link: Link, attachment: Attachment, problems: Pr
     ):
         problems.attempt(f"the {what} of {name} were not restored", later, context)
     problems.attempt(f"{name} was not looked at again", lambda: problems.extend(audit(context, down=bool(down))))
-    return Outcome(name, tuple(problems), down=down, ifindex=link.index)
+    return ReturnOutcome(name, tuple(problems), down=down, ifindex=link.index)
 
 
-def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: Problems) -> None:
+def _restore_altnames(host: Netns, link: Link, attachment: Attachment, problems: Problems) -> None:
     for altname in attachment.host.altnames:
         if altname not in link.altnames:
             what = f"the alternative name {altname} was not restored"
@@ -191,7 +191,7 @@ def _restore_altnames(host: End, link: Link, attachment: Attachment, problems: P
         _remove_altname(host, link, attachment.altname, problems)
 
 
-def _restore_flags(host: End, link: Link, name: str, flags: int, problems: Problems) -> str:
+def _restore_flags(host: Netns, link: Link, name: str, flags: int, problems: Problems) -> str:
     """Returns why the device cannot be brought up; "" if it is up, or is to be down."""
     rest = links.IFF_KEPT & ~IFF_UP
     if (link.flags ^ flags) & rest:
@@ -215,7 +215,7 @@ def _relabelled(address: Address, name: str) -> Address:
     return relabel(address, lambda label: names.relabel(label, name))
 
 
-def _rename(host: End, link: Link, attachment: Attachment, problems: Problems) -> str:
+def _rename(host: Netns, link: Link, attachment: Attachment, problems: Problems) -> str:
     was = attachment.host
     for altname in set(link.altnames) - set(was.altnames) - {attachment.altname}:
         _remove_altname(host, link, altname, problems)

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.records import Captured
 
 
@@ -14,7 +14,7 @@ class RestoreContext:
     A refusal alone is no warning: what counts is what differs in the end.
     """
 
-    def __init__(self, host: End, index: int, name: str, was: Captured) -> None:
+    def __init__(self, host: Netns, index: int, name: str, was: Captured) -> None:
         """index, name: on the host now. was: as captured."""
         self.host, self.index, self.name, self.was = host, index, name, was
         self.refusals: dict[str, str] = {}

@@ -5,12 +5,12 @@ import contextlib
 from crishim.linux import device_files
 from crishim.linux.netlink import ethtool, link_attributes, links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import differences
 from crishim.netdev.restore_context import RestoreContext
 
 
-def restore_fields(context: RestoreContext, end: End, link: Link) -> None:
+def restore_fields(context: RestoreContext, end: Netns, link: Link) -> None:
     """Flags but UP, MAC, MTU, queue length, group, alias, where they differ; at either end.
 
     A link that comes to the host without MULTICAST joins no groups there, and later not all.

@@ -7,7 +7,7 @@ import errno
 
 from crishim.linux import bpf, multicast
 from crishim.linux.netlink import neighbours, nexthops, queueing, routes
-from crishim.linux.netlink.queueing import Node
+from crishim.linux.netlink.queueing import TcObject
 from crishim.netdev.bpf_programs import TC_FILTER, is_loaded
 from crishim.netdev.restore_context import RestoreContext
 
@@ -82,6 +82,6 @@ def restore_queueing(context: RestoreContext) -> None:
                 raise OSError(errno.ENOENT, f"{program} is not loaded any more")
 
 
-def _add_with_program(context: RestoreContext, node: Node, id: int) -> None:
+def _add_with_program(context: RestoreContext, node: TcObject, id: int) -> None:
     with bpf.opened(bpf.PROG_GET_FD_BY_ID, id) as fd:
         queueing.add(context.host.netlink, context.index, queueing.with_program(node, fd))

@@ -6,7 +6,7 @@ One by one where the kernel refuses some, so that those take no others with them
 import errno
 
 from crishim.linux import devconf
-from crishim.linux.devconf import Settings
+from crishim.linux.devconf import Devconf
 from crishim.linux.netlink import links, neighbours
 from crishim.linux.netlink.links import IFLA_INET6_ADDR_GEN_MODE, IFLA_INET6_TOKEN, Link
 from crishim.netdev.restore_context import RestoreContext
@@ -36,7 +36,7 @@ def restore_settings(context: RestoreContext, link: Link) -> None:
             links.set_ipv6_attribute(context.host.netlink, context.index, IFLA_INET6_ADDR_GEN_MODE, mode)
 
 
-def _again(context: RestoreContext, before: Settings) -> Settings:
+def _again(context: RestoreContext, before: Devconf) -> Devconf:
     link = links.get(context.host.netlink, context.index)
     return before if link is None else devconf.parse(link.settings)
 
@@ -52,7 +52,7 @@ def _restore_files(context: RestoreContext) -> None:
                 devconf.write_file(context.name, pattern, value)
 
 
-def _restore_ipv4(context: RestoreContext, now: Settings) -> None:
+def _restore_ipv4(context: RestoreContext, now: Devconf) -> None:
     """In one message, and if the kernel refuses that, each by itself."""
     changes = devconf.ipv4_changes(now, context.was.settings)
     if not changes:

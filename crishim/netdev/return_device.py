@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from crishim.errors import CrishimError
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import ORPHANED, Attachment, State
@@ -14,13 +14,13 @@ log = logging.getLogger("crishim.netdev")
 REFUSALS = 3  # of the kernel to move a device home, after which its pod's stop goes on without it
 
 
-def return_device(attachment: Attachment, journal: Journal, host: End, pod: End | None) -> tuple[Attachment, str]:
+def return_device(attachment: Attachment, journal: Journal, host: Netns, pod: Netns | None) -> tuple[Attachment, str]:
     """One device: return_devices."""
     return return_devices([(attachment, pod)], journal, host)[0]
 
 
 def return_devices(
-    devices: Sequence[tuple[Attachment, End | None]], journal: Journal, host: End
+    devices: Sequence[tuple[Attachment, Netns | None]], journal: Journal, host: Netns
 ) -> list[tuple[Attachment, str]]:
     """Move devices home and restore them, and journal how it ended: the attachments (DONE, DOWN, LOST, still
     RETURNING), and what failed.
@@ -36,7 +36,7 @@ def return_devices(
     return [_restored(a, journal, host, pod, problems) for a, pod, problems in moved]
 
 
-def _moved(attachment: Attachment, host: End, pod: End | None) -> Problems | OSError | CrishimError:
+def _moved(attachment: Attachment, host: Netns, pod: Netns | None) -> Problems | OSError | CrishimError:
     try:
         return move_home(attachment, host, pod)
     except (OSError, CrishimError) as error:
@@ -44,7 +44,11 @@ def _moved(attachment: Attachment, host: End, pod: End | None) -> Problems | OSE
 
 
 def _restored(
-    attachment: Attachment, journal: Journal, host: End, pod: End | None, moved: Problems | OSError | CrishimError
+    attachment: Attachment,
+    journal: Journal,
+    host: Netns,
+    pod: Netns | None,
+    moved: Problems | OSError | CrishimError,
 ) -> tuple[Attachment, str]:
     about = {"device": attachment.device, "pod": attachment.pod.id}
     try:
@@ -79,7 +83,7 @@ def _refused(attachment: Attachment, journal: Journal, why: str, text: str) -> t
 
 
 def recover_device(
-    attachment: Attachment, journal: Journal, host: End, pod: End | None, *, is_alive: bool
+    attachment: Attachment, journal: Journal, host: Netns, pod: Netns | None, *, is_alive: bool
 ) -> Attachment:
     """After a start: a READY device of a pod that is alive stays if it is there; any other returns."""
     if is_alive and pod is not None and attachment.state is State.READY and find_in_pod(attachment, pod) is not None:

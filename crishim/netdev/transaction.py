@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import duplicate_detection, verify, wrong_device
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leases
-from crishim.netdev.records import Attachment, Mover, Pod, Request, State
+from crishim.netdev.records import Attachment, DeviceRequest, Mover, PodRef, State
 from crishim.netdev.return_device import return_devices
 from crishim.netdev.verify import Verified, locate
 
@@ -28,7 +28,7 @@ log = logging.getLogger("crishim.netdev")
 class Transaction:
     """The steps in their order: lease, begin, then verify or roll_back. Not for two threads at once."""
 
-    def __init__(self, pod: Pod, journal: Journal, leases: Leases, dad_timeout: float) -> None:
+    def __init__(self, pod: PodRef, journal: Journal, leases: Leases, dad_timeout: float) -> None:
         """dad_timeout: seconds to wait for duplicate address detection."""
         self.pod = pod
         self._journal = journal
@@ -63,7 +63,14 @@ class Transaction:
 
     # --- check and lease: nothing is touched yet ----------------------------------------------------------------------
 
-    def lease(self, requests: Sequence[Request], mover: Mover, host: End, pod: End, *nested: End) -> None:
+    def lease(
+        self,
+        requests: Sequence[DeviceRequest],
+        mover: Mover,
+        host: Netns,
+        pod: Netns,
+        *nested: Netns,
+    ) -> None:
         """Check everything, capture, and journal INTENT. Raises as NetDevices.plan()."""
         new, kept = self._leases.take(requests, self.pod, mover, host, pod, *nested)
         self._new, self._kept = [a.id for a in new], [a.id for a in kept]
@@ -76,7 +83,7 @@ class Transaction:
 
     # --- mark and move ------------------------------------------------------------------------------------------------
 
-    def begin(self, host: End, pod: End, *_nested: End) -> None:
+    def begin(self, host: Netns, pod: Netns, *_nested: Netns) -> None:
         """Put our altname on the new devices, and with the built-in mover move and repair them.
 
         Raises NOT_FOUND or PRECONDITION; some may be in the pod then.
@@ -91,7 +98,7 @@ class Transaction:
         self._repair([(a, locate(a, pod)) for a in self.kept], pod, first=False)
         self._repair([self._moved(a, pod) for a in mine], pod, first=True)
 
-    def _moved(self, attachment: Attachment, pod: End) -> tuple[Attachment, Link]:
+    def _moved(self, attachment: Attachment, pod: Netns) -> tuple[Attachment, Link]:
         link = find_in_pod(attachment, pod)
         if link is None:
             raise CrishimError(
@@ -103,7 +110,7 @@ class Transaction:
 
     # --- verify -------------------------------------------------------------------------------------------------------
 
-    def verify(self, host: End, pod: End, *_nested: End) -> None:
+    def verify(self, host: Netns, pod: Netns, *_nested: Netns) -> None:
         """Check and repair what the OCI runtime moved, and journal READY.
 
         What was in the pod before only has to be there still: what a hook did to it is the hook's business.
@@ -119,7 +126,7 @@ class Transaction:
                 attachment, State.READY, addresses=found.addresses, warnings=found.problems, since=time.time_ns()
             )
 
-    def _arrived(self, attachment: Attachment, host: End, pod: End) -> tuple[Attachment, Link]:
+    def _arrived(self, attachment: Attachment, host: Netns, pod: Netns) -> tuple[Attachment, Link]:
         """The attachment as MOVED, whoever moved it; a runtime that ignored its config.json is made up for."""
         if attachment.state is not State.INTENT:
             return attachment, locate(attachment, pod)
@@ -130,7 +137,7 @@ class Transaction:
             move(attachment, host, pod)
         return self._moved(attachment, pod)
 
-    def _repair(self, found: list[tuple[Attachment, Link]], pod: End, *, first: bool) -> None:
+    def _repair(self, found: list[tuple[Attachment, Link]], pod: Netns, *, first: bool) -> None:
         """Check and repair devices that were found in the pod, and wait for duplicate address detection."""
         verified = {a.id: verify.verify(a, link, pod, first=first) for a, link in found}
         attachments = [a for a, _ in found]
@@ -146,12 +153,12 @@ class Transaction:
 
     # --- roll back ----------------------------------------------------------------------------------------------------
 
-    def roll_back(self, host: End, pod: End, *_nested: End) -> None:
+    def roll_back(self, host: Netns, pod: Netns, *_nested: Netns) -> None:
         """Newest first. What cannot be brought back stays RETURNING in the journal, for the stop or the next start."""
         return_devices([(a, pod) for a in reversed(self.new)], self._journal, host)
 
 
-def mark(attachment: Attachment, host: End) -> None:
+def mark(attachment: Attachment, host: Netns) -> None:
     """Put our altname on a host link, and take off an altname that is to be its name in the pod.
 
     Raises NOT_FOUND if it is gone, PRECONDITION if the kernel refuses.
@@ -168,7 +175,7 @@ def mark(attachment: Attachment, host: End) -> None:
         ) from error
 
 
-def move(attachment: Attachment, host: End, pod: End) -> None:
+def move(attachment: Attachment, host: Netns, pod: Netns) -> None:
     """Move one device into the pod, renamed and UP: the OCI runtime specification's "Network Devices"
     (config-linux.md), in one message. Raises NOT_FOUND, PRECONDITION; it may then be in the pod, misnamed."""
     try:

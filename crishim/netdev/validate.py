@@ -14,13 +14,13 @@ from crishim.netdev.link_checks import HostState
 from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.names import TEMPLATE, check_name, expand
 from crishim.netdev.policy import Terms
-from crishim.netdev.records import Attachment, Pod, Request, Source, held_by
+from crishim.netdev.records import Attachment, DeviceRequest, PodRef, Source, held_by
 
 
 class View(NamedTuple):
     """What the checks look at."""
 
-    pod: Pod
+    pod: PodRef
     host_links: Sequence[Link]
     pod_links: Sequence[Link]
     attachments: Sequence[Attachment]  # that hold a device, of every pod
@@ -58,7 +58,7 @@ class MergedRequest(NamedTuple):
         return all(source.partition(":")[0] == Source.ANNOTATION for source in self.sources)
 
 
-def check_network(requests: Sequence[Request], pod: Pod) -> None:
+def check_network(requests: Sequence[DeviceRequest], pod: PodRef) -> None:
     """Raise PRECONDITION if devices are asked for and the pod is on the host's network."""
     if requests and not pod.netns:
         raise CrishimError(
@@ -68,7 +68,7 @@ def check_network(requests: Sequence[Request], pod: Pod) -> None:
         )
 
 
-def resolve(requests: Sequence[Request], view: View) -> list[MergedRequest]:
+def resolve(requests: Sequence[DeviceRequest], view: View) -> list[MergedRequest]:
     """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID, DENIED.
 
     Raises PRECONDITION for one device under two names, and for two devices under one name, naming both; DENIED for an
@@ -89,7 +89,7 @@ def resolve(requests: Sequence[Request], view: View) -> list[MergedRequest]:
     return list(merged_requests.values())
 
 
-def _find(request: Request, view: View, link: Link | None, earlier: Collection[str]) -> MergedRequest:
+def _find(request: DeviceRequest, view: View, link: Link | None, earlier: Collection[str]) -> MergedRequest:
     source = f"{request.source}: {request.origin}" if request.origin else request.source.value
     if request.name:
         check_name(request.name, request.device)

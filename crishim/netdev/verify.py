@@ -9,7 +9,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import devconf
 from crishim.linux.netlink import addresses, links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import address_sync
 from crishim.netdev.identity import find_impostor, find_in_pod
 from crishim.netdev.records import Attachment
@@ -24,7 +24,7 @@ class Verified(NamedTuple):
     undecided: bool  # an address is not verified: detection runs, or failed
 
 
-def locate(attachment: Attachment, pod: End) -> Link:
+def locate(attachment: Attachment, pod: Netns) -> Link:
     """The device's link in the pod. Raises PRECONDITION if it is not there."""
     link = find_in_pod(attachment, pod)
     if link is None:
@@ -36,7 +36,7 @@ def locate(attachment: Attachment, pod: End) -> Link:
     return link
 
 
-def verify(attachment: Attachment, link: Link, pod: End, *, first: bool) -> Verified:
+def verify(attachment: Attachment, link: Link, pod: Netns, *, first: bool) -> Verified:
     """Check and repair a device in the pod, as it was located there: name, UP, MTU, MAC, addresses, accept_ra.
 
     first: its first container, when nobody but the mover has touched it; later only what is missing is put back.
@@ -58,7 +58,7 @@ def verify(attachment: Attachment, link: Link, pod: End, *, first: bool) -> Veri
     )
 
 
-def _repair_link(attachment: Attachment, link: Link, pod: End, first: bool) -> None:
+def _repair_link(attachment: Attachment, link: Link, pod: Netns, first: bool) -> None:
     if link.name != attachment.name:
         try:
             links.change(pod.netlink, link.index, name=attachment.name)
@@ -86,7 +86,7 @@ def _repair_link(attachment: Attachment, link: Link, pod: End, first: bool) -> N
         _refuse_advertisements(attachment, link, pod)
 
 
-def _refuse_advertisements(attachment: Attachment, link: Link, pod: End) -> None:
+def _refuse_advertisements(attachment: Attachment, link: Link, pod: Netns) -> None:
     """A device that took no router advertisements on the host takes none in the pod, whose default is to take them."""
     on_host = devconf.ipv6_value(attachment.host.settings, devconf.ACCEPT_RA)
     in_pod = devconf.ipv6_value(devconf.parse(link.settings), devconf.ACCEPT_RA)

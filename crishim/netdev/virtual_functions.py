@@ -3,11 +3,11 @@
 from crishim.linux import device_tree
 from crishim.linux.netlink import links, vf_settings
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev.restore_context import RestoreContext
 
 
-def read(host: End, name: str) -> bytes:
+def read(host: Netns, name: str) -> bytes:
     """The settings (vf_settings.read); b"" if it is no virtual function, or its physical one is not on the host."""
     found = _find(host, name)
     return vf_settings.read(host.netlink, *found) if found else b""
@@ -24,7 +24,7 @@ def restore(context: RestoreContext, link: Link) -> None:
             vf_settings.write(context.host.netlink, found[0], change)
 
 
-def _find(host: End, name: str) -> tuple[int, int] | None:
+def _find(host: Netns, name: str) -> tuple[int, int] | None:
     """ifindex of the physical function and number of the virtual one."""
     found = device_tree.physical(host.sysfs, name)
     if found is None:

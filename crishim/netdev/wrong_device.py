@@ -10,7 +10,7 @@ import os
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink import addresses, links
 from crishim.linux.netlink.links import Link
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from crishim.netdev import address_sync, names
 from crishim.netdev.identity import is_device
 from crishim.netdev.records import Attachment
@@ -18,7 +18,7 @@ from crishim.netdev.records import Attachment
 log = logging.getLogger("crishim.netdev")
 
 
-def entries(end: End) -> dict[str, int]:
+def entries(end: Netns) -> dict[str, int]:
     """By name, the inode of each device's entry in sysfs, which stays its own through renames and moves. 1 us each."""
     directory = os.open("class/net", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.sysfs)
     try:
@@ -28,7 +28,7 @@ def entries(end: End) -> dict[str, int]:
         os.close(directory)
 
 
-def send_back(attachment: Attachment, was_on_host: frozenset[int], host: End, pod: End) -> None:
+def send_back(attachment: Attachment, was_on_host: frozenset[int], host: Netns, pod: Netns) -> None:
     """Return the host's device that is in the pod under the attachment's name and is not the attachment's.
 
     Raises ABORTED if there was one, so that the caller gives up and may try again; nothing happens if there was none.
@@ -45,7 +45,7 @@ def send_back(attachment: Attachment, was_on_host: frozenset[int], host: End, po
     raise CrishimError(Kind.ABORTED, text, device=attachment.device, pod=attachment.pod.id)
 
 
-def _move_home(link: Link, attachment: Attachment, host: End, pod: End) -> str:
+def _move_home(link: Link, attachment: Attachment, host: Netns, pod: Netns) -> str:
     """Back under the name the runtime found it by, with the addresses it was given in the pod. Raises OSError."""
     carried = [a for a in addresses.dump(pod.netlink, link.index) if not a.is_automatic]
     name = attachment.device

@@ -2,7 +2,7 @@
 
     registers itself, within the registration timeout; a launched one's name is its program's
     is configured, and says which events it wants
-    is put into the list, in a moment when no request is inside the gate, with its turn taken: its hooks queue up
+    is put into the list, in a moment when no request is inside the gate, with its lock held: its hooks queue up
     is told what there was in that moment (Synchronize), within the registration timeout once more
     is called, until its connection is closed by either side
 
@@ -19,11 +19,11 @@ from google.protobuf.message import Message
 
 from crishim.errors import CrishimError, Kind
 from crishim.nri import events
-from crishim.nri.connection import Connection, Refused, TooLarge, Unanswered
+from crishim.nri.connection import PluginConnection, Refused, TooLarge, Unanswered
 from crishim.nri.gate import Gate
 from crishim.nri.plugin import Plugin
 from crishim.nri.roster import Roster
-from crishim.nri.settings import NRI_VERSION, Settings
+from crishim.nri.settings import NRI_VERSION, DriverSettings
 from crishim.nri.synchronize import CannotSynchronize, synchronize
 from crishim.pb import nri_pb2 as nri
 
@@ -37,7 +37,7 @@ log = logging.getLogger("crishim.nri")
 
 
 @dataclass(frozen=True)
-class Launched:
+class LaunchedPlugin:
     """What is known of a plugin before it registers."""
 
     index: str
@@ -49,7 +49,7 @@ class Launched:
 class Office(Protocol):
     """What an applicant is taken in by."""
 
-    settings: Settings
+    settings: DriverSettings
     roster: Roster
     gate: Gate
 
@@ -63,7 +63,7 @@ class Unfit(Exception):
 
 
 class Applicant:
-    def __init__(self, office: Office, launched: Launched | None = None) -> None:
+    def __init__(self, office: Office, launched: LaunchedPlugin | None = None) -> None:
         self._office = office
         self._launched = launched
         self._registered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
@@ -79,11 +79,11 @@ class Applicant:
             raise CrishimError(Kind.PRECONDITION, "a plugin must register before it updates containers")
         return await self._office.update_containers(self._plugin, request)
 
-    async def run(self, connection: Connection) -> None:
+    async def run(self, connection: PluginConnection) -> None:
         """Go the whole way; returns when the connection is closed, and closes it when cancelled. Never raises."""
         try:
             plugin = self._plugin = await self._enter(connection)
-            async with plugin.turn():
+            async with plugin.locked():
                 updates = await self._join(plugin)
             plugin.state = READY
             self.ready.set_result(True)
@@ -99,7 +99,7 @@ class Applicant:
             connection.close("was closed by the runtime")
             self._leave(connection)
 
-    def _leave(self, connection: Connection) -> None:
+    def _leave(self, connection: PluginConnection) -> None:
         if not self.ready.done():
             self.ready.set_result(False)
         about = {"pid": connection.pid, "why": connection.reason}
@@ -123,7 +123,7 @@ class Applicant:
         self._registered.set_result((index, name))
         return nri.Empty()
 
-    async def _enter(self, connection: Connection) -> Plugin:
+    async def _enter(self, connection: PluginConnection) -> Plugin:
         """Registered and configured."""
         timeout = self._office.settings.registration_timeout
         waits: list[asyncio.Future[Any]] = [self._registered, connection.closed]
@@ -158,7 +158,7 @@ class Applicant:
         plugin.subscribe(answer.events, answer.failure_policy)
 
     async def _join(self, plugin: Plugin) -> list[nri.ContainerUpdate]:
-        """In the list and synchronized; the plugin's turn is ours. What it asks for of the containers it was told."""
+        """In the list and synchronized; we hold the plugin's lock. What it asks for of the containers it was told."""
         settings = self._office.settings
         async with self._office.gate.alone():
             pods, containers = await self._office.pods_and_containers()
@@ -173,7 +173,7 @@ class Applicant:
             raise self._unfit(plugin, str(error)) from error
 
     def _unfit(self, plugin: Plugin, why: str) -> Unfit:
-        """Closed before its turn is given back: hooks that wait for it must not reach it."""
+        """Closed before its lock is released: hooks that wait for it must not reach it."""
         plugin.connection.close(why)
         return Unfit(why)
 

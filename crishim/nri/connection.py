@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from crishim.errors import CrishimError, Kind
-from crishim.nri.session import BadMessage, BadTrunk, Code, End, Request, Response, Session, TooLarge
+from crishim.nri.session import BadMessage, BadTrunk, Code, Peer, Request, Response, Session, TooLarge
 
 M = TypeVar("M", bound=Message)
 
@@ -57,18 +57,20 @@ class TimedOut(Unanswered):
     """No answer came in time; the trunk is open."""
 
 
-class Handler(Protocol):
+class MethodHandler(Protocol):
     """What serves the plugin's calls: the answer to a method, or CrishimError."""
 
     def __call__(self, method: str, payload: bytes) -> Awaitable[Message]: ...
 
 
-class Connection(asyncio.Protocol):
+class PluginConnection(asyncio.Protocol):
     """Made by the event loop for a connected socket; owns it."""
 
-    def __init__(self, methods: tuple[str, ...], handler: Handler, made: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self, methods: tuple[str, ...], handler: MethodHandler, made: Callable[["PluginConnection"], None]
+    ) -> None:
         """methods: of the Runtime service, which handler serves. made: called once, with the connection."""
-        self._session = Session(End.RUNTIME)
+        self._session = Session(Peer.RUNTIME)
         self._methods = methods
         self._handler = handler
         self._made = made
@@ -218,4 +220,4 @@ def _peer(connection: socket.socket) -> int:
     return pid
 
 
-__all__ = ["Connection", "Refused", "TimedOut", "TooLarge", "Unanswered"]
+__all__ = ["PluginConnection", "Refused", "TimedOut", "TooLarge", "Unanswered"]

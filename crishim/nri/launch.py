@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crishim.linux import executors, pidfds
-from crishim.nri.applicant import Launched, bad_name
+from crishim.nri.applicant import LaunchedPlugin, bad_name
 
 SOCKET_FD = 3
 MAX_CONFIG = 1 << 20  # bytes of a configuration file
@@ -27,7 +27,7 @@ REAPING = 2.0  # seconds a killed program has to be gone
 log = logging.getLogger("crishim.nri")
 
 
-def found(directory: Path, config_directory: Path) -> list[Launched]:
+def found(directory: Path, config_directory: Path) -> list[LaunchedPlugin]:
     """The executable files of the directory in the order of their names, with their configuration. Blocks.
 
     Others are left out, with a line each for those whose name is no NN-name. A directory that is not there is empty.
@@ -36,7 +36,7 @@ def found(directory: Path, config_directory: Path) -> list[Launched]:
         entries = sorted(directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    programs: list[Launched] = []
+    programs: list[LaunchedPlugin] = []
     for path in entries:
         if not path.is_file() or not path.stat().st_mode & 0o111:
             continue
@@ -46,7 +46,7 @@ def found(directory: Path, config_directory: Path) -> list[Launched]:
         elif len(programs) == MAX_PLUGINS:
             log.warning("an NRI plugin is not launched: there are too many", extra={"path": str(path)})
         else:
-            programs.append(Launched(index, name, str(path), _config(config_directory, index, name)))
+            programs.append(LaunchedPlugin(index, name, str(path), _config(config_directory, index, name)))
     return programs
 
 
@@ -60,10 +60,10 @@ def _config(directory: Path, index: str, name: str) -> str:
     return ""
 
 
-class Program:
+class PluginProcess:
     """A launched plugin's process."""
 
-    def __init__(self, launched: Launched) -> None:
+    def __init__(self, launched: LaunchedPlugin) -> None:
         self._launched = launched
         self._said = bytearray()
         self.pid = 0
@@ -130,7 +130,7 @@ class Program:
                 asyncio.get_running_loop().remove_reader(output)
 
 
-def _spawn(launched: Launched, connection: int, output: int) -> int:
+def _spawn(launched: LaunchedPlugin, connection: int, output: int) -> int:
     """posix_spawn(3), since asyncio's subprocesses keep the numbers of descriptors: the plugin's must be 3."""
     environment = {
         "NRI_PLUGIN_NAME": launched.name,

@@ -9,7 +9,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import executors, unix_listener
 
 
-class Listener:
+class PluginListener:
     """Owns the socket's file."""
 
     def __init__(self, path: Path) -> None:

@@ -24,7 +24,7 @@ class BadTrunk(ValueError):
     """A frame that breaks the format: the bytes after it cannot be trusted."""
 
 
-class Part(NamedTuple):
+class TrunkData(NamedTuple):
     """Some bytes of a connection's stream."""
 
     connection: int
@@ -48,7 +48,7 @@ class Demultiplexer:
         self._missing = 0  # bytes of the open frame
         self.dropped = 0  # frames for connections that are not there, and empty ones
 
-    def receive(self, data: bytes) -> list[Part]:
+    def receive(self, data: bytes) -> list[TrunkData]:
         """BadTrunk: a frame longer than MAX_PAYLOAD."""
         parts, view, at = [], memoryview(data), 0
         while at < len(view):
@@ -59,7 +59,7 @@ class Demultiplexer:
             at += len(piece)
             self._missing -= len(piece)
             if self._connection in (PLUGIN_SERVICE, RUNTIME_SERVICE):
-                parts.append(Part(self._connection, bytes(piece)))
+                parts.append(TrunkData(self._connection, bytes(piece)))
         return parts
 
     def _read_head(self, view: memoryview, at: int) -> int:

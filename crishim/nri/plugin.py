@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from crishim.nri import events
-from crishim.nri.connection import Connection, Refused, TimedOut, TooLarge, Unanswered
+from crishim.nri.connection import PluginConnection, Refused, TimedOut, TooLarge, Unanswered
 from crishim.nri.events import Event
 from crishim.nri.ttrpc import Code
 from crishim.pb import nri_pb2 as nri
@@ -64,7 +64,7 @@ class PluginStatus:
 class Plugin:
     """Its connection is the caller's to close."""
 
-    def __init__(self, name: str, index: str, connection: Connection, launched: str = "") -> None:
+    def __init__(self, name: str, index: str, connection: PluginConnection, launched: str = "") -> None:
         self.name = name
         self.index = index
         self.label = f"{index}-{name}"
@@ -76,7 +76,7 @@ class Plugin:
         self.since = time.time()
         self._events = 0
         self._state_changes: set[int] = set()  # events it does not know by their own method
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._hanging = False  # the last call got no answer
 
     def subscribe(self, mask: int, policy: nri.FailurePolicy) -> None:
@@ -96,7 +96,7 @@ class Plugin:
         )
 
     async def tell(self, event: Event, request: Any, timeout: float) -> Any:
-        """Send an event, in the form the plugin knows, and return its answer. Errors as Connection.call()."""
+        """Send an event, in the form the plugin knows, and return its answer. Errors as PluginConnection.call()."""
         if event.number not in self._state_changes:
             try:
                 return await self.call(event.method, request, event.answer, timeout)
@@ -108,9 +108,9 @@ class Plugin:
         return event.answer()
 
     async def call(self, method: str, request: Message, answer: type[M], timeout: float) -> M:
-        """Call when it is this call's turn; timeout: seconds from then on. Errors as Connection.call()."""
+        """Call when it is this call's turn; timeout: seconds from then on. Errors as PluginConnection.call()."""
         asked = time.monotonic()
-        async with self._turn:
+        async with self._lock:
             waited = time.monotonic() - asked
             if self._hanging and waited >= timeout:
                 self.counters.unanswered += 1
@@ -118,9 +118,9 @@ class Plugin:
             return await self.call_now(method, request, answer, timeout - waited if self._hanging else timeout)
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def locked(self) -> AsyncIterator[None]:
         """Have all calls to oneself; call_now() is for who has."""
-        async with self._turn:
+        async with self._lock:
             yield
 
     async def call_now(self, method: str, request: Message, answer: type[M], timeout: float) -> M:

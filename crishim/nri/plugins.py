@@ -15,26 +15,26 @@ from google.protobuf.message import Message
 from crishim.errors import CrishimError
 from crishim.linux import executors
 from crishim.nri import creation, events, launch
-from crishim.nri.applicant import METHODS, Applicant, Launched
-from crishim.nri.connection import Connection
+from crishim.nri.applicant import METHODS, Applicant, LaunchedPlugin
+from crishim.nri.connection import PluginConnection
 from crishim.nri.creation import Changes, Creation, Update
 from crishim.nri.events import Event
 from crishim.nri.gate import Gate
-from crishim.nri.listener import Listener
+from crishim.nri.listener import PluginListener
 from crishim.nri.plugin import Counters, Plugin, PluginStatus
 from crishim.nri.roster import Roster
 from crishim.nri.rounds import Rounds
-from crishim.nri.settings import Settings
+from crishim.nri.settings import DriverSettings
 from crishim.pb import nri_pb2 as nri
 
 MAX_CONNECTIONS = 128
 
 log = logging.getLogger("crishim.nri")
 
-__all__ = ["Changes", "Creation", "PluginStatus", "Plugins", "Runtime", "Settings", "Update"]
+__all__ = ["Changes", "Creation", "DriverSettings", "PluginStatus", "Plugins", "RuntimeOperations", "Update"]
 
 
-class Runtime(Protocol):
+class RuntimeOperations(Protocol):
     """What the node does for its plugins."""
 
     async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
@@ -48,18 +48,18 @@ class Runtime(Protocol):
 
 
 class Plugins:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DriverSettings) -> None:
         """Nothing is opened before start()."""
         self.settings = settings
         self.roster = Roster()
         self.gate = Gate(settings.registration_timeout)
         self._rounds = Rounds(self.roster, settings.request_timeout)
-        self._runtime: Runtime | None = None
-        self._listener: Listener | None = None
-        self._programs: list[launch.Program] = []
+        self._runtime: RuntimeOperations | None = None
+        self._listener: PluginListener | None = None
+        self._programs: list[launch.PluginProcess] = []
         self._applicants: set[asyncio.Task[None]] = set()
 
-    async def start(self, runtime: Runtime) -> None:
+    async def start(self, runtime: RuntimeOperations) -> None:
         """Launch the plugins of the directory, side by side, wait until each is ready or given up; then listen.
 
         A plugin that cannot be launched is logged. PRECONDITION: the socket cannot be made.
@@ -70,7 +70,7 @@ class Plugins:
             programs = await executors.records(launch.found, directory, config)
             await asyncio.gather(*(self._launch(program) for program in programs))
         if self.settings.socket:
-            self._listener = Listener(self.settings.socket)
+            self._listener = PluginListener(self.settings.socket)
             await self._listener.open(lambda: self._connection(Applicant(self)))
 
     async def close(self) -> None:
@@ -203,8 +203,8 @@ class Plugins:
         async with self.requests():
             await self._rounds.notify(event, request)
 
-    async def _launch(self, launched: Launched) -> None:
-        program, applicant = launch.Program(launched), Applicant(self, launched)
+    async def _launch(self, launched: LaunchedPlugin) -> None:
+        program, applicant = launch.PluginProcess(launched), Applicant(self, launched)
         try:
             await program.start(lambda: self._connection(applicant, program))
         except OSError as error:
@@ -214,10 +214,12 @@ class Plugins:
         if not await applicant.ready:
             await program.end()
 
-    def _connection(self, applicant: Applicant, program: launch.Program | None = None) -> Connection:
-        return Connection(METHODS, applicant.serve, lambda connection: self._admit(applicant, connection, program))
+    def _connection(self, applicant: Applicant, program: launch.PluginProcess | None = None) -> PluginConnection:
+        return PluginConnection(
+            METHODS, applicant.serve, lambda connection: self._admit(applicant, connection, program)
+        )
 
-    def _admit(self, applicant: Applicant, connection: Connection, program: launch.Program | None) -> None:
+    def _admit(self, applicant: Applicant, connection: PluginConnection, program: launch.PluginProcess | None) -> None:
         if program:
             connection.pid = program.pid  # the kernel says ours: we made both ends
         if len(self._applicants) >= MAX_CONNECTIONS:

@@ -10,10 +10,10 @@ from enum import Enum
 from crishim.nri.mux import PLUGIN_SERVICE, RUNTIME_SERVICE, BadTrunk, Demultiplexer, frames
 from crishim.nri.ttrpc import BadMessage, Client, Code, Request, Response, Server, TooLarge
 
-__all__ = ["BadMessage", "BadTrunk", "Code", "End", "Request", "Response", "Session", "TooLarge"]
+__all__ = ["BadMessage", "BadTrunk", "Code", "Peer", "Request", "Response", "Session", "TooLarge"]
 
 
-class End(Enum):
+class Peer(Enum):
     RUNTIME = PLUGIN_SERVICE  # the connection it calls on
     PLUGIN = RUNTIME_SERVICE
 
@@ -21,7 +21,7 @@ class End(Enum):
 class Session:
     """Bytes in by receive(), bytes out by data_to_send(). After BadTrunk or BadMessage only closing can follow."""
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: Peer) -> None:
         self._calls_on = end.value
         self._serves_on = PLUGIN_SERVICE + RUNTIME_SERVICE - end.value
         self._trunk = Demultiplexer()

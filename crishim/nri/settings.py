@@ -10,7 +10,7 @@ from crishim.nri.validator import Validator
 NRI_VERSION = "v0.12.5"  # whose definition api/nri.proto matches; plugins choose by it what to expect
 
 
-class Settings(NamedTuple):
+class DriverSettings(NamedTuple):
     socket: Path | None = Path("/var/run/nri/nri.sock")  # None: no plugin comes by itself
     plugin_directory: Path | None = Path("/opt/nri/plugins")  # None: none is launched
     config_directory: Path = Path("/etc/nri/conf.d")
@@ -21,13 +21,13 @@ class Settings(NamedTuple):
     runtime_version: str = ""
 
 
-def from_config(config: Config) -> Settings:
+def from_config(config: Config) -> DriverSettings:
     """The section [nri]; without enable nobody connects, nothing is launched and nothing validated."""
     nri = config.nri
     if not nri.enable:
-        return Settings(socket=None, plugin_directory=None)
+        return DriverSettings(socket=None, plugin_directory=None)
     given = {name: getattr(nri.validator, name) for name in Validator._fields}
-    return Settings(
+    return DriverSettings(
         socket=Path(nri.socket) if nri.socket else None,
         plugin_directory=Path(nri.plugin_dir) if nri.plugin_dir else None,
         config_directory=Path(nri.config_dir),

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from crishim.nri import events
-from crishim.nri.session import Code, End, Request, Response, Session
+from crishim.nri.session import Code, Peer, Request, Response, Session
 from crishim.nri.settings import NRI_VERSION
 from crishim.pb import nri_pb2 as nri
 
@@ -43,7 +43,7 @@ class Stub:
         self.configuration = nri.ConfigureRequest()  # what the runtime said of itself, and our settings
         self.closed = asyncio.Event()  # the runtime is gone
         self.writer: asyncio.StreamWriter | None = None
-        self._session = Session(End.PLUGIN)
+        self._session = Session(Peer.PLUGIN)
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

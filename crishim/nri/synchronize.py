@@ -43,7 +43,7 @@ def parts(pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]) -
 async def synchronize(
     plugin: Plugin, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container], timeout: float
 ) -> list[nri.ContainerUpdate]:
-    """The updates the plugin asks for. timeout: seconds for all parts together. Its turn is the caller's.
+    """The updates the plugin asks for. timeout: seconds for all parts together. The caller holds its lock.
 
     CannotSynchronize, Refused, TimedOut, Unanswered.
     """

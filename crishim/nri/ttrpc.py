@@ -51,7 +51,7 @@ class TooLarge(ValueError):
     """A message that may not be sent: its body is above MAX_BODY."""
 
 
-class Message(NamedTuple):
+class TtrpcMessage(NamedTuple):
     stream: int
     kind: int
     flags: int
@@ -75,7 +75,7 @@ class Response(NamedTuple):
     payload: bytes
 
 
-def encode(message: Message) -> bytes:
+def encode(message: TtrpcMessage) -> bytes:
     if len(message.body) > MAX_BODY:
         raise TooLarge(f"a message of {len(message.body)} bytes, above the limit of {MAX_BODY}")
     return _HEAD.pack(len(message.body), message.stream, message.kind, message.flags) + message.body
@@ -87,7 +87,7 @@ class MessageReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def receive(self, data: bytes) -> Iterator[Message]:
+    def receive(self, data: bytes) -> Iterator[TtrpcMessage]:
         """BadMessage: a body above MAX_BODY. Take all of them before the next call."""
         self._buffer += data
         at = 0
@@ -100,7 +100,7 @@ class MessageReader:
                     break
                 begin = at + _HEAD.size
                 at = begin + length
-                yield Message(stream, kind, flags, bytes(self._buffer[begin:at]))
+                yield TtrpcMessage(stream, kind, flags, bytes(self._buffer[begin:at]))
         finally:
             del self._buffer[:at]
 
@@ -120,7 +120,7 @@ class Client:
             raise BadMessage("all streams of the connection are used up")
         stream = self._next
         body = ttrpc_pb2.Request(service=service, method=method, payload=payload, timeout_nano=int(timeout * 1e9))
-        message = encode(Message(stream, REQUEST, 0, body.SerializeToString()))
+        message = encode(TtrpcMessage(stream, REQUEST, 0, body.SerializeToString()))
         self._next += 2
         self._open.add(stream)
         return stream, message
@@ -169,7 +169,7 @@ class Server:
         body = ttrpc_pb2.Response(payload=payload).SerializeToString()
         if len(body) > MAX_BODY:
             return _failure(stream, Code.RESOURCE_EXHAUSTED, f"an answer of {len(body)} bytes")
-        return encode(Message(stream, RESPONSE, 0, body))
+        return encode(TtrpcMessage(stream, RESPONSE, 0, body))
 
     def fail(self, stream: int, code: Code, text: str) -> bytes:
         self.waiting.discard(stream)
@@ -178,10 +178,10 @@ class Server:
 
 def _failure(stream: int, code: Code, text: str) -> bytes:
     status = ttrpc_pb2.Status(code=code, message=text)
-    return encode(Message(stream, RESPONSE, 0, ttrpc_pb2.Response(status=status).SerializeToString()))
+    return encode(TtrpcMessage(stream, RESPONSE, 0, ttrpc_pb2.Response(status=status).SerializeToString()))
 
 
-def _request(message: Message) -> Request:
+def _request(message: TtrpcMessage) -> Request:
     try:
         body = ttrpc_pb2.Request.FromString(message.body)
     except DecodeError as error:
@@ -189,7 +189,7 @@ def _request(message: Message) -> Request:
     return Request(message.stream, body.service, body.method, body.payload, max(body.timeout_nano, 0) / 1e9)
 
 
-def _response(message: Message) -> Response:
+def _response(message: TtrpcMessage) -> Response:
     try:
         body = ttrpc_pb2.Response.FromString(message.body)
     except DecodeError as error:

@@ -24,7 +24,7 @@ class _Process(msgspec.Struct, frozen=True):
     terminal: bool = False
 
 
-class Spec(msgspec.Struct, frozen=True):
+class WrittenSpec(msgspec.Struct, frozen=True):
     """What is looked at of a config.json."""
 
     annotations: dict[str, str] = {}
@@ -37,15 +37,15 @@ class Spec(msgspec.Struct, frozen=True):
         return {key.removeprefix(_OWN): value for key, value in self.annotations.items() if key.startswith(_OWN)}
 
 
-def read_spec(bundle: Path) -> Spec:
+def read_spec(bundle: Path) -> WrittenSpec:
     """What can be had of a bundle's config.json, which may be damaged or gone."""
     try:
-        return Spec(**records.salvage(record_files.read(bundle / "config.json"), Spec))
+        return WrittenSpec(**records.salvage(record_files.read(bundle / "config.json"), WrittenSpec))
     except UnreadableError:
-        return Spec()
+        return WrittenSpec()
 
 
-def record_fields(spec: Spec, bundle: Path) -> dict[str, Any]:
+def record_fields(spec: WrittenSpec, bundle: Path) -> dict[str, Any]:
     """Fields of a container's record that follow from its bundle."""
     try:
         created = (bundle / "config.json").lstat().st_mtime_ns
@@ -56,7 +56,7 @@ def record_fields(spec: Spec, bundle: Path) -> dict[str, Any]:
     return {"created_at": created, "pod_id": pod_id if is_id(pod_id) else "", "cgroup": cgroup}
 
 
-def container_config(spec: Spec) -> cri.ContainerConfig:
+def container_config(spec: WrittenSpec) -> cri.ContainerConfig:
     """A container's configuration as far as config.json leads, with the labels every kubelet gives."""
     annotations = {key: value for key, value in spec.annotations.items() if not key.startswith(_OWN)}
     told, attempt = spec.told, annotations.get(f"{_LABEL}container.restartCount", "")

@@ -31,7 +31,7 @@ MANIFEST = "checkpoint.json"
 ENDING = 60.0  # seconds the criu of a daemon that was killed has to end by itself
 
 
-class Member(msgspec.Struct, frozen=True):
+class CheckpointedContainer(msgspec.Struct, frozen=True):
     name: str  # of the container's metadata
     file: str
 
@@ -41,7 +41,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
 
     version: int
     pod: str  # its id, for people
-    containers: tuple[Member, ...]
+    containers: tuple[CheckpointedContainer, ...]
     net_devices: dict[str, str] = {}  # host name by name in the pod
 
 
@@ -125,7 +125,9 @@ async def _capture_all(node: Node, containers: Sequence[ContainerRecord], work: 
 
 
 async def _write(node: Node, pod: PodRecord, chosen: Sequence[ContainerRecord], work: Path, output: Path) -> None:
-    members = [Member(c.parse_config().metadata.name, f"container-{n}.tar") for n, c in enumerate(chosen)]
+    members = [
+        CheckpointedContainer(c.parse_config().metadata.name, f"container-{n}.tar") for n, c in enumerate(chosen)
+    ]
     devices = {a.name: a.host.name for a in node.netdevices.attachments(pod.id)}
     content = msgspec.json.encode(Manifest(1, pod.id, tuple(members), devices))
     manifest = output / MANIFEST

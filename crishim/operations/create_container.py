@@ -22,8 +22,8 @@ from crishim.node import Node
 from crishim.nri.plugins import Changes
 from crishim.operations import nri_events
 from crishim.operations.admission import admit
-from crishim.operations.devices import Wanted, plan_devices, return_devices, wanted_devices
 from crishim.operations.exits import watch_exit
+from crishim.operations.network_devices import Wanted, plan_devices, return_devices, wanted_devices
 from crishim.operations.nri_creation import adjust_container
 from crishim.operations.restore_container import Restored, asked_for, check_restorable
 from crishim.operations.rollback import Rollback

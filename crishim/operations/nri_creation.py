@@ -14,7 +14,7 @@ from crishim.cdi.edits import Edits, apply
 from crishim.errors import CrishimError, Kind
 from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev.records import Request, Source
+from crishim.netdev.records import DeviceRequest, Source
 from crishim.node import Node
 from crishim.nri.plugins import Changes, Creation
 from crishim.operations.launch import Drafted
@@ -60,7 +60,7 @@ NONE: Final = Changes()
 class Adjusted:
     """A container as plugins want it; the spec itself was changed in place."""
 
-    network: tuple[Request, ...]  # devices of the request that were not removed, then plugins'
+    network: tuple[DeviceRequest, ...]  # devices of the request that were not removed, then plugins'
     resources: cri.LinuxContainerResources  # those of the request, and what plugins set
     changes: Changes = NONE  # of other containers, to be applied without locks
     owners: Mapping[str, str] | None = None  # plugin by network device
@@ -75,7 +75,7 @@ class Adjusted:
 
 
 async def adjust_container(
-    node: Node, pod: PodRecord, container: ContainerRecord, drafted: Drafted, network: tuple[Request, ...]
+    node: Node, pod: PodRecord, container: ContainerRecord, drafted: Drafted, network: tuple[DeviceRequest, ...]
 ) -> Adjusted:
     """Ask the plugins and change the spec. To be called inside node.nri.requests().
 
@@ -114,14 +114,14 @@ async def _resolve(node: Node, creation: Creation) -> Edits:
         raise named(failure, creation.owners) from error
 
 
-def _network(asked: tuple[Request, ...], edits: Edits, creation: Creation) -> tuple[Request, ...]:
+def _network(asked: tuple[DeviceRequest, ...], edits: Edits, creation: Creation) -> tuple[DeviceRequest, ...]:
     devices = creation.adjustment.linux.net_devices
     owners = creation.owners.compound[fields.LinuxNetDevices].owners
     gone = {removed(device) for device in devices} | {device for device in devices if not removed(device)}
     kept = [request for request in asked if request.device not in gone]
-    by_cdi = [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
+    by_cdi = [DeviceRequest(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
     by_plugin = [
-        Request(device=device, name=value.name, source=Source.NRI, origin=owners.get(device, ""))
+        DeviceRequest(device=device, name=value.name, source=Source.NRI, origin=owners.get(device, ""))
         for device, value in sorted(devices.items())
         if not removed(device)
     ]

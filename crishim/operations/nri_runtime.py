@@ -1,4 +1,4 @@
-"""What the node does for NRI plugins: say what there is, update a container, evict one (nri.plugins.Runtime)."""
+"""What the node does for NRI plugins: say what there is, update a container, evict one (RuntimeOperations)."""
 
 from dataclasses import dataclass
 

@@ -24,7 +24,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState, has_process
 from crishim.linux import executors, programs
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev.records import Request
+from crishim.netdev.records import DeviceRequest
 from crishim.node import Node
 from crishim.operations.exits import START_FAILED, exited, release_container, watch_exit
 from crishim.operations.launch import Drafted
@@ -71,7 +71,12 @@ class Restored:
         return replace(container, config=config.SerializeToString(deterministic=True))
 
     def check(
-        self, node: Node, pod: PodRecord, container: ContainerRecord, drafted: Drafted, network: tuple[Request, ...]
+        self,
+        node: Node,
+        pod: PodRecord,
+        container: ContainerRecord,
+        drafted: Drafted,
+        network: tuple[DeviceRequest, ...],
     ) -> None:
         """INVALID: the request wants what the checkpoint is not. network: the devices that are asked for."""
         about = self.archive.about

@@ -38,7 +38,7 @@ async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str
     runtime = node.handlers.offered(handler)
     metadata = config.metadata
     name = pod_name(metadata.namespace, metadata.name, metadata.uid, metadata.attempt)
-    async with node.names.turn(name):
+    async with node.names.holding(name):
         finished = _finished_before(node, node.names.holder(name), config, handler)
         if finished:
             return finished

@@ -18,7 +18,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState, has_process
 from crishim.linux import cgroups, executors, namespaces, slices
 from crishim.model import ContainerRecord, PodRecord
-from crishim.netdev.records import Pod
+from crishim.netdev.records import PodRef
 from crishim.node import Node
 from crishim.operations import nri_events
 from crishim.operations.log_context import about
@@ -134,8 +134,8 @@ async def _remove_own(node: Node, path: str) -> None:
     await executors.kernel(cgroups.remove, path)
 
 
-def device_pod(pod: PodRecord) -> Pod:
+def device_pod(pod: PodRecord) -> PodRef:
     """The pod as the network-device driver knows it. Its namespace is its metadata's: labels are its author's."""
     metadata = pod.parse_config().metadata
     title = f"{metadata.namespace}/{metadata.name}"
-    return Pod(id=pod.id, netns=pod.namespaces.net, title=title, namespace=metadata.namespace)
+    return PodRef(id=pod.id, netns=pod.namespaces.net, title=title, namespace=metadata.namespace)

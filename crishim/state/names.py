@@ -17,11 +17,11 @@ class Names:
 
     def __init__(self) -> None:
         self._holders: dict[Name, str] = {}
-        self._turns = Locks()
+        self._locks = Locks()
 
-    def turn(self, name: Name) -> contextlib.AbstractAsyncContextManager[None]:
+    def holding(self, name: Name) -> contextlib.AbstractAsyncContextManager[None]:
         """One at a time for each name: who comes second sees what became of the first."""
-        return self._turns.holding("\0".join(name))
+        return self._locks.holding("\0".join(name))
 
     def holder(self, name: Name) -> str | None:
         return self._holders.get(name)

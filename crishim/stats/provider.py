@@ -12,7 +12,7 @@ from crishim.stats.processes import Processes
 from crishim.stats.rates import Rates
 
 
-class Group(msgspec.Struct, frozen=True):
+class MeasuredGroup(msgspec.Struct, frozen=True):
     """A cgroup to be measured."""
 
     key: str  # the container's or pod's id
@@ -46,7 +46,7 @@ class StatsProvider:
         self._cgroups = cgroups
         self._rates = Rates()
 
-    async def read(self, groups: Sequence[Group], netns: Mapping[str, str] | None = None) -> Reading:
+    async def read(self, groups: Sequence[MeasuredGroup], netns: Mapping[str, str] | None = None) -> Reading:
         """Usage of groups, and counters of network namespaces (handle by key)."""
 
         def work() -> Reading:
@@ -62,7 +62,9 @@ class StatsProvider:
         }
         return Reading(found.usages, rates, found.process_counts, found.interfaces)
 
-    async def read_details(self, groups: Sequence[Group], netns: Mapping[str, str] | None = None) -> DetailedReading:
+    async def read_details(
+        self, groups: Sequence[MeasuredGroup], netns: Mapping[str, str] | None = None
+    ) -> DetailedReading:
         """All that is known of groups and of their processes."""
 
         def work() -> DetailedReading:

@@ -25,7 +25,7 @@ from typing import Any
 TARGETS = """
 crishim.state.store Store.add Store.update Store.remove Store._write
 crishim.cni.network PodNetworks.plan PodNetworks.add PodNetworks.delete
-crishim.cni.chain Plugins._execute
+crishim.cni.chain PluginChain._execute
 crishim.engine.sandbox Sandboxes.make Sandboxes._write_files Sandboxes.set_addresses Sandboxes.remove
 crishim.engine.init Inits._write_bundle Inits.start Inits.stop
 crishim.engine.runtime Runtime.start Runtime.delete
@@ -39,7 +39,7 @@ crishim.netdev.journal Journal.open Journal.advance
 crishim.netdev.transaction mark move
 crishim.netdev.verify verify
 crishim.netdev.plan Plan.begin Plan.verify_and_repair
-crishim.operations.devices wanted_devices plan_devices
+crishim.operations.network_devices wanted_devices plan_devices
 crishim.operations.exits settle_exit release_container
 crishim.operations.filesystems Filesystems.prepare Filesystems.delete
 crishim.operations.launch Launcher.write_bundle Launcher.create Launcher.end Launcher.delete_bundle

@@ -20,7 +20,7 @@ def link(data: bytes) -> None:
     """A link, and its settings."""
     found = links.parse(data.ljust(16, b"\0"))
     settings = devconf.parse(found.settings)
-    devconf.ipv4_changes(settings, devconf.Settings())
+    devconf.ipv4_changes(settings, devconf.Devconf())
     devconf.ipv6_value(settings, "accept_ra")
 
 

@@ -6,7 +6,7 @@ from crishim.errors import CrishimError
 from crishim.nri import answer_checks
 from crishim.nri.adjusted import adjusted
 from crishim.nri.adjustments import Adjustments
-from crishim.nri.session import BadMessage, BadTrunk, Code, End, Request, Session
+from crishim.nri.session import BadMessage, BadTrunk, Code, Peer, Request, Session
 from crishim.nri.updates import Updates
 from crishim.nri.validator import REQUIRED_PLUGINS, Validator, refusal
 from crishim.pb import nri_pb2 as nri
@@ -20,7 +20,7 @@ CONSTANT = 1 << 14
 
 def trunk(data: bytes) -> None:
     """The trunk fails, or its requests can be answered; what goes out is bounded by what came in."""
-    session, sent = Session(End.RUNTIME), 0
+    session, sent = Session(Peer.RUNTIME), 0
     for _ in range(3):
         session.call("service", "method", b"")
     try:

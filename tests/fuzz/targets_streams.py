@@ -10,7 +10,7 @@ from crishim.cri.stream.spdy.events import DataReceived, SessionFailed, StreamOp
 from crishim.cri.stream.spdy.outgoing import LocalError
 from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
-from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelCodec
+from crishim.cri.stream.websocket.channel_codec import BadChannelMessage, ChannelCodec
 from crishim.cri.stream.websocket.protocol import WebSocket, accept
 
 MOST_OUT = 64  # bytes an input byte may have answered, and a constant
@@ -58,7 +58,7 @@ def websocket(data: bytes) -> None:
             for codec in codecs:
                 try:
                     codec.receive(fragment.payload, first=fragment.first, last=fragment.last)
-                except BadMessage:
+                except BadChannelMessage:
                     continue
         sent += len(socket.data_to_send())
     assert sent <= MOST_OUT * len(data) + CONSTANT

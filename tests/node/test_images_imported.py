@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.images.skopeo import Place
+from crishim.images.skopeo import StoreDirectories
 from crishim.operations.import_image import import_image
 from tests.support import oci_layout
 from tests.support.image_node import Node, scratch, tar_files
@@ -93,7 +93,7 @@ async def test_import_of_no_archive(node: Node) -> None:
 
 def test_modes_of_the_store(tmp_path: Path) -> None:
     """The store and its temporary directories are for root alone."""
-    place = Place(tmp_path / "a/root", tmp_path / "b/run", tmp_path / "a/scratch", tmp_path / "b/secrets")
+    place = StoreDirectories(tmp_path / "a/root", tmp_path / "b/run", tmp_path / "a/scratch", tmp_path / "b/secrets")
     place.prepare()
     for path in (place.root, place.run, place.scratch, place.secrets):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700

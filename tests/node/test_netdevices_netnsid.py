@@ -16,7 +16,7 @@ from crishim.linux import net_namespaces, netns_thread
 from crishim.linux.net_namespaces import NETNSA_FD, NETNSA_NSID
 from crishim.linux.netlink import links
 from crishim.linux.netlink.rtnetlink import attribute, text, u32
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 from tests.node.refusals import refused
 from tests.support.daemon import Daemon, eventually
 from tests.support.isolation import ip, remove_link
@@ -48,10 +48,10 @@ def netns_of(daemon: Daemon, pod: str) -> str:
     return f"{daemon.run}/pods/{pod}/ns/net"
 
 
-def in_pod(netns: str, attack: Callable[[End, int], None]) -> None:
+def in_pod(netns: str, attack: Callable[[Netns, int], None]) -> None:
     """attack(the pod's end, the number the pod has for the host)."""
 
-    def run(host: End, pod: End) -> None:
+    def run(host: Netns, pod: Netns) -> None:
         pod.enter()
         attack(pod, net_namespaces.number(pod.netlink, host.fd))
 
@@ -69,7 +69,7 @@ def test_an_impostor_made_on_the_host(daemon: Daemon, device: str) -> None:
     pod = run_pod(daemon, pod_config(annotations=annotated(**{device: "net1"})))
     start(daemon, pod)
 
-    def attack(end: End, host: int) -> None:
+    def attack(end: Netns, host: int) -> None:
         mac = attribute(links.IFLA_ADDRESS, bytes.fromhex(before["address"].replace(":", "")))
         target = u32(IFLA_TARGET_NETNSID, host)
         body = new_link(before["ifindex"], device, "veth", mac, target)
@@ -103,7 +103,7 @@ def test_numbers_given_to_other_namespaces(daemon: Daemon, device: str) -> None:
             own = f"/proc/{nested.pid}/ns/net"
             eventually(lambda: not same_file(own, HOST), "the nested namespace is made")
 
-            def attack(pod_end: End, host: int) -> None:
+            def attack(pod_end: Netns, host: int) -> None:
                 with open(own, "rb") as file:
                     for number in range(host + 1, host + 4):
                         body = bytes(4) + u32(NETNSA_NSID, number) + u32(NETNSA_FD, file.fileno())
@@ -137,7 +137,7 @@ def test_a_link_on_top_from_inside_a_pod(daemon: Daemon, device: str) -> None:
     asks = run_pod(daemon, other)
     index = shown(device)["ifindex"]
 
-    def attack(end: End, host: int) -> None:
+    def attack(end: Netns, host: int) -> None:
         link = u32(links.IFLA_LINK, index) + u32(links.IFLA_LINK_NETNSID, host)
         end.netlink.request(links.RTM_NEWLINK, new_link(0, "onhost", "macvlan", link), CREATE | EXCLUSIVE)
 

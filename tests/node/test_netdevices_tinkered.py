@@ -33,7 +33,7 @@ def device() -> Iterator[str]:
 
 
 def found(netns: str, name: str) -> list[tuple[str, int]]:
-    def read(end: netns_thread.End) -> list[tuple[str, int]]:
+    def read(end: netns_thread.Netns) -> list[tuple[str, int]]:
         link = links.get(end.netlink, name)
         assert link is not None
         return [(p.hook, p.id) for p in bpf_programs.read(link)]
@@ -51,7 +51,7 @@ def test_a_pod_that_changes_everything(daemon: Daemon, device: str, handler: str
     tinker(netns, "net1")
     held: list[int] = []
 
-    def attach(end: netns_thread.End) -> None:
+    def attach(end: netns_thread.Netns) -> None:
         link = links.get(end.netlink, "net1")
         assert link is not None
         for hook in ("tcx ingress", "tcx egress"):

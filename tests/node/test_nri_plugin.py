@@ -11,7 +11,7 @@ import pytest
 
 from crishim.errors import CrishimError
 from crishim.nri.events import EVENTS
-from crishim.nri.plugins import Settings
+from crishim.nri.plugins import DriverSettings
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_rig import CONTAINER, POD, Node, until
 
@@ -25,7 +25,9 @@ class Go:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.node = Node()
-        self.node.settings = Settings(socket=directory / "nri.sock", plugin_directory=None, registration_timeout=20.0)
+        self.node.settings = DriverSettings(
+            socket=directory / "nri.sock", plugin_directory=None, registration_timeout=20.0
+        )
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def join(self, scenario: dict[str, Any], *flags: str, index: str = "10", name: str = "go") -> None:

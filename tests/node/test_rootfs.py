@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.rootfs import IdMap, RootFilesystems, host_id
-from crishim.images.usage import StoreMeter, Usage, measure
+from crishim.images.usage import DiskUsage, StoreMeter, measure
 from crishim.linux import mounts
 from crishim.model import ImageRecord, OwnerRange
 from crishim.operations.import_image import import_image
@@ -83,7 +83,7 @@ async def test_layers_whiteouts_and_opaque_directories(node: Node) -> None:
         await rootfs.remove(node.base / f"state{number}", node.base / f"merged{number}")
     assert mounts.below(node.base) == []
     assert not list(node.base.glob("state*")) + list(node.base.glob("merged*"))
-    assert await rootfs.usage(node.base / "state0") == Usage()
+    assert await rootfs.usage(node.base / "state0") == DiskUsage()
 
 
 async def test_many_layers(node: Node) -> None:
@@ -234,7 +234,7 @@ def test_measure_counts_a_linked_file_once(tmp_path: Path) -> None:
     found = measure(tmp_path)
     assert found.inodes == 3
     assert found.bytes < 100000
-    assert measure(tmp_path / "none") == Usage()
+    assert measure(tmp_path / "none") == DiskUsage()
 
 
 def test_unmapped_owner_is_invalid() -> None:

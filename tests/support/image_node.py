@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.images.skopeo import Place, Skopeo
+from crishim.images.skopeo import Skopeo, StoreDirectories
 from crishim.images.store import ImageStore
 from crishim.images.transport import Transport
 from crishim.linux import mounts
@@ -27,7 +27,7 @@ class Node:
 
     def __init__(self, base: Path) -> None:
         self.base = base
-        self.place = Place(base / "root", base / "run", base / "scratch", base / "secrets")
+        self.place = StoreDirectories(base / "root", base / "run", base / "scratch", base / "secrets")
         self.store = ImageStore(self.place.root, pinned=["*/pinned:*"])
         self.registries = base / "registries.conf"
         self.registries.write_text("")

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from crishim.base_node import Settings as InForce
+from crishim.base_node import CurrentSettings
 from crishim.config import Config
 from crishim.cri import record_checks
 from crishim.node import Node, load_records, stores
-from crishim.nri.plugins import Plugins, Settings
+from crishim.nri.plugins import DriverSettings, Plugins
 from crishim.operations.adopt import Adoption
 from crishim.operations.tasks import Tasks
 from crishim.state.locks import Locks
@@ -47,7 +47,7 @@ def make_node(directory: Path, **drivers: Any) -> Node:
         "tasks": Tasks(),
         "traces": Traces(),
         "subscribers": Subscribers(),
-        "nri": Plugins(Settings(socket=None, plugin_directory=None)),
+        "nri": Plugins(DriverSettings(socket=None, plugin_directory=None)),
     }
-    fields["settings"] = InForce(fields["config"])
+    fields["settings"] = CurrentSettings(fields["config"])
     return Node(**fields | drivers)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crishim.errors import CrishimError, Kind
-from crishim.nri.plugins import Plugins, Settings
+from crishim.nri.plugins import DriverSettings, Plugins
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import FakePlugin
 
@@ -20,7 +20,7 @@ class Node:
         self.containers: list[nri.Container] = []
         self.updated: list[str] = []
         self.evicted: list[str] = []
-        self.settings = Settings()
+        self.settings = DriverSettings()
         self.plugins = Plugins(self.settings)
 
     async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from crishim.cni.chain import Answer
+from crishim.cni.chain import CheckResult
 from crishim.cni.network import Check
 from crishim.model import NamespacePaths, Network, PodRecord, ProcessRef
 from crishim.pb import cri_pb2 as cri
@@ -89,7 +89,7 @@ class Networks(Driver):
     async def check(self, pod: PodRecord) -> Check:
         await self.world.step("networks.check")
         assert f"network {pod.id}" in self.world.held, "there is no network to check"
-        return Check(at=1, answers=(Answer("bridge", "", 0.01),))
+        return Check(at=1, answers=(CheckResult("bridge", "", 0.01),))
 
     async def release(self, id: str, netns: str) -> None:
         await self.world.step("networks.release")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crishim.cli.show_config import render
 from crishim.config import ConfigError, parse
-from crishim.config_files import Source, drop_ins, load, settings_of, sources
+from crishim.config_files import ConfigFile, drop_ins, load, settings_of, sources
 
 
 def write(directory: Path, **files: str) -> Path:
@@ -115,7 +115,7 @@ LEAF = st.text(max_size=20) | st.lists(st.text(max_size=5), max_size=2)
 @given(st.dictionaries(st.sampled_from(["pinned", "policy", "root", "x y"]), LEAF, max_size=3), LEAF)
 def test_any_settings(images: dict[str, Any], pinned: Any) -> None:
     """Files that are well-formed TOML make settings, which are shown as they are, or a ConfigError with their names."""
-    files = [Source(Path("/a"), {"images": images}), Source(Path("/b"), {"images": {"pinned": pinned}})]
+    files = [ConfigFile(Path("/a"), {"images": images}), ConfigFile(Path("/b"), {"images": {"pinned": pinned}})]
     try:
         shown = render(files)
     except ConfigError as error:

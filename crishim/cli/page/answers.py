@@ -24,36 +24,36 @@ DRAWING_POLICY = _STRICT.format("style-src 'unsafe-inline'; ")  # of a timeline,
 _OK = {200: "OK"}
 
 
-class Wish(NamedTuple):
+class Resource(NamedTuple):
     """A good request is for "page", "events", "file", "start.svg" or "start.txt"; name: the file's, or a pod's id."""
 
     kind: str
     name: str = ""
 
 
-class Refusal(NamedTuple):
+class PageRefusal(NamedTuple):
     status: int
     text: str
 
 
-def wish(request: UpgradeRequest, secret: str) -> Wish | Refusal:
+def resource_of(request: UpgradeRequest, secret: str) -> Resource | PageRefusal:
     """What is asked for, or why not. secret: the first name of every path, "" for none.
 
     Who does not know the secret is told the same whatever he asks for.
     """
     hosts = request.headers.get("host", [])
     if len(hosts) != 1 or not _is_loopback(hosts[0]):
-        return Refusal(403, "this page is for localhost and addresses of loopback alone")
+        return PageRefusal(403, "this page is for localhost and addresses of loopback alone")
     name = request.path.removeprefix("/")
     if secret:
         first, slash, name = name.partition("/")
         if not slash or not hmac.compare_digest(first.encode(), secret.encode()):
-            return Refusal(404, "nothing is here: the page's address is what `crishim page` has printed")
+            return PageRefusal(404, "nothing is here: the page's address is what `crishim page` has printed")
     found = _known(name)
     if found is None:
-        return Refusal(404, "there is no such page")
+        return PageRefusal(404, "there is no such page")
     if request.method not in ("GET", "HEAD"):
-        return Refusal(405, "this page is only read: GET and HEAD")
+        return PageRefusal(405, "this page is only read: GET and HEAD")
     return found
 
 
@@ -68,14 +68,14 @@ def _is_loopback(host: str) -> bool:
     return False
 
 
-def _known(path: str) -> Wish | None:
+def _known(path: str) -> Resource | None:
     if path in ("", "events"):
-        return Wish(path or "page")
+        return Resource(path or "page")
     if path in FILES:
-        return Wish("file", path)
+        return Resource("file", path)
     pod, dot, form = path.removeprefix("starts/").partition(".")
     if path.startswith("starts/") and is_id(pod) and form in ("svg", "txt"):
-        return Wish(f"start{dot}{form}", pod)
+        return Resource(f"start{dot}{form}", pod)
     return None
 
 
@@ -84,7 +84,7 @@ def answer(kind: str, body: bytes, *, policy: str = POLICY, bare: bool = False) 
     return _head(200, [("Content-Type", kind), ("Content-Length", str(len(body)))], policy) + (b"" if bare else body)
 
 
-def refuse(refusal: Refusal, *, bare: bool = False) -> bytes:
+def refuse(refusal: PageRefusal, *, bare: bool = False) -> bytes:
     """One line of text."""
     body = refusal.text.encode() + b"\n"
     own = [("Content-Type", TEXT), ("Content-Length", str(len(body)))]

@@ -21,7 +21,7 @@ _OPTIONS = [
 ]
 
 
-class Unanswered(Exception):
+class DaemonError(Exception):
     """The daemon gave no answer, or an error; the text says which. missing: an older one, without this RPC."""
 
     def __init__(self, text: str, *, missing: bool = False) -> None:
@@ -61,7 +61,7 @@ def _errors(name: str) -> Iterator[None]:
         yield
     except grpc.aio.AioRpcError as error:
         missing = error.code() is grpc.StatusCode.UNIMPLEMENTED
-        raise Unanswered(f"{name}: {error.details()}", missing=missing) from error
+        raise DaemonError(f"{name}: {error.details()}", missing=missing) from error
 
 
 @contextlib.asynccontextmanager

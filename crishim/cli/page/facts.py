@@ -39,7 +39,7 @@ class Container(NamedTuple):
     reason: str
 
 
-class Device(NamedTuple):
+class DeviceFacts(NamedTuple):
     """status: the state and what is not as it should be, for people. state: the bare one."""
 
     host_name: str
@@ -53,7 +53,7 @@ class Device(NamedTuple):
     seen: tuple[tuple[str, int], ...]
 
 
-class Pod(NamedTuple):
+class PodFacts(NamedTuple):
     """namespaces: kind and path, or whose it is. links: names of the host's links that its eth0 hangs on."""
 
     id: str
@@ -65,7 +65,7 @@ class Pod(NamedTuple):
     namespaces: tuple[tuple[str, str], ...]
     network: str
     links: tuple[str, ...]
-    devices: tuple[Device, ...]
+    devices: tuple[DeviceFacts, ...]
     containers: tuple[Container, ...]
 
     @property
@@ -73,7 +73,7 @@ class Pod(NamedTuple):
         return bool(dict(self.namespaces).get("net", "").startswith("/"))
 
 
-class HostLink(NamedTuple):
+class LinkFacts(NamedTuple):
     """state: free, given, never. note: to whom, or why not."""
 
     name: str
@@ -92,16 +92,16 @@ class Start(NamedTuple):
     failed: str
 
 
-class Node(NamedTuple):
+class NodeFacts(NamedTuple):
     """silence: why the daemon does not answer, "" if it does; the rest is then what it said last."""
 
     silence: str = ""
     version: str = ""
     conditions: tuple[tuple[str, str], ...] = ()  # those that do not hold, and why
-    pods: tuple[Pod, ...] = ()
+    pods: tuple[PodFacts, ...] = ()
     left_out: int = 0  # pods
-    links: tuple[HostLink, ...] = ()
-    devices: tuple[Device, ...] = ()
+    links: tuple[LinkFacts, ...] = ()
+    devices: tuple[DeviceFacts, ...] = ()
     ended: tuple[Way, ...] = ()  # ways that are over, the latest first
     starts: tuple[Start, ...] = ()  # the latest first
     events: tuple[str, ...] = ()  # the latest first
@@ -113,12 +113,12 @@ def shown_pods(pods: Iterable[cri.PodSandbox]) -> list[cri.PodSandbox]:
     return sorted(newest, key=lambda p: (p.metadata.namespace, p.metadata.name, p.created_at))
 
 
-def read(answers: Answers, ways: Iterable[Way] = (), events: Iterable[str] = ()) -> Node:
+def read(answers: Answers, ways: Iterable[Way] = (), events: Iterable[str] = ()) -> NodeFacts:
     """Everything for one page."""
     ways = list(ways)
     devices = tuple(_device(d, ways) for d in answers.devices)
     pods = shown_pods(answers.pods)
-    return Node(
+    return NodeFacts(
         version=f"{answers.version.runtime_name} {answers.version.runtime_version}",
         conditions=tuple((c.type, c.message or c.reason) for c in answers.status.status.conditions if not c.status),
         pods=tuple(_pod(p, answers, devices) for p in pods),
@@ -131,13 +131,13 @@ def read(answers: Answers, ways: Iterable[Way] = (), events: Iterable[str] = ())
     )
 
 
-def _pod(pod: cri.PodSandbox, answers: Answers, devices: Iterable[Device]) -> Pod:
+def _pod(pod: cri.PodSandbox, answers: Answers, devices: Iterable[DeviceFacts]) -> PodFacts:
     details = answers.details.get(pod.id, cri.PodSandboxStatusResponse())
     info = _json(details.info.get("info", ""))
     network = details.status.network
     mine = [c for c in answers.containers if c.pod_sandbox_id == pod.id]
     ended = {c.id: c for c in details.containers_statuses if c.state == cri.CONTAINER_EXITED}
-    return Pod(
+    return PodFacts(
         id=pod.id,
         name=f"{pod.metadata.namespace}/{pod.metadata.name}",
         attempt=pod.metadata.attempt,
@@ -187,11 +187,11 @@ def _container(container: cri.Container, ended: cri.ContainerStatus | None) -> C
     )
 
 
-def _device(device: admin.NetDevice, ways: Sequence[Way]) -> Device:
+def _device(device: admin.NetDevice, ways: Sequence[Way]) -> DeviceFacts:
     state = str(_json(device.details).get("state", "")) or device.state.partition(",")[0]
     mine = (w for w in reversed(ways) if (w.pod_id, w.host_name) == (device.pod_sandbox_id, device.host_name))
     way = next(mine, None)
-    return Device(
+    return DeviceFacts(
         host_name=device.host_name,
         name=device.name,
         state=state,
@@ -204,14 +204,14 @@ def _device(device: admin.NetDevice, ways: Sequence[Way]) -> Device:
     )
 
 
-def _link(link: admin.HostLink) -> HostLink:
+def _link(link: admin.HostLink) -> LinkFacts:
     note = link.reason
     if link.state == admin.HostLink.GIVEN:
         note = f"pod {link.device.pod} has it as {link.device.name}"
     elif link.grants:
         patterns = dict.fromkeys(name for grant in link.grants for name in grant.namespaces)
         note = f"pods of {', '.join(patterns)} may ask for it"
-    return HostLink(link.name, link.kind, admin.HostLink.State.Name(link.state).lower(), note)
+    return LinkFacts(link.name, link.kind, admin.HostLink.State.Name(link.state).lower(), note)
 
 
 def _start(start: admin.PodStart) -> Start:

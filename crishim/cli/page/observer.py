@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator
 
 from crishim.cli import events
 from crishim.cli.page import facts
-from crishim.cli.page.calls import Calls, Unanswered
-from crishim.cli.page.facts import Answers, Node
+from crishim.cli.page.calls import Calls, DaemonError
+from crishim.cli.page.facts import Answers, NodeFacts
 from crishim.cli.page.history import History
 from crishim.cli.page.markup import Markup
 from crishim.cli.page.sections import render
@@ -28,10 +28,10 @@ class Observer:
     """The parts of the page as they are now, and who waits for their change."""
 
     def __init__(self, calls: Calls) -> None:
-        self.parts: dict[str, Markup] = render(Node(silence="it has not been asked yet"))
+        self.parts: dict[str, Markup] = render(NodeFacts(silence="it has not been asked yet"))
         self._calls = calls
         self._history = History()
-        self._node = Node()
+        self._node = NodeFacts()
         self._details: dict[str, tuple[str, cri.PodSandboxStatusResponse]] = {}
         self._looked = 0.0
         self._looking = asyncio.Lock()
@@ -88,7 +88,7 @@ class Observer:
                 return
             try:
                 self._node = facts.read(await self._ask(), self._history.ways, self._history.events)
-            except Unanswered as error:
+            except DaemonError as error:
                 self._node = self._node._replace(silence=str(error))
             self._looked = time.monotonic()
             parts = render(self._node)
@@ -122,7 +122,7 @@ class Observer:
             found = known.get(pod.id)
             if found is None or found[0] != mark:
                 request = cri.PodSandboxStatusRequest(pod_sandbox_id=pod.id, verbose=True)
-                with contextlib.suppress(Unanswered):  # it was removed meanwhile
+                with contextlib.suppress(DaemonError):  # it was removed meanwhile
                     found = (mark, await self._calls.ask("PodSandboxStatus", request))
             if found is not None:
                 self._details[pod.id] = found
@@ -130,7 +130,7 @@ class Observer:
 
     async def _follow_events(self) -> None:
         while True:
-            with contextlib.suppress(Unanswered):
+            with contextlib.suppress(DaemonError):
                 async for event in self._calls.follow("GetContainerEvents", cri.GetEventsRequest()):
                     self._history.add_event(events.line(event))
                     self._something_happened.set()
@@ -145,7 +145,7 @@ class Observer:
                 async for change in self._calls.follow("StreamNetDeviceChanges", request):
                     self._history.add_change(change)
                     self._something_happened.set()
-            except Unanswered as error:
+            except DaemonError as error:
                 if error.missing:
                     return
             await asyncio.sleep(RETRY)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from crishim.cli.page.facts import Container, Device, HostLink, Node, Pod
+from crishim.cli.page.facts import Container, DeviceFacts, LinkFacts, NodeFacts, PodFacts
 from crishim.cli.page.markup import Markup, element, together
 
 MOST_DRAWN = 40  # pods, and links of the node
@@ -28,7 +28,7 @@ class Port(NamedTuple):
     kind: str
 
 
-def draw(node: Node) -> Markup:
+def draw(node: NodeFacts) -> Markup:
     """The picture, and how many pods are not in it."""
     pods = node.pods[:MOST_DRAWN]
     links = drawn_links(node)[:MOST_DRAWN]
@@ -52,20 +52,20 @@ def draw(node: Node) -> Markup:
     return together(picture, element("p", f"{rest} more pods are in the table alone.") if rest else None)
 
 
-def drawn_links(node: Node) -> list[HostLink]:
+def drawn_links(node: NodeFacts) -> list[LinkFacts]:
     """What pods hang on, what they have, what may be given, hardware: not the other ends of their eth0s."""
     known = {link.name: link for link in node.links}
     used = [name for pod in node.pods for name in pod.links if known.get(name, _OTHER).kind != "veth"]
     held = [device.host_name for device in node.devices]
     own = [x.name for x in node.links if x.state != "never" or (x.kind == "physical" and x.name != "lo")]
     names = dict.fromkeys([*used, *held, *own])
-    return [known.get(name, HostLink(name, "", "given" if name in held else "never", "")) for name in names]
+    return [known.get(name, LinkFacts(name, "", "given" if name in held else "never", "")) for name in names]
 
 
-_OTHER = HostLink("", "veth", "never", "")
+_OTHER = LinkFacts("", "veth", "never", "")
 
 
-def ports(pod: Pod, known: Sequence[str] = ()) -> list[Port]:
+def ports(pod: PodFacts, known: Sequence[str] = ()) -> list[Port]:
     """A pod's eth0 and devices. known: the names of the node's links that are drawn."""
     found = []
     if pod.has_own_network:
@@ -79,11 +79,11 @@ def ports(pod: Pod, known: Sequence[str] = ()) -> list[Port]:
     return found[:MOST_ROWS]
 
 
-def _title(device: Device) -> str:
+def _title(device: DeviceFacts) -> str:
     return f"{device.host_name} as {device.name}: {device.status} {' '.join(device.addresses)}".rstrip()
 
 
-def _kind(device: Device) -> str:
+def _kind(device: DeviceFacts) -> str:
     return device.state if device.state in _KINDS else "ready"
 
 
@@ -95,12 +95,12 @@ def newest(containers: Sequence[Container]) -> list[Container]:
     return list({container.name: container for container in containers}.values())
 
 
-def _height(pod: Pod) -> int:
+def _height(pod: PodFacts) -> int:
     rows = max(len(ports(pod)), min(len(newest(pod.containers)), MOST_ROWS), 1)
     return _HEAD + rows * _ROW + 8
 
 
-def _lines(pod: Pod, top: int, rows: dict[str, int]) -> Iterator[Markup]:
+def _lines(pod: PodFacts, top: int, rows: dict[str, int]) -> Iterator[Markup]:
     left, right = _NODE_X + _NODE_WIDTH - 8, _LINK_X
     for number, port in enumerate(ports(pod, list(rows))):
         y, start = top + _HEAD + number * _ROW + 13, rows.get(port.host, _TOP + 17)
@@ -109,7 +109,7 @@ def _lines(pod: Pod, top: int, rows: dict[str, int]) -> Iterator[Markup]:
         yield element("path", element("title", port.title), d=way, class_=f"wire {port.kind}")
 
 
-def _node(links: Sequence[HostLink], height: int) -> Markup:
+def _node(links: Sequence[LinkFacts], height: int) -> Markup:
     rows = [
         _labelled(_NODE_X + 8, _TOP + _HEAD + number * _ROW, _NODE_WIDTH - 16, f"{x.name}  {x.kind}", x.note, x.state)
         for number, x in enumerate(links)
@@ -121,7 +121,7 @@ def _node(links: Sequence[HostLink], height: int) -> Markup:
     )
 
 
-def _pod(pod: Pod, top: int) -> Markup:
+def _pod(pod: PodFacts, top: int) -> Markup:
     state = "ready" if pod.is_ready else "not ready"
     links = [
         _labelled(_LINK_X, top + _HEAD + number * _ROW, _LINK_WIDTH, port.text, port.title, port.kind)

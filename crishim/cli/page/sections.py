@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Callable, Iterable, Sequence
 
 from crishim.cli.page.device_way import steps
-from crishim.cli.page.facts import Container, Device, Node, Pod, Start
+from crishim.cli.page.facts import Container, DeviceFacts, NodeFacts, PodFacts, Start
 from crishim.cli.page.markup import Child, Markup, element, together
 from crishim.cli.page.picture import draw
 from crishim.ids import is_id
@@ -16,12 +16,12 @@ MOST_ENDED = 20  # ways that are over
 MOST_STARTS = 30
 
 
-def render(node: Node) -> dict[str, Markup]:
+def render(node: NodeFacts) -> dict[str, Markup]:
     """Each part's inside by its id, in the page's order."""
     return {name: part(node) for name, part in SECTIONS.items()}
 
 
-def state(node: Node) -> Markup:
+def state(node: NodeFacts) -> Markup:
     """Whether the daemon answers and is ready, and how much there is."""
     containers = [c for pod in node.pods for c in pod.containers]
     running = sum(c.state == "running" for c in containers)
@@ -41,18 +41,18 @@ def state(node: Node) -> Markup:
     return together(said, element("p", f"{node.version}: {counts}."))
 
 
-def picture(node: Node) -> Markup:
+def picture(node: NodeFacts) -> Markup:
     return draw(node) if node.pods or node.links else element("p", "There is nothing to draw yet.")
 
 
-def pods(node: Node) -> Markup:
+def pods(node: NodeFacts) -> Markup:
     if not node.pods:
         return element("p", "There are none.")
     rest = f"{node.left_out} older pods are not shown." if node.left_out else ""
     return together(map(_pod, node.pods), element("p", rest) if rest else None)
 
 
-def devices(node: Node) -> Markup:
+def devices(node: NodeFacts) -> Markup:
     """The ways that are under way, and the last that are over."""
     rows = [(*_device_cells(d), _way(d.state, d.seen)) for d in node.devices]
     ended = [(w.host_name, w.pod, w.name, "", "back on the node", "", _way(w.state, w.seen)) for w in node.ended]
@@ -60,12 +60,12 @@ def devices(node: Node) -> Markup:
         return element("p", "No pod has one.")
     return _table(
         "Devices and their way",
-        ("Device", "Pod", "Name in it", "Addresses", "State", "Asked for by", "Way"),
+        ("DeviceFacts", "PodFacts", "Name in it", "Addresses", "State", "Asked for by", "Way"),
         [*rows, *ended[:MOST_ENDED]],
     )
 
 
-def links(node: Node) -> Markup:
+def links(node: NodeFacts) -> Markup:
     rows = [(x.name, x.kind, element("span", x.state, class_=f"word {x.state}"), x.note) for x in node.links]
     heads = ("Link", "Kind", "May be given", "To whom, or why not")
     return element(
@@ -76,20 +76,20 @@ def links(node: Node) -> Markup:
     )
 
 
-def starts(node: Node) -> Markup:
+def starts(node: NodeFacts) -> Markup:
     """The timeline of each pod's start: a picture, and the same as text behind a link."""
     if not node.starts:
         return element("p", "The daemon has started none since it runs.")
     return together(map(_start, node.starts[:MOST_STARTS]))
 
 
-def events(node: Node) -> Markup:
+def events(node: NodeFacts) -> Markup:
     if not node.events:
         return element("p", "Nothing since this page is served.")
     return element("ol", [element("li", element("code", line)) for line in node.events], class_="events")
 
 
-SECTIONS: dict[str, Callable[[Node], Markup]] = {
+SECTIONS: dict[str, Callable[[NodeFacts], Markup]] = {
     "state": state,
     "picture": picture,
     "pods": pods,
@@ -109,7 +109,7 @@ TITLES = {
 }
 
 
-def _pod(pod: Pod) -> Markup:
+def _pod(pod: PodFacts) -> Markup:
     facts: list[tuple[str, Child]] = [
         ("State", element("span", "ready" if pod.is_ready else "not ready", class_="word")),
         ("Id", element("code", pod.id)),
@@ -148,7 +148,7 @@ def _container_cells(container: Container) -> tuple[Child, ...]:
     return container.name, said, container.attempt, container.image, element("code", container.id[:13])
 
 
-def _device_cells(device: Device) -> tuple[Child, ...]:
+def _device_cells(device: DeviceFacts) -> tuple[Child, ...]:
     said = element("span", device.status, class_="word")
     asked = "; ".join(device.sources)
     return device.host_name, device.pod, device.name, ", ".join(device.addresses), said, asked

@@ -16,15 +16,15 @@ from crishim.cli.page.answers import (
     HTML,
     SVG,
     TEXT,
-    Refusal,
-    Wish,
+    PageRefusal,
+    Resource,
     answer,
     begin_events,
     event,
     refuse,
-    wish,
+    resource_of,
 )
-from crishim.cli.page.calls import Unanswered
+from crishim.cli.page.calls import DaemonError
 from crishim.cli.page.document import document
 from crishim.cli.page.observer import Observer
 from crishim.cri.stream.byte_stream import ByteStream
@@ -38,7 +38,7 @@ HEAD_TIMEOUT = 10.0  # seconds a client has for its request
 WRITE_TIMEOUT = 30.0  # seconds a client may take nothing of what is sent
 HEARTBEAT = 15.0  # seconds without a change until a comment shows a client that is gone
 LINGER = 2.0  # seconds a client has to close after its answer
-BUSY = Refusal(503, "too many readers of this page at once")
+BUSY = PageRefusal(503, "too many readers of this page at once")
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +63,15 @@ class PageServer:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(HEAD_TIMEOUT):
                 request = await _head(stream)
-            if isinstance(request, Refusal):
+            if isinstance(request, PageRefusal):
                 await _send(stream, refuse(request))
             else:
                 await self._serve(stream, pending, request)
             await _linger(stream)
 
     async def _serve(self, stream: ByteStream, pending: PendingConnection, request: UpgradeRequest) -> None:
-        wanted, bare = wish(request, self._secret), request.method == "HEAD"
-        if isinstance(wanted, Refusal):
+        wanted, bare = resource_of(request, self._secret), request.method == "HEAD"
+        if isinstance(wanted, PageRefusal):
             return await _send(stream, refuse(wanted, bare=bare))
         if self._readers >= MOST_READERS or (wanted.kind == "events" and self._followers >= MOST_FOLLOWERS):
             return await _send(stream, refuse(BUSY, bare=bare))
@@ -85,17 +85,17 @@ class PageServer:
         finally:
             self._readers -= 1
 
-    async def _answer(self, wanted: Wish, *, bare: bool) -> bytes:
+    async def _answer(self, wanted: Resource, *, bare: bool) -> bytes:
         if wanted.kind == "file":
             return answer(FILES[wanted.name], self._files[wanted.name], bare=bare)
         if wanted.kind == "page":
             return answer(HTML, document(await self._observer.fresh(), self._name).encode(), bare=bare)
         try:
             start = await self._observer.start_of(wanted.name)
-        except Unanswered as error:
-            return refuse(Refusal(404, str(error)), bare=bare)
+        except DaemonError as error:
+            return refuse(PageRefusal(404, str(error)), bare=bare)
         if start is None:
-            return refuse(Refusal(404, "the start of this pod is not kept"), bare=bare)
+            return refuse(PageRefusal(404, "the start of this pod is not kept"), bare=bare)
         if wanted.kind == "start.txt":
             return answer(TEXT, timeline.text(start).encode(), bare=bare)
         return answer(SVG, timeline.svg(start).encode(), policy=DRAWING_POLICY, bare=bare)
@@ -139,13 +139,13 @@ async def _pass_on(stream: ByteStream, changes: AsyncIterator[Mapping[str, str]]
         await asyncio.wait([next_change])
 
 
-async def _head(stream: ByteStream) -> UpgradeRequest | Refusal:
+async def _head(stream: ByteStream) -> UpgradeRequest | PageRefusal:
     head = RequestHead()
     while True:
         try:
             request = head.receive_data(await stream.read())
         except BadRequest as error:
-            return Refusal(400, str(error))
+            return PageRefusal(400, str(error))
         if request is not None:
             return request
 

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import crishim
-from crishim.config import Metrics as MetricsSettings
+from crishim.config import MetricsSettings
 from crishim.cri.metrics import http
-from crishim.histograms import ALL
-from crishim.netdev.metrics import BOUNDS
+from crishim.histograms import ALL, Histogram
 from crishim.netdev.records import State
 from crishim.node import Node
-
-OPERATIONS = ("attach", "return")
 
 
 class Collector:
@@ -28,16 +25,8 @@ class Collector:
         self._metrics = node.netdevices.metrics
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        durations = HistogramMetricFamily(
-            "crishim_netdevice_duration_seconds", "Time to attach or return one network device.", labels=["operation"]
-        )
-        for operation in OPERATIONS:
-            seen = self._metrics.histogram(operation)
-            buckets = [(str(bound), float(n)) for bound, n in zip(BOUNDS, seen.buckets, strict=True)]
-            durations.add_metric([operation], [*buckets, ("+Inf", float(seen.total))], seen.seconds)
-        yield durations
         failures = CounterMetricFamily(
             "crishim_netdevice_failures", "Failed attachments and returns.", labels=["operation", "kind"]
         )
@@ -61,7 +50,7 @@ class Collector:
             objects.add_metric([kind, state], count)
         yield objects
         yield from self._nri()
-        yield from _observed()
+        yield from _observed(self._metrics.durations)
         lost = CounterMetricFamily("crishim_trace_lost_calls", "Traced calls that reached no collector.")
         lost.add_metric([], self._node.traces.lost)
         yield lost
@@ -108,11 +97,11 @@ def serve(settings: MetricsSettings, collector: Collector) -> Callable[[], None]
     return http.serve(settings.address, settings.tls_cert, settings.tls_key, application)
 
 
-def _observed() -> Iterator[Any]:
-    """What the daemon observes of itself (histograms.py), and which daemon it is."""
+def _observed(durations: Histogram) -> Iterator[Any]:
+    """What the daemon observes of itself, durations of its network devices among it, and which daemon it is."""
     from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 
-    for histogram in ALL:
+    for histogram in (*ALL, durations):
         family = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
         bounds = [*map(str, histogram.bounds), "+Inf"]
         for labels, seen in histogram.seen().items():

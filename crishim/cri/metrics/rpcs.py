@@ -16,7 +16,7 @@ from crishim.linux import executors
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.pb import cri_pb2 as cri
-from crishim.stats.devices import Filesystem
+from crishim.stats.block_devices import Filesystem
 from crishim.stats.layers import LayerUsage
 from crishim.stats.provider import DetailedReading
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from crishim.cri.metrics.descriptors import BY_NAME
 from crishim.model import ContainerRecord
 from crishim.pb import cri_pb2 as cri
-from crishim.stats.devices import Filesystem
+from crishim.stats.block_devices import Filesystem
 from crishim.stats.measurements import Detail, Interface, Io, Pressure, Usage
 from crishim.stats.processes import Processes
 

@@ -43,7 +43,7 @@ MANY = 8  # links from which on taking every message apart is as fast as searchi
 _TABLE_HEAD = bytes(4)  # struct ndtmsg: family, padding
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
     """One entry. attributes: NDA_* but for ages and counters."""
 
     family: int
@@ -66,21 +66,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.flags & NTF_PROXY or self.state & NUD_PERMANENT or managed)
 
 
-def _parse(body: bytes) -> Entry:
+def _parse(body: bytes) -> Neighbour:
     family, _, state, flags, type = _HEAD.unpack_from(body)
     left = (NDA_CACHEINFO, NDA_PROBES, NDA_MASTER, NDA_IFINDEX if family != AF_BRIDGE else 0)
     kept = join((kind, value) for kind, value in attributes(body[_HEAD.size :]) if kind not in left)
-    return Entry(family=family, state=state, flags=flags, type=type, attributes=kept)
+    return Neighbour(family=family, state=state, flags=flags, type=type, attributes=kept)
 
 
-def dump(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+def dump(netlink: Rtnetlink, index: int) -> tuple[Neighbour, ...]:
     """What a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
     return dump_each(netlink, [index])[index]
 
 
-def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Neighbour, ...]]:
     """The same of several links, read at once."""
-    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    found: dict[int, tuple[Neighbour, ...]] = dict.fromkeys(indexes, ())
     only = u32(NDA_IFINDEX, next(iter(indexes))) if len(indexes) == 1 else b""
     for flags in (0, NTF_PROXY):
         for index, body in _mine(netlink, _HEAD.pack(AF_UNSPEC, 0, 0, flags, 0) + only, found):
@@ -90,7 +90,7 @@ def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[E
     return found
 
 
-def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
+def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Neighbour, ...]:
     """Forwarding entries of the device itself (a vxlan's remotes, a NIC's unicast filters). Raises OSError.
 
     Multicast filters are the kernel's for the most part, and multicast.py's.
@@ -98,9 +98,9 @@ def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Entry, ...]:
     return dump_each_forwarding(netlink, [index])[index]
 
 
-def dump_each_forwarding(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Entry, ...]]:
+def dump_each_forwarding(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Neighbour, ...]]:
     """The same of several links, read at once."""
-    found: dict[int, tuple[Entry, ...]] = dict.fromkeys(indexes, ())
+    found: dict[int, tuple[Neighbour, ...]] = dict.fromkeys(indexes, ())
     only = next(iter(indexes)) if len(indexes) == 1 else 0
     for index, body in _mine(netlink, _HEAD.pack(AF_BRIDGE, only, 0, 0, 0), found):
         entry = _parse(body)
@@ -116,23 +116,23 @@ def _mine(netlink: Rtnetlink, request: bytes, indexes: Container[int]) -> Iterat
             yield index, message.body
 
 
-def _is_multicast(entry: Entry) -> bool:
+def _is_multicast(entry: Neighbour) -> bool:
     return bool(table(entry.attributes).get(NDA_LLADDR, b"\0")[0] & 1)
 
 
-def missing(now: Iterable[Entry], wanted: Iterable[Entry]) -> list[Entry]:
+def missing(now: Iterable[Neighbour], wanted: Iterable[Neighbour]) -> list[Neighbour]:
     there = set(now)
     return [e for e in wanted if e not in there]
 
 
-def add(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+def add(netlink: Rtnetlink, index: int, entry: Neighbour) -> None:
     """Add an entry as it was read, in place of one for the same address. Raises OSError."""
     how = NLM_F_CREATE | (NLM_F_REPLACE if entry.family != AF_BRIDGE else 0)
     head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
     netlink.request(RTM_NEWNEIGH, head + entry.attributes, how)
 
 
-def remove(netlink: Rtnetlink, index: int, entry: Entry) -> None:
+def remove(netlink: Rtnetlink, index: int, entry: Neighbour) -> None:
     """Remove an entry. Raises OSError, ENOENT."""
     head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
     netlink.request(RTM_DELNEIGH, head + entry.attributes)

@@ -38,7 +38,7 @@ WRITTEN = frozenset({TCA_KIND, TCA_OPTIONS, TCA_CHAIN, TCA_INGRESS_BLOCK, TCA_EG
 _HEAD = struct.Struct("=BxxxiIII")  # struct tcmsg: family, ifindex, handle, parent, info
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class TcObject(msgspec.Struct, frozen=True, kw_only=True):
     """One discipline, class or filter. message: RTM_NEWQDISC, RTM_NEWTCLASS, RTM_NEWTFILTER."""
 
     message: int
@@ -57,15 +57,15 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         return f"{what} {self.kind} {self.handle >> 16:x}:{minor}"
 
 
-def _parse(message: int, body: bytes) -> Node:
+def _parse(message: int, body: bytes) -> TcObject:
     _, _, handle, parent, info = _HEAD.unpack_from(body)
     if message != RTM_NEWTFILTER:
         info = 0  # of a discipline: how many refer to it
     kept = join((kind, value) for kind, value in attributes(body[_HEAD.size :]) if kind in WRITTEN)
-    return Node(message=message, handle=handle, parent=parent, info=info, attributes=kept)
+    return TcObject(message=message, handle=handle, parent=parent, info=info, attributes=kept)
 
 
-def _one(netlink: Rtnetlink, index: int, parent: int) -> Node | None:
+def _one(netlink: Rtnetlink, index: int, parent: int) -> TcObject | None:
     try:
         answers = netlink.request(RTM_GETQDISC, _HEAD.pack(0, index, 0, parent, 0), NLM_F_ECHO)  # else nobody is told
     except OSError as error:
@@ -75,7 +75,7 @@ def _one(netlink: Rtnetlink, index: int, parent: int) -> Node | None:
     return _parse(RTM_NEWQDISC, answers[0].body) if answers else None
 
 
-def read(netlink: Rtnetlink, index: int) -> tuple[Node, ...]:
+def read(netlink: Rtnetlink, index: int) -> tuple[TcObject, ...]:
     """What a user made, parents first: all there is to make it again. Raises OSError.
 
     Two requests for a link that has only the kernel's own.
@@ -93,7 +93,7 @@ def read(netlink: Rtnetlink, index: int) -> tuple[Node, ...]:
     return (*parents_first([*disciplines, *classes]), *(f for f in filters if f.handle))
 
 
-def read_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Node, ...]]:
+def read_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[TcObject, ...]]:
     """The same of several links: one look at all disciplines, and a closer one at links with some that a user made."""
     if len(indexes) == 1:
         return {index: read(netlink, index) for index in indexes}
@@ -102,12 +102,12 @@ def read_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[N
     return {index: read(netlink, index) if index in made else () for index in indexes}
 
 
-def _dump(netlink: Rtnetlink, get: int, new: int, index: int, parent: int) -> list[Node]:
+def _dump(netlink: Rtnetlink, get: int, new: int, index: int, parent: int) -> list[TcObject]:
     bodies = [m.body for m in netlink.dump(get, _HEAD.pack(0, index, 0, parent, 0)) if m.type == new]
     return [_parse(new, b) for b in bodies if _HEAD.unpack_from(b)[1] == index]
 
 
-def parents_first(nodes: list[Node]) -> list[Node]:
+def parents_first(nodes: list[TcObject]) -> list[TcObject]:
     """A discipline after the class it hangs from, a class after its discipline and its parent class.
 
     One whose parent is not there comes after all that have theirs, before what hangs from it.
@@ -123,11 +123,11 @@ def parents_first(nodes: list[Node]) -> list[Node]:
     return ordered
 
 
-def _discipline(node: Node) -> int:
+def _discipline(node: TcObject) -> int:
     return node.handle & 0xFFFF0000
 
 
-def essence(node: Node | None) -> object:
+def essence(node: TcObject | None) -> object:
     """What must be equal for two to be the same: counters among the options are left out."""
     if node is None:
         return None
@@ -148,20 +148,20 @@ def _kinds(actions: bytes) -> tuple[bytes | None, ...]:
     return tuple(table(action).get(TCA_KIND) for _, action in attributes(actions))
 
 
-def missing(now: tuple[Node, ...], wanted: tuple[Node, ...]) -> list[Node]:
+def missing(now: tuple[TcObject, ...], wanted: tuple[TcObject, ...]) -> list[TcObject]:
     """Those of wanted that are not there, or differ."""
     there = [essence(n) for n in now]
     return [n for n in wanted if essence(n) not in there]
 
 
-def add(netlink: Rtnetlink, index: int, node: Node) -> None:
+def add(netlink: Rtnetlink, index: int, node: TcObject) -> None:
     """Make one as it was read; a root discipline takes the place of the kernel's own. Raises OSError."""
     how = NLM_F_CREATE | (NLM_F_REPLACE if node.message == RTM_NEWQDISC else NLM_F_EXCL)
     body = _HEAD.pack(0, index, node.handle, node.parent, node.info)
     netlink.request(node.message, body + _writable(node).attributes, how)
 
 
-def program_of(node: Node) -> int:
+def program_of(node: TcObject) -> int:
     """The id of the BPF program that a filter runs, 0 if it runs none."""
     if node.message != RTM_NEWTFILTER or node.kind != "bpf":
         return 0
@@ -169,19 +169,19 @@ def program_of(node: Node) -> int:
     return int(struct.unpack("=I", options[11])[0]) if 11 in options else 0  # TCA_BPF_ID
 
 
-def with_program(node: Node, fd: int) -> Node:
+def with_program(node: TcObject, fd: int) -> TcObject:
     """The filter with the descriptor of its program, which is what the kernel takes."""
     inner = table(table(node.attributes)[TCA_OPTIONS])
     options = [(6, struct.pack("=I", fd)), *((k, v) for k, v in inner.items() if k not in (10, 11))]  # FD; TAG, ID
     return _with_options(node, options)
 
 
-def _with_options(node: Node, options: list[Attribute]) -> Node:
+def _with_options(node: TcObject, options: list[Attribute]) -> TcObject:
     items = [(k, join(options) if k == TCA_OPTIONS else v) for k, v in attributes(node.attributes)]
     return msgspec.structs.replace(node, attributes=join(items))
 
 
-def _writable(node: Node) -> Node:
+def _writable(node: TcObject) -> TcObject:
     """With those options that the kernel reads otherwise than it writes them."""
     options = list(attributes(table(node.attributes).get(TCA_OPTIONS, b"")))
     if node.kind == "htb" and node.message == RTM_NEWQDISC:  # a version of two parts, of which it takes the first

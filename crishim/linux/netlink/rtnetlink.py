@@ -39,7 +39,7 @@ message_head = struct.Struct("=IH").unpack_from  # its length and type
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
 
-class Message(NamedTuple):
+class NetlinkMessage(NamedTuple):
     """One answer of the kernel: the type (RTM_NEW*) and all behind the netlink header."""
 
     type: int
@@ -168,18 +168,18 @@ class Rtnetlink:
         if isinstance(buffer, mmap.mmap) and len(_buffers) < MOST_BUFFERS:
             _buffers.append(buffer)
 
-    def request(self, kind: int, body: bytes, flags: int = 0) -> list[Message]:
+    def request(self, kind: int, body: bytes, flags: int = 0) -> list[NetlinkMessage]:
         """Send one request and wait until it is done. Raises OSError with the kernel's errno and, if it said, why."""
         return self._exchange(kind, body, NLM_F_REQUEST | NLM_F_ACK | flags)
 
-    def ask(self, kind: int, body: bytes) -> Message:
+    def ask(self, kind: int, body: bytes) -> NetlinkMessage:
         """Send a request that has one answer. Raises OSError."""
         (answer,) = self.batch([(kind, body)])
         if isinstance(answer, OSError):
             raise answer
         return answer
 
-    def dump(self, kind: int, body: bytes) -> list[Message]:
+    def dump(self, kind: int, body: bytes) -> list[NetlinkMessage]:
         """Everything of a kind; repeated while it changed under the dump. Raises OSError, EINTR if it never settles."""
         for _ in range(MAX_INTERRUPTED):
             try:
@@ -188,26 +188,26 @@ class Rtnetlink:
                 continue
         raise OSError(errno.EINTR, "the kernel's table kept changing while it was read")
 
-    def batch(self, requests: list[tuple[int, bytes]]) -> list[Message | OSError]:
+    def batch(self, requests: list[tuple[int, bytes]]) -> list[NetlinkMessage | OSError]:
         """Send several requests that have one answer each, at once; by request, its answer or its refusal."""
         first = self._sequence + 1
         self._sequence += len(requests)
         frames = (frame(kind, NLM_F_REQUEST, n, body) for n, (kind, body) in enumerate(requests, first))
         self._socket.send(b"".join(frames))
-        answers: list[Message | OSError] = []
+        answers: list[NetlinkMessage | OSError] = []
         while len(answers) < len(requests):
             length = self._socket.recv_into(self._buffer)
             for kind, flags, sequence, body in split(bytes(memoryview(self._buffer)[:length])):
                 if sequence < first:
                     continue
                 refusal = failure(flags, body) if kind == NLMSG_ERROR else None
-                answers.append(Message(kind, body) if refusal is None else refusal)
+                answers.append(NetlinkMessage(kind, body) if refusal is None else refusal)
         return answers
 
-    def _exchange(self, kind: int, body: bytes, flags: int) -> list[Message]:
+    def _exchange(self, kind: int, body: bytes, flags: int) -> list[NetlinkMessage]:
         self._sequence += 1
         self._socket.send(frame(kind, flags, self._sequence, body))
-        answers: list[Message] = []
+        answers: list[NetlinkMessage] = []
         interrupted = False
         while True:
             length = self._socket.recv_into(self._buffer)
@@ -222,4 +222,4 @@ class Rtnetlink:
                     if interrupted:
                         raise InterruptedError
                     return answers
-                answers.append(Message(answer, answer_body))
+                answers.append(NetlinkMessage(answer, answer_body))

@@ -9,8 +9,8 @@ from crishim.netdev import bpf_programs
 from tests.node.netdev.lab import Lab
 
 
-def on_device(netns: str | Path, name: str, work: Callable[[netns_thread.End, int], None]) -> None:
-    def body(end: netns_thread.End) -> None:
+def on_device(netns: str | Path, name: str, work: Callable[[netns_thread.Netns, int], None]) -> None:
+    def body(end: netns_thread.Netns) -> None:
         link = links.get(end.netlink, name)
         assert link is not None
         work(end, link.index)
@@ -22,7 +22,7 @@ def programs_of(lab: Lab, name: str, netns: str | Path | None = None) -> list[tu
     """(hook, program id) of a link, asked from its namespace."""
     found: list[tuple[str, int]] = []
 
-    def read(end: netns_thread.End, index: int) -> None:
+    def read(end: netns_thread.Netns, index: int) -> None:
         link = links.get(end.netlink, index)
         assert link is not None
         found.extend((p.hook, p.id) for p in bpf_programs.read(link))

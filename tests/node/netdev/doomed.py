@@ -18,7 +18,7 @@ import msgspec
 from crishim.linux.netlink import links
 from crishim.netdev import address_sync, restore, return_device, transaction
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import PodRef, State
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.runtimes import kits
 
@@ -84,8 +84,8 @@ async def main(
 ) -> None:
     kit = next(k for k in kits() if k.name == kit_name)
     lab = Lab(kit, Path(directory))
-    pod = msgspec.json.decode(pod_json, type=Pod)
-    await lab.devices.recover(msgspec.json.decode(pods_json, type=list[Pod]) if pods_json else [pod])
+    pod = msgspec.json.decode(pod_json, type=PodRef)
+    await lab.devices.recover(msgspec.json.decode(pods_json, type=list[PodRef]) if pods_json else [pod])
     if point in ATTACH:
         ATTACH[point]()
     await lab.attach(pod, *((name, f"net{i}") for i, name in enumerate(device.split(","), 1)), run=False)

@@ -22,7 +22,7 @@ from crishim.linux import namespaces
 from crishim.netdev.driver import NetDevices
 from crishim.netdev.plan import Plan
 from crishim.netdev.policy import Policy, Terms
-from crishim.netdev.records import Attachment, Mover, Pod, Request, Source
+from crishim.netdev.records import Attachment, DeviceRequest, Mover, PodRef, Source
 from tests.node.netdev.runtimes import Container, Kit
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Lab:
         self.ip("link set lo up", path)
         return path
 
-    def pod(self, name: str = "pod-a", *, cni: bool = True) -> Pod:
+    def pod(self, name: str = "pod-a", *, cni: bool = True) -> PodRef:
         """A pod with an eth0 (a veth whose other end is in the pod too, so that no other namespace is involved)."""
         path = self.namespace(name)
         if cni:
@@ -74,15 +74,15 @@ class Lab:
             self.ip("link set eth0-peer up", path)
             self.ip("link set eth0 up", path)
             self.ip("addr add 10.88.0.2/16 dev eth0", path)
-        return Pod(id=f"{name}-0123456789abcdef", netns=str(path), title=f"default/{name}")
+        return PodRef(id=f"{name}-0123456789abcdef", netns=str(path), title=f"default/{name}")
 
-    def container(self, pod: Pod, entries: Any = None) -> Container:
+    def container(self, pod: PodRef, entries: Any = None) -> Container:
         return Container(self, self.kit.runtime, Path(pod.netns), entries)
 
-    async def plan(self, pod: Pod, *wishes: tuple[str, str]) -> Plan:
+    async def plan(self, pod: PodRef, *wishes: tuple[str, str]) -> Plan:
         return await self.devices.plan([request(*w) for w in wishes], pod, self.kit.mover)
 
-    async def attach(self, pod: Pod, *wishes: tuple[str, str], run: bool = True) -> tuple[Attachment, ...]:
+    async def attach(self, pod: PodRef, *wishes: tuple[str, str], run: bool = True) -> tuple[Attachment, ...]:
         """A container with these devices, created and started as the operations do it."""
         async with await self.plan(pod, *wishes) as plan:
             await plan.begin()
@@ -197,8 +197,8 @@ class Lab:
             ROOT.rmdir()
 
 
-def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> Request:
-    return Request(device=device, name=name, source=source)
+def request(device: str, name: str = "", source: Source = Source.ANNOTATION) -> DeviceRequest:
+    return DeviceRequest(device=device, name=name, source=source)
 
 
 def census() -> dict[str, list[str]]:

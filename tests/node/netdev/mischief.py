@@ -7,7 +7,7 @@ from typing import Any
 
 from crishim.linux import netns_thread
 from crishim.linux.netlink import links
-from crishim.netdev.records import Pod
+from crishim.netdev.records import PodRef
 from tests.node.netdev.lab import Lab
 
 
@@ -24,7 +24,7 @@ class Held:
 
 @dataclasses.dataclass
 class PodModel:
-    pod: Pod
+    pod: PodRef
     held: dict[str, Held] = dataclasses.field(default_factory=dict)
     nested: list[Path] = dataclasses.field(default_factory=list)
     made: int = 0
@@ -58,7 +58,7 @@ def hide(lab: Lab, pod: PodModel, held: Held) -> None:
     target = lab.namespace(_free_name(pod, f"{Path(pod.pod.netns).stem}-nested"))
     pod.nested.append(target)
 
-    def work(inside: netns_thread.End, away: netns_thread.End) -> None:
+    def work(inside: netns_thread.Netns, away: netns_thread.Netns) -> None:
         links.move(inside.netlink, held.index, away.fd, "hidden", up=False)
 
     netns_thread.across((pod.pod.netns, target), work)

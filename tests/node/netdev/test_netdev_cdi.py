@@ -9,7 +9,7 @@ import pytest
 from crishim.cdi.edits import Edits, Registry, apply
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.plan import Plan
-from crishim.netdev.records import Pod, Request, Source
+from crishim.netdev.records import DeviceRequest, PodRef, Source
 from tests.node.netdev.lab import Lab
 from tests.support.eventually import eventually
 
@@ -28,15 +28,15 @@ def write(path: Path, version: str = "1.1.0", kind: str = "vendor.com/nic", **de
     path.write_text(json.dumps({"cdiVersion": version, "kind": kind, "devices": made}))
 
 
-def merged_requests(edits: Edits) -> list[Request]:
-    return [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
+def merged_requests(edits: Edits) -> list[DeviceRequest]:
+    return [DeviceRequest(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
 
 
-async def planned(lab: Lab, pod: Pod, edits: Edits) -> Plan:
+async def planned(lab: Lab, pod: PodRef, edits: Edits) -> Plan:
     return await lab.devices.plan(merged_requests(edits), pod, lab.kit.mover)
 
 
-async def run(lab: Lab, pod: Pod, edits: Edits) -> None:
+async def run(lab: Lab, pod: PodRef, edits: Edits) -> None:
     async with await planned(lab, pod, edits) as plan:
         await plan.begin()
         container = lab.container(pod, plan.entries)
@@ -60,7 +60,7 @@ async def test_a_rewritten_file_is_honoured(lab: Lab) -> None:
         assert lab.devices.attachments(pod.id)[0].device == device
         assert lab.devices.attachments(pod.id)[0].sources == ("cdi: vendor.com/nic=a",)
     for device in ("demo0", "demo1"):
-        await lab.devices.return_devices(Pod(id=f"pod-{device}-0123456789abcdef", netns=""))
+        await lab.devices.return_devices(PodRef(id=f"pod-{device}-0123456789abcdef", netns=""))
     assert [lab.picture("demo0"), lab.picture("demo1")] == before
 
 

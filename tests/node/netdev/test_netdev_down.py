@@ -3,7 +3,7 @@
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import PodRef, State
 from crishim.netdev.return_device import REFUSALS
 from tests.node.netdev.lab import Lab
 
@@ -19,7 +19,7 @@ def macvlan(lab: Lab) -> None:
     lab.ip("route add 10.5.0.0/16 via 192.0.2.1 dev mv0")
 
 
-def take_its_mac(lab: Lab, pod: Pod) -> None:
+def take_its_mac(lab: Lab, pod: PodRef) -> None:
     """The pod sets the device down, which frees its MAC on the parent, and mv1 takes it."""
     mac = lab.json("link show net1", pod.netns)[0]["address"]
     lab.ip("link set net1 down", pod.netns)

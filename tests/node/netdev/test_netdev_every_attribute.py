@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import PodRef, State
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.tinkering import Different, differing, picture, tinker
 
@@ -54,7 +54,7 @@ async def test_every_attribute_is_as_it_was(builtin_lab: Lab, kind: str) -> None
     assert len(changed) >= LEAST[kind], sorted(changed)
 
 
-async def returned(lab: Lab, pod: Pod, before: dict[str, str]) -> tuple[Different, tuple[str, ...]]:
+async def returned(lab: Lab, pod: PodRef, before: dict[str, str]) -> tuple[Different, tuple[str, ...]]:
     """What differs from before once the device is back, and what is said about it."""
     (ended,) = await lab.devices.return_devices(pod)
     assert ended.state is State.DONE

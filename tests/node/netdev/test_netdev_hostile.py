@@ -7,14 +7,14 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.linux import namespaces, netns_thread
 from crishim.linux.netlink import links
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import PodRef, State
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 
 
-def spoil(lab: Lab, pod: Pod) -> None:
+def spoil(lab: Lab, pod: PodRef) -> None:
     """What a privileged pod may do to its device."""
     lab.ip("link set net1 down", pod.netns)
     lab.ip("link set net1 name mine", pod.netns)
@@ -37,10 +37,10 @@ async def test_a_device_the_pod_changed_is_found_and_restored(lab: Lab) -> None:
     assert lab.picture("demo0") == before
 
 
-def carry_off(lab: Lab, pod: Pod, target: Path) -> None:
+def carry_off(lab: Lab, pod: PodRef, target: Path) -> None:
     """Move net1 from the pod into another namespace."""
 
-    def work(inside: netns_thread.End, away: netns_thread.End) -> None:
+    def work(inside: netns_thread.Netns, away: netns_thread.Netns) -> None:
         link = links.get(inside.netlink, "net1")
         assert link is not None
         links.move(inside.netlink, link.index, away.fd, "hidden", up=False)
@@ -61,7 +61,7 @@ async def test_a_device_in_a_nested_namespace_is_lost(lab: Lab) -> None:
     assert [a.state for a in await lab.devices.return_devices(pod)] == [State.LOST]
     assert lab.devices.attachments() == [lost]
 
-    def bring(away: netns_thread.End, host: netns_thread.End) -> None:
+    def bring(away: netns_thread.Netns, host: netns_thread.Netns) -> None:
         link = links.get(away.netlink, "hidden")
         assert link is not None
         links.move(away.netlink, link.index, host.fd, "found", up=False)
@@ -127,7 +127,7 @@ async def test_a_pod_that_floods_the_device_with_altnames(builtin_lab: Lab) -> N
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
 
-    def flood(inside: netns_thread.End) -> int:
+    def flood(inside: netns_thread.Netns) -> int:
         link = links.get(inside.netlink, "net1")
         assert link is not None
         for number in range(1000):

@@ -8,14 +8,14 @@ import pytest
 
 from crishim.linux import netns_thread
 from crishim.linux.netlink import links
-from crishim.netdev.records import Attachment, Pod, State
+from crishim.netdev.records import Attachment, PodRef, State
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 
 
-def swap_mark(lab: Lab, pod: Pod, attached: Attachment, onto: str) -> None:
+def swap_mark(lab: Lab, pod: PodRef, attached: Attachment, onto: str) -> None:
     """Our altname goes from the device to another link, with the name and MAC it had."""
     lab.ip(f"link property del dev net1 altname {attached.altname}", pod.netns)
     lab.ip("link set net1 down name real", pod.netns)
@@ -43,14 +43,14 @@ async def test_the_mark_on_another_link(lab: Lab, onto: str) -> None:
     assert lab.json("link show net1", pod.netns)[0]["ifindex"] == there
 
 
-def deleted(lab: Lab, pod: Pod) -> None:
+def deleted(lab: Lab, pod: PodRef) -> None:
     lab.ip("link del net1", pod.netns)
 
 
-def moved_away(lab: Lab, pod: Pod) -> None:
+def moved_away(lab: Lab, pod: PodRef) -> None:
     nested = lab.namespace("nested")
 
-    def work(inside: netns_thread.End, away: netns_thread.End) -> None:
+    def work(inside: netns_thread.Netns, away: netns_thread.Netns) -> None:
         link = links.get(inside.netlink, "net1")
         assert link is not None
         links.move(inside.netlink, link.index, away.fd, "hidden", up=False)
@@ -60,7 +60,7 @@ def moved_away(lab: Lab, pod: Pod) -> None:
 
 @pytest.mark.parametrize("gone", [deleted, moved_away])
 async def test_a_twin_with_the_same_ifindex(
-    lab: Lab, gone: Callable[[Lab, Pod], None], caplog: pytest.LogCaptureFixture
+    lab: Lab, gone: Callable[[Lab, PodRef], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Same ifindex, kind, peer's ifindex, name, MAC, altname: LOST, said as an error; nothing new is on the host."""
     lab.demo()
@@ -90,7 +90,7 @@ async def test_a_device_that_left_the_pod_and_came_back(lab: Lab) -> None:
     (attached,) = await lab.attach(pod, ("demo0", "net1"))
     nested = lab.namespace("nested")
 
-    def work(inside: netns_thread.End, away: netns_thread.End) -> None:
+    def work(inside: netns_thread.Netns, away: netns_thread.Netns) -> None:
         link = links.get(inside.netlink, "net1")
         assert link is not None
         links.remove_altname(inside.netlink, link.index, attached.altname)

@@ -9,7 +9,7 @@ from crishim.errors import CrishimError
 from crishim.linux import devconf, netns_thread
 from crishim.linux.netlink import links
 from crishim.netdev.names import check_name
-from crishim.netdev.records import Pod, Source, State
+from crishim.netdev.records import PodRef, Source, State
 from tests.node.netdev.lab import Lab, request
 
 pytestmark = pytest.mark.node
@@ -19,7 +19,7 @@ async def test_setting_names_are_the_kernels(builtin_lab: Lab) -> None:
     """Each net.ipv6.conf value in a link message is what the file of its name says."""
     builtin_lab.demo()
 
-    def read(host: netns_thread.End) -> tuple[devconf.Settings, dict[str, int]]:
+    def read(host: netns_thread.Netns) -> tuple[devconf.Devconf, dict[str, int]]:
         link = links.get(host.netlink, "demo0")
         assert link is not None
         files = {}
@@ -41,7 +41,7 @@ async def test_legal_names_are_what_the_kernel_takes(builtin_lab: Lab, name: str
     """A name we pass is one the kernel takes, and one we refuse is one it refuses."""
     builtin_lab.ip("link add plain type ifb")
 
-    def rename(host: netns_thread.End) -> bool:
+    def rename(host: netns_thread.Netns) -> bool:
         link = links.get(host.netlink, "plain")
         assert link is not None
         try:
@@ -83,8 +83,8 @@ async def test_counters_count(builtin_lab: Lab) -> None:
         await lab.attach(pod, ("none0", "net1"))
     await lab.attach(pod, ("demo0", "net1"), run=False)
     await lab.devices.return_devices(pod)
-    assert lab.devices.metrics.histogram("attach").total == 1
-    assert lab.devices.metrics.histogram("return").total == 1
+    assert lab.devices.metrics.durations.seen()["attach",].buckets[-1] == 1
+    assert lab.devices.metrics.durations.seen()["return",].buckets[-1] == 1
     assert lab.devices.metrics.failures() == {("attach", "not found"): 1}
 
 
@@ -99,7 +99,7 @@ async def test_two_hundred_devices_over_fifty_pods(builtin_lab: Lab) -> None:
     before = lab.json("addr show")
     pods = [lab.pod(f"p{i}", cni=False) for i in range(count // share)]
 
-    async def attach(number: int, pod: Pod) -> int:
+    async def attach(number: int, pod: PodRef) -> int:
         merged_requests = [request(f"d{number * share + i}", f"net{i + 1}") for i in range(share)]
         async with await lab.devices.plan(merged_requests, pod, lab.kit.mover) as plan:
             await plan.begin()

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from crishim.netdev.records import Captured, Pod, State
+from crishim.netdev.records import Captured, PodRef, State
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
 
 
-async def away(lab: Lab, *names: str) -> tuple[Pod, tuple[str, ...]]:
+async def away(lab: Lab, *names: str) -> tuple[PodRef, tuple[str, ...]]:
     """The devices to a pod and back; what was said."""
     pod = lab.pod()
     await lab.attach(pod, *((name, f"net{number}") for number, name in enumerate(names or ("demo0",))), run=False)

@@ -11,7 +11,7 @@ import pytest
 from crishim.linux import bpf, mounts, netns_thread, xdp
 from crishim.linux.netlink import links
 from crishim.netdev import restore, return_device
-from crishim.netdev.records import Attachment, Pod
+from crishim.netdev.records import Attachment, PodRef
 from tests.node.netdev import bpf_samples
 from tests.node.netdev.bpf_links import on_device, programs_of
 from tests.node.netdev.bpf_samples import SCHED_CLS, XDP
@@ -19,7 +19,7 @@ from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
-Attach = Callable[[netns_thread.End, int, list[int]], None]
+Attach = Callable[[netns_thread.Netns, int, list[int]], None]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def held() -> Iterator[list[int]]:
 
 
 def xdp_by_netlink(mode: str) -> Attach:
-    def attach(end: netns_thread.End, index: int, held: list[int]) -> None:
+    def attach(end: netns_thread.Netns, index: int, held: list[int]) -> None:
         program = bpf_samples.load(XDP, 2)
         xdp.attach(end.netlink, index, mode, program)
         os.close(program)
@@ -40,7 +40,7 @@ def xdp_by_netlink(mode: str) -> Attach:
 
 
 def xdp_by_link(mode: str) -> Attach:
-    def attach(end: netns_thread.End, index: int, held: list[int]) -> None:
+    def attach(end: netns_thread.Netns, index: int, held: list[int]) -> None:
         program = bpf_samples.load(XDP, 2)
         held += [program, bpf_samples.link(program, index, bpf_samples.ATTACH_XDP, bpf_samples.BPF_XDP_FLAGS[mode])]
 
@@ -48,7 +48,7 @@ def xdp_by_link(mode: str) -> Attach:
 
 
 def tcx(hook: str, *, by_link: bool, count: int = 1) -> Attach:
-    def attach(end: netns_thread.End, index: int, held: list[int]) -> None:
+    def attach(end: netns_thread.Netns, index: int, held: list[int]) -> None:
         for answer in range(count):
             program = bpf_samples.load(SCHED_CLS, answer)
             held.append(program)
@@ -60,7 +60,7 @@ def tcx(hook: str, *, by_link: bool, count: int = 1) -> Attach:
     return attach
 
 
-def everywhere(end: netns_thread.End, index: int, held: list[int]) -> None:
+def everywhere(end: netns_thread.Netns, index: int, held: list[int]) -> None:
     """Every hook at once, mixed."""
     xdp_by_link("XDP generic")(end, index, held)
     for hook in ("tcx ingress", "tcx egress"):
@@ -129,7 +129,7 @@ async def test_a_pinned_link_holds_no_program_on_the_device(builtin_lab: Lab, tm
     bpf_samples.mount_bpffs(str(tmp_path))
     try:
 
-        def attach(end: netns_thread.End, index: int) -> None:
+        def attach(end: netns_thread.Netns, index: int) -> None:
             program = bpf_samples.load(SCHED_CLS, 2)
             link = bpf_samples.link(program, index, bpf.HOOKS["tcx ingress"])
             bpf_samples.pin(link, f"{tmp_path}/pinned")
@@ -156,7 +156,7 @@ async def test_traffic_passes_after_the_return(builtin_lab: Lab, held: list[int]
     lab.ip(f"addr add {subnet}.8/24 dev demo0-peer", far)
     lab.ip("link set demo0-peer up", far)
 
-    def drop(end: netns_thread.End, index: int) -> None:
+    def drop(end: netns_thread.Netns, index: int) -> None:
         program = bpf_samples.load(SCHED_CLS, 2)  # TC_ACT_SHOT
         held.extend([program, bpf_samples.link(program, index, bpf.HOOKS["tcx egress"])])
 
@@ -207,7 +207,7 @@ async def test_programs_of_the_host_stay(builtin_lab: Lab, way: str, held: list[
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
 
-    def join(end: netns_thread.End, index: int) -> None:
+    def join(end: netns_thread.Netns, index: int) -> None:
         for hook in ("tcx ingress", "tcx egress"):
             for by_link in (True, False):
                 tcx(hook, by_link=by_link)(end, index, held)
@@ -218,7 +218,7 @@ async def test_programs_of_the_host_stay(builtin_lab: Lab, way: str, held: list[
     assert returned.warnings == ()
 
 
-def strip(end: netns_thread.End, index: int) -> None:
+def strip(end: netns_thread.Netns, index: int) -> None:
     """Take every program off, as a pod may."""
     link = links.get(end.netlink, index)
     assert link is not None
@@ -234,7 +234,7 @@ async def test_programs_of_the_host_are_put_back_in_their_order(builtin_lab: Lab
     lab = builtin_lab
     lab.demo()
 
-    def attach(end: netns_thread.End, index: int) -> None:
+    def attach(end: netns_thread.Netns, index: int) -> None:
         tcx("tcx ingress", by_link=False, count=3)(end, index, held)
         held.append(bpf_samples.load(XDP, 2))
         xdp.attach(end.netlink, index, "XDP generic", held[-1])
@@ -256,7 +256,7 @@ async def test_programs_of_the_host_that_cannot_be_put_back_are_named(builtin_la
     lab = builtin_lab
     lab.demo()
 
-    def attach(end: netns_thread.End, index: int) -> None:
+    def attach(end: netns_thread.Netns, index: int) -> None:
         program = bpf_samples.load(SCHED_CLS, 0, "guard")
         bpf.attach(index, "tcx ingress", bpf_samples.number(program))
         os.close(program)
@@ -279,7 +279,7 @@ async def test_a_detach_under_a_running_pod(builtin_lab: Lab, held: list[int]) -
     """`crishim netdev detach` leaves the pod's processes alive, with their links: they hold nothing any more."""
     lab = builtin_lab
     lab.demo()
-    pod = Pod(id="pod-c", netns=str(lab.namespace("pod-c")), title="default/pod-c")
+    pod = PodRef(id="pod-c", netns=str(lab.namespace("pod-c")), title="default/pod-c")
     await lab.attach(pod, ("demo0", "net1"), run=False)
     on_device(pod.netns, "net1", lambda end, index: everywhere(end, index, held))
     await lab.devices.detach(pod, "net1")

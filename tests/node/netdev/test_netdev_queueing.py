@@ -50,7 +50,7 @@ async def test_a_filter_with_a_program(builtin_lab: Lab) -> None:
     lab.tc("qdisc add dev demo0 clsact")
     program = bpf_samples.load(bpf_samples.SCHED_CLS, 0, "guard")
 
-    def attach(end: netns_thread.End, index: int) -> None:
+    def attach(end: netns_thread.Netns, index: int) -> None:
         bpf_samples.add_filter(end.netlink, index, program, "guard")
 
     on_device(lab.host, "demo0", attach)

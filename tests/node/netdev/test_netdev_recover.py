@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from crishim.linux import namespaces
-from crishim.netdev.records import Mover, Pod, State
+from crishim.netdev.records import Mover, PodRef, State
 from tests.node.netdev.lab import Lab
 
 pytestmark = pytest.mark.node
@@ -41,7 +41,7 @@ def furnish(lab: Lab) -> None:
     lab.ip(f"route add 10.1.0.0/16 via 192.0.{sum(b'demo0') % 200}.1 dev demo0 table 100")
 
 
-def run_until_it_dies(lab: Lab, pod: Pod, point: str, devices: str = "demo0") -> None:
+def run_until_it_dies(lab: Lab, pod: PodRef, point: str, devices: str = "demo0") -> None:
     """devices: their names with commas between them, net1 and so on in the pod."""
     argv = [sys.executable, str(DOOMED), str(lab.directory), lab.kit.name, msgspec.json.encode(pod).decode(), point]
     argv += [msgspec.json.encode([pod]).decode(), devices]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.netdev.records import Attachment, Pod, Source
+from crishim.netdev.records import Attachment, PodRef, Source
 from tests.node.netdev.lab import ANYTHING, Lab, request
 
 pytestmark = pytest.mark.node
 
 
-async def refusal(lab: Lab, pod: Pod, *merged_requests: tuple[str, str]) -> CrishimError:
+async def refusal(lab: Lab, pod: PodRef, *merged_requests: tuple[str, str]) -> CrishimError:
     with pytest.raises(CrishimError) as caught:
         await lab.attach(pod, *merged_requests)
     assert lab.devices.attachments() == []
@@ -171,7 +171,7 @@ async def test_a_pod_on_the_host_network_gets_none(lab: Lab) -> None:
     """No namespace, or the host's own: refused, the link keeps its name (13)."""
     before = lab.demo()
     for netns in ("", str(lab.host)):
-        pod = Pod(id="p" * 16, netns=netns, title="default/host")
+        pod = PodRef(id="p" * 16, netns=netns, title="default/host")
         error = await refusal(lab, pod, ("demo0", "net1"))
         assert error.kind is Kind.PRECONDITION
         assert "host's network" in str(error)
@@ -184,7 +184,7 @@ async def test_a_device_that_is_not_there(lab: Lab) -> None:
     error = await refusal(lab, pod, ("none0", "net1"))
     assert error.kind is Kind.NOT_FOUND
     assert "none0" in str(error)
-    async with await lab.devices.plan([], Pod(id="x", netns=""), lab.kit.mover) as plan:
+    async with await lab.devices.plan([], PodRef(id="x", netns=""), lab.kit.mover) as plan:
         await plan.begin()
         assert await plan.verify_and_repair() == ()
 
@@ -194,7 +194,7 @@ async def test_two_pods_race_for_one_device(lab: Lab) -> None:
     before = lab.demo()
     pods = [lab.pod("pod-a"), lab.pod("pod-b")]
 
-    async def attempt(pod: Pod) -> tuple[Attachment, ...] | CrishimError:
+    async def attempt(pod: PodRef) -> tuple[Attachment, ...] | CrishimError:
         try:
             return await lab.attach(pod, ("demo0", "net1"))
         except CrishimError as error:

@@ -71,7 +71,7 @@ async def test_whatever_a_runtime_made_of_it_is_repaired(builtin_lab: Lab, how: 
     assert lab.picture("demo0") == before
 
 
-def move_as_a_runtime(host: netns_thread.End, pod: netns_thread.End) -> None:
+def move_as_a_runtime(host: netns_thread.Netns, pod: netns_thread.Netns) -> None:
     link = links.get(host.netlink, "demo0")
     assert link is not None
     links.move(host.netlink, link.index, pod.fd, "net1", up=True)

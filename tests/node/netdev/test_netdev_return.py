@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from crishim.linux import namespaces
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import PodRef, State
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 
@@ -74,7 +74,7 @@ async def test_returning_twice_is_fine(lab: Lab) -> None:
     await lab.attach(pod, ("demo0", "net1"))
     assert len(await lab.devices.return_devices(pod)) == 1
     assert await lab.devices.return_devices(pod) == ()
-    assert await lab.devices.return_devices(Pod(id="nobody", netns="")) == ()
+    assert await lab.devices.return_devices(PodRef(id="nobody", netns="")) == ()
     assert lab.picture("demo0") == before
 
 

@@ -72,7 +72,7 @@ async def test_a_pod_with_many_links_costs_little(builtin_lab: Lab) -> None:
     crowd = lab.namespace("crowd")
     lab.ip(f"link add link demo0 name top0 netns {crowd} type macvlan")
     lab.batch([f"link add x{i} netns {crowd} type ifb" for i in range(300)])
-    place = net_namespaces.Place(crowd.stat().st_ino, str(crowd))
+    place = net_namespaces.NetnsPath(crowd.stat().st_ino, str(crowd))
     read = lab.inside(lab.host, lambda: net_namespaces.links_of(place, bytearray(1 << 18)))
     assert 10 < len(read) < 250
     assert f"top0 in the network namespace of {crowd} depends on it" in await refusal(lab, "demo0")

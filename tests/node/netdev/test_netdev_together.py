@@ -44,7 +44,7 @@ def adorn(lab: Lab) -> None:
 def read(lab: Lab) -> tuple[dict[int, Captured], dict[int, Captured]]:
     """What a capture of all devices finds, and what captures of one each find."""
 
-    def body(end: netns_thread.End) -> tuple[dict[int, Captured], dict[int, Captured]]:
+    def body(end: netns_thread.Netns) -> tuple[dict[int, Captured], dict[int, Captured]]:
         found = [link for link in links.dump(end.netlink) if link.kind == "veth"]
         alone: dict[int, Captured] = {}
         for link in found:

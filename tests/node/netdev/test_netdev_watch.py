@@ -13,7 +13,7 @@ import pytest
 from crishim.linux import netns_thread
 from crishim.linux.netlink import links
 from crishim.netdev import restore
-from crishim.netdev.records import Mover, Pod, State
+from crishim.netdev.records import Mover, PodRef, State
 from tests.node.netdev.furniture import furnish
 from tests.node.netdev.lab import Lab
 from tests.node.netdev.runtimes import kits
@@ -33,7 +33,7 @@ async def eventually(look: Callable[[], object], what: str) -> None:
 def carry(lab: Lab, name: str, source: Path | str, target: Path | str, new: str) -> None:
     """Move a link from one namespace to another, as somebody else would."""
 
-    def work(here: netns_thread.End, there: netns_thread.End) -> None:
+    def work(here: netns_thread.Netns, there: netns_thread.Netns) -> None:
         link = links.get(here.netlink, name)
         assert link is not None
         for altname in link.altnames:
@@ -43,7 +43,7 @@ def carry(lab: Lab, name: str, source: Path | str, target: Path | str, new: str)
     netns_thread.across((source, target), work)
 
 
-async def lose(lab: Lab, pod: Pod) -> Path:
+async def lose(lab: Lab, pod: PodRef) -> Path:
     """The pod hides its device in a nested namespace before its stop: that namespace."""
     nested = lab.namespace("nested")
     carry(lab, "net1", pod.netns, nested, "hidden")
@@ -115,7 +115,7 @@ async def test_a_device_brought_back_by_hand(watched: Lab) -> None:
     pod = lab.pod()
     await lab.attach(pod, ("demo0", "net1"), run=False)
 
-    def work(inside: netns_thread.End, host: netns_thread.End) -> None:
+    def work(inside: netns_thread.Netns, host: netns_thread.Netns) -> None:
         link = links.get(inside.netlink, "net1")
         assert link is not None
         links.move(inside.netlink, link.index, host.fd, "byhand", up=False)
@@ -231,7 +231,7 @@ async def test_the_name_is_one_that_udev_keeps(builtin_lab: Lab) -> None:
     await lab.attach(pod, ("demo0", "net1"), run=False)
     await lab.devices.return_devices(pod)
 
-    def kind(host: netns_thread.End) -> str:
+    def kind(host: netns_thread.Netns) -> str:
         file = os.open("class/net/demo0/name_assign_type", os.O_RDONLY, dir_fd=host.sysfs)
         try:
             return os.read(file, 16).decode().strip()

@@ -17,7 +17,7 @@ from typing import Any
 from crishim.linux import namespaces, netns_thread, sysfs
 from crishim.linux.netlink import links
 from crishim.linux.netlink.rtnetlink import attribute, attributes, nested, text
-from crishim.linux.netns_thread import End
+from crishim.linux.netns_thread import Netns
 
 Picture = dict[str, str]
 Different = dict[str, tuple[str | None, str | None]]
@@ -159,7 +159,7 @@ def other_bytes(value: bytes) -> Iterator[bytes]:
         yield b"other\0"
 
 
-def change_attributes(end: End, name: str) -> int:
+def change_attributes(end: Netns, name: str) -> int:
     """Another value for every attribute of the link message, and of its kind, that takes one. How many did."""
 
     def now() -> dict[int, bytes]:
@@ -191,7 +191,7 @@ def change_attributes(end: End, name: str) -> int:
     return changed
 
 
-def changes(end: End, message: int, body: bytes, read: Any, kind: int) -> bool:
+def changes(end: Netns, message: int, body: bytes, read: Any, kind: int) -> bool:
     before = read().get(kind)
     try:
         end.netlink.request(message, body)

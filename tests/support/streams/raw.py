@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from crishim.cri.stream.portforward.protocol import PROTOCOL
-from crishim.cri.stream.spdy.frames import Frame, FrameReader, FrameWriter, Ping, SynStream
+from crishim.cri.stream.spdy.frames import Frame, FrameWriter, Ping, SpdyFrameReader, SynStream
 from tests.support.streams.upgrade import upgrade
 
 WEBSOCKET = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
@@ -47,7 +47,7 @@ class RawSpdy:
         self.sock.close()
 
     def _read(self) -> None:
-        reader = FrameReader()
+        reader = SpdyFrameReader()
         with contextlib.suppress(OSError):
             while data := self.sock.recv(1 << 20):
                 reader.receive_data(data)

@@ -18,7 +18,7 @@ from crishim.pb import cri_pb2 as cri
 
 async def answer(config):
     base = serve.open_base_node(config)
-    gate = serve.Gate(base)
+    gate = serve.RpcGate(base)
     server = await serve._open_socket(Path(config.socket), gate)
     import grpc.aio
     async with grpc.aio.insecure_channel(f"unix:{config.socket}") as channel:

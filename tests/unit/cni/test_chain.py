@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crishim.cni import chain
-from crishim.cni.chain import Plugins, RuntimeConf, decode_result, unchecked
+from crishim.cni.chain import PluginChain, RuntimeConf, decode_result, unchecked
 from crishim.cni.format import NetworkList
 from crishim.errors import CrishimError, Kind
 
@@ -20,7 +20,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.plugins = Plugins([str(directory / "none"), str(directory)], 5)
+        self.plugins = PluginChain([str(directory / "none"), str(directory)], 5)
 
     def plugin(self, name: str, script: str) -> None:
         path = self.directory / name
@@ -136,7 +136,7 @@ async def test_programs(bench: Bench) -> None:
 async def test_failures(bench: Bench, script: str, kind: Kind, text: str) -> None:
     """The plugin is named, with its words."""
     bench.plugin("a", script)
-    plugins = Plugins([str(bench.directory)], 0.2 if kind is Kind.DEADLINE else 5)
+    plugins = PluginChain([str(bench.directory)], 0.2 if kind is Kind.DEADLINE else 5)
     with pytest.raises(CrishimError) as caught:
         await plugins.add(network(), CONF)
     assert caught.value.kind is kind

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from crishim.cni.chain import Plugins
+from crishim.cni.chain import PluginChain
 from crishim.cni.directory import ConfigDirectory
 from crishim.cni.network import PodNetworks
 from crishim.errors import CrishimError
@@ -31,7 +31,7 @@ def networks(tmp_path: Path) -> PodNetworks:
     (tmp_path / "net.d").mkdir()
     network = {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "one", "capabilities": {"ipRanges": True}}]}
     (tmp_path / "net.d/a.conflist").write_text(json.dumps(network))
-    return PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 5), Limiter())
+    return PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), PluginChain([str(tmp_path)], 5), Limiter())
 
 
 CONFIG = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="n", namespace="ns", uid="u"))
@@ -107,7 +107,7 @@ async def test_plugins_of_an_earlier_daemon(networks: PodNetworks) -> None:
 
 async def test_plugins_that_do_not_end(networks: PodNetworks, tmp_path: Path) -> None:
     """After the time a plugin may take they are killed."""
-    impatient = PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), Plugins([str(tmp_path)], 0.1), Limiter())
+    impatient = PodNetworks(ConfigDirectory(tmp_path / "net.d", "newest"), PluginChain([str(tmp_path)], 0.1), Limiter())
     planned = replace(pod(), network=await impatient.plan(CONFIG))
     with _sleep("60", planned.id) as plugin:
         await impatient.wait_for_plugins(planned)

@@ -9,7 +9,7 @@ import pytest
 from crishim.cri.device_changes import StreamNetDeviceChanges
 from crishim.errors import CrishimError, Kind
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import Attachment, Captured, Mover, Pod, State
+from crishim.netdev.records import Attachment, Captured, Mover, PodRef, State
 from crishim.node import Node
 from crishim.pb import admin_pb2 as admin
 from crishim.state.subscribers import QUEUE
@@ -19,7 +19,7 @@ from tests.support.nodes import make_node
 def attachment(id: str = "0123456789abcdef", name: str = "demo0") -> Attachment:
     return Attachment(
         id=id,
-        pod=Pod(id="pod-a", netns="/run/x", title="default/web"),
+        pod=PodRef(id="pod-a", netns="/run/x", title="default/web"),
         netns_inode=7,
         state=State.INTENT,
         mover=Mover.BUILTIN,

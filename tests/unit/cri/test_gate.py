@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crishim.cri import rpcs
-from crishim.cri.gate import EARLY, PATIENCE, Gate, is_question
+from crishim.cri.gate import EARLY, PATIENCE, RpcGate, is_question
 from crishim.errors import CrishimError, Kind
 from tests.support.nodes import make_node
 from tests.support.own_clock import simulate
@@ -39,7 +39,7 @@ def test_before_the_records_are_read(tmp_path: Path) -> None:
     part, whole = make_node(tmp_path / "part"), make_node(tmp_path / "whole")
 
     async def scene() -> None:
-        gate = Gate(part)
+        gate = RpcGate(part)
         assert await gate.admit("Version") == (part, EARLY["Version"])
         waiting = asyncio.ensure_future(gate.admit("ListContainers"))
         await asyncio.sleep(3600)
@@ -56,7 +56,7 @@ def test_a_change_waits_for_recovery(tmp_path: Path) -> None:
     node = make_node(tmp_path)
 
     async def scene() -> None:
-        gate = Gate(node)
+        gate = RpcGate(node)
         gate.open_for_questions(node, ALL)
         early = asyncio.ensure_future(gate.admit("StopContainer"))
         await asyncio.sleep(1)
@@ -77,7 +77,7 @@ def test_a_question_waits_where_a_record_is_in_doubt(tmp_path: Path) -> None:
     node = make_node(tmp_path)
 
     async def scene() -> None:
-        gate = Gate(node)
+        gate = RpcGate(node)
         gate.open_for_questions(node, ALL, in_doubt=True)
         assert await gate.admit("Version") == (node, answer)
         waiting = asyncio.ensure_future(gate.admit("ListContainers"))
@@ -94,7 +94,7 @@ def test_a_probe_does_not_wait(tmp_path: Path) -> None:
     node = make_node(tmp_path)
 
     async def scene() -> None:
-        gate = Gate(node)
+        gate = RpcGate(node)
         gate.open_for_questions(node, ALL)
         before = asyncio.get_running_loop().time()
         with pytest.raises(CrishimError) as caught:
@@ -111,7 +111,7 @@ def test_what_is_not_there_says_so_during_recovery(tmp_path: Path) -> None:
     """A method without a function will not get one by waiting."""
 
     async def scene() -> None:
-        gate = Gate(make_node(tmp_path))
+        gate = RpcGate(make_node(tmp_path))
         gate.open_for_questions(make_node(tmp_path), ALL)
         with pytest.raises(CrishimError) as caught:
             await gate.admit("NoSuchMethod")

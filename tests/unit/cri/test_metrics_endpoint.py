@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crishim.config import Metrics as Settings
+from crishim.config import MetricsSettings
 from crishim.cri.metrics.endpoint import Collector, serve
 from crishim.errors import CrishimError
 from crishim.netdev.metrics import Metrics
@@ -36,7 +36,7 @@ def test_a_scrape_shows_devices_and_objects(tmp_path: Path) -> None:
     metrics.change(["down", "renamed"])
     metrics.change(["down"])
     port = free_port()
-    stop = serve(Settings(address=f"127.0.0.1:{port}"), Collector(node))
+    stop = serve(MetricsSettings(address=f"127.0.0.1:{port}"), Collector(node))
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
@@ -62,5 +62,6 @@ def test_an_address_in_use_is_one_sentence(tmp_path: Path) -> None:
         address = f"127.0.0.1:{s.getsockname()[1]}"
         with pytest.raises(CrishimError, match=rf"metrics.address: .*{address}"):
             serve(
-                Settings(address=address), Collector(make_node(tmp_path, netdevices=SimpleNamespace(metrics=Metrics())))
+                MetricsSettings(address=address),
+                Collector(make_node(tmp_path, netdevices=SimpleNamespace(metrics=Metrics()))),
             )

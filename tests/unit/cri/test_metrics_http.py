@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from crishim.config import Metrics as Settings
+from crishim.config import MetricsSettings
 from crishim.cri.metrics.endpoint import Collector, serve
 from crishim.cri.metrics.http import MOST_CONNECTIONS
 from crishim.errors import CrishimError
@@ -36,7 +36,7 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., int]]:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = int(s.getsockname()[1])
-        stops.append(serve(Settings(address=f"{host}:{port}", **settings), Collector(node)))
+        stops.append(serve(MetricsSettings(address=f"{host}:{port}", **settings), Collector(node)))
         return port
 
     yield start

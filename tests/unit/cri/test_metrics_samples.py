@@ -8,7 +8,7 @@ from crishim.cri.metrics import samples
 from crishim.cri.metrics.descriptors import BASE_LABELS, BY_NAME, COUNTER, GAUGE
 from crishim.pb import cri_pb2 as cri
 from crishim.stats import v1, v2
-from crishim.stats.devices import Filesystem
+from crishim.stats.block_devices import Filesystem
 from crishim.stats.measurements import Detail, Interface
 from crishim.stats.processes import Processes
 from tests.unit.cri.records import container

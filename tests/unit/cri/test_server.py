@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from crishim.cri.gate import Gate
+from crishim.cri.gate import RpcGate
 from crishim.cri.server import make_server
 from crishim.errors import CrishimError, Kind
 from crishim.operations import log_context
@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, socket: Path) -> None:
         self.address = f"unix:{socket}"
         self.node = make_node(socket.parent / "node")
-        self.gate = Gate(self.node)
+        self.gate = RpcGate(self.node)
         self.server: Any = None
         self.channel: Any = None
 

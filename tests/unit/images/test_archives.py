@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crishim.errors import CrishimError, Kind
-from crishim.images.archives import CONTAINERD_NAME, REF_NAME, Member, members
+from crishim.images.archives import CONTAINERD_NAME, REF_NAME, ArchivedImage, members
 
 
 def tar(path: Path, mode: str = "w", **files: object) -> Path:
@@ -36,7 +36,7 @@ def test_oci_archive_with_one_image(tmp_path: Path) -> None:
         {REF_NAME: "1", CONTAINERD_NAME: "quay.io/a/b:1"},
     ):
         path = tar(tmp_path / "a.tar", index_json=index(annotations))
-        assert members(path) == [Member("oci-archive", "", "quay.io/a/b:1")]
+        assert members(path) == [ArchivedImage("oci-archive", "", "quay.io/a/b:1")]
 
 
 @pytest.mark.parametrize("form", ["", "gz", "bz2", "xz"])
@@ -66,15 +66,15 @@ def test_several_images_are_selected_by_name(tmp_path: Path) -> None:
     """Of several images each is asked for by its name in the index; one without any cannot be."""
     path = tar(tmp_path / "a.tar", index_json=index({REF_NAME: "q.io/a:1"}, {REF_NAME: "q.io/b:1"}, {}))
     assert members(path) == [
-        Member("oci-archive", "q.io/a:1", "q.io/a:1"),
-        Member("oci-archive", "q.io/b:1", "q.io/b:1"),
+        ArchivedImage("oci-archive", "q.io/a:1", "q.io/a:1"),
+        ArchivedImage("oci-archive", "q.io/b:1", "q.io/b:1"),
     ]
 
 
 def test_source() -> None:
     """skopeo's reference is made of the transport, wherever the archive lies, and the selector if there is one."""
-    assert Member("oci-archive", "", "q.io/a:1").source(Path("/x/link")) == "oci-archive:/x/link"
-    assert Member("docker-archive", "@0", "q.io/a:1").source(Path("/x/link")) == "docker-archive:/x/link:@0"
+    assert ArchivedImage("oci-archive", "", "q.io/a:1").source(Path("/x/link")) == "oci-archive:/x/link"
+    assert ArchivedImage("docker-archive", "@0", "q.io/a:1").source(Path("/x/link")) == "docker-archive:/x/link:@0"
 
 
 def test_docker_archive(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_docker_archive(tmp_path: Path) -> None:
     images = [{"RepoTags": ["busybox:1", "q.io/b:2"]}, {"RepoTags": ["c:3"]}]
     path = tar(tmp_path / "a.tar", manifest_json=images)
     assert members(path) == [
-        Member("docker-archive", "busybox:1", "docker.io/library/busybox:1"),
-        Member("docker-archive", "q.io/b:2", "q.io/b:2"),
-        Member("docker-archive", "c:3", "docker.io/library/c:3"),
+        ArchivedImage("docker-archive", "busybox:1", "docker.io/library/busybox:1"),
+        ArchivedImage("docker-archive", "q.io/b:2", "q.io/b:2"),
+        ArchivedImage("docker-archive", "c:3", "docker.io/library/c:3"),
     ]
 
 
@@ -92,15 +92,15 @@ def test_archive_of_both_kinds(tmp_path: Path) -> None:
     """docker save of today writes an OCI layout that names tags only; then the docker list has the names."""
     both: dict[str, Any] = {"index_json": index({REF_NAME: "1"}), "manifest_json": [{"RepoTags": ["q.io/a:1"]}]}
     path = tar(tmp_path / "a.tar", **both)
-    assert members(path) == [Member("docker-archive", "q.io/a:1", "q.io/a:1")]
+    assert members(path) == [ArchivedImage("docker-archive", "q.io/a:1", "q.io/a:1")]
 
 
 def test_given_name(tmp_path: Path) -> None:
     """An image without a name takes the one given; without that it is INVALID."""
     docker = tar(tmp_path / "d.tar", manifest_json=[{"RepoTags": None}])
     oci = tar(tmp_path / "o.tar", index_json=index({}))
-    assert members(docker, "mine:1") == [Member("docker-archive", "@0", "docker.io/library/mine:1")]
-    assert members(oci, "mine:1") == [Member("oci-archive", "", "docker.io/library/mine:1")]
+    assert members(docker, "mine:1") == [ArchivedImage("docker-archive", "@0", "docker.io/library/mine:1")]
+    assert members(oci, "mine:1") == [ArchivedImage("oci-archive", "", "docker.io/library/mine:1")]
     for path in (docker, oci):
         with pytest.raises(CrishimError, match="without a name"):
             members(path)

@@ -127,7 +127,7 @@ def test_many_ends_at_once_share_a_look_at_all_processes(shell: Shell, monkeypat
     read, looks = process_trees._entry, []
     first, go = threading.Event(), threading.Event()
 
-    def entry(pid: int | str) -> process_trees.Entry | None:
+    def entry(pid: int | str) -> process_trees.ProcessEntry | None:
         if str(pid) == "1":
             looks.append(pid)
             first.set()

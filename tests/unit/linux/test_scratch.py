@@ -12,7 +12,7 @@ from crishim.engine.exec import child
 from crishim.engine.exec.child import Command, ExecChild
 from crishim.engine.exec.crun import CrunExec
 from crishim.engine.exec.session import ExecSession
-from crishim.images.skopeo import Place, Skopeo
+from crishim.images.skopeo import Skopeo, StoreDirectories
 from crishim.linux import executors, scratch
 from crishim.linux.executors import Executor
 from crishim.linux.pipes import ReadEnd
@@ -105,7 +105,7 @@ async def test_an_exec_session_closes_its_descriptors_when_its_directory_cannot_
 
 
 async def test_a_skopeo_run_leaves_no_files_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place(tmp_path / "root", tmp_path / "run", tmp_path / "scratch", tmp_path / "secrets")
+    place = StoreDirectories(tmp_path / "root", tmp_path / "run", tmp_path / "scratch", tmp_path / "secrets")
     monkeypatch.setattr(executors, "deletion", Failing(1))
     skopeo = Skopeo(place, program="true")
     place.prepare()

@@ -10,7 +10,7 @@ import pytest
 from crishim.linux import sysfs
 from crishim.linux.netlink import links
 from crishim.linux.netlink.links import IFF_UP, Link
-from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, State
+from crishim.netdev.records import Attachment, Captured, Identity, Mover, PodRef, State
 
 
 class FakeEnd:
@@ -108,7 +108,7 @@ def attachment(**fields: Any) -> Attachment:
     """Of demo0, a veth with ifindex 5 and inode 1005, as net1 in pod-a."""
     known: dict[str, Any] = {
         "id": "0123456789abcdef",
-        "pod": Pod(id="pod-a", netns="/run/a", title="default/a"),
+        "pod": PodRef(id="pod-a", netns="/run/a", title="default/a"),
         "netns_inode": 2,
         "state": State.READY,
         "mover": Mover.BUILTIN,

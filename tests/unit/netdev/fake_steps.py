@@ -11,7 +11,7 @@ from crishim.linux.netlink.links import IFF_UP, Link
 from crishim.netdev import bpf_programs, restore_link, restore_network
 from crishim.netdev import restore as module
 from crishim.netdev.records import Attachment, Captured
-from crishim.netdev.restore import Outcome
+from crishim.netdev.restore import ReturnOutcome
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -70,7 +70,7 @@ def steps(fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.M
     return made
 
 
-def restore(known: Attachment, host: Any, pod: Any) -> Outcome:
+def restore(known: Attachment, host: Any, pod: Any) -> ReturnOutcome:
     """One device alone: moved, if it is in the pod, and restored."""
     return module.restore(known, host, pod, module.move_home(known, host, pod))
 

@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.linux import devconf, device_files, multicast
-from crishim.linux.bpf import Program
+from crishim.linux.bpf import BpfProgram
 from crishim.linux.netlink import ethtool, neighbours, nexthops, queueing
 from crishim.linux.netlink.ethtool import Tuning
 from crishim.linux.netlink.links import IFF_UP
-from crishim.linux.netlink.neighbours import Ageing, Entry
+from crishim.linux.netlink.neighbours import Ageing, Neighbour
 from crishim.linux.netlink.nexthops import Nexthop
-from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, TcObject
 from crishim.linux.netlink.rtnetlink import text, u32
 from crishim.netdev import audit as module
 from crishim.netdev import bpf_programs
@@ -22,17 +22,19 @@ from crishim.netdev.restore_context import RestoreContext
 from tests.unit.netdev.fake_links import FakeEnd, veth
 from tests.unit.netdev.wire_calls import Calls
 
-GUARD = Program(hook="tcx ingress", id=5, name="guard")
+GUARD = BpfProgram(hook="tcx ingress", id=5, name="guard")
 WAS = Captured(index=5, name="demo0", kind="veth", mtu=1500, flags=IFF_UP, complete=True)
 FULL: dict[str, Any] = {
     "tunings": (Tuning(subject="rings", attributes=u32(1, 1)),),
     "files": (("threaded", "0"),),
     "sysctls": (("ipv6/conf/{}/stable_secret", "::1"),),
     "programs": (GUARD,),
-    "entries": (Entry(family=2, state=0x80, flags=0, type=0, attributes=b""),),
+    "entries": (Neighbour(family=2, state=0x80, flags=0, type=0, attributes=b""),),
     "multicast": (b"\1\0\x5e\0\0\1",),
     "groups": frozenset({"239.1.1.1"}),
-    "queueing": (Node(message=RTM_NEWQDISC, handle=1 << 16, parent=0xFFFFFFFF, info=0, attributes=text(1, "pfifo")),),
+    "queueing": (
+        TcObject(message=RTM_NEWQDISC, handle=1 << 16, parent=0xFFFFFFFF, info=0, attributes=text(1, "pfifo")),
+    ),
     "nexthops": (Nexthop(header=bytes(8), attributes=u32(1, 77)),),
 }
 
@@ -101,8 +103,8 @@ def test_what_was_not_written_is_not_read_again(read: Calls) -> None:
 
 
 @pytest.mark.parametrize(("kind", "entries"), [("veth", FULL["entries"]), ("vxlan", ())])
-def test_both_sorts_of_neighbours_are_read(read: Calls, kind: str, entries: tuple[Entry, ...]) -> None:
-    there = Entry(family=7, state=0x80, flags=0, type=0, attributes=b"")
+def test_both_sorts_of_neighbours_are_read(read: Calls, kind: str, entries: tuple[Neighbour, ...]) -> None:
+    there = Neighbour(family=7, state=0x80, flags=0, type=0, attributes=b"")
     read.note(neighbours, "dump", answer=lambda *_: entries)
     read.note(neighbours, "dump_forwarding", answer=lambda *_: (there,))
     assert audit(place(replace(WAS, kind=kind, entries=(*entries, there)))) == []

@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.linux import bpf, xdp
-from crishim.linux.bpf import Program
+from crishim.linux.bpf import BpfProgram
 from crishim.linux.netlink import links, queueing
 from crishim.linux.netlink.links import Link
-from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, TcObject
 from crishim.netdev import bpf_programs as module
 from crishim.netdev.bpf_programs import TC_FILTER, hooks, is_loaded, read, restore
 from crishim.netdev.records import Captured
@@ -34,11 +34,11 @@ class Kernel:
         self.xdp_links: dict[int, list[int]] = {}
         self.now = LINK
 
-    def describe(self, hook: str, id: int, *, by_link: bool = False) -> Program:
+    def describe(self, hook: str, id: int, *, by_link: bool = False) -> BpfProgram:
         if id not in self.loaded:
             raise FileNotFoundError(errno.ENOENT, "gone")
         tag, loaded = self.loaded[id]
-        return Program(hook=hook, id=id, name=f"p{id}", tag=tag, loaded=loaded, by_link=by_link)
+        return BpfProgram(hook=hook, id=id, name=f"p{id}", tag=tag, loaded=loaded, by_link=by_link)
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def place(**was: Any) -> RestoreContext:
     return RestoreContext(host, 9, "demo0", replace(WAS, **was))
 
 
-def program(hook: str, id: int, **fields: Any) -> Program:
+def program(hook: str, id: int, **fields: Any) -> BpfProgram:
     known: dict[str, Any] = {"hook": hook, "id": id, "tag": b"t", "loaded": 1}
-    return Program(**known | fields)
+    return BpfProgram(**known | fields)
 
 
 def test_hooks_of_a_kind() -> None:
@@ -86,12 +86,12 @@ def test_what_is_read(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel.loaded = {3: (b"a", 1), 4: (b"b", 2)}
     kernel.xdp_links = {3: [30]}
     kernel.tcx = {IN: [(4, 0), (5, 50)]}
-    nodes = [Node(message=RTM_NEWQDISC, handle=1, parent=0, info=i, attributes=b"") for i in (0, 4)]
+    nodes = [TcObject(message=RTM_NEWQDISC, handle=1, parent=0, info=i, attributes=b"") for i in (0, 4)]
     assert read(LINK, nodes) == (
-        Program(hook="XDP generic", id=3, name="p3", tag=b"a", loaded=1, by_link=True),
-        Program(hook=IN, id=4, name="p4", tag=b"b", loaded=2),
-        Program(hook=IN, id=5, by_link=True),
-        Program(hook=TC_FILTER, id=4, name="p4", tag=b"b", loaded=2),
+        BpfProgram(hook="XDP generic", id=3, name="p3", tag=b"a", loaded=1, by_link=True),
+        BpfProgram(hook=IN, id=4, name="p4", tag=b"b", loaded=2),
+        BpfProgram(hook=IN, id=5, by_link=True),
+        BpfProgram(hook=TC_FILTER, id=4, name="p4", tag=b"b", loaded=2),
     )
     kernel.xdp_links = {}
     assert read(LINK)[0].by_link is False

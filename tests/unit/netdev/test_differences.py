@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.linux.bpf import Program
-from crishim.linux.devconf import Settings
+from crishim.linux.bpf import BpfProgram
+from crishim.linux.devconf import Devconf
 from crishim.linux.netlink import link_attributes, links, queueing
 from crishim.linux.netlink.ethtool import Tuning
 from crishim.linux.netlink.links import IFF_UP
-from crishim.linux.netlink.neighbours import Ageing, Entry
+from crishim.linux.netlink.neighbours import Ageing, Neighbour
 from crishim.linux.netlink.nexthops import Nexthop
-from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, TcObject
 from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
@@ -34,14 +34,14 @@ WAS = Captured(
     flags=IFF_UP,
     complete=True,
     attributes=link_attributes.keep(link()),
-    settings=Settings((1, 0, 0), (1, 2), 0, bytes(16)),
+    settings=Devconf((1, 0, 0), (1, 2), 0, bytes(16)),
     tunings=(Tuning(subject="rings", attributes=u32(6, 512)),),
     files=(("threaded", "0"), ("queues/rx-0/rps_cpus", "1")),
     sysctls=(("ipv6/conf/{}/stable_secret", "::1"),),
-    programs=(Program(hook="tcx ingress", id=5, name="guard"),),
+    programs=(BpfProgram(hook="tcx ingress", id=5, name="guard"),),
     multicast=(b"\1\0\x5e\0\0\1",),
     groups=frozenset({"239.1.1.1"}),
-    queueing=(Node(message=RTM_NEWQDISC, handle=1 << 16, parent=0xFFFFFFFF, info=0, attributes=text(1, "pfifo")),),
+    queueing=(TcObject(message=RTM_NEWQDISC, handle=1 << 16, parent=0xFFFFFFFF, info=0, attributes=text(1, "pfifo")),),
     nexthops=(Nexthop(header=bytes(8), attributes=u32(1, 77)),),
 )
 
@@ -56,10 +56,10 @@ WAS = Captured(
         ({"attributes": link(mode=4)}, "attribute 1 of its kind macvlan"),
         ({"attributes": link(_99=b"new")}, "link attribute 99"),
         ({"attributes": link(state=5)}, "operational state"),
-        ({"settings": Settings((1, 0, 9), (1, 2), 0, bytes(16))}, "net.ipv4.conf.proxy_arp"),
-        ({"settings": Settings((1, 0, 0), (1, 9), 0, bytes(16))}, "net.ipv6.conf.hop_limit"),
-        ({"settings": Settings((1, 0, 0), (1, 2), 1, bytes(16))}, "addrgenmode"),
-        ({"settings": Settings((1, 0, 0), (1, 2), 0, b"1" * 16)}, "IPv6 token"),
+        ({"settings": Devconf((1, 0, 9), (1, 2), 0, bytes(16))}, "net.ipv4.conf.proxy_arp"),
+        ({"settings": Devconf((1, 0, 0), (1, 9), 0, bytes(16))}, "net.ipv6.conf.hop_limit"),
+        ({"settings": Devconf((1, 0, 0), (1, 2), 1, bytes(16))}, "addrgenmode"),
+        ({"settings": Devconf((1, 0, 0), (1, 2), 0, b"1" * 16)}, "IPv6 token"),
         ({"tunings": ()}, "ethtool rings"),
         ({"files": (("threaded", "1"),)}, "threaded"),
         ({"sysctls": ()}, "net.ipv6.conf.stable_secret"),
@@ -95,7 +95,7 @@ def test_neighbour_ageing_is_compared_by_what_it_says() -> None:
 
 def test_entries_and_groups_that_are_gone() -> None:
     """Entries by themselves; groups in the order of their names."""
-    here, gone = (Entry(family=2, state=0x80, flags=f, type=0, attributes=b"") for f in (0, 8))
+    here, gone = (Neighbour(family=2, state=0x80, flags=f, type=0, attributes=b"") for f in (0, 8))
     groups = frozenset(f"239.1.1.{i}" for i in range(10, 60))
     was = msgspec.structs.replace(WAS, entries=(here, gone), groups=groups)
     now = msgspec.structs.replace(was, entries=(here,), groups=frozenset())
@@ -112,7 +112,7 @@ def test_a_state_somebody_holds() -> None:
 
 
 def test_a_program_that_came_is_named() -> None:
-    now = msgspec.structs.replace(WAS, programs=(*WAS.programs, Program(hook="XDP generic", id=9)))
+    now = msgspec.structs.replace(WAS, programs=(*WAS.programs, BpfProgram(hook="XDP generic", id=9)))
     assert differences(WAS, now) == ["XDP generic program 9"]
 
 
@@ -124,9 +124,9 @@ def test_an_older_record_is_compared_by_what_it_has() -> None:
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), unique_by=lambda x: x[0], max_size=12))
 def test_parents_come_before_what_hangs_from_them(pairs: list[tuple[int, int]]) -> None:
     """Any tree of classes below a root discipline, in any order; one whose parent is missing is kept all the same."""
-    root = Node(message=RTM_NEWQDISC, handle=1 << 16, parent=queueing.TC_H_ROOT, info=0, attributes=b"")
+    root = TcObject(message=RTM_NEWQDISC, handle=1 << 16, parent=queueing.TC_H_ROOT, info=0, attributes=b"")
     classes = [
-        Node(message=queueing.RTM_NEWTCLASS, handle=1 << 16 | minor, parent=1 << 16 | above, info=0, attributes=b"")
+        TcObject(message=queueing.RTM_NEWTCLASS, handle=1 << 16 | minor, parent=1 << 16 | above, info=0, attributes=b"")
         for minor, above in pairs
         if above < minor
     ]
@@ -141,15 +141,15 @@ def test_parents_come_before_what_hangs_from_them(pairs: list[tuple[int, int]]) 
 def test_counters_are_no_difference() -> None:
     """htb counts packets in its options, u32 in an attribute of its own, actions in theirs."""
 
-    def htb(packets: int) -> Node:
+    def htb(packets: int) -> TcObject:
         glob = struct.pack("=IIIII", 0x30011, 10, 0x20, 0, packets)
         options = attribute(2, attribute(2, glob))
-        return Node(message=RTM_NEWQDISC, handle=1 << 16, parent=0, info=0, attributes=text(1, "htb") + options)
+        return TcObject(message=RTM_NEWQDISC, handle=1 << 16, parent=0, info=0, attributes=text(1, "htb") + options)
 
-    def u32_filter(hits: int, age: int) -> Node:
+    def u32_filter(hits: int, age: int) -> TcObject:
         action = attribute(1, text(1, "mirred") + u32(3, age))
         options = attribute(2, u32(9, hits) + attribute(7, action) + u32(1, 5))
         message = queueing.RTM_NEWTFILTER
-        return Node(message=message, handle=2, parent=0, info=0, attributes=text(1, "u32") + options)
+        return TcObject(message=message, handle=2, parent=0, info=0, attributes=text(1, "u32") + options)
 
     assert queueing.missing((htb(7), u32_filter(1, 1)), (htb(0), u32_filter(0, 0))) == []

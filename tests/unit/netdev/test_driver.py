@@ -14,11 +14,11 @@ from crishim.netdev import return_device as recovery
 from crishim.netdev.adopt import boot_id
 from crishim.netdev.driver import NetDevices
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
+from crishim.netdev.records import Attachment, Captured, DeviceRequest, Identity, Mover, PodRef, Source, State
 from tests.unit.netdev.fake_executor import Threads
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
-ASKED = [Request(device="demo0", name="net1", source=Source.COMMAND)]
+ASKED = [DeviceRequest(device="demo0", name="net1", source=Source.COMMAND)]
 CARD = Identity(inode=9, bus="pci", bus_device="0000:03:00.0", permanent_mac=b"\2\0\0\0\0\1")
 
 
@@ -28,7 +28,7 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.netns = path / "pod.net"
         self.netns.write_text("")
-        self.pod = Pod(id="pod-a", netns=str(self.netns), title="default/a")
+        self.pod = PodRef(id="pod-a", netns=str(self.netns), title="default/a")
         self.path = path
         self.host: Any = FakeEnd(veth(5, "demo0"))
         self.inside: Any = FakeEnd(inode=2)
@@ -72,7 +72,7 @@ class Scene:
         return made
 
     def counts(self, operation: str) -> tuple[int, dict[tuple[str, str], int]]:
-        return self.driver.metrics.histogram(operation).total, self.driver.metrics.failures()
+        return self.driver.metrics.durations.seen()[operation,].buckets[-1], self.driver.metrics.failures()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_a_pods_devices_return(scene: Scene) -> None:
     assert scene.paths == [("/host", str(scene.netns))]
     assert scene.returned == [("demo5", True), ("demo6", True)]
     assert scene.counts("return") == (1, {("return", "lost"): 1})
-    assert 0 <= scene.driver.metrics.histogram("return").seconds < 60
+    assert 0 <= scene.driver.metrics.durations.seen()["return",].seconds < 60
 
 
 async def test_a_pod_without_devices(scene: Scene) -> None:
@@ -231,7 +231,7 @@ class Taken:
     def __init__(self, scene: Scene, answer: Any) -> None:
         self.scene, self.answer, self.asked = scene, answer, 0
 
-    def take(self, requests: Sequence[Request], pod: Pod, mover: Mover, host: Any, inside: Any) -> Any:
+    def take(self, requests: Sequence[DeviceRequest], pod: PodRef, mover: Mover, host: Any, inside: Any) -> Any:
         self.asked += 1
         assert (host, inside) == (self.scene.host, self.scene.inside)
         if isinstance(self.answer, Exception):
@@ -278,5 +278,7 @@ async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
     """Before anything is looked at."""
     scene.driver._leases = Taken(scene, ([], []))  # type: ignore[assignment]
     scene.known(5, State.LOST, pod=replace(scene.pod, id="pod-b"))
-    async with await scene.driver.plan([Request(device="demo5", source=Source.COMMAND)], scene.pod, Mover.BUILTIN):
+    async with await scene.driver.plan(
+        [DeviceRequest(device="demo5", source=Source.COMMAND)], scene.pod, Mover.BUILTIN
+    ):
         assert scene.returned == [("demo5", False)]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from crishim.linux.netlink.addresses import IFA_F_DADFAILED, IFA_F_PERMANENT, IFA_F_TENTATIVE
 from crishim.linux.netlink.links import IFF_LOWER_UP, IFF_UP
 from crishim.netdev import duplicate_detection
-from crishim.netdev.duplicate_detection import Listener, wait
+from crishim.netdev.duplicate_detection import AddressListener, wait
 from tests.unit.netdev.fake_addresses import FakeAddresses
 from tests.unit.netdev.fake_links import attachment
 from tests.unit.netdev.test_verify import GLOBAL, ON_THE_HOST, arrived
@@ -48,7 +48,7 @@ def test_what_is_not_waited_for(
 ) -> None:
     """A detection that has failed, and one that will never end."""
     bell = Bell()
-    monkeypatch.setattr(duplicate_detection, "Listener", lambda: bell)
+    monkeypatch.setattr(duplicate_detection, "AddressListener", lambda: bell)
     known, gone = attachment(host=ON_THE_HOST), attachment(id="f" * 16, index=77)
     fake_addresses.found[5] = [replace(GLOBAL, flags=IFA_F_PERMANENT | flags)]
     pod = arrived(known, flags=link)
@@ -81,7 +81,7 @@ def test_waiting_for_detection(
     ):
         fake_addresses.found[5] = [tentative]
         bell = Bell(*happenings)
-        monkeypatch.setattr(duplicate_detection, "Listener", lambda bell=bell: bell)
+        monkeypatch.setattr(duplicate_detection, "AddressListener", lambda bell=bell: bell)
         now[0] = 100.0
         assert wait([known], arrived(known), 5.0) == doubts
         assert bell.waited == waits
@@ -89,7 +89,7 @@ def test_waiting_for_detection(
 
 def test_what_is_listened_to() -> None:
     """Changes of IPv6 addresses (group 9), in this thread's namespace; the socket is closed in the end."""
-    with Listener() as listener, Listener():  # several at once
+    with AddressListener() as listener, AddressListener():  # several at once
         heard = listener._socket
         assert (heard.family, heard.getsockname()[1]) == (socket.AF_NETLINK, 0x100)
         assert not heard.get_inheritable()
@@ -99,7 +99,7 @@ def test_what_is_listened_to() -> None:
 def test_what_was_heard_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of a message; nothing heard is waited for a quarter of a second at most, an overrun is a change too."""
     waits: list[float] = []
-    with Listener() as listener:
+    with AddressListener() as listener:
         listener._socket.close()
         listener._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with other:

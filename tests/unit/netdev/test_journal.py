@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.linux.devconf import Settings
+from crishim.linux.devconf import Devconf
 from crishim.linux.netlink.addresses import Address
 from crishim.linux.netlink.neighbours import Ageing
 from crishim.linux.netlink.routes import Route
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import TRANSITIONS, Attachment, Captured, Mover, Pod, State, check_transition
+from crishim.netdev.records import TRANSITIONS, Attachment, Captured, Mover, PodRef, State, check_transition
 
 
 def make(id: str, index: int = 5, pod: str = "pod-a", state: State = State.INTENT) -> Attachment:
@@ -21,13 +21,13 @@ def make(id: str, index: int = 5, pod: str = "pod-a", state: State = State.INTEN
         name="demo0",
         mac=b"\2\0\0\0\0\1",
         ageing=(Ageing(table="arp_cache", attributes=b"\xfe"),),
-        settings=Settings((1, 2), (-1, 3), 0),
+        settings=Devconf((1, 2), (-1, 3), 0),
         addresses=(Address(family=2, prefix=24, scope=0, flags=128, attributes=b"\x08\0\2\0\xc0\0\2\xff"),),
         routes=(Route(header=b"x" * 12, attributes=b"\x08\0\4\0\xff\0\0\0"),),
     )
     return Attachment(
         id=id,
-        pod=Pod(id=pod, netns="/run/x", title=f"default/{pod}"),
+        pod=PodRef(id=pod, netns="/run/x", title=f"default/{pod}"),
         netns_inode=7,
         state=state,
         mover=Mover.BUILTIN,

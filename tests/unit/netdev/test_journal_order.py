@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from crishim.errors import CrishimError, Kind
 from crishim.linux import record_files
 from crishim.netdev.journal import Journal
-from crishim.netdev.records import Pod, State
+from crishim.netdev.records import PodRef, State
 from tests.unit.netdev.fake_links import attachment
 
 
@@ -24,7 +24,7 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_the_oldest_come_first(journal: Journal) -> None:
     """And of one moment the lower id; of one pod, or of all."""
-    other = Pod(id="pod-b", netns="/run/b")
+    other = PodRef(id="pod-b", netns="/run/b")
     made = [attachment(id=i, since=s) for i, s in (("c", 1), ("b", 2), ("a", 2))]
     journal.open([made[2], made[1], made[0], attachment(id="d", since=3, pod=other)])
     assert [a.id for a in journal.all()] == ["c", "a", "b", "d"]
@@ -96,5 +96,5 @@ def test_how_it_is_told() -> None:
     """For people: why it is down, and a pod without a title by the head of its id."""
     assert attachment(state=State.DOWN, reason="busy").status == "returned, down: busy"
     assert attachment(state=State.LOST, reason="gone").status == "lost"
-    assert str(Pod(id="0123456789abcdef", netns="")) == "0123456789abc"
+    assert str(PodRef(id="0123456789abcdef", netns="")) == "0123456789abc"
     assert str(replace(attachment().pod, title="a/b")) == "a/b"

@@ -19,11 +19,11 @@ from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leased, Leases
 from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.policy import Policy, Terms
-from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, Request, Source, State
+from crishim.netdev.records import Attachment, Captured, DeviceRequest, Identity, Mover, PodRef, Source, State
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
-POD = Pod(id="pod-a", netns="/run/a", title="default/a")
+POD = PodRef(id="pod-a", netns="/run/a", title="default/a")
 IDENTITY = Identity(inode=1005, kind="veth")
 
 
@@ -66,7 +66,9 @@ class Scene:
         return known, ""
 
     def run(self, *devices: str, mover: Mover = Mover.BUILTIN) -> Leased:
-        asked = [Request(device=d.partition("=")[0], name=d.partition("=")[2], source=Source.CDI) for d in devices]
+        asked = [
+            DeviceRequest(device=d.partition("=")[0], name=d.partition("=")[2], source=Source.CDI) for d in devices
+        ]
         return self.leases.take(asked, POD, mover, self.host, self.pod)
 
 
@@ -121,7 +123,7 @@ def test_a_device_that_is_there(scene: Scene) -> None:
     assert scene.looked == [[]]
     scene.dumps = [lambda: list(scene.host.links.values())]
     scene.leases.take(
-        [Request(device="demo9", source=Source.NRI, name="net9")], POD, Mover.BUILTIN, scene.host, scene.pod
+        [DeviceRequest(device="demo9", source=Source.NRI, name="net9")], POD, Mover.BUILTIN, scene.host, scene.pod
     )
     assert scene.dumps == []
     assert [a.sources for a in scene.journal.all()] == [("cdi", "nri")]
@@ -215,7 +217,7 @@ def test_what_an_earlier_pod_left(scene: Scene, state: State, up: bool, same: bo
     """A LOST or DOWN record of the device is over; one that is still down is to have what it had before."""
     old = attachment(
         id="9" * 16,
-        pod=Pod(id="pod-b", netns="/run/b"),
+        pod=PodRef(id="pod-b", netns="/run/b"),
         state=state,
         identity=replace(IDENTITY, inode=1005 if same else 7),
         host=replace(Captured(index=5, name="older", kind="veth"), flags=IFF_UP),

@@ -11,7 +11,7 @@ from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.rtnetlink import attribute, u32
 from crishim.netdev.link_checks import HostState, reason
 from crishim.netdev.link_usage import LinkUsage
-from crishim.netdev.records import Attachment, Captured, Identity, Mover, Pod, State
+from crishim.netdev.records import Attachment, Captured, Identity, Mover, PodRef, State
 
 ADDRESS = bytes([192, 0, 2, 7])
 DEMO = Link(index=5, name="demo0")
@@ -24,7 +24,7 @@ def link(index: int, name: str, **fields: Any) -> Link:
 def holder(identity: Identity) -> Attachment:
     return Attachment(
         id="0" * 16,
-        pod=Pod(id="pod-b", netns="/run/b", title="default/b"),
+        pod=PodRef(id="pod-b", netns="/run/b", title="default/b"),
         netns_inode=1,
         state=State.READY,
         mover=Mover.BUILTIN,

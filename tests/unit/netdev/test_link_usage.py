@@ -9,7 +9,7 @@ import pytest
 
 from crishim.linux import device_tree, net_namespaces
 from crishim.linux.device_tree import Function
-from crishim.linux.net_namespaces import Place
+from crishim.linux.net_namespaces import NetnsPath
 from crishim.linux.netlink.links import IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, Link
 from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32
 from crishim.netdev import link_usage as module
@@ -67,7 +67,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = {}
     monkeypatch.setattr(module, "survey", lambda netlink, indexes, tunnels, theirs: _ways(indexes, tunnels, theirs))
     monkeypatch.setattr(module, "Rtnetlink", Socket)
-    monkeypatch.setattr(net_namespaces, "places", lambda known: [Place(1, p) for p in found] if known == {1} else [])
+    monkeypatch.setattr(
+        net_namespaces, "places", lambda known: [NetnsPath(1, p) for p in found] if known == {1} else []
+    )
     monkeypatch.setattr(net_namespaces, "links_of", lambda place, *_: found[place.path])
     monkeypatch.setattr(net_namespaces, "number", lambda netlink, fd: 3)
     monkeypatch.setattr(device_tree, "uppers", lambda sysfs, name: ["over1", "over2"] if name == "demo0" else [])

@@ -1,27 +1,28 @@
 """Counters for the metrics endpoint."""
 
-from crishim.netdev.metrics import BOUNDS, Histogram, Metrics
+import pytest
+
+from crishim.histograms import Seen
+from crishim.netdev.metrics import BOUNDS, Metrics
+
+NOTHING = Seen((0,) * (len(BOUNDS) + 1), 0.0)
 
 
 def test_each_device_counts_with_its_share() -> None:
     """Eight devices in 0.16 s are eight observations of 0.02 s; buckets are cumulative."""
     metrics = Metrics()
-    assert metrics.histogram("attach") == Histogram((0,) * len(BOUNDS), 0, 0.0)
     metrics.observe("attach", 0.16, 8)
     metrics.observe("attach", 9.0, 1)
-    found = metrics.histogram("attach")
-    assert found.total == 9
-    assert found.seconds == 9.16
-    assert found.buckets[BOUNDS.index(0.01)] == 0
-    assert found.buckets[BOUNDS.index(0.02)] == 8
-    assert found.buckets[-1] == 8
+    found = metrics.durations.seen()["attach",]
+    assert found.seconds == pytest.approx(9.16)
+    assert found.buckets == (0, *[8] * (len(BOUNDS) - 1), 9)
 
 
 def test_nothing_done_is_nothing_observed() -> None:
-    """A return without devices leaves no mark."""
+    """A return without devices leaves no mark; both operations are there from the start."""
     metrics = Metrics()
     metrics.observe("return", 1.0, 0)
-    assert metrics.histogram("return") == Histogram((0,) * len(BOUNDS), 0, 0.0)
+    assert metrics.durations.seen() == {("attach",): NOTHING, ("return",): NOTHING}
 
 
 def test_failures_by_operation_and_kind() -> None:

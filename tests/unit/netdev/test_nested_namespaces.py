@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crishim.linux import net_namespaces
-from crishim.linux.net_namespaces import Place
+from crishim.linux.net_namespaces import NetnsPath
 from crishim.netdev import identity
 from crishim.netdev import nested_namespaces as module
 from crishim.netdev.nested_namespaces import MOST, NestedNamespaces, end_with, search
@@ -57,9 +57,9 @@ def there(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     found: dict[str, Nest] = {}
     known: list[frozenset[int]] = []
 
-    def places(near: frozenset[int]) -> Iterator[Place]:
+    def places(near: frozenset[int]) -> Iterator[NetnsPath]:
         known.append(near)
-        return iter([Place(int(path), path) for path in found])
+        return iter([NetnsPath(int(path), path) for path in found])
 
     def end(path: str) -> Nest:
         if found[path].inode == 0:
@@ -67,7 +67,7 @@ def there(fake_links: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         return found[path].open()
 
     monkeypatch.setattr(net_namespaces, "places", places)
-    monkeypatch.setattr(module, "End", end)
+    monkeypatch.setattr(module, "Netns", end)
     before = descriptors()
     yield found
     assert descriptors() == before

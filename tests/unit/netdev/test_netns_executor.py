@@ -15,7 +15,7 @@ ENDED: list[str] = []
 EARLIER: list[threading.Thread] = []
 
 
-class FakeEnd:
+class FakeNetns:
     """opened: in order, over all; a path "gone" cannot be."""
 
     opened: list[tuple[str, Any]] = []  # noqa: RUF012
@@ -23,7 +23,7 @@ class FakeEnd:
     def __init__(self, path: str | Path, kept: Any = None) -> None:
         if path == "gone":
             raise FileNotFoundError(2, "No such file or directory", "gone")
-        FakeEnd.opened.append((str(path), kept))
+        FakeNetns.opened.append((str(path), kept))
         self.path = path
 
     def close(self) -> None:
@@ -32,8 +32,8 @@ class FakeEnd:
 
 @pytest.fixture(autouse=True)
 def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netns_executor, "End", FakeEnd)
-    FakeEnd.opened.clear()
+    monkeypatch.setattr(netns_executor, "Netns", FakeNetns)
+    FakeNetns.opened.clear()
     ENDED.clear()
     EARLIER[:] = threading.enumerate()
 
@@ -53,13 +53,13 @@ async def test_one_thread_for_all_its_work() -> None:
         return ends
 
     executor = NetnsExecutor(("a", "b"), kept)
-    assert (running(), FakeEnd.opened) == ([], [])
+    assert (running(), FakeNetns.opened) == ([], [])
     first, second = await executor.run(work), await executor.run(work)
     assert first == second
     assert [end.path for end in first] == ["a", "b"]
     assert ENDED == []
     await executor.close()
-    assert FakeEnd.opened == [("a", kept), ("b", None)]
+    assert FakeNetns.opened == [("a", kept), ("b", None)]
     assert ENDED == ["b", "a"]
     assert where[0] is where[1] is not threading.current_thread()
     assert where[0].daemon
@@ -97,7 +97,7 @@ async def test_nothing_to_do() -> None:
     """No thread is started."""
     await NetnsExecutor(("a",)).close()
     assert running() == []
-    assert FakeEnd.opened == []
+    assert FakeNetns.opened == []
 
 
 async def test_errors() -> None:
@@ -127,7 +127,7 @@ async def test_a_namespace_that_is_gone() -> None:
         with pytest.raises(CrishimError, match="gone: No such file"):
             await executor.run(lambda *_: None)
     await executor.close()
-    assert FakeEnd.opened == [("a", None)]
+    assert FakeNetns.opened == [("a", None)]
     assert ENDED == ["a"]
 
 

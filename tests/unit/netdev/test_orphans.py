@@ -12,7 +12,7 @@ from crishim.linux.netlink.links import Link
 from crishim.netdev import orphans as module
 from crishim.netdev.journal import Journal
 from crishim.netdev.orphans import Named, Orphans, outlives_its_pod
-from crishim.netdev.records import Attachment, Captured, Identity, Request, Source, State
+from crishim.netdev.records import Attachment, Captured, DeviceRequest, Identity, Source, State
 from tests.unit.netdev.fake_executor import Threads
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -78,7 +78,7 @@ async def test_what_is_asked_for_comes_home_first(scene: Scene) -> None:
     """By its name or an altname, if it is LOST or DOWN."""
     for number, state in ((5, State.LOST), (6, State.DOWN), (7, State.READY), (8, State.LOST)):
         scene.known(number, state)
-    asked = [Request(device=name, source=Source.CDI) for name in ("demo5", "also6", "demo7", "other")]
+    asked = [DeviceRequest(device=name, source=Source.CDI) for name in ("demo5", "also6", "demo7", "other")]
     await scene.orphans.fetch_requested(asked)
     assert [name for name, _, _ in scene.returned] == ["demo5", "demo6"]
 

@@ -16,7 +16,7 @@ from crishim.netdev.metrics import Metrics
 from crishim.netdev.plan import Plan
 from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, State
-from crishim.netdev.restore import Outcome, Problems
+from crishim.netdev.restore import Problems, ReturnOutcome
 from crishim.netdev.transaction import Transaction
 from crishim.netdev.verify import Verified
 from tests.unit.netdev.fake_addresses import FakeAddresses
@@ -78,9 +78,9 @@ def scene(
     made = Scene(tmp_path)
     monkeypatch.setattr(wrong_device, "entries", lambda end: {x.name: end.devices[i] for i, x in end.links.items()})
 
-    def restore(known: Attachment, host: Any, pod: Any, problems: Problems) -> Outcome:
+    def restore(known: Attachment, host: Any, pod: Any, problems: Problems) -> ReturnOutcome:
         made.runs.append(f"restore {known.device}")
-        return Outcome(known.device, ifindex=known.host.index)
+        return ReturnOutcome(known.device, ifindex=known.host.index)
 
     monkeypatch.setattr(return_device, "move_home", lambda *_: Problems())
     monkeypatch.setattr(return_device, "restore", restore)
@@ -98,8 +98,8 @@ async def test_the_built_in_mover(scene: Scene) -> None:
         ready = await plan.verify_and_repair()
         assert scene.released == 1
     assert [(a.device, a.state, a.index) for a in ready] == [("demo5", State.READY, 5), ("demo6", State.READY, 6)]
-    assert scene.metrics.histogram("attach").total == 2
-    assert 0 <= scene.metrics.histogram("attach").seconds < 60
+    assert scene.metrics.durations.seen()["attach",].buckets[-1] == 2
+    assert 0 <= scene.metrics.durations.seen()["attach",].seconds < 60
     assert scene.metrics.failures() == {}
     assert scene.released == 1
     assert scene.runs == ["begin", "verify"]
@@ -174,7 +174,7 @@ async def test_what_is_there_already(scene: Scene) -> None:
         del scene.pod.links[5]
         with pytest.raises(CrishimError, match="demo5 is not in pod"):
             await again.verify_and_repair()
-    assert scene.metrics.histogram("attach").total == 1
+    assert scene.metrics.durations.seen()["attach",].buckets[-1] == 1
 
 
 async def test_one_that_went_between_the_steps(scene: Scene) -> None:

@@ -6,10 +6,10 @@ from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Grant, Policy, Terms
-from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
+from crishim.netdev.records import Attachment, Captured, DeviceRequest, Mover, PodRef, Source, State
 from crishim.netdev.validate import View, resolve
 
-POD = Pod(id="pod-a", netns="/run/a", title="team-a/web", namespace="team-a")
+POD = PodRef(id="pod-a", netns="/run/a", title="team-a/web", namespace="team-a")
 RULES = [
     Rule(devices=["ens[5-8]", "fast*"], kinds=["physical", "macvlan"], namespaces=["team-a", "lab-*"]),
     Rule(devices=["ens5"], namespaces=["team-b"]),
@@ -22,9 +22,11 @@ HOST = (
 
 
 def denied(device: str, namespace: str, rules: list[Rule] = RULES, held: tuple[Attachment, ...] = ()) -> str:
-    pod = Pod(id="pod-a", netns="/run/a", title=f"{namespace}/web", namespace=namespace)
+    pod = PodRef(id="pod-a", netns="/run/a", title=f"{namespace}/web", namespace=namespace)
     with pytest.raises(CrishimError) as caught:
-        resolve([Request(device=device, source=Source.ANNOTATION)], View(pod, HOST, (), held, Terms(Policy(rules))))
+        resolve(
+            [DeviceRequest(device=device, source=Source.ANNOTATION)], View(pod, HOST, (), held, Terms(Policy(rules)))
+        )
     assert caught.value.kind is Kind.DENIED
     assert device in str(caught.value)
     assert f"{namespace}/web" in str(caught.value)
@@ -32,8 +34,8 @@ def denied(device: str, namespace: str, rules: list[Rule] = RULES, held: tuple[A
 
 
 def allowed(device: str, namespace: str, source: Source = Source.ANNOTATION, rules: list[Rule] = RULES) -> bool:
-    pod = Pod(id="pod-a", netns="/run/a", namespace=namespace)
-    return bool(resolve([Request(device=device, source=source)], View(pod, HOST, (), (), Terms(Policy(rules)))))
+    pod = PodRef(id="pod-a", netns="/run/a", namespace=namespace)
+    return bool(resolve([DeviceRequest(device=device, source=source)], View(pod, HOST, (), (), Terms(Policy(rules)))))
 
 
 @pytest.mark.parametrize("namespace", ["team-a", "lab-7", "team-b"])
@@ -71,7 +73,7 @@ def test_a_refusal_tells_nothing_of_the_host() -> None:
     """A device that is not there, and one that another pod has, are refused in the same words as one that is there."""
     other = Attachment(
         id="0" * 16,
-        pod=Pod(id="pod-b", netns="/run/b", title="secret/holder"),
+        pod=PodRef(id="pod-b", netns="/run/b", title="secret/holder"),
         netns_inode=1,
         state=State.READY,
         mover=Mover.BUILTIN,
@@ -88,7 +90,7 @@ def test_a_refusal_tells_nothing_of_the_host() -> None:
 def test_what_roots_source_gives_anyway_is_not_denied() -> None:
     """A CDI device that an annotation of the same container names too; alone the annotation is refused."""
     view = View(POD, HOST, (), ())
-    requests = [Request(device="x", source=s) for s in (Source.CDI, Source.ANNOTATION)]
+    requests = [DeviceRequest(device="x", source=s) for s in (Source.CDI, Source.ANNOTATION)]
     (merged,) = resolve(requests, view)
     assert not merged.by_annotation
     with pytest.raises(CrishimError):

@@ -13,7 +13,7 @@ from crishim.linux.netlink.addresses import IFA_CACHEINFO, Address
 from crishim.linux.netlink.links import IFF_UP
 from crishim.linux.netlink.rtnetlink import attribute
 from crishim.netdev import restore_link
-from crishim.netdev.restore import Outcome
+from crishim.netdev.restore import ReturnOutcome
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import attachment, veth
 from tests.unit.netdev.fake_steps import ALL, KNOWN, OF_A_LINK_THAT_IS_UP, WAS, Steps, at_home, empty, in_pod, restore
@@ -44,7 +44,7 @@ def test_lifetimes_go_on_while_it_is_away(steps: Steps, monkeypatch: pytest.Monk
 def test_home_from_the_pod(steps: Steps) -> None:
     """Under its old name and ifindex, down on the way, all steps in order, our mark off."""
     host, pod = empty(), in_pod()
-    assert restore(KNOWN, host, pod) == Outcome("demo0", (), "", "", 5)
+    assert restore(KNOWN, host, pod) == ReturnOutcome("demo0", (), "", "", 5)
     assert pod.done == [("move", 5, "demo0", False, 5)]
     assert pod.links == {}
     assert host.links[5] == veth(5, "demo0", altnames=("also",), mtu=1400, flags=IFF_UP)
@@ -58,7 +58,7 @@ def test_what_was_down_stays_down(steps: Steps) -> None:
     """And has no routes, nexthops or carrier to be given."""
     known = attachment(host=replace(WAS, flags=0))
     host = at_home()
-    assert restore(known, host, None) == Outcome("demo0", (), "", "", 5)
+    assert restore(known, host, None) == ReturnOutcome("demo0", (), "", "", 5)
     assert not host.links[5].is_up
     assert steps.taken == [s for s in ALL if s not in OF_A_LINK_THAT_IS_UP]
 
@@ -68,7 +68,7 @@ def test_one_that_cannot_be_brought_up(steps: Steps) -> None:
     host = at_home(flags=0)
     host.refuse = {"flags": errno.EADDRINUSE}
     said = "demo0 is back but cannot be brought up: Address already in use"
-    assert restore(KNOWN, host, None) == Outcome("demo0", (said,), "", "Address already in use", 5)
+    assert restore(KNOWN, host, None) == ReturnOutcome("demo0", (said,), "", "Address already in use", 5)
     assert steps.taken == [*(s for s in ALL[:-1] if s not in OF_A_LINK_THAT_IS_UP), "audit of one that is down"]
     known = attachment(host=replace(WAS, flags=0))
     outcome = restore(known, host, None)
@@ -139,21 +139,21 @@ def test_a_move_that_failed_half_way(steps: Steps) -> None:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     pod.act = half
-    assert restore(KNOWN, host, pod) == Outcome("demo0", (), "", "", 5)
+    assert restore(KNOWN, host, pod) == ReturnOutcome("demo0", (), "", "", 5)
     assert ("change", 5, {"name": "demo0"}) in host.done
 
 
 def test_a_link_that_goes_while_it_is_restored(steps: Steps) -> None:
     host = at_home()
     steps.meanwhile = host.links.clear
-    assert restore(KNOWN, host, None) == Outcome("demo0", (), "", "", 5)
+    assert restore(KNOWN, host, None) == ReturnOutcome("demo0", (), "", "", 5)
 
 
 def test_one_that_is_nowhere(steps: Steps) -> None:
     """LOST, with where it was looked for; who carries its mark is named and stays."""
     gone = "it is neither on the host nor anywhere else: its pod's namespace is gone"
-    assert restore(KNOWN, empty(), None) == Outcome("", (), gone)
-    assert restore(KNOWN, empty(), empty(2)) == Outcome("", (), "it is neither on the host nor in its pod")
+    assert restore(KNOWN, empty(), None) == ReturnOutcome("", (), gone)
+    assert restore(KNOWN, empty(), empty(2)) == ReturnOutcome("", (), "it is neither on the host nor in its pod")
     pod = empty(2)
     pod.links[7], pod.devices[7] = veth(7, "twin", altnames=(KNOWN.altname,)), 1007
     outcome = restore(KNOWN, empty(), pod)

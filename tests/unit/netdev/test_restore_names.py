@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.errors import CrishimError
-from crishim.netdev.restore import Outcome
+from crishim.netdev.restore import ReturnOutcome
 from tests.unit.netdev.fake_addresses import address
 from tests.unit.netdev.fake_links import attachment, veth
 from tests.unit.netdev.fake_steps import KNOWN, WAS, Steps, at_home, empty, in_pod, restore
@@ -39,7 +39,7 @@ def test_its_ifindex_may_be_taken(steps: Steps) -> None:
     host, pod = empty(), in_pod()
     host.links[5] = veth(5, "other")
     host.devices[5] = 77
-    assert restore(KNOWN, host, pod) == Outcome("demo0", (), "", "", 6)
+    assert restore(KNOWN, host, pod) == ReturnOutcome("demo0", (), "", "", 6)
     assert pod.done == [("move", 5, "demo0", False, None)]
     host, pod = empty(), in_pod()
     tries = []
@@ -76,13 +76,13 @@ def test_its_name_may_be_taken(steps: Steps) -> None:
 def test_a_name_that_is_free_again(steps: Steps) -> None:
     """Back from the fallback; its own altname is not in the way; a taken one is said again."""
     host = at_home(name="dev5", altnames=("demo0", KNOWN.altname, "orphan"))
-    assert restore(KNOWN, host, None) == Outcome("demo0", (), "", "", 5)
+    assert restore(KNOWN, host, None) == ReturnOutcome("demo0", (), "", "", 5)
     assert host.links[5].altnames == ("also",)
     host = at_home(name="dev5")
     host.links[9] = veth(9, "demo0")
     said = f"the name demo0 is taken on the host: the device is back as {FALLBACK}"
-    assert restore(KNOWN, host, None) == Outcome(FALLBACK, (said,), "", "", 5)
-    assert restore(KNOWN, host, None) == Outcome(FALLBACK, (), "", "", 5)  # it has it already
+    assert restore(KNOWN, host, None) == ReturnOutcome(FALLBACK, (said,), "", "", 5)
+    assert restore(KNOWN, host, None) == ReturnOutcome(FALLBACK, (), "", "", 5)  # it has it already
 
 
 def test_its_name_may_be_lo_s(steps: Steps) -> None:
@@ -136,13 +136,13 @@ def test_a_udev_that_renames_it_again(steps: Steps) -> None:
         return once
 
     steps.meanwhile = rename(2)
-    assert restore(KNOWN, host, None) == Outcome("demo0", (), "", "", 5)
+    assert restore(KNOWN, host, None) == ReturnOutcome("demo0", (), "", "", 5)
     assert len(times) == 2
     times.clear()
     steps.meanwhile = rename(3)
     outcome = restore(KNOWN, host, None)
     said = "the device that was demo0 is called ens5 now: it is renamed again and again"
-    assert outcome == Outcome("ens5", (said,), "", "", 5)
+    assert outcome == ReturnOutcome("ens5", (said,), "", "", 5)
 
 
 def test_one_that_never_left_keeps_the_name_the_host_gave_it(steps: Steps) -> None:

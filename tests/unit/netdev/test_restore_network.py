@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from crishim.linux import bpf, multicast
-from crishim.linux.bpf import Program
+from crishim.linux.bpf import BpfProgram
 from crishim.linux.netlink import neighbours, nexthops, queueing, routes
-from crishim.linux.netlink.neighbours import AF_BRIDGE, Entry
+from crishim.linux.netlink.neighbours import AF_BRIDGE, Neighbour
 from crishim.linux.netlink.nexthops import Nexthop
-from crishim.linux.netlink.queueing import RTM_NEWQDISC, Node
+from crishim.linux.netlink.queueing import RTM_NEWQDISC, TcObject
 from crishim.linux.netlink.routes import Route
 from crishim.linux.netlink.rtnetlink import attribute, text, u32
 from crishim.netdev import restore_network as network
@@ -76,8 +76,8 @@ def test_routes_that_have_expired(calls: Calls, monkeypatch: pytest.MonkeyPatch)
     assert calls.made == [("add", BEHIND, {5: 9})]
 
 
-ARP, PROXY = (Entry(family=2, state=0x80, flags=f, type=0, attributes=b"") for f in (0, 8))
-BRIDGE = Entry(family=AF_BRIDGE, state=0x80, flags=0, type=0, attributes=attribute(2, b"\2\0\0\0\0\1"))
+ARP, PROXY = (Neighbour(family=2, state=0x80, flags=f, type=0, attributes=b"") for f in (0, 8))
+BRIDGE = Neighbour(family=AF_BRIDGE, state=0x80, flags=0, type=0, attributes=attribute(2, b"\2\0\0\0\0\1"))
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_neighbours(entries: Calls) -> None:
         ("vxlan", (), ["dump", "dump_forwarding"]),
     ],
 )
-def test_what_is_read_of_neighbours(entries: Calls, kind: str, was: tuple[Entry, ...], read: list[str]) -> None:
+def test_what_is_read_of_neighbours(entries: Calls, kind: str, was: tuple[Neighbour, ...], read: list[str]) -> None:
     """Nothing if there was nothing; a vxlan's forwarding entries always, as a pod's stay on it."""
     network.restore_entries(place(entries=was, kind=kind))
     assert [name for name, *_ in entries.made if name.startswith("dump")] == read
@@ -135,11 +135,11 @@ def test_multicast_filters(calls: Calls) -> None:
     assert list(at.refusals) == ["multicast filter 01:00:5e:00:00:02"]
 
 
-def node(number: int, kind: str = "pfifo") -> Node:
-    return Node(message=RTM_NEWQDISC, handle=number << 16, parent=0xFFFFFFFF, info=0, attributes=text(1, kind))
+def node(number: int, kind: str = "pfifo") -> TcObject:
+    return TcObject(message=RTM_NEWQDISC, handle=number << 16, parent=0xFFFFFFFF, info=0, attributes=text(1, kind))
 
 
-FILTER = Program(hook=TC_FILTER, id=7, name="f")
+FILTER = BpfProgram(hook=TC_FILTER, id=7, name="f")
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def queues(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 def test_queueing(queues: Calls) -> None:
     """A filter is given its program again, if it is one the host had; others come as they were."""
-    at = place(queueing=(node(1), node(7), node(8)), programs=(FILTER, Program(hook="tcx ingress", id=8)))
+    at = place(queueing=(node(1), node(7), node(8)), programs=(FILTER, BpfProgram(hook="tcx ingress", id=8)))
     network.restore_queueing(at)
     assert queues.made == [("read", 9), ("add", 9, node(1)), ("add", 9, (node(7), 107)), ("add", 9, node(8))]
     queues.refuse = {"add": BUSY}

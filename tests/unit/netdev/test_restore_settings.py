@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from crishim.linux import devconf
-from crishim.linux.devconf import Settings
+from crishim.linux.devconf import Devconf
 from crishim.linux.netlink import links, neighbours
 from crishim.linux.netlink.links import (
     AF_INET,
@@ -158,7 +158,7 @@ def test_how_addresses_are_made(made: Calls, wanted: int, came: int, now: int, w
 
 def test_a_mode_nobody_knows(made: Calls) -> None:
     """A record of a link without IPv6: none is set."""
-    at, link = place(replace(WAS, settings=Settings()), settings=spec(mode=2))
+    at, link = place(replace(WAS, settings=Devconf()), settings=spec(mode=2))
     restore_settings(at, link)
     assert made.made == []
 

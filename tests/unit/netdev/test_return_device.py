@@ -10,7 +10,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.netdev import return_device as module
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, Captured, State
-from crishim.netdev.restore import Outcome, Problems
+from crishim.netdev.restore import Problems, ReturnOutcome
 from crishim.netdev.return_device import recover_device, return_device, return_devices
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -25,8 +25,8 @@ def journal(tmp_path: Path) -> Journal:
     return made
 
 
-def outcome(monkeypatch: pytest.MonkeyPatch, ended: Outcome | Exception) -> None:
-    def restore(*_: object) -> Outcome:
+def outcome(monkeypatch: pytest.MonkeyPatch, ended: ReturnOutcome | Exception) -> None:
+    def restore(*_: object) -> ReturnOutcome:
         if isinstance(ended, Exception):
             raise ended
         return ended
@@ -38,15 +38,15 @@ def outcome(monkeypatch: pytest.MonkeyPatch, ended: Outcome | Exception) -> None
 @pytest.mark.parametrize(
     ("ended", "state", "reason", "warnings"),
     [
-        (Outcome("demo0", ("a",), ifindex=5), State.DONE, "", ("w", "a")),
-        (Outcome("demo0", ("w",), down="Busy", ifindex=5), State.DOWN, "Busy", ("w",)),
-        (Outcome("", ("a",), "nowhere"), State.LOST, "nowhere", ("w", "a")),
+        (ReturnOutcome("demo0", ("a",), ifindex=5), State.DONE, "", ("w", "a")),
+        (ReturnOutcome("demo0", ("w",), down="Busy", ifindex=5), State.DOWN, "Busy", ("w",)),
+        (ReturnOutcome("", ("a",), "nowhere"), State.LOST, "nowhere", ("w", "a")),
     ],
 )
 def test_how_a_return_ends(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
-    ended: Outcome,
+    ended: ReturnOutcome,
     state: State,
     reason: str,
     warnings: tuple[str, ...],
@@ -62,10 +62,10 @@ def test_how_a_return_ends(
     if state is State.LOST:
         assert return_device(after, journal, ENDS, None) == (after, "")
     if state is State.DOWN:
-        outcome(monkeypatch, Outcome("", (), "gone"))
+        outcome(monkeypatch, ReturnOutcome("", (), "gone"))
         assert return_device(after, journal, ENDS, None)[0].state is State.LOST
     journal.on_return = None
-    outcome(monkeypatch, Outcome("demo0"))
+    outcome(monkeypatch, ReturnOutcome("demo0"))
     if state is not State.DONE:
         assert return_device(after, journal, ENDS, None)[0].state is State.DONE
 
@@ -100,9 +100,9 @@ def test_all_are_moved_before_one_is_restored(journal: Journal, monkeypatch: pyt
             raise OSError(errno.EPERM, "not that one")
         return Problems([f"{known.device} has another name"])
 
-    def restore(known: Attachment, host: Any, pod: Any, problems: Problems) -> Outcome:
+    def restore(known: Attachment, host: Any, pod: Any, problems: Problems) -> ReturnOutcome:
         taken.append(f"restore {known.device}: {' '.join(problems)}")
-        return Outcome(known.device, tuple(problems), ifindex=5)
+        return ReturnOutcome(known.device, tuple(problems), ifindex=5)
 
     monkeypatch.setattr(module, "move_home", move_home)
     monkeypatch.setattr(module, "restore", restore)
@@ -135,7 +135,7 @@ def test_after_a_start(
     """Only what is READY in a pod that lives stays; and only if it is there."""
     known = attachment(state=state)
     journal.open([known])
-    outcome(monkeypatch, Outcome("demo0"))
+    outcome(monkeypatch, ReturnOutcome("demo0"))
     end: Any = FakeEnd(veth(5, "net1"), inode=2)
     assert (recover_device(known, journal, ENDS, end if pod else None, is_alive=alive) == known) is stays
     assert bool(journal.all()) is stays

@@ -11,7 +11,7 @@ from crishim.linux.netlink.links import IFF_UP
 from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leases
 from crishim.netdev.policy import Terms
-from crishim.netdev.records import Captured, Mover, Pod, State
+from crishim.netdev.records import Captured, Mover, PodRef, State
 from crishim.netdev.transaction import Transaction, mark, move
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
 
@@ -62,7 +62,7 @@ def test_a_lease_that_nobody_got(tmp_path: Path) -> None:
     journal.load()
     left = [
         attachment(id="2" * 16, state=State.READY),
-        attachment(id="3" * 16, state=State.INTENT, pod=Pod(id="pod-b", netns="")),
+        attachment(id="3" * 16, state=State.INTENT, pod=PodRef(id="pod-b", netns="")),
     ]
     journal.open([attachment(id="1" * 16, state=State.INTENT), *left])
     Transaction(KNOWN.pod, journal, Leases(journal, Terms()), 3.0).abandon()

@@ -8,18 +8,18 @@ from crishim.device_rules import Rule
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Policy, Terms
-from crishim.netdev.records import Attachment, Captured, Mover, Pod, Request, Source, State
+from crishim.netdev.records import Attachment, Captured, DeviceRequest, Mover, PodRef, Source, State
 from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
-POD = Pod(id="pod-a", netns="/run/a", title="default/a")
+POD = PodRef(id="pod-a", netns="/run/a", title="default/a")
 
 
 def link(index: int, name: str, **fields: Any) -> Link:
     return Link(index=index, name=name, **fields)
 
 
-def attachment(pod: Pod, host: Captured, name: str, wanted: str = "") -> Attachment:
+def attachment(pod: PodRef, host: Captured, name: str, wanted: str = "") -> Attachment:
     return Attachment(
         id="0" * 16,
         pod=pod,
@@ -37,15 +37,15 @@ def view(*host: Link, pod: tuple[Link, ...] = (), held: tuple[Attachment, ...] =
     return View(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), held, ANYTHING)
 
 
-def ask(device: str, name: str = "", source: Source = Source.ANNOTATION, origin: str = "") -> Request:
-    return Request(device=device, name=name, source=source, origin=origin)
+def ask(device: str, name: str = "", source: Source = Source.ANNOTATION, origin: str = "") -> DeviceRequest:
+    return DeviceRequest(device=device, name=name, source=source, origin=origin)
 
 
-def plan(requests: list[Request], seen: View) -> list[tuple[str, str]]:
+def plan(requests: list[DeviceRequest], seen: View) -> list[tuple[str, str]]:
     return [(merged.device, name) for merged, name in assign_names(resolve(requests, seen), seen)]
 
 
-def refused(requests: list[Request], seen: View, kind: Kind = Kind.PRECONDITION) -> str:
+def refused(requests: list[DeviceRequest], seen: View, kind: Kind = Kind.PRECONDITION) -> str:
     with pytest.raises(CrishimError) as caught:
         plan(requests, seen)
     assert caught.value.kind is kind
@@ -94,7 +94,7 @@ def test_this_pods_device_wins_over_a_new_one_of_that_name() -> None:
 
 def test_a_device_of_another_pod_names_the_holder() -> None:
     """ABORTED with the other pod; but a namesake on the host is free to take."""
-    other = attachment(Pod(id="pod-b", netns="/run/b", title="default/b"), Captured(index=5, name="demo0"), "net1")
+    other = attachment(PodRef(id="pod-b", netns="/run/b", title="default/b"), Captured(index=5, name="demo0"), "net1")
     assert "default/b" in refused([ask("demo0", "net1")], view(held=(other,)), Kind.ABORTED)
     assert plan([ask("demo0", "net1")], view(link(9, "demo0"), held=(other,))) == [("demo0", "net1")]
 
@@ -106,7 +106,7 @@ def test_an_unknown_device() -> None:
 
 def test_a_pod_without_a_namespace() -> None:
     """PRECONDITION before anything is looked up."""
-    seen = view(link(5, "demo0"))._replace(pod=Pod(id="x", netns=""))
+    seen = view(link(5, "demo0"))._replace(pod=PodRef(id="x", netns=""))
     assert "host's network" in refused([ask("demo0")], seen)
 
 
@@ -131,7 +131,7 @@ def test_links_that_stay(device: Link, others: tuple[Link, ...], why: str) -> No
 
 def test_a_device_brought_back_by_hand() -> None:
     """A link that carries the altname of a pod's attachment is that pod's, whoever moved it; its journal settles it."""
-    other = attachment(Pod(id="pod-b", netns="/run/b", title="default/b"), Captured(index=9, name="gone0"), "net1")
+    other = attachment(PodRef(id="pod-b", netns="/run/b", title="default/b"), Captured(index=9, name="gone0"), "net1")
     text = refused([ask("demo0", "net1")], view(link(5, "demo0", altnames=(other.altname,)), held=(other,)))
     assert "default/b" in text
 

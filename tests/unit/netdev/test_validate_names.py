@@ -4,12 +4,12 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
-from crishim.netdev.records import Captured, Pod, Source
+from crishim.netdev.records import Captured, PodRef, Source
 from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 from tests.unit.netdev.fake_links import attachment
 from tests.unit.netdev.test_validate import ANYTHING, POD, ask, link, plan, refused, view
 
-OTHER = Pod(id="pod-b", netns="/run/b", title="default/b")
+OTHER = PodRef(id="pod-b", netns="/run/b", title="default/b")
 
 
 def test_a_device_that_two_pods_had_by_one_name() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from crishim.errors import CrishimError, Kind
 from crishim.linux import devconf
-from crishim.linux.devconf import ACCEPT_RA, Settings
+from crishim.linux.devconf import ACCEPT_RA, Devconf
 from crishim.linux.netlink.addresses import (
     IFA_F_DADFAILED,
     IFA_F_PERMANENT,
@@ -133,7 +133,7 @@ def test_router_advertisements(
 
 def test_settings_of_an_older_record(fake_links: None, fake_addresses: FakeAddresses) -> None:
     """Unknown is not refused."""
-    assert devconf.ipv6_value(Settings(), ACCEPT_RA) is None
+    assert devconf.ipv6_value(Devconf(), ACCEPT_RA) is None
     pod = arrived(settings=settings(1))
     verify.verify(KNOWN, pod.links[5], pod, first=True)
     assert pod.entered == 0

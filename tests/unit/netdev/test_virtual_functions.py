@@ -15,7 +15,7 @@ import pytest
 from crishim.linux.netlink import links
 from crishim.linux.netlink import vf_settings as wire
 from crishim.linux.netlink.links import RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, header
-from crishim.linux.netlink.rtnetlink import Message, attribute, attributes, nested, table
+from crishim.linux.netlink.rtnetlink import NetlinkMessage, attribute, attributes, nested, table
 from crishim.netdev import virtual_functions
 from crishim.netdev.differences import differences
 from crishim.netdev.records import Captured
@@ -47,10 +47,10 @@ class Kernel:
             for n in (0, 1)
         ]
 
-    def ask(self, kind: int, body: bytes) -> Message:
+    def ask(self, kind: int, body: bytes) -> NetlinkMessage:
         assert (kind, body[: len(header())]) == (RTM_GETLINK, header(PF))
         infos = [nested(wire.IFLA_VF_INFO, *(attribute(k, v) for k, v in f.items())) for f in self.functions]
-        return Message(RTM_NEWLINK, header(PF) + nested(wire.IFLA_VFINFO_LIST, *infos))
+        return NetlinkMessage(RTM_NEWLINK, header(PF) + nested(wire.IFLA_VFINFO_LIST, *infos))
 
     def request(self, kind: int, body: bytes) -> None:
         assert (kind, body[: len(header())]) == (RTM_SETLINK, header(PF))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crishim.nri.plugins import Settings
+from crishim.nri.plugins import DriverSettings
 from tests.support.nri_plugin import FakePlugin
 from tests.support.nri_rig import Join, Node, until
 
@@ -15,7 +15,7 @@ from tests.support.nri_rig import Join, Node, until
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     made = Node()
-    made.settings = Settings(socket=tmp_path / "nri.sock", plugin_directory=None, registration_timeout=20.0)
+    made.settings = DriverSettings(socket=tmp_path / "nri.sock", plugin_directory=None, registration_timeout=20.0)
     yield made
     await made.plugins.close()
     assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("nri ")]

@@ -20,12 +20,12 @@ import os, socket, sys
 fds = sorted(map(int, os.listdir("/proc/self/fd")))[:-1]
 environment = {{{{k: v for k, v in os.environ.items() if k != "LC_CTYPE"}}}}  # which Python sets itself
 sys.path.insert(0, {str(ROOT)!r})
-from crishim.nri.session import End, Request, Session
+from crishim.nri.session import Peer, Request, Session
 from crishim.pb import nri_pb2 as nri
 print("said this")
 sys.stdout.flush()
 trunk = socket.socket(fileno=int(os.environ["NRI_PLUGIN_SOCKET"]))
-session = Session(End.PLUGIN)
+session = Session(Peer.PLUGIN)
 register = nri.RegisterPluginRequest(plugin_name="ignored", plugin_idx="99")
 session.call("nri.pkg.api.v1alpha1.Runtime", "RegisterPlugin", register.SerializeToString())
 trunk.sendall(session.data_to_send())
@@ -164,10 +164,10 @@ def test_descriptors_are_set_whatever_their_numbers_were(tmp_path: Path) -> None
     child = f"""
 import os
 from crishim.nri import launch
-from crishim.nri.applicant import Launched
+from crishim.nri.applicant import LaunchedPlugin
 a, b = os.pipe()
 saved = os.dup2(a, 3), os.dup2(b, 1)
-pid = launch._spawn(Launched("10", "x", {str(script)!r}, ""), 3, 1)
+pid = launch._spawn(LaunchedPlugin("10", "x", {str(script)!r}, ""), 3, 1)
 os.waitpid(pid, 0)
 assert os.readlink("/proc/self/fd/3") == open({str(log)!r}).read().strip()
 """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.nri.session import BadMessage, BadTrunk, Code, End, Request, Response, Session, TooLarge
+from crishim.nri.session import BadMessage, BadTrunk, Code, Peer, Request, Response, Session, TooLarge
 
 
 def deliver(sender: Session, receiver: Session, step: int = 1 << 20) -> list[Request | Response]:
@@ -18,7 +18,7 @@ def deliver(sender: Session, receiver: Session, step: int = 1 << 20) -> list[Req
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9000)), max_size=12), st.integers(1, 5000))
 def test_calls_go_both_ways_at_once(calls: list[tuple[bool, int]], step: int) -> None:
     """Each end serves on its own connection: the same stream numbers are different calls."""
-    runtime, plugin = Session(End.RUNTIME), Session(End.PLUGIN)
+    runtime, plugin = Session(Peer.RUNTIME), Session(Peer.PLUGIN)
     for by_runtime, size in calls:
         (runtime if by_runtime else plugin).call("service", "method", bytes(size), 1.0)
     asked = {True: deliver(runtime, plugin, step), False: deliver(plugin, runtime, step)}
@@ -36,7 +36,7 @@ def test_calls_go_both_ways_at_once(calls: list[tuple[bool, int]], step: int) ->
 
 def test_no_frame_has_bytes_of_two_messages() -> None:
     """A Go peer's buffer would not take the second one."""
-    runtime = Session(End.RUNTIME)
+    runtime = Session(Peer.RUNTIME)
     for size in (10, 5000, 20):
         runtime.call("s", "m", bytes(size))
     data, lengths = runtime.data_to_send(), []
@@ -51,7 +51,7 @@ def test_no_frame_has_bytes_of_two_messages() -> None:
 
 
 def test_a_refused_stream_is_answered_without_asking() -> None:
-    plugin, runtime = Session(End.PLUGIN), Session(End.RUNTIME)
+    plugin, runtime = Session(Peer.PLUGIN), Session(Peer.RUNTIME)
     plugin.call("s", "m", b"")
     twice = plugin.data_to_send() * 2
     assert len(list(runtime.receive(twice))) == 1
@@ -60,7 +60,7 @@ def test_a_refused_stream_is_answered_without_asking() -> None:
 
 def test_what_has_no_meaning_is_counted() -> None:
     """Frames for nobody, responses to nothing."""
-    runtime = Session(End.RUNTIME)
+    runtime = Session(Peer.RUNTIME)
     nobody = struct.pack(">II", 9, 3) + b"abc"
     answer = struct.pack(">II", 1, 10) + struct.pack(">IIBB", 0, 7, 2, 0)
     assert list(runtime.receive(nobody + answer)) == []
@@ -68,7 +68,7 @@ def test_what_has_no_meaning_is_counted() -> None:
 
 
 def test_a_call_that_is_too_large_sends_nothing() -> None:
-    runtime = Session(End.RUNTIME)
+    runtime = Session(Peer.RUNTIME)
     with pytest.raises(TooLarge):
         runtime.call("s", "m", bytes(5 << 20))
     assert runtime.data_to_send() == b""
@@ -76,7 +76,7 @@ def test_a_call_that_is_too_large_sends_nothing() -> None:
 
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_any_bytes_are_events_or_the_end(pieces: list[bytes]) -> None:
-    runtime = Session(End.RUNTIME)
+    runtime = Session(Peer.RUNTIME)
     runtime.call("s", "m", b"")
     try:
         for piece in pieces:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from crishim.config import parse
-from crishim.nri.settings import Settings, from_config
+from crishim.nri.settings import DriverSettings, from_config
 from crishim.nri.validator import Validator
 
 
 def test_defaults() -> None:
     """As NRI's own, and the daemon says its version."""
     made = from_config(parse(""))
-    assert made._replace(runtime_version="") == Settings()
+    assert made._replace(runtime_version="") == DriverSettings()
     assert made.runtime_version
 
 

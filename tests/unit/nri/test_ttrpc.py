@@ -12,24 +12,24 @@ from crishim.nri.ttrpc import (
     BadMessage,
     Client,
     Code,
-    Message,
     MessageReader,
     Request,
     Response,
     Server,
     TooLarge,
+    TtrpcMessage,
     encode,
 )
 from crishim.pb import ttrpc_pb2
 
 u32 = st.integers(0, 0xFFFFFFFF)
 u8 = st.integers(0, 255)
-messages = st.builds(Message, u32, u8, u8, st.binary(max_size=60))
+messages = st.builds(TtrpcMessage, u32, u8, u8, st.binary(max_size=60))
 
 
 def request(stream: int, flags: int = 0) -> bytes:
     body = ttrpc_pb2.Request(service="s", method="m", payload=b"p", timeout_nano=1500000000)
-    return encode(Message(stream, 1, flags, body.SerializeToString()))
+    return encode(TtrpcMessage(stream, 1, flags, body.SerializeToString()))
 
 
 def refusal(answer: Request | bytes) -> ttrpc_pb2.Status:
@@ -39,7 +39,7 @@ def refusal(answer: Request | bytes) -> ttrpc_pb2.Status:
 
 
 @given(st.lists(messages, max_size=6), st.lists(st.integers(0, 40), max_size=20))
-def test_messages_survive_any_cut(sent: list[Message], steps: list[int]) -> None:
+def test_messages_survive_any_cut(sent: list[TtrpcMessage], steps: list[int]) -> None:
     data, reader, received, at = b"".join(map(encode, sent)), MessageReader(), [], 0
     for step in [*steps, len(data)]:
         received += list(reader.receive(data[at : at + step]))
@@ -79,9 +79,9 @@ def test_a_response_counts_once_and_only_for_an_open_call() -> None:
     first, _ = client.request("s", "m", b"")
     second, _ = client.request("s", "m", b"")
     client.forget(first)
-    answers = [encode(Message(s, 2, 0, b"")) for s in (first, second, second, 99, 2)]
+    answers = [encode(TtrpcMessage(s, 2, 0, b"")) for s in (first, second, second, 99, 2)]
     assert [a.stream for a in client.receive(b"".join(answers))] == [second]
-    assert list(client.receive(encode(Message(second, 3, 0, b"")))) == []
+    assert list(client.receive(encode(TtrpcMessage(second, 3, 0, b"")))) == []
     assert client.ignored == 5
 
 
@@ -123,4 +123,4 @@ def test_a_body_that_is_no_protobuf_ends_the_connection(end: type[Client] | type
         machine.request("s", "m", b"")
         kind = 2
     with pytest.raises(BadMessage, match="ttrpc"):
-        list(machine.receive(encode(Message(1, kind, 0, b"\xff\xff"))))
+        list(machine.receive(encode(TtrpcMessage(1, kind, 0, b"\xff\xff"))))

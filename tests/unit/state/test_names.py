@@ -34,12 +34,12 @@ def test_names_do_not_run_together() -> None:
     assert len({pod_name(*p, 0) for p in (("a", "b", ""), ("", "a", "b"), ("a", "", "b"))}) == 3
 
 
-async def test_turns() -> None:
+async def test_one_at_a_time_for_each_name() -> None:
     """One at a time for a name; other names do not wait."""
     names, order = Names(), []
 
     async def take(name: tuple[str, ...], mark: str, until: asyncio.Event) -> None:
-        async with names.turn(name):
+        async with names.holding(name):
             order.append(f"{mark} in")
             await until.wait()
             order.append(f"{mark} out")

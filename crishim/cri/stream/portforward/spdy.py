@@ -16,7 +16,7 @@ from crishim.cri.stream.portforward.protocol import BadStream, Pair, Pairing
 from crishim.cri.stream.runtime import StreamingRuntime
 from crishim.cri.stream.spdy.headers import Headers
 from crishim.cri.stream.spdy.streams import SpdyStreams, Stream
-from crishim.cri.stream.spdy.transport import Transport
+from crishim.cri.stream.spdy.transport import SpdyTransport
 from crishim.errors import CrishimError
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class SpdyForwarder:
     """Serves one client. Each pair of streams becomes a connection; the streams end when it does."""
 
     def __init__(
-        self, transport: Transport, runtime: StreamingRuntime, pod_id: str, creation_timeout: float, limits: Limits
+        self, transport: SpdyTransport, runtime: StreamingRuntime, pod_id: str, creation_timeout: float, limits: Limits
     ) -> None:
         self._spdy = SpdyStreams(transport, self, limits.streams)
         self._runtime = runtime

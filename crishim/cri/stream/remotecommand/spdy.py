@@ -6,7 +6,7 @@ from crishim.cri.stream.connection import ConnectionEnded
 from crishim.cri.stream.remotecommand.protocol import ERROR, RESIZE, STDIN, STREAM_TYPE, V1, Outcome, StreamOptions
 from crishim.cri.stream.spdy.headers import Headers
 from crishim.cri.stream.spdy.streams import SpdyStreams, Stream
-from crishim.cri.stream.spdy.transport import Transport
+from crishim.cri.stream.spdy.transport import SpdyTransport
 
 MAX_STREAMS = 16  # streams open at once; five have a meaning
 
@@ -14,7 +14,7 @@ MAX_STREAMS = 16  # streams open at once; five have a meaning
 class SpdyClientStreams:
     """Satisfies serve.ClientStreams. version: as negotiated. Streams that were not asked for are refused."""
 
-    def __init__(self, transport: Transport, version: str, options: StreamOptions, creation_timeout: float) -> None:
+    def __init__(self, transport: SpdyTransport, version: str, options: StreamOptions, creation_timeout: float) -> None:
         self._spdy = SpdyStreams(transport, self, MAX_STREAMS)
         self._version = version
         self._creation_timeout = creation_timeout

@@ -126,7 +126,7 @@ class Unknown(NamedTuple):
 Frame = SynStream | SynReply | HeadersFrame | RstStream | Settings | Ping | GoAway | WindowUpdate | Data | Unknown
 
 
-class BadFrame(ValueError):
+class BadSpdyFrame(ValueError):
     """A frame that breaks the format: the bytes after it cannot be trusted."""
 
 
@@ -169,7 +169,7 @@ def _control(kind: FrameType, body: bytes, flags: int = 0) -> bytes:
     return _HEAD.pack(0x80000000 | VERSION << 16 | kind, flags << 24 | len(body)) + body
 
 
-class FrameReader:
+class SpdyFrameReader:
     """Bytes to frames, however they are cut."""
 
     def __init__(self) -> None:
@@ -192,19 +192,19 @@ class FrameReader:
             self._start_data(first, flags, length)
             return self._next_part(first, length, bool(flags & Flag.FIN))
         if length > MAX_CONTROL:
-            raise BadFrame(f"a control frame of {length} bytes")
+            raise BadSpdyFrame(f"a control frame of {length} bytes")
         if len(self._buffer) < 8 + length:
             return None
         body = bytes(self._buffer[8 : 8 + length])
         del self._buffer[: 8 + length]
         if first >> 16 & 0x7FFF != VERSION:
-            raise BadFrame(f"version {first >> 16 & 0x7FFF} of SPDY, not {VERSION}")
+            raise BadSpdyFrame(f"version {first >> 16 & 0x7FFF} of SPDY, not {VERSION}")
         kind = first & 0xFFFF
         return self._control(FrameType(kind), Flag(flags & 3), body) if kind in _KNOWN else Unknown(kind)
 
     def _start_data(self, stream: int, flags: int, length: int) -> None:
         if not stream:
-            raise BadFrame("a data frame for stream 0")
+            raise BadSpdyFrame("a data frame for stream 0")
         del self._buffer[:8]
         self._data = stream, length, bool(flags & Flag.FIN)
 
@@ -243,21 +243,21 @@ class FrameReader:
 
 def _exactly(body: bytes, length: int) -> bytes:
     if len(body) != length:
-        raise BadFrame(f"a control frame of {len(body)} bytes where {length} belong")
+        raise BadSpdyFrame(f"a control frame of {len(body)} bytes where {length} belong")
     return body
 
 
 def _stream_id(body: bytes, least: int) -> int:
     if len(body) < least:
-        raise BadFrame(f"a control frame of {len(body)} bytes, too short for its type")
+        raise BadSpdyFrame(f"a control frame of {len(body)} bytes, too short for its type")
     stream = int.from_bytes(body[:4]) & MAX_STREAM_ID
     if not stream:
-        raise BadFrame("a control frame for stream 0")
+        raise BadSpdyFrame("a control frame for stream 0")
     return stream
 
 
 def _settings(body: bytes) -> Settings:
     if len(body) < 4 or len(body) != 4 + 8 * int.from_bytes(body[:4]):
-        raise BadFrame(f"a SETTINGS frame of {len(body)} bytes does not hold what it claims")
+        raise BadSpdyFrame(f"a SETTINGS frame of {len(body)} bytes does not hold what it claims")
     pairs = (_TWO.unpack_from(body, at) for at in range(4, len(body), 8))
     return Settings({key & 0xFFFFFF: value for key, value in pairs})  # the upper byte is flags

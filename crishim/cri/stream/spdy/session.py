@@ -35,10 +35,9 @@ from crishim.cri.stream.spdy.events import (
 )
 from crishim.cri.stream.spdy.frames import (
     SETTING_INITIAL_WINDOW,
-    BadFrame,
+    BadSpdyFrame,
     Data,
     Frame,
-    FrameReader,
     GoAway,
     GoAwayStatus,
     HeadersFrame,
@@ -46,6 +45,7 @@ from crishim.cri.stream.spdy.frames import (
     ResetStatus,
     RstStream,
     Settings,
+    SpdyFrameReader,
     SynReply,
     SynStream,
     Unknown,
@@ -71,7 +71,7 @@ class SpdySession(Outgoing):
         self._strict = flow_control is FlowControl.STRICT
         self._max_streams = max_streams
         self._window_changes = 0
-        self._reader = FrameReader()
+        self._reader = SpdyFrameReader()
 
     def receive_data(self, data: bytes) -> list[Event]:
         """What the peer's bytes mean, in order. After SessionFailed the rest is ignored."""
@@ -93,7 +93,7 @@ class SpdySession(Outgoing):
         try:
             frame = self._reader.next_frame()
             return None if frame is None else self._receive(frame)
-        except (BadFrame, BadHeaderBlock, _SessionError) as error:
+        except (BadSpdyFrame, BadHeaderBlock, _SessionError) as error:
             self._going_away = False
             self.go_away(GoAwayStatus.PROTOCOL_ERROR)
             self.failed = True

@@ -32,7 +32,7 @@ from crishim.cri.stream.spdy.frames import ResetStatus
 from crishim.cri.stream.spdy.headers import Headers
 from crishim.cri.stream.spdy.session import SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
-from crishim.cri.stream.spdy.transport import Transport
+from crishim.cri.stream.spdy.transport import SpdyTransport
 from crishim.linux.byte_sockets import ByteSocket
 
 PIECE = 32 * 1024  # bytes of a data frame we send
@@ -119,7 +119,7 @@ class StreamHandler(Protocol):
 class SpdyStreams:
     """The server's end of a session. max_streams: how many the client may have open at once; more are refused."""
 
-    def __init__(self, transport: Transport, handler: StreamHandler, max_streams: int) -> None:
+    def __init__(self, transport: SpdyTransport, handler: StreamHandler, max_streams: int) -> None:
         self.session = SpdySession(Role.SERVER, flow_control=FlowControl.LEARNED, max_streams=max_streams)
         self.received = ReceivedBytes()
         self._transport = transport

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from crishim.cri.stream.websocket.protocol import WebSocket
 
 
-class Transport(Protocol):
+class SpdyTransport(Protocol):
     budget: Budget  # the connection's part of the server's work
 
     async def read(self) -> bytes:

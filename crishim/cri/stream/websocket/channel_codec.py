@@ -34,7 +34,7 @@ class ChannelClosed(NamedTuple):
     channel: int
 
 
-class BadMessage(ValueError):
+class BadChannelMessage(ValueError):
     """A message that breaks the channel protocol; the session cannot go on."""
 
 
@@ -77,7 +77,7 @@ class ChannelCodec:
     def _receive_close(self, payload: bytes, last: bool) -> list[ChannelData | ChannelClosed]:
         self._carry += payload
         if len(self._carry) > 1 or (last and not self._carry):
-            raise BadMessage("a close signal is for one channel")
+            raise BadChannelMessage("a close signal is for one channel")
         return [ChannelClosed(self._carry[0])] if last else []
 
     def _from_base64(self, payload: bytes, last: bool) -> bytes:
@@ -87,4 +87,4 @@ class ChannelCodec:
         try:
             return base64.b64decode(digits[:whole], validate=True)
         except binascii.Error as error:
-            raise BadMessage(f"a message that is not base64: {error}") from error
+            raise BadChannelMessage(f"a message that is not base64: {error}") from error

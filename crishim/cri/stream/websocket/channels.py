@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from crishim.cri.stream.connection import Connection, ConnectionEnded
 from crishim.cri.stream.receive_buffer import ReceiveBuffer, ReceivedBytes
-from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelClosed, ChannelCodec, ChannelData
+from crishim.cri.stream.websocket.channel_codec import BadChannelMessage, ChannelClosed, ChannelCodec, ChannelData
 from crishim.cri.stream.websocket.protocol import Fragment, WebSocket
 from crishim.linux.byte_sockets import ByteSocket
 
@@ -53,7 +53,7 @@ class Channels:
     async def _receive(self, fragment: Fragment) -> None:
         try:
             found = self._codec.receive(fragment.payload, first=fragment.first, last=fragment.last)
-        except BadMessage as error:
+        except BadChannelMessage as error:
             self._socket.close(broken=str(error))
             await self._flush()
             raise ConnectionEnded(str(error)) from error

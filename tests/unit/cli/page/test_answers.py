@@ -4,34 +4,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crishim.cli.page.answers import Refusal, Wish, answer, refuse, wish
+from crishim.cli.page.answers import PageRefusal, Resource, answer, refuse, resource_of
 from crishim.cri.stream.http_upgrade import UpgradeRequest
 from tests.unit.cli.page.samples import POD
 
 SECRET = "Kx3-_aB"
 
 
-def asked(path: str, method: str = "GET", secret: str = SECRET, **headers: list[str]) -> Wish | Refusal:
-    return wish(UpgradeRequest(method, path, headers or {"host": ["127.0.0.1:9798"]}), secret)
+def asked(path: str, method: str = "GET", secret: str = SECRET, **headers: list[str]) -> Resource | PageRefusal:
+    return resource_of(UpgradeRequest(method, path, headers or {"host": ["127.0.0.1:9798"]}), secret)
 
 
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
-        ("", Wish("page")),
-        ("events", Wish("events")),
-        ("page.css", Wish("file", "page.css")),
-        (f"starts/{POD}.svg", Wish("start.svg", POD)),
-        (f"starts/{POD}.txt", Wish("start.txt", POD)),
+        ("", Resource("page")),
+        ("events", Resource("events")),
+        ("page.css", Resource("file", "page.css")),
+        (f"starts/{POD}.svg", Resource("start.svg", POD)),
+        (f"starts/{POD}.txt", Resource("start.txt", POD)),
     ],
 )
-def test_what_there_is(path: str, wanted: Wish) -> None:
+def test_what_there_is(path: str, wanted: Resource) -> None:
     """Below the secret name; without one, at the top."""
     assert asked(f"/{SECRET}/{path}") == wanted
     assert asked(f"/{SECRET}/{path}", "HEAD") == wanted
     assert asked(f"/{path}", secret="") == wanted
     refused = asked(f"/{SECRET}/{path}", "POST")
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, PageRefusal)
     assert refused.status == 405
 
 
@@ -61,20 +61,20 @@ def test_what_there_is(path: str, wanted: Wish) -> None:
 def test_what_there_is_not(path: str) -> None:
     """Files are known by name, never looked for."""
     found = asked(f"/{SECRET}/{path}")
-    assert isinstance(found, Refusal)
+    assert isinstance(found, PageRefusal)
     assert found.status == 404
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=60))
 def test_nothing_without_the_secret(path: str) -> None:
     found = asked(f"/{path}")
-    assert isinstance(found, Refusal) or path.startswith(f"{SECRET}/")
+    assert isinstance(found, PageRefusal) or path.startswith(f"{SECRET}/")
 
 
 @pytest.mark.parametrize("path", ["/", f"/{SECRET}", f"/{SECRET}x/", f"/{SECRET.lower()}/", "//", f"/x/{SECRET}/"])
 def test_nearly_the_secret(path: str) -> None:
     found = asked(path)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, PageRefusal)
     assert "what `crishim page` has printed" in found.text
 
 
@@ -99,12 +99,12 @@ def test_nearly_the_secret(path: str) -> None:
 def test_hosts(hosts: list[str], is_good: bool) -> None:
     """A name that a page of another site can have lead here (DNS rebinding) is none of ours."""
     found = asked(f"/{SECRET}/", host=hosts)
-    assert found == Wish("page") if is_good else isinstance(found, Refusal) and found.status == 403
+    assert found == Resource("page") if is_good else isinstance(found, PageRefusal) and found.status == 403
 
 
 def test_heads() -> None:
     """Each answer says that nothing of it is kept, guessed at, framed, or may load anything from elsewhere."""
-    for sent in (answer("text/html", b"<p>"), refuse(Refusal(404, "no")), refuse(Refusal(405, "no"))):
+    for sent in (answer("text/html", b"<p>"), refuse(PageRefusal(404, "no")), refuse(PageRefusal(405, "no"))):
         head, _, body = sent.decode().partition("\r\n\r\n")
         lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
         lines = {name.lower(): value for name, value in lines.items()}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from crishim.cli.page import facts
 from crishim.cli.page.document import document
-from crishim.cli.page.facts import Node
+from crishim.cli.page.facts import NodeFacts
 from crishim.cli.page.picture import MOST_DRAWN
 from crishim.cli.page.sections import SECTIONS, TITLES, render
 from crishim.pb import cri_pb2 as cri
@@ -107,7 +107,7 @@ def test_a_full_node_stays_readable() -> None:
 
 
 def test_a_node_of_which_nothing_is_known() -> None:
-    parts = render(Node(silence="Status: connection refused"))
+    parts = render(NodeFacts(silence="Status: connection refused"))
     assert "The daemon does not answer: Status: connection refused" in parts["state"]
     assert "There are none." in parts["pods"]
 

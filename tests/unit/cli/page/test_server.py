@@ -11,7 +11,7 @@ import pytest
 
 from crishim.cli.page import observer as page_observer
 from crishim.cli.page import server as page_server
-from crishim.cli.page.calls import Unanswered
+from crishim.cli.page.calls import DaemonError
 from crishim.cli.page.observer import Observer
 from crishim.cli.page.server import MOST_FOLLOWERS, MOST_PENDING, PageServer
 from crishim.cri.stream.fair_scheduler import Budget, FairScheduler
@@ -147,7 +147,7 @@ async def test_changes_are_told(served: Served) -> None:
 
 async def test_an_older_daemon_tells_less(served: Served) -> None:
     """Without the stream of devices all else goes on."""
-    served.told.streams["StreamNetDeviceChanges"].put_nowait(Unanswered("unimplemented", missing=True))
+    served.told.streams["StreamNetDeviceChanges"].put_nowait(DaemonError("unimplemented", missing=True))
     reader, writer = await served.follow()
     await next_part(reader, "devices", "ready")
     writer.close()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from crishim.cli.page.calls import Unanswered
+from crishim.cli.page.calls import DaemonError
 from crishim.cli.page.facts import Answers
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
@@ -25,7 +25,7 @@ class Told:
     async def ask(self, name: str, request: Any) -> Any:
         self.asked.append(name)
         if self.silence:
-            raise Unanswered(self.silence)
+            raise DaemonError(self.silence)
         a = self.answers
         if name == "PodSandboxStatus":
             return a.details[request.pod_sandbox_id]
@@ -44,6 +44,6 @@ class Told:
     async def follow(self, name: str, request: Any) -> AsyncIterator[Any]:
         while True:
             told = await self.streams[name].get()
-            if isinstance(told, Unanswered):
+            if isinstance(told, DaemonError):
                 raise told
             yield told

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from crishim.cri.stream.spdy.frames import (
     MAX_CONTROL,
-    BadFrame,
+    BadSpdyFrame,
     Data,
     Frame,
-    FrameReader,
     FrameWriter,
     GoAway,
     HeadersFrame,
     Ping,
     RstStream,
     Settings,
+    SpdyFrameReader,
     SynReply,
     SynStream,
     Unknown,
@@ -42,7 +42,7 @@ frames = st.one_of(
 )
 
 
-def read_all(reader: FrameReader) -> list[Frame]:
+def read_all(reader: SpdyFrameReader) -> list[Frame]:
     found = []
     while (frame := reader.next_frame()) is not None:
         found.append(frame)
@@ -64,7 +64,7 @@ def joined(found: list[Frame]) -> list[Frame]:
 @given(st.lists(frames, max_size=12))
 def test_frames_round_trip_byte_by_byte(sent: list[Frame]) -> None:
     """Frames fed one byte at a time come out as they went in."""
-    writer, reader = FrameWriter(), FrameReader()
+    writer, reader = FrameWriter(), SpdyFrameReader()
     found = []
     for byte in b"".join(writer.write(f) for f in sent):
         reader.receive_data(bytes([byte]))
@@ -84,7 +84,7 @@ def test_bytes_of_data() -> None:
 
 def test_a_huge_data_frame_is_never_buffered() -> None:
     """The parts of a 16 MiB frame are handed on as they come, and only the last one is final."""
-    reader = FrameReader()
+    reader = SpdyFrameReader()
     reader.receive_data(struct.pack(">II", 1, 1 << 24 | 0xFFFFFF) + b"x" * 10)
     assert read_all(reader) == [Data(1, b"x" * 10, False)]
     reader.receive_data(b"y" * (0xFFFFFF - 10))
@@ -93,7 +93,7 @@ def test_a_huge_data_frame_is_never_buffered() -> None:
 
 def test_unknown_control_frames_are_passed_over() -> None:
     """A frame of an unknown type says only that it was one, and does not disturb the next."""
-    reader = FrameReader()
+    reader = SpdyFrameReader()
     reader.receive_data(bytes.fromhex("800300630000000212ab") + FrameWriter().write(Ping(9)))
     assert read_all(reader) == [Unknown(99), Ping(9)]
 
@@ -113,16 +113,16 @@ def test_unknown_control_frames_are_passed_over() -> None:
 )
 def test_broken_frames_are_refused(raw: str) -> None:
     """A frame whose length or content contradicts its type raises BadFrame."""
-    reader = FrameReader()
+    reader = SpdyFrameReader()
     reader.receive_data(bytes.fromhex(raw))
-    with pytest.raises(BadFrame):
+    with pytest.raises(BadSpdyFrame):
         read_all(reader)
 
 
 @given(st.binary(max_size=300))
 def test_garbage_never_surprises(data: bytes) -> None:
     """Any bytes give frames, a need for more, or one of two errors."""
-    reader = FrameReader()
+    reader = SpdyFrameReader()
     reader.receive_data(data)
-    with contextlib.suppress(BadFrame, BadHeaderBlock):
+    with contextlib.suppress(BadSpdyFrame, BadHeaderBlock):
         read_all(reader)

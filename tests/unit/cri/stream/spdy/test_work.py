@@ -20,7 +20,7 @@ from crishim.cri.stream.spdy.frames import (
 from crishim.cri.stream.spdy.frames import SynStream as Syn
 from crishim.cri.stream.spdy.session import MAX_WINDOW_CHANGES, SpdySession
 from crishim.cri.stream.spdy.state import FlowControl, Role
-from crishim.cri.stream.websocket.channel_codec import BadMessage, ChannelCodec
+from crishim.cri.stream.websocket.channel_codec import BadChannelMessage, ChannelCodec
 from tests.fuzz.work import work
 
 FEW, MANY = 10, 1000
@@ -102,7 +102,7 @@ def test_a_long_close_signal_is_refused_at_its_second_byte() -> None:
     codec = ChannelCodec(V5)
     assert codec.receive(b"\xff", first=True, last=False) == []
     assert codec.receive(b"\x00", first=False, last=False) == []
-    with pytest.raises(BadMessage):
+    with pytest.raises(BadChannelMessage):
         codec.receive(b"\x00", first=False, last=False)
 
 

@@ -13,7 +13,7 @@ from crishim.cri.stream.websocket.channel_codec import (
     BASE64_V4,
     PORT_FORWARD,
     REMOTE_COMMAND,
-    BadMessage,
+    BadChannelMessage,
     ChannelClosed,
     ChannelCodec,
     ChannelData,
@@ -55,9 +55,9 @@ def test_version_5_closes_channels() -> None:
     """255 and a number close that channel; in older versions 255 is just a channel nobody has."""
     assert ChannelCodec(V5).receive(b"\xff\x00", first=True, last=True) == [ChannelClosed(0)]
     assert ChannelCodec(V4).receive(b"\xff\x00", first=True, last=True) == [ChannelData(255, b"\x00")]
-    with pytest.raises(BadMessage):
+    with pytest.raises(BadChannelMessage):
         ChannelCodec(V5).receive(b"\xff", first=True, last=True)
-    with pytest.raises(BadMessage):
+    with pytest.raises(BadChannelMessage):
         ChannelCodec(V5).receive(b"\xff\x00\x01", first=True, last=True)
 
 
@@ -73,11 +73,11 @@ def test_garbage_is_data_or_refused(name: str, payload: bytes) -> None:
     """Any message gives events or BadMessage."""
     try:
         ChannelCodec(name).receive(payload, first=True, last=True)
-    except BadMessage:
+    except BadChannelMessage:
         return
 
 
 def test_broken_base64_is_refused() -> None:
     """A base64 message that is not base64 ends the session."""
-    with pytest.raises(BadMessage):
+    with pytest.raises(BadChannelMessage):
         ChannelCodec(BASE64_V1).receive(b"0!!!!", first=True, last=True)

@@ -3,22 +3,22 @@
 import os
 from pathlib import Path
 
-from crishim.stats.devices import Devices, Filesystem
+from crishim.stats.block_devices import BlockDevices, Filesystem
 
 
 def test_block_devices_have_the_names_sysfs_gives(tmp_path: Path) -> None:
     """A device that is not in sysfs keeps its numbers."""
     (tmp_path / "8:0").mkdir()
     (tmp_path / "8:0/uevent").write_text("MAJOR=8\nMINOR=0\nDEVNAME=sda\nDEVTYPE=disk\n")
-    assert Devices(tmp_path).names({(8, 0), (9, 9)}) == {(8, 0): "/dev/sda", (9, 9): "9:9"}
+    assert BlockDevices(tmp_path).names({(8, 0), (9, 9)}) == {(8, 0): "/dev/sda", (9, 9): "9:9"}
 
 
 def test_a_directorys_file_system() -> None:
     """/proc is mounted from "proc", whatever directory below it is asked about."""
-    found = Devices().filesystem(Path("/proc/self"))
+    found = BlockDevices().filesystem(Path("/proc/self"))
     assert (found.device, found.major, found.minor) == ("proc", 0, os.minor(os.stat("/proc").st_dev))
 
 
 def test_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
     """Zeros, rather than an error for the whole list."""
-    assert Devices().filesystem(tmp_path / "none") == Filesystem("")
+    assert BlockDevices().filesystem(tmp_path / "none") == Filesystem("")

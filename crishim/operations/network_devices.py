@@ -12,7 +12,7 @@ from crishim.linux import executors
 from crishim.model import PodRecord
 from crishim.netdev.annotation import requests as annotated
 from crishim.netdev.plan import Plan
-from crishim.netdev.records import Mover, Request, Source
+from crishim.netdev.records import DeviceRequest, Mover, Source
 from crishim.node import Node
 from crishim.operations.nri_creation import Adjusted
 from crishim.operations.stop_pod import device_pod
@@ -25,7 +25,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """What a container's configuration asks for."""
 
     edits: Edits
-    network: tuple[Request, ...]
+    network: tuple[DeviceRequest, ...]
 
 
 async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig) -> Wanted:
@@ -33,7 +33,7 @@ async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig
     fields, marked = [d.name for d in config.CDI_devices], dict(config.annotations)
     asked = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
     edits = await executors.records(node.cdi.resolve, asked) if asked else Edits()
-    from_cdi = [Request(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
+    from_cdi = [DeviceRequest(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
     pod_annotations = dict(pod.parse_config().annotations)
     return Wanted(edits, (*from_cdi, *annotated(pod_annotations, dict(config.annotations))))
 

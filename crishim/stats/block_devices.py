@@ -18,7 +18,7 @@ class Filesystem(msgspec.Struct, frozen=True):
     inodes_free: int = 0
 
 
-class Devices:
+class BlockDevices:
     """Looks names up once. Its calls block shortly."""
 
     def __init__(self, sysfs: Path = Path("/sys/dev/block")) -> None:
