@@ -13,6 +13,8 @@ from crishim.linux import executors, files, programs
 
 _CHECK_TIMEOUT = 20.0  # seconds
 _ERROR = re.compile(r"Error \([^)\n]*\): (.+)")
+# criu says so on a host that has not CAP_SYS_RESOURCE, and goes on.
+_HARMLESS = re.compile(r"rlimit: Can't setup RLIMIT_NOFILE")
 _LOG_END = 64 << 10  # bytes of criu's log that are looked at
 _ERRORS, _LONGEST_ERROR = 2, 200
 
@@ -59,7 +61,7 @@ def complaint(log: Path) -> str:
         text = files.tail(log, _LOG_END).decode(errors="replace")
     except OSError:
         return ""
-    errors = [e.strip()[:_LONGEST_ERROR] for e in _ERROR.findall(text)]
+    errors = [e.strip()[:_LONGEST_ERROR] for e in _ERROR.findall(text) if not _HARMLESS.match(e)]
     return f" (criu: {'; '.join(errors[:_ERRORS])})" if errors else ""
 
 
