@@ -1,7 +1,7 @@
-"""Addresses on a device: what a pod is to see of the host's, and making a link's addresses equal to a list.
+"""IP addresses of a device: which of the host's it has in its pod, and making a link's addresses equal to a list.
 
-Duplicate address detection: an address that was verified before is added with NODAD, so that it is usable at once, with
-and without carrier. Others keep their detection, and whoever waits for it does so with a bound.
+Duplicate address detection: an address that was verified before is added with NODAD, so that it is usable at once, also
+without carrier. Others go through detection (duplicate_detection.py waits for it, with a timeout).
 """
 
 import errno
@@ -19,7 +19,7 @@ NO_IPV6 = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EOPNOTSU
 
 
 def for_pod(host: Captured, name: str) -> list[Address]:
-    """The addresses the OCI runtime specification carries (permanent, scope global), with IPv4 labels for the name."""
+    """The addresses that the OCI runtime specification moves with a device (permanent, global), labelled for name."""
     chosen = [a for a in host.addresses if a.flags & IFA_F_PERMANENT and a.scope == RT_SCOPE_UNIVERSE]
     return [addresses.relabel(a, lambda label: relabel(label, name)) for a in chosen]
 
@@ -27,9 +27,9 @@ def for_pod(host: Captured, name: str) -> list[Address]:
 def make_equal(
     netlink: Rtnetlink, index: int, wanted: Sequence[Address], *, prune: bool = True, settle: bool = False
 ) -> list[str]:
-    """Give a link these addresses; returns what could not be done, one sentence each.
+    """Give a link these addresses. Returns one sentence for each that failed.
 
-    prune: remove others, except those the kernel makes by itself. settle: take the NODAD flag off again.
+    prune: remove others, except those the kernel makes by itself. settle: clear the NODAD flag again.
     """
     present = [a for a in addresses.dump(netlink, index) if not a.is_automatic and _may_touch(a, wanted)]
     wanted4, present4 = ([a for a in x if a.family == AF_INET] for x in (wanted, present))
@@ -39,7 +39,7 @@ def make_equal(
 
 
 def _may_touch(address: Address, wanted: Sequence[Address]) -> bool:
-    """A link-local IPv6 address that nobody listed is the kernel's own, also where it does not say so (before 5.18)."""
+    """False for a link-local IPv6 address that is not wanted: the kernel made it (before 5.18 IFA_PROTO is missing)."""
     if address.family != AF_INET6 or address.scope == RT_SCOPE_UNIVERSE:
         return True
     return any(address.essence == a.essence for a in wanted)
@@ -48,7 +48,7 @@ def _may_touch(address: Address, wanted: Sequence[Address]) -> bool:
 def _make_equal_ipv4(
     netlink: Rtnetlink, index: int, wanted: list[Address], present: list[Address], prune: bool
 ) -> list[str]:
-    """All anew if anything differs: which address is a subnet's primary one depends on the order."""
+    """If anything differs, add all again: their order decides which is a subnet's primary address."""
     there = [a.essence for a in present]
     goals = [a.essence for a in wanted]
     if there == goals or (not prune and set(goals) <= set(there)):
@@ -71,8 +71,8 @@ def _make_equal_ipv4(
 def _make_equal_ipv6(
     netlink: Rtnetlink, index: int, wanted: list[Address], present: list[Address], prune: bool, settle: bool
 ) -> list[str]:
-    """Which of several is a connection's source depends on the order, too: with prune, from the first that is not in
-    its place on, all are added anew."""
+    """The order matters for source address selection: with prune, all from the first one out of order on are added
+    again."""
     there = {a.essence: a for a in present}
     if prune:
         goals = {a.essence for a in wanted}

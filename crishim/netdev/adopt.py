@@ -1,7 +1,7 @@
-"""What stands for an attachment whose record cannot be read, so that its device stays where it is and comes home.
+"""Stand-ins for attachments whose record cannot be read: their devices stay in their pods and are returned later.
 
-Best known from the record's own fields, which a newer version's has; else from the copy made when it was planned. A
-device is never guessed at: a link that carries our mark may be one that its pod put it on (identity.py).
+Fields come from the record where it has them (a newer version's does), else from the copy written when the attachment
+was planned. Our altname on a link is not enough: a pod may put it on any link (identity.py).
 """
 
 import re
@@ -30,7 +30,7 @@ def is_id(text: str) -> bool:
 
 
 def usable(attachment: Attachment) -> None:
-    """Raise for a well-formed attachment with values nobody could work with."""
+    """Raise if an address or route of a well-formed attachment cannot be decoded."""
     for address in attachment.host.addresses:
         str(address), address.label
     for route in attachment.host.routes:
@@ -38,9 +38,9 @@ def usable(attachment: Attachment) -> None:
 
 
 def stand_in(unread: Unread, copies: Path | None) -> Attachment | None:
-    """The attachment as far as it is known; None if too little is.
+    """An attachment made of the readable fields; None if they are too few.
 
-    Whatever was under way, a container may run with the device by now: it is READY, unless it was on its way back.
+    A container may be running with the device by now: it is READY, unless it was RETURNING, LOST or DOWN.
     """
     try:
         copy = records.salvage(record_files.read(copies / f"{unread.id}.json"), Attachment) if copies else {}

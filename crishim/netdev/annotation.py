@@ -36,7 +36,7 @@ def parse(key: str, text: str) -> list[DeviceRequest]:
             raise _wrong(key, f"has a name for {device!r} that is not a string")
         if not device:
             raise _wrong(key, "has an empty device name")
-        if not device.isprintable():  # half a surrogate pair, for one, can be written to no record
+        if not device.isprintable():  # a lone surrogate, for example, cannot be written to a record
             raise _wrong(key, f"has the device name {device!r}")
         if name:
             check_name(name, device)

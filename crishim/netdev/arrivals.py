@@ -1,5 +1,4 @@
-"""Links that appear on the host and may be given to pods, or are hardware: in the log at once. What is there is read
-when `crishim netdev list --host` asks."""
+"""Logs links that appear on the host, if they are hardware or `netdevices.allow` gives them to pods."""
 
 import logging
 from collections.abc import Iterable
@@ -9,18 +8,18 @@ from crishim.linux.netlink.links import IFF_LOOPBACK, Link
 from crishim.netdev.policy import Policy
 
 log = logging.getLogger("crishim.netdev")
-MARK = "crishim-"  # of altnames that devices carry on their way home (records.Attachment.altname)
+MARK = "crishim-"  # prefix of records.Attachment.altname: a device that is being returned
 
 
 class Arrivals:
-    """Knows which links are there, by ifindex."""
+    """The host's known links, by ifindex."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._there: set[int] | None = None
 
     def read(self, present: Iterable[Link]) -> None:
-        """All links of the host: the first time nothing is told of them, later of what was missed."""
+        """Take all links of the host. The first call logs nothing, later ones the links whose events were missed."""
         links = list(present)
         if self._there is None:
             self._there = {link.index for link in links}
@@ -30,7 +29,7 @@ class Arrivals:
             self.note(link)
 
     def note(self, link: Link) -> None:
-        """One that was changed, or has appeared."""
+        """Take a link that has changed or appeared."""
         if self._there is None or link.index in self._there:
             return
         self._there.add(link.index)
@@ -40,7 +39,7 @@ class Arrivals:
             log.info("a network device has appeared on the host", extra=about)
 
     def gone(self, link: Link) -> None:
-        """One that has gone: deleted, or moved to another namespace."""
+        """Take a link that was deleted or moved to another namespace."""
         if self._there is not None:
             self._there.discard(link.index)
 

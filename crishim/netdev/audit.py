@@ -1,4 +1,4 @@
-"""After a return: the device is read once more, and what is not as it was becomes a warning that names it."""
+"""After a return: reads the device again; each property that is not as captured becomes a warning."""
 
 import msgspec
 
@@ -13,9 +13,9 @@ from crishim.netdev.restore_context import RestoreContext
 def audit(context: RestoreContext, *, down: bool = False) -> list[str]:
     """One sentence for each difference, with the kernel's reason if it gave one. Raises OSError.
 
-    down: it cannot be brought up, which is said elsewhere and has its consequences.
+    down: it cannot be brought up, so that nexthops and multicast groups are not compared.
     """
-    now = _again(context)
+    now = _read(context)
     if down:
         now = msgspec.structs.replace(now, nexthops=context.was.nexthops, groups=context.was.groups)
     return [_sentence(context, what) for what in differences(context.was, now)]
@@ -33,12 +33,12 @@ def _sentence(context: RestoreContext, what: str) -> str:
     return f"{what} of {context.name} was not restored: {why or 'the kernel took it, and it differs'}"
 
 
-def _again(context: RestoreContext) -> Captured:
-    """The device now. What was nothing before, and dies with a stay in a namespace, is not read."""
+def _read(context: RestoreContext) -> Captured:
+    """The device now. What was empty before, and a move to another namespace clears, is not read."""
     was, netlink, index = context.was, context.host.netlink, context.index
     link = links.get(netlink, index)
     if link is None:
-        return was  # it has been taken away again: nothing to say about this return
+        return was  # removed meanwhile: nothing to compare
     return msgspec.structs.replace(
         was,
         mtu=link.mtu,

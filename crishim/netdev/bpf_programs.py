@@ -1,7 +1,7 @@
-"""BPF programs on a device: a pod's are taken off before the device is up on the host, the host's are put back.
+"""BPF programs on a device: a pod's are detached before the device is up on the host, the host's are attached again.
 
-XDP and tcx programs stay on a device through every move. Those of tc filters die with their filters. What a bpf_link
-held on the host and the pod detached cannot be put back for its owner: it is named.
+XDP and tcx programs stay attached when a device moves between namespaces. Those of tc filters go with their filters. A
+program of a bpf_link that the pod detached can be attached again by the link's owner only: a warning names it.
 """
 
 import errno
@@ -34,18 +34,18 @@ def read(link: Link, queued: Sequence[queueing.TcObject] = ()) -> tuple[BpfProgr
 def _describe(hook: str, id: int, *, by_link: bool = False) -> BpfProgram:
     try:
         return bpf.describe(hook, id, by_link=by_link)
-    except FileNotFoundError:  # it went away while we looked
+    except FileNotFoundError:  # unloaded meanwhile
         return BpfProgram(hook=hook, id=id, by_link=by_link)
 
 
 def restore(context: RestoreContext, link: Link) -> None:
-    """Take off a pod's, put back the host's. Raises OSError if they cannot be asked for."""
+    """Detach a pod's, attach the host's again. Raises OSError if the programs cannot be read."""
     take_off(context, link)
     put_back(context, link)
 
 
 def take_off(context: RestoreContext, link: Link) -> None:
-    """Every XDP and tcx program that the host did not have there. What resists is a problem."""
+    """Detach every XDP and tcx program that the host did not have on it. What fails is in context.refusals."""
     was = {(p.hook, p.id) for p in context.was.programs}
     for mode, id in xdp.parse(link.xdp).items():
         if (mode, id) not in was and not context.was.xdp:
@@ -76,7 +76,7 @@ def _detach_xdp(context: RestoreContext, mode: str, id: int) -> None:
 
 
 def put_back(context: RestoreContext, link: Link) -> None:
-    """The host's XDP and tcx programs that the pod took off, if they still exist and no bpf_link held them."""
+    """Attach the host's XDP and tcx programs that the pod detached, if they are still loaded and had no bpf_link."""
     if not context.was.programs:
         return
     now = {(p.hook, p.id) for p in read(link)}
@@ -101,7 +101,7 @@ def is_loaded(program: BpfProgram) -> bool:
 
 
 def _next(context: RestoreContext, program: BpfProgram) -> int:
-    """The program that ran next after it and is there, 0 if it was the last."""
+    """Id of the next program after it that is attached, 0 if there is none."""
     there = {id for id, _ in bpf.query(context.index, program.hook)}
     mine = [p for p in context.was.programs if p.hook == program.hook]
     behind = mine[mine.index(program) + 1 :]

@@ -1,7 +1,7 @@
-"""Host links as they are now, whole: read before anything is touched, and again after a return to see what differs.
+"""Captures host links: everything that a move loses or that a pod could change. audit.py reads the same after a return.
 
-The order matters: a rename relabels IPv4 addresses, bringing a link down drops its IPv6 addresses and its routes. What
-a dump tells of all links is read once for all.
+Before anything is touched: a rename relabels IPv4 addresses, bringing a link down drops its IPv6 addresses and its
+routes. What one dump has of all links is read once for all.
 """
 
 import time
@@ -26,7 +26,7 @@ from crishim.netdev.records import Captured
 
 
 def capture(host: Netns, found: Sequence[Link]) -> dict[int, Captured]:
-    """Everything that a move loses or that a pod could change, by ifindex. The thread joins the host's namespace.
+    """Read the links; the result is by ifindex. The thread joins the host's namespace.
 
     Raises OSError, ENODEV or ENOENT if one of the links is not there any more.
     """
@@ -49,7 +49,7 @@ def capture(host: Netns, found: Sequence[Link]) -> dict[int, Captured]:
 
 
 class _Tables(NamedTuple):
-    """What dumps tell of all the links, by ifindex; groups by name."""
+    """What dumps have of all the links, by ifindex; groups by name."""
 
     ageing: Mapping[int, tuple[neighbours.Ageing, ...]]
     addresses: Mapping[int, list[addresses.Address]]

@@ -1,4 +1,4 @@
-"""What of a device is not as it was captured: the words for a warning. Compares records; asks nobody.
+"""Names the properties of a device that differ from what was captured, for warnings. Compares two records, no I/O.
 
 Names, addresses and routes are compared where they are restored (restore.py, address_sync.py): they depend
 on each other.
@@ -16,7 +16,7 @@ FIELDS = ("mac", "mtu", "queue_length", "group", "alias")
 
 
 def differences(was: Captured, now: Captured) -> list[str]:
-    """What differs, each by the name under which its restoring keeps the kernel's refusal (RestoreContext.refusals)."""
+    """What differs, by the names that are the keys of RestoreContext.refusals."""
     if not was.complete:
         return list(_fields(was, now))
     found = [*_fields(was, now), *_attributes(was, now), *_settings(was, now), *_tables(was, now)]
@@ -42,7 +42,7 @@ def _attributes(was: Captured, now: Captured) -> Iterator[str]:
         yield vf_settings.name(kind)
     files = dict(now.files)
     for path, value in was.files:
-        if files.get(path, value) != value:  # one that has no value now is no difference
+        if files.get(path, value) != value:  # a file without a value now does not count
             yield path
 
 

@@ -1,8 +1,8 @@
-"""Network devices of pods: the driver's face, which each operation calls.
+"""The driver of pods' network devices, as operations call it.
 
     devices = NetDevices(state_dir / "netdev")
-    await devices.load()                                          # before anything is asked of it
-    await devices.recover(pods)                                   # once, before anything is changed
+    await devices.load()                                          # before any other call
+    await devices.recover(pods)                                   # once, before any change
     async with await devices.plan(requests, pod, Mover.RUNTIME) as plan:
         await plan.begin()                                        # the built-in mover moves here
         spec["linux"]["netDevices"] = plan.entries                # {} for the built-in mover
@@ -10,7 +10,7 @@
         await plan.verify_and_repair()                            # READY; leaving early rolls everything back
     await devices.return_devices(pod)                             # at stop, before CNI DEL
 
-What happens to the devices is in transaction.py and return_device.py, in a thread with a socket in the host's namespace
+The steps are in transaction.py and return_device.py; they run in a thread with a netlink socket in the host's namespace
 and one in the pod's (netns_executor.py).
 """
 
@@ -83,7 +83,7 @@ class NetDevices:
         self._pod_watch = PodWatch(self._journal, self.metrics)
 
     def allow(self, rules: Sequence[Rule]) -> None:
-        """Other rules of who may have which device by annotation, from now on."""
+        """Replace the rules of `netdevices.allow`. Devices already given stay."""
         self._terms.policy.replace(rules)
 
     async def plan(self, requests: Sequence[DeviceRequest], pod: PodRef, mover: Mover) -> Plan:
@@ -138,8 +138,10 @@ class NetDevices:
         return tuple(a for a, _ in ended)
 
     async def hold_namespaces(self, pod_id: str) -> None:
-        """Before processes of a pod are ended: keep the namespaces into which it has moved devices, so that these come
-        home from there. Not for what ends by itself: a virtual device in there is LOST. Never raises."""
+        """Keep namespaces into which a pod has moved devices, so that these can be returned from there. Never raises.
+
+        Call it before the pod's processes are killed. If such a namespace ended by itself, a virtual device is LOST.
+        """
         attachments = self._journal.all(pod_id)
         if not any(a.state in SOUGHT for a in attachments):
             return
@@ -153,9 +155,9 @@ class NetDevices:
             log.warning("a pod has moved a device into a namespace of its own", extra={"pod": pod_id, "netns": inode})
 
     async def forget(self, pod_id: str) -> None:
-        """Drop what is left of a removed pod: LOST and DOWN records, after a last try.
+        """Drop the LOST and DOWN records of a removed pod, after a last attempt to return the devices.
 
-        Hardware that is LOST stays in the journal: no pod can destroy it, and it may turn up yet.
+        Hardware that is LOST stays in the journal: no pod can destroy it, and it may reappear.
         """
         for attachment in self._journal.all(pod_id):
             if attachment.state in ORPHANED:
@@ -167,7 +169,7 @@ class NetDevices:
         self._nested.drop(pod_id)
 
     async def load(self) -> None:
-        """Read the journal, if that is not done yet: attachments() knows what is in it from now on."""
+        """Read the journal, once; attachments() returns what is in it from now on."""
         if not self._loaded:
             await executors.records(self._journal.load)
             self._loaded = True
@@ -202,8 +204,7 @@ class NetDevices:
             await executors.records(self._journal.drop, ended)
 
     async def watch(self) -> None:
-        """After recover(): bring home what turns up on the host, and see what becomes of devices in their pods, until
-        close()."""
+        """After recover(): restore devices that reappear on the host and monitor those in pods, until close()."""
         self._pod_watch.start()
         try:
             await self._watch.start()
@@ -223,7 +224,7 @@ class NetDevices:
             return (await plan.verify_and_repair())[0]
 
     async def detach(self, pod: PodRef, device: str) -> Attachment:
-        """Return one device of a running pod, named by its host name, an altname, or its in-pod name. NOT_FOUND."""
+        """Return one device of a running pod, given by host name, altname or in-pod name. Raises NOT_FOUND."""
         async with self._lock(pod.id):
             attachment = self.find(pod.id, device)
             if attachment is not None:
@@ -231,7 +232,7 @@ class NetDevices:
         raise CrishimError(Kind.NOT_FOUND, f"pod {pod} has no network device {device}", device=device, pod=pod.id)
 
     async def host_links(self) -> list[HostLink]:
-        """Every link of the host, whether it may be given and to whom; and those that pods have."""
+        """Every link of the host, with the rules that give it or why none does; and those that pods have."""
         return await self._run(lambda host: list_links(host, self._journal.held(), self._terms))
 
     def find(self, pod_id: str, device: str) -> Attachment | None:
@@ -246,15 +247,15 @@ class NetDevices:
         return self._journal.all(pod_id)
 
     def listening(self, listener: Callable[[Attachment], object]) -> AbstractContextManager[None]:
-        """Have a function called, in any thread, with each attachment that has come to another state."""
+        """While open, call listener, in any thread, with each attachment whose state has changed."""
         return self._journal.listening(listener)
 
     def presence(self, attachment: Attachment) -> Presence:
-        """How a device was in its pod when it was last looked at, at most a second ago. From memory."""
+        """A device's presence in its pod as last read, at most a second ago. From memory."""
         return self._pod_watch.presence(attachment.id)
 
     async def observe(self, attachment: Attachment) -> Observation | None:
-        """The device as it is now, read from its pod; None if it is not there. Blocks nobody: takes no lock."""
+        """The device as it is now, read from its pod; None if it is not there. Takes no lock."""
         path = await executors.kernel(_reachable, attachment.pod.netns, attachment.netns_inode)
         return await self._run(lambda _, inside: observe(attachment, inside), path) if path else None
 
@@ -262,7 +263,7 @@ class NetDevices:
         return self._locks.setdefault(pod_id, asyncio.Lock())
 
     def _executor(self, netns: str, pod_id: str = "") -> NetnsExecutor:
-        """With ends on the host, in the pod unless netns is "", and in what is held of the namespaces it made."""
+        """For the host's namespace, the pod's unless netns is "", and those held in nested_namespaces.py."""
         nested = self._nested.handles(pod_id)
         return NetnsExecutor((self._host, *filter(None, (netns,)), *nested), self._sysfs)
 
@@ -271,7 +272,7 @@ class NetDevices:
 
 
 def _reachable(netns: str, inode: int) -> str:
-    """The handle, if it is still that of the attachment's namespace; else ""."""
+    """The path, if it is still that of the namespace with this inode; else ""."""
     try:
         return netns if netns and os.stat(netns).st_ino == inode else ""  # noqa: PTH116
     except OSError:

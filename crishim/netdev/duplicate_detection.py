@@ -1,4 +1,4 @@
-"""Duplicate address detection of IPv6 addresses that a device got in its pod: waiting for it, and what did not pass."""
+"""Waits for duplicate address detection of a device's IPv6 addresses in its pod, and names those that did not pass."""
 
 import contextlib
 import select
@@ -13,7 +13,7 @@ from crishim.netdev.records import Attachment
 
 
 def wait(attachments: list[Attachment], pod: Netns, timeout: float) -> dict[str, list[str]]:
-    """Wait until no address of ours is under duplicate address detection; by attachment id, what did not pass.
+    """Wait until no address of these devices is under detection. Returns what did not pass, by attachment id.
 
     timeout: seconds for all together. A link without carrier is not waited for: its detection never ends.
     """
@@ -62,7 +62,7 @@ class AddressListener:
         self._socket.close()
 
     def wait(self, seconds: float) -> None:
-        """Until something changed, at most a quarter of a second: a notification may have come before we listened."""
+        """Until an address changes, at most 0.25 s: one may have changed before the socket was bound."""
         if select.select([self._socket], [], [], min(seconds, 0.25))[0]:
-            with contextlib.suppress(OSError):  # ENOBUFS: many changes are a change too
+            with contextlib.suppress(OSError):  # ENOBUFS: so many changes that some were dropped
                 self._socket.recv(1 << 16)

@@ -1,4 +1,4 @@
-"""Every link of the host, and whether it may be given to pods: to whom by which rule, or why not; or who has it."""
+"""Lists every link of the host: which rules give it to pods, why none does, or which pod has it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,14 +19,14 @@ class HostLink(NamedTuple):
     name: str  # on the host
     altnames: tuple[str, ...]
     kind: str  # as rules call it
-    holder: Attachment | None = None  # the pod's that has it
-    reason: str = ""  # why nobody gets it
-    root_only: str = ""  # why no annotation gets it, though root's sources do (allow_node_device)
+    holder: Attachment | None = None  # of the pod that has it
+    reason: str = ""  # why no pod may have it
+    root_only: str = ""  # why no annotation can ask for it, though root's sources can (allow_node_device)
     grants: tuple[Grant, ...] = ()  # the rules that give it by annotation
 
 
 def list_links(host: Netns, held: Sequence[Attachment], terms: Terms) -> list[HostLink]:
-    """Look at all of them as before a move, ordered by ifindex; those that pods have come last. Raises OSError."""
+    """All links by ifindex, with the checks made before a move; then those that pods have. Raises OSError."""
     here = links.dump(host.netlink)
     scene = HostState(here, held, read_usage(host, here), terms.node_addresses, terms.network_links())
     found = []

@@ -1,7 +1,6 @@
-"""What the host's routes say of links that are to be given away: the node's own way out, and what else hangs on them.
+"""Which of the host's routes depend on links that are to be moved: default routes, tunnels' routes, source addresses.
 
-One dump of each family, in every table: which table a packet ends up in is for the policy rules to say, and a rule may
-be made a moment later.
+One dump of each family, with every table: policy rules select the table, and a rule may be added later.
 """
 
 import ipaddress
@@ -24,27 +23,27 @@ from crishim.linux.netlink.routes import (
 from crishim.linux.netlink.rtnetlink import Rtnetlink, table
 
 RTA_DST, RTA_PREFSRC = 1, 7
-# The longest prefixes as wide as a default route: 0/1 and 128/1 stand in its place, or what a VPN makes of it to spare
-# a few networks; 2000::/3 is all of IPv6 that is routed.
+# Longest prefixes that count as a default route: VPNs use 0/1 and 128/1 in its place, or longer ones that leave out a
+# few networks; 2000::/3 is all global unicast IPv6.
 WIDE = {AF_INET: 7, AF_INET6: 3}
 MULTICAST = {AF_INET: 0xE0, AF_INET6: 0xFF}  # first byte: 224.0.0.0/4, ff00::/8
 
 
 class Ways(NamedTuple):
-    """Routes in words: "default in table 100", "10.9.0.0/16 in table main"."""
+    """Routes as text: "the default in table 100", "10.9.0.0/16 in table main"."""
 
-    wide: Mapping[int, str]  # by ifindex: one that takes a good part of all traffic
-    tunnelled: Mapping[int, str]  # by ifindex of a tunnel: one that somebody made
-    borrowing: Mapping[bytes, tuple[str, frozenset[int]]]  # by source address: one over links that do not have it
+    wide: Mapping[int, str]  # by ifindex: a default route, or one as wide (WIDE)
+    tunnelled: Mapping[int, str]  # by ifindex of a tunnel: a route that the kernel did not make
+    borrowing: Mapping[bytes, tuple[str, frozenset[int]]]  # by source address: a route over links without that address
     sources: frozenset[bytes]  # addresses that wide routes use as source
 
 
 def survey(
     netlink: Rtnetlink, candidates: Collection[int], tunnels: Collection[int], owners: Mapping[bytes, set[int]]
 ) -> Ways:
-    """Read the routes, with an eye on candidates and, of them, tunnels. Raises OSError.
+    """Read the routes. candidates: ifindexes to be moved; tunnels: those of them that are tunnels. Raises OSError.
 
-    owners: the ifindexes that have an address, of the candidates' addresses.
+    owners: by address of the candidates, the ifindexes that have it.
     """
     wide: dict[int, str] = {}
     tunnelled: dict[int, str] = {}
@@ -77,7 +76,7 @@ def survey(
 
 
 def _may_borrow(body: bytes, owners: Collection[bytes]) -> bool:
-    """Whether one of these addresses may be the source of a route, before it is read."""
+    """Whether a route may have one of these addresses as source: a search of its bytes, before it is parsed."""
     size = 4 if body[0] == AF_INET else 16
     head = struct.pack("=HH", 4 + size, RTA_PREFSRC)
     at = body.find(head)
@@ -94,7 +93,7 @@ def _note(found: dict[int, str], links: Iterable[int], route: Route) -> None:
 
 
 def is_wide(route: Route) -> bool:
-    """Whether a route takes a good part of all traffic, and is not for multicast or broadcast."""
+    """Whether a route is a default route or as wide (WIDE), and not for multicast, anycast or broadcast."""
     prefix, kind = route.header[PREFIX], route.header[TYPE]
     if prefix > WIDE[route.family] or kind in (RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST):
         return False

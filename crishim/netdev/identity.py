@@ -1,13 +1,13 @@
-"""Which link is the device: what a pod may rename, renumber, re-address or imitate, and what it cannot.
+"""Which link is an attachment's device: recognized by what a pod cannot change or forge.
 
-A pod with NET_ADMIN gives a link any name, altname (ours too) and MAC, and once the device is out of its namespace,
-any link it makes the device's ifindex, kind and peer. So these only say where to look first. The proof is one of two:
+A pod with NET_ADMIN can give a link any name, altname (ours too) and MAC and, once the device has left its namespace,
+also the device's ifindex, kind and peer. So these only tell which link to check first. Proof is one of:
 
     the same kernel device      its directory in sysfs has the inode it had on the host (linux/sysfs.py)
     the same hardware           bus, place on the bus, port and permanent MAC: also after a hot-unplug or when its
                                 driver was reloaded. A pod cannot make a device that has a bus.
 
-A virtual device that was deleted and made again, however alike, is another device: what the host had is gone.
+A virtual device that was deleted and made again is another device.
 """
 
 import errno
@@ -20,13 +20,13 @@ from crishim.linux.netlink.links import Link
 from crishim.linux.netns_thread import Netns
 from crishim.netdev.records import Attachment, Identity
 
-RENAMED = 5  # times in a row that a link may be renamed while it is looked at
+RENAMED = 5  # times in a row that a link may be renamed while it is read
 
 
 def identify(link: Link, end: Netns) -> Identity:
     """A link's identity, read in the namespace where it is. Raises OSError, ENODEV if it is not there any more.
 
-    Its name may change at any moment (a pod's doing, udev's): what was read under it counts if the ifindex is right.
+    A pod or udev may rename it at any time: what was read under a name counts only if the ifindex matches.
     """
     found: Link | None = link
     for _ in range(RENAMED):
@@ -52,7 +52,7 @@ def same(known: Identity, found: Identity) -> bool:
 
 
 def is_hardware(identity: Identity) -> bool:
-    """Whether it can be told apart by its hardware: such a device outlives every namespace."""
+    """Whether it has a bus, a place on it and a permanent MAC: such a device outlives every namespace."""
     return bool(identity.bus and identity.bus_device and identity.permanent_mac)
 
 
@@ -62,7 +62,7 @@ def same_hardware(known: Identity, found: Identity) -> bool:
 
 
 def is_device(attachment: Attachment, link: Link, end: Netns) -> bool:
-    """Whether a link, read at this end, is the attachment's device."""
+    """Whether a link, read in this namespace, is the attachment's device."""
     known = attachment.identity
     if known == Identity():  # journalled by a daemon that did not know identities
         was = attachment.host
@@ -79,7 +79,7 @@ def is_device(attachment: Attachment, link: Link, end: Netns) -> bool:
 
 
 def looks_like(attachment: Attachment, link: Link) -> bool:
-    """Whether a link, of which only a notification was seen, carries our mark or is the hardware: worth a look."""
+    """Whether a link, known from a notification only, has our altname or is the hardware and should be checked."""
     seen = Identity(bus=link.bus, bus_device=link.bus_device, port=link.port, permanent_mac=link.permanent_mac)
     return attachment.altname in link.altnames or same_hardware(attachment.identity, seen)
 
@@ -95,7 +95,7 @@ def find_on_host(attachment: Attachment, host: Netns) -> Link | None:
 
 
 def find_by(attachment: Attachment, end: Netns, likely: Iterable[int | str]) -> Link | None:
-    """The attachment's device, if it has one of these ifindexes, names and altnames at this end. Raises OSError."""
+    """The attachment's device, if it has one of these ifindexes, names or altnames here. Raises OSError."""
     for key in likely:
         link = links.get(end.netlink, key) if key else None
         if link is not None and is_device(attachment, link, end):
@@ -111,6 +111,6 @@ def _find(attachment: Attachment, end: Netns, likely: Iterable[int | str]) -> Li
 
 
 def find_impostor(attachment: Attachment, end: Netns) -> Link | None:
-    """A link that carries our mark and is not the device: somebody put it there."""
+    """A link that has our altname and is not the device: a pod may give the altname to any link."""
     link = links.get(end.netlink, attachment.altname)
     return link if link is not None and not is_device(attachment, link, end) else None

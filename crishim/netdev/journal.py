@@ -2,13 +2,12 @@
 
 Recovery assumes: a file is whole (linux/files.py; on a full disk it is overwritten, so that devices can return);
 the state in it was reached or its effects begun; a removed file means the device is back. There is no fsync, which
-would take most of the time beside the moves: what outlives the process is in the kernel's memory either way, and a
-machine that goes down takes every namespace with it, so that a record of an earlier boot means nothing. Attachments
-that are not DONE, DOWN or LOST hold their device. Used from several threads; every change goes through advance() or
-open().
+would take most of the time beside the moves: what was written survives a crash of the process in the page cache, and a
+reboot ends every namespace, so that a record of an earlier boot means nothing. Attachments that are not DONE, DOWN or
+LOST hold their device. Used from several threads; every change goes through advance() or open().
 
-A file that cannot be read, a newer version's for one, stays as it is until its device is back; what it says is kept in
-memory only, from what can be salvaged of it and from a copy that open() makes in another place.
+A file that cannot be read (a newer version's) is left as it is until its device is back. Its attachment is in memory
+only, made of the fields that can be read and of the copy that open() writes to another directory (adopt.py).
 """
 
 import contextlib
@@ -42,12 +41,12 @@ class Journal:
         self._claims: dict[int, PodRef] = {}
         self._lock = threading.Lock()
         self.on_return: Callable[[Attachment, int], object] | None = None  # called, in any thread, with the ifindex
-        self.on_change: Callable[[str], object] | None = None  # called, in any thread, with the id of a pod whose
-        # devices are others now, or in other states
+        self.on_change: Callable[[str], object] | None = None  # called, in any thread, with a pod's id when its
+        # devices or their states have changed
         self._listeners: list[Callable[[Attachment], object]] = []
 
     def load(self) -> None:
-        """Read the directory. What cannot be read is said in the log, and adopted as far as it leads. Blocks."""
+        """Read the directory. Unreadable records are logged and replaced by stand-ins (adopt.py). Blocks."""
         for directory in (self._directory, *filter(None, [self._copies])):
             directories.own(directory)
         found = record_files.load(self._directory, Attachment, is_id, usable)
@@ -61,7 +60,7 @@ class Journal:
             self._attachments[attachment.id] = attachment
 
     def _without_record(self, known: Set[str]) -> list[Unread]:
-        """Copies without a record: it was lost, since a copy is written after the record and goes before it."""
+        """Copies without a record: it was lost, since a copy is written after the record and removed before it."""
         copies = self._copies.glob("*.json") if self._copies else ()
         return [Unread(p.stem, p, "is gone", {}) for p in copies if is_id(p.stem) and p.stem not in known]
 
@@ -79,10 +78,10 @@ class Journal:
 
     @contextlib.contextmanager
     def claimed(self, pod: PodRef, devices: Sequence[tuple[int, str]]) -> Iterator[None]:
-        """Hold host devices, given as (ifindex, name), until open() leases them or they are given up: all or none.
+        """Claim host devices, given as (ifindex, name), for the time of the context: all or none. open() leases them.
 
-        Raises ABORTED if one is leased or claimed by another pod (fact `holder`: its id). A lease holds an ifindex as
-        long as its device may be on the host; while it is in the pod, that ifindex is another device's.
+        Raises ABORTED if one is leased or claimed by another pod (fact `holder`: its id). A lease is of an ifindex only
+        while its device may be on the host; when it is in the pod, another device may have that ifindex.
         """
         with self._lock:
             holders = {a.host.index: a for a in self.held() if a.state in (State.INTENT, State.RETURNING)}
@@ -116,8 +115,8 @@ class Journal:
                     self._drop(attachment)
                 raise
         for attachment in attachments:
-            _tell(attachment, None)
-            self._pass_on(attachment)
+            _log_state(attachment, None)
+            self._notify(attachment)
 
     def advance(self, attachment: Attachment, state: State, **changes: Any) -> Attachment:
         """Write an attachment's next state with the changed fields; DONE removes the file. Returns it as it is now."""
@@ -134,27 +133,27 @@ class Journal:
             else:
                 self._write(after)
         if state is not before.state:
-            _tell(after, before)
+            _log_state(after, before)
             self._changed(after)
-            self._pass_on(after)
+            self._notify(after)
         return after
 
     def drop(self, attachment: Attachment) -> None:
-        """Forget an attachment, whatever its state: its pod or its boot is gone."""
+        """Remove an attachment, whatever its state: its pod is gone, or it is of an earlier boot."""
         with self._lock:
             self._drop(attachment)
         self._changed(attachment)
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[Attachment], object]) -> Iterator[None]:
-        """Have a function called, in any thread, with each attachment that has come to another state."""
+        """While open, call listener, in any thread, with each attachment whose state has changed."""
         self._listeners.append(listener)
         try:
             yield
         finally:
             self._listeners.remove(listener)
 
-    def _pass_on(self, attachment: Attachment) -> None:
+    def _notify(self, attachment: Attachment) -> None:
         for listener in list(self._listeners):
             listener(attachment)
 
@@ -185,7 +184,7 @@ class Journal:
             ) from error
 
 
-def _tell(after: Attachment, before: Attachment | None) -> None:
+def _log_state(after: Attachment, before: Attachment | None) -> None:
     level = logging.ERROR if after.state in ORPHANED else logging.INFO
     log.log(
         level,

@@ -1,7 +1,7 @@
-"""From requests to attachments on disk as INTENT: look, check, lease, capture. The first step of a transaction.
+"""Makes attachments of requests: reads the links, checks, leases, captures, writes INTENT. A transaction's first step.
 
-Between looking and leasing another pod may have taken the device, and given it back half-restored; so what is captured
-is read again under the lease, and if the device is not what it was, everything is looked at anew.
+Before the lease another pod may have taken the device and returned it partly restored. So links are read again under
+the lease; if one has changed, everything is read and checked again.
 """
 
 import errno
@@ -27,15 +27,15 @@ from crishim.netdev.return_device import return_device
 from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
 
 Leased = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
-ATTEMPTS = 5  # looks at a host whose links change meanwhile
+ATTEMPTS = 5  # when links change meanwhile
 
 
 class _Changed(Exception):
-    """A link is not what it was a moment ago."""
+    """A link has changed since it was first read."""
 
 
 class Leases:
-    """Takes them: who has a device is in the journal."""
+    """Takes leases of devices; they are kept in the journal."""
 
     def __init__(self, journal: Journal, terms: Terms) -> None:
         self._journal = journal
@@ -54,7 +54,7 @@ class Leases:
 
         nested: where else devices of the pod may be (nested_namespaces.py).
         """
-        self._drop_orphans(pod, host, inside, *nested)
+        self._return_departed(pod, host, inside, *nested)
         for _ in range(ATTEMPTS):
             try:
                 return self._attempt(requests, pod, mover, host, inside)
@@ -78,7 +78,7 @@ class Leases:
         merged_requests = resolve(requests, view)
         candidates = [w.link for w in merged_requests if w.link is not None]
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):
-            current = {link.index: _again(link, host) for link in candidates}
+            current = {link.index: _reread(link, host) for link in candidates}
             view = view._replace(around=read_usage(host, list(current.values())))
             chosen = [(w, name, w.link.index) for w, name in assign_names(merged_requests, view) if w.link is not None]
             was = capture(host, [current[index] for _, _, index in chosen])
@@ -87,9 +87,9 @@ class Leases:
         return new, [self._keep(w.attachment, w.sources) for w in merged_requests if w.attachment is not None]
 
     def _open(self, new: list[Attachment]) -> None:
-        """Lease and journal. What an earlier pod left of the same device, LOST or DOWN, is over with that.
+        """Lease and journal. LOST and DOWN records of the same devices, of earlier pods, are dropped.
 
-        A device that is still DOWN has lost its routes by that: what it is to have again is what it had before.
+        A device that is still DOWN has lost its routes: flags, routes and nexthops to restore are those of its record.
         """
         orphans = [a for a in self._journal.all() if a.state in ORPHANED]
         for number, attachment in enumerate(new):
@@ -104,7 +104,7 @@ class Leases:
                 self._journal.drop(old)
 
     def _keep(self, attachment: Attachment, sources: tuple[str, ...]) -> Attachment:
-        """A device that is in the pod already; who else asked for it is recorded."""
+        """A device that is in the pod already; sources are added to its record. Raises PRECONDITION if not READY."""
         if attachment.state is not State.READY:
             raise CrishimError(
                 Kind.PRECONDITION,
@@ -116,15 +116,15 @@ class Leases:
             return attachment
         return self._journal.advance(attachment, attachment.state, sources=merged)
 
-    def _drop_orphans(self, pod: PodRef, host: Netns, inside: Netns, *nested: Netns) -> None:
-        """A device that left the pod without us is no longer attached: it may be asked for again."""
+    def _return_departed(self, pod: PodRef, host: Netns, inside: Netns, *nested: Netns) -> None:
+        """Return READY devices that have left the pod without us, so that they can be asked for again."""
         for attachment in self._journal.all(pod.id):
             if attachment.state is State.READY and find_in_pod(attachment, inside) is None:
                 return_device(attachment, self._journal, host, end_with(attachment, (inside, *nested)))
 
 
-def _again(link: Link, host: Netns) -> Link:
-    """The link as it is under the lease. Raises _Changed if what was decided by is different now, OSError."""
+def _reread(link: Link, host: Netns) -> Link:
+    """The link as it is under the lease. Raises _Changed if its names or kind differ, OSError."""
     found = links.get(host.netlink, link.index)
     if found is None or (found.names, found.kind) != (link.names, link.kind):
         raise _Changed

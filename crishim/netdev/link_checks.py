@@ -1,6 +1,6 @@
-"""Host links that are given to nobody, whoever asks and whatever the policy says: a list of independent checks.
+"""Checks of host links that no pod may have, whoever asks and whatever the policy says.
 
-Each check takes a link and what there is to see, and says why the link stays, "" if it sees no reason.
+Each check is independent and returns why the link cannot be given, "" if it can.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from crishim.linux.stacking import NOTHING, PAIRED, Below, below, is_external, i
 from crishim.netdev.link_usage import UNUSED, LinkUsage
 from crishim.netdev.records import Attachment
 
-# Links that network plugins make under names of their own, also where their kind does not give them away.
+# Names of links that network plugins make; their kind alone does not always tell.
 PLUGINS = {
     "cilium_*": "Cilium",
     "lxc_health": "Cilium",
@@ -44,7 +44,7 @@ class HostState:
 
     @cached_property
     def stacked(self) -> list[tuple[Link, Below]]:
-        """The links that are in another or stand on something here."""
+        """The links that have a master or a lower device here."""
         here = [(x, below(x)) for x in self.host_links if x.parent_netns is None]
         return [(x, stands) for x, stands in here if x.master or stands != NOTHING]
 
@@ -69,7 +69,7 @@ def _port(link: Link, scene: HostState) -> str:
 
 
 def _lower(link: Link, scene: HostState) -> str:
-    """Ports and links on top, here and in the pods; by device or by address."""
+    """Ports and upper devices, here and in pods, that depend on the link or on its address."""
     addresses = scene.around.addresses.get(link.index, frozenset())
     for other, stands in scene.stacked:
         if other.index == link.index:
@@ -86,8 +86,8 @@ def _lower(link: Link, scene: HostState) -> str:
     return f"{above} depends on it" if above else ""
 
 
-def _way_out(link: Link, scene: HostState) -> str:
-    """A default route, in any table, or what is as wide: half of all addresses."""
+def _default_route(link: Link, scene: HostState) -> str:
+    """A default route, in any table, or one as wide (host_routes.WIDE)."""
     route = scene.around.ways.wide.get(link.index)
     return f"the node's own traffic goes over it: route {route}" if route else ""
 
@@ -100,7 +100,7 @@ def _node_address(link: Link, scene: HostState) -> str:
 
 
 def _source(link: Link, scene: HostState) -> str:
-    """The kernel takes such a route away with the address (fib_sync_down_addr), and nobody would put it back."""
+    """The kernel deletes such a route with the address (fib_sync_down_addr), and nothing would restore it."""
     for address in sorted(scene.around.addresses.get(link.index, frozenset())):
         if address not in scene.around.ways.borrowing:
             continue
@@ -164,7 +164,7 @@ def _ip(address: bytes) -> str:
 
 
 Check = Callable[[Link, HostState], str]
-OF_THE_NODE: tuple[Check, ...] = (_way_out, _node_address)  # what allow_node_device lets root's sources have
+OF_THE_NODE: tuple[Check, ...] = (_default_route, _node_address)  # what allow_node_device lets root's sources have
 ALWAYS: tuple[Check, ...] = (
     _loopback,
     _network,
@@ -182,6 +182,6 @@ ALWAYS: tuple[Check, ...] = (
 
 
 def reason(link: Link, scene: HostState, *, node_device_allowed: bool = False) -> str:
-    """Why a link is given to nobody; "" if it may be."""
+    """Why a link can be given to no pod; "" if it can."""
     checks = ALWAYS if node_device_allowed else (*OF_THE_NODE, *ALWAYS)
     return next(filter(None, (check(link, scene) for check in checks)), "")

@@ -1,5 +1,5 @@
-"""What hangs on host links that are to be given away, read once for all of them: routes, addresses, links on top also
-in other namespaces, virtual functions. Only reads; link_checks.py decides.
+"""Reads what depends on host links that are to be moved, once for all of them: routes, addresses, upper devices (also
+in other namespaces), virtual functions. link_checks.py decides.
 """
 
 import struct
@@ -17,18 +17,18 @@ from crishim.linux.stacking import PAIRED, below, is_tunnel
 from crishim.netdev.host_routes import Ways, survey
 
 _IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg
-# What the links that matter have in another namespace, and those without number that do not: the pods' eth0.
-ELSEWHERE = struct.pack("=HH", 8, links.IFLA_LINK_NETNSID)
+ELSEWHERE = struct.pack("=HH", 8, links.IFLA_LINK_NETNSID)  # head of the attribute that links across namespaces have
+# So do the pods' eth0, which are many and do not matter: their kinds.
 PAIR = tuple(text(links.IFLA_INFO_KIND, kind) for kind in sorted(PAIRED))
 
 
 class LinkUsage(NamedTuple):
-    """By ifindex of the links asked about, but for ways.borrowing."""
+    """By ifindex of the candidates, unless said otherwise."""
 
     ways: Ways = Ways({}, {}, {}, frozenset())
     addresses: Mapping[int, frozenset[bytes]] = {}
     owners: Mapping[bytes, frozenset[int]] = {}  # ifindexes of all links, by address
-    above: Mapping[int, str] = {}  # a link on top that the host's links do not tell of, and where it is
+    above: Mapping[int, str] = {}  # an upper device that the host's link messages do not show, and where it is
     functions: Mapping[int, Sequence[Function]] = {}
 
 
@@ -36,7 +36,7 @@ UNUSED = LinkUsage()
 
 
 def read_usage(host: Netns, candidates: Sequence[Link]) -> LinkUsage:
-    """Read what hangs on the candidates. Raises OSError."""
+    """Read what depends on the candidates. Raises OSError."""
     if not candidates:
         return UNUSED
     indexes = {link.index for link in candidates}
@@ -65,7 +65,7 @@ def _in_sysfs(host: Netns, candidates: Sequence[Link]) -> dict[int, str]:
 
 
 def _elsewhere(host: Netns, indexes: set[int], theirs: Mapping[bytes, set[int]]) -> dict[int, str]:
-    """Links in other namespaces that stand on one of these or on its address. The thread is back on the host then."""
+    """Upper devices in other namespaces, of a candidate or its address. The thread is in the host's afterwards."""
     found: dict[int, str] = {}
     buffer = bytearray(DATAGRAM)
     try:
@@ -82,7 +82,7 @@ def _elsewhere(host: Netns, indexes: set[int], theirs: Mapping[bytes, set[int]])
 
 
 def _from_host(near: Sequence[bytes], host: Netns) -> list[Link]:
-    """Of links of the namespace the thread is in, those whose lower device or address is in the host's."""
+    """Of the links of the thread's namespace, those whose lower device or address is in the host's."""
     if not near:
         return []
     with Rtnetlink() as netlink:

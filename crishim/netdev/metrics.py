@@ -34,7 +34,7 @@ class Metrics:
             self._failures[operation, kind] += 1
 
     def change(self, conditions: Iterable[str]) -> None:
-        """conditions: what has come upon a device in its pod (presence.py), or "back": all of that has gone."""
+        """conditions: new ones of a device in its pod (presence.py), or "back" when it is as attached again."""
         with self._lock:
             self._changes.update(conditions)
 

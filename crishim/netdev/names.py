@@ -1,7 +1,7 @@
-"""Interface names: what the kernel takes, and "net%d" expanded by us.
+"""Interface names: which are valid, and the expansion of templates ("net%d").
 
-The kernel and the runtimes disagree about templates: the kernel expands them (twice, if the old name exists in the
-target), runtimes then look for the literal text and strand the device. So nobody below this file sees a template.
+The kernel would expand a template itself (twice, if the old name exists in the target namespace); OCI runtimes then
+look for the literal text and leave the device there. So neither is given a template.
 """
 
 import os
@@ -15,14 +15,14 @@ RESERVED = {"eth0": "the pod network's own interface", "lo": "the loopback inter
 
 
 def check_name(name: str, device: str) -> None:
-    """Raise INVALID unless name may be an interface's, or a template with one %d; device is for the text.
+    """Raise INVALID unless name is valid for an interface, or a template with one %d. device: for the error text.
 
     Rules: dev_valid_name() of the kernel (1 to 15 bytes, no '/', ':' or white space, not '.' or '..').
     """
     problem = ""
     try:
         length = len(os.fsencode(name.replace(TEMPLATE, "0", 1)))
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can hold
         raise CrishimError(Kind.INVALID, f"the name {name!r} for device {device} is no text", device=device) from None
     if not name:
         problem = "is empty"
@@ -50,7 +50,7 @@ def expand(name: str, taken: Collection[str], device: str) -> str:
 
 
 def fallback(name: str, id: str, is_taken: Callable[[str], bool]) -> str:
-    """The name of a returned device whose own is taken: the same each time for the same attachment, if it is free."""
+    """A name for a returned device whose own is taken; the same each time for an attachment, if free. EXHAUSTED."""
     stem = name.encode(errors="surrogateescape")[: NAME_LIMIT - 5].decode(errors="ignore")
     for start in range(len(id) - 3):
         candidate = f"{stem}-{id[start : start + 4]}"

@@ -1,9 +1,9 @@
-"""Network namespaces that a pod made for itself and moved its devices into: held open from before its processes end
-until the devices are home.
+"""Network namespaces that a pod made and moved its devices into: held open from before its processes are killed until
+the devices are returned.
 
-Such a namespace ends with the last process in it, and a virtual device with the namespace. A descriptor keeps both.
-What is looked at are the namespaces of processes and of mounts (net_namespaces.places): a device is known by its
-identity wherever it is, so nothing in there has to be believed.
+Such a namespace ends with its last process, and a virtual device with the namespace; an open descriptor keeps both.
+The namespaces of processes and mounts are searched (net_namespaces.places); devices are recognized by identity.py,
+which trusts nothing in there.
 """
 
 import contextlib
@@ -15,22 +15,22 @@ from crishim.linux.netns_thread import Netns
 from crishim.netdev.identity import find_in_pod, find_on_host
 from crishim.netdev.records import Attachment, State
 
-MOST = 64  # namespaces held for a pod: it may spread its devices over as many as it likes
+MOST = 64  # namespaces held for a pod, which can make any number
 SOUGHT = frozenset({State.MOVED, State.READY, State.RETURNING, State.LOST})
 
 
 class NestedNamespaces:
-    """By pod. Not for several threads, but for search()."""
+    """The held namespaces, by pod. Not thread-safe."""
 
     def __init__(self) -> None:
         self._held: dict[str, dict[int, int]] = {}  # pod id -> inode -> descriptor
 
     def handles(self, pod_id: str) -> tuple[str, ...]:
-        """Paths of the held namespaces, good until drop()."""
+        """Paths of the held namespaces, valid until drop()."""
         return tuple(f"/proc/self/fd/{fd}" for fd in self._held.get(pod_id, {}).values())
 
     def keep(self, pod_id: str, found: dict[int, int]) -> list[int]:
-        """Hold what search() found; inodes of those that were not held before."""
+        """Hold what search() found. Returns the inodes of those that were not held before."""
         held = self._held.setdefault(pod_id, {})
         new = [inode for inode in found if inode not in held][: MOST - len(held)]
         for inode, fd in found.items():
@@ -79,7 +79,7 @@ def _is_near(attachment: Attachment, host: Netns, pod: Netns | None) -> bool:
 
 
 def end_with(attachment: Attachment, ends: Sequence[Netns]) -> Netns | None:
-    """Where a device is: in the pod's namespace or one that was held. The first if it is in none of them."""
+    """The namespace a device is in, of the pod's and the held ones; the first if it is in none of them."""
     if len(ends) > 1:
         return next((end for end in ends if find_in_pod(attachment, end) is not None), ends[0])
     return ends[0] if ends else None

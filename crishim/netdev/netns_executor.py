@@ -1,7 +1,7 @@
-"""The one bridge from the event loop to work in network namespaces: a thread for each transaction, with an end (a
-socket, a sysfs) in each namespace for as long as the transaction lasts.
+"""Runs work in network namespaces for the event loop: one thread for each transaction, with a Netns (a netlink socket,
+a sysfs) open for each namespace as long as the transaction lasts.
 
-The thread goes back to no pool: it is no longer in the namespace that the process is in.
+The thread is not pooled: it is no longer in the process's namespace.
 """
 
 import asyncio
@@ -23,21 +23,20 @@ _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any
 
 
 class NetnsExecutor:
-    """One such thread, started when there is work for it. It ends with its last work, or close() ends it."""
+    """One such thread, started by run(). It ends after run(last=True) or by close()."""
 
     def __init__(self, paths: tuple[str | Path, ...], kept: Kept | None = None) -> None:
-        """paths: handles of the namespaces, the host's first. kept: where the first one's sysfs comes from."""
+        """paths: handles of the namespaces, the host's first. kept: holds the first one's sysfs."""
         self._paths = paths
         self._kept = kept
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._started = False
 
     async def run(self, work: Callable[..., T], *, last: bool = False) -> T:
-        """Await work(End, ...), one end in each namespace, in the thread. The kernel's refusals (OSError) are INTERNAL.
+        """Call work(Netns, ...), one for each namespace, in the thread. Its OSError is raised as INTERNAL.
 
-        last: the thread closes the ends right after it, whether it failed or not, and ends; what comes later has a new
-        thread and new ones.
-        A cancelled caller waits for the thread nevertheless: half a move must not go on behind a rollback's back.
+        last: the thread then closes the namespaces and ends, also after an error; a later run() starts another.
+        A cancelled caller waits for the thread nevertheless: a move must not go on beside its rollback.
         """
         try:
             result: T = await self._call(work, last)
@@ -50,16 +49,16 @@ class NetnsExecutor:
         if not self._started:
             threading.Thread(target=self._serve, name="netdev", daemon=True).start()
         self._started = not last
-        result: T = await self._hand_over(work, last)
+        result: T = await self._submit(work, last)
         return result
 
     async def close(self) -> None:
-        """Close the ends and end the thread, and wait for that: a descriptor keeps a pod's namespace. Idempotent."""
+        """Close the namespaces, whose descriptors keep them alive, and end the thread; waits for that. Idempotent."""
         if self._started:
             self._started = False
-            await self._hand_over(None, True)
+            await self._submit(None, True)
 
-    async def _hand_over(self, work: Callable[..., Any] | None, last: bool) -> Any:
+    async def _submit(self, work: Callable[..., Any] | None, last: bool) -> Any:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         self._jobs.put((loop, done, work, last))
@@ -70,31 +69,31 @@ class NetnsExecutor:
             except asyncio.CancelledError as error:
                 cancelled = error
         if cancelled is not None:
-            done.exception()  # seen: the cancellation is what the caller gets
+            done.exception()  # mark it as retrieved: the caller gets the cancellation
             raise cancelled
         return done.result()
 
     def _serve(self) -> None:
-        ends: list[Netns] = []
+        namespaces: list[Netns] = []
         while True:
             loop, done, work, last = self._jobs.get()
             if work is None:
-                executors.carry_out(loop, done, partial(_close, ends))
+                executors.carry_out(loop, done, partial(_close, namespaces))
                 return
-            executors.carry_out(loop, done, partial(self._work, ends, work))
+            executors.carry_out(loop, done, partial(self._work, namespaces, work))
             if last:
-                _close(ends)  # it may take milliseconds (sysfs.Kept), which nobody waits for
+                _close(namespaces)  # may take milliseconds (sysfs.Kept); the caller does not wait
                 return
             del done, work  # a waiting thread keeps no result alive
 
-    def _work(self, ends: list[Netns], work: Callable[..., Any]) -> Any:
-        """Open what is not open yet. Raises OSError; EINVAL: a handle is of no network namespace."""
-        for path in self._paths[len(ends) :]:
-            ends.append(Netns(path, None if ends else self._kept))
-        return work(*ends)
+    def _work(self, namespaces: list[Netns], work: Callable[..., Any]) -> Any:
+        """Open the namespaces that are not open yet. Raises OSError; EINVAL: a handle is of no network namespace."""
+        for path in self._paths[len(namespaces) :]:
+            namespaces.append(Netns(path, None if namespaces else self._kept))
+        return work(*namespaces)
 
 
-def _close(ends: list[Netns]) -> None:
+def _close(namespaces: list[Netns]) -> None:
     with contextlib.ExitStack() as stack:
-        for end in ends:
-            stack.callback(end.close)
+        for netns in namespaces:
+            stack.callback(netns.close)

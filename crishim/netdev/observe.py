@@ -1,4 +1,4 @@
-"""A device in its pod as it is now, for a person to look at."""
+"""Reads a device in its pod as it is now, for display."""
 
 from crishim.linux.netlink import addresses
 from crishim.linux.netns_thread import Netns

@@ -1,5 +1,5 @@
-"""Devices that are neither attached nor as they were: LOST ones that may turn up, DOWN ones, and those that came to the
-host without us. Looked for when their pod is stopped or removed, when they are asked for again, and by the watch.
+"""Finds and returns devices that are neither attached nor restored: LOST, DOWN, or back on the host without us. When
+their pod is stopped or removed, when they are requested again, and when watch.py sees them.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ Return = Callable[[Sequence[Attachment], str], Awaitable[object]]
 
 
 class Named(NamedTuple):
-    """Whether a device was renamed; what it is called, while its own name is another link's."""
+    """done: the device was renamed. called: its present name, while another link has its own."""
 
     done: bool = False
     called: str = ""
 
 
 class Orphans:
-    """Looks for them."""
+    """Looks for orphans and returns them."""
 
     def __init__(self, journal: Journal, host: Path, lock: Callable[[str], asyncio.Lock], give_back: Return) -> None:
         """host: handle of the host's namespace. lock: of a pod's devices, by its id. give_back(attachments, netns):
@@ -40,29 +40,29 @@ class Orphans:
         self._give_back = give_back
 
     async def retry(self, attachment: Attachment, netns: str = "", *, also: frozenset[State] = frozenset()) -> None:
-        """Look once more for a LOST device, try once more to bring up one that is DOWN; also: one in these states."""
+        """Look again for a LOST device, or try again to bring up a DOWN one. also: further states to act on."""
         async with self._lock(attachment.pod.id):
             current = self._journal.find(attachment.id)
             if current is not None and current.state in ORPHANED | also:
                 await self._give_back([current], netns)
 
     async def fetch_requested(self, requests: Sequence[DeviceRequest]) -> None:
-        """What is asked for comes home first, before its state of today is taken for what is to last."""
+        """Return requested devices that are orphans, before their present state is captured as the one to restore."""
         asked = {request.device for request in requests}
         for attachment in self._journal.all():
             if attachment.state in ORPHANED and asked & {attachment.host.name, *attachment.host.altnames}:
                 await self.retry(attachment)
 
     def may_be_one(self, link: Link) -> bool:
-        """Whether a host link is worth a look. A READY one is looked for by what can be seen from here only: hosts have
-        many links of each virtual kind, and the stop of its pod will find it anyhow."""
+        """Whether a host link may be an orphan. For READY devices only the altname and the hardware are compared: hosts
+        have many links of each virtual kind, and the stop of the pod finds the device anyhow."""
         return any(
             link.kind == a.identity.kind and (a.state is State.LOST or (a.state is State.READY and looks_like(a, link)))
             for a in self._journal.all()
         )
 
     async def fetch(self, candidates: Sequence[Link] | None) -> None:
-        """Bring home what is found among these host links; None: among all. Raises CrishimError."""
+        """Return devices that are found among these host links; None: among all. Raises CrishimError."""
         missing = [a for a in self._journal.all() if a.state in (State.LOST, State.READY)]
         if not missing or candidates == []:
             return
@@ -77,7 +77,7 @@ class Orphans:
             await self.retry(attachment, also=frozenset({State.READY}))
 
     async def name_again(self, attachment: Attachment, called: str = "") -> Named:
-        """Give a returned device the name it had, if that is free. called: only if it is called so now.
+        """Give a returned device the name it had, if that is free. called: act only if this is its present name.
 
         Raises CrishimError.
         """
@@ -100,5 +100,5 @@ class Orphans:
 
 
 def outlives_its_pod(attachment: Attachment) -> bool:
-    """Whether an orphan's record is kept when its pod is gone: no pod can destroy hardware, it may turn up yet."""
+    """Whether an orphan's record is kept when its pod is gone: no pod can destroy hardware, it may reappear."""
     return attachment.state is State.LOST and is_hardware(attachment.identity)

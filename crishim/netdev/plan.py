@@ -1,4 +1,4 @@
-"""What one container's devices need, as an operation sees it: a transaction (transaction.py) in its thread."""
+"""The asynchronous interface to one container's device transaction (transaction.py), which runs in its own thread."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def new(self) -> tuple[Attachment, ...]:
-        """Those that came with this container."""
+        """Devices that this container adds to the pod."""
         return tuple(self._transaction.new)
 
     @property
@@ -48,7 +48,7 @@ class Plan:
         return self._transaction.entries
 
     async def lease(self, requests: Sequence[DeviceRequest], mover: Mover) -> None:
-        """The first step, as NetDevices.plan() says; after an error the plan is over."""
+        """The first step. Raises as NetDevices.plan(); the plan is settled then."""
         try:
             check_network(requests, self._transaction.pod)
             await self._executor.run(partial(self._transaction.lease, requests, mover))
@@ -63,8 +63,8 @@ class Plan:
     async def begin(self) -> None:
         """Put our altname on the devices, and with the built-in mover move them: all, or none and an error.
 
-        What is in the pod then is checked and repaired, so that hooks of the runtime's create find it complete. Raises
-        NOT_FOUND or PRECONDITION; then everything is as it was and the plan is over.
+        Devices in the pod are checked and repaired, so that hooks of the runtime's create find them complete. Raises
+        NOT_FOUND or PRECONDITION after a rollback.
         """
         if self._transaction.is_empty:
             return
@@ -88,7 +88,7 @@ class Plan:
         return self.attachments
 
     async def rollback(self) -> None:
-        """Bring back what this plan moved, as it was, and end the leases. Nothing happens after verify_and_repair."""
+        """Return what this plan moved, as it was, and end the leases. Does nothing after verify_and_repair()."""
         if self._settled:
             return
         try:

@@ -1,10 +1,10 @@
-"""The devices in their pods, watched while the daemon runs: one that vanishes, goes down or is renamed is in the log,
-in the metrics and in what is listed within a second.
+"""Watches devices in their pods while the daemon runs: one that vanishes, goes down or is renamed is in the log, the
+metrics and `netdev list` within a second.
 
-A monitor in each pod that has devices (linux/netlink/link_monitor.py) says when to look; what is true is read, by the
-device's identity, since a pod forges every other sign. A pod is looked at once in PAUSE at most, one pod after the
-other, so that one that changes its links ten thousand times a second costs a look and a line of the log a second. Its
-socket would keep the pod's namespace: it is closed when the pod's last device leaves READY, before CNI DEL.
+A link monitor in each pod that has devices (linux/netlink/link_monitor.py) tells when to read them. They are found by
+identity, since a pod can forge everything else. A pod is read at most once in PAUSE, one pod after the other, so that
+one that changes its links ten thousand times a second costs one read and one log line a second. The monitor's socket
+would keep the pod's namespace alive: it is closed when the last device leaves READY, before CNI DEL.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from crishim.netdev.presence import ATTACHED, Presence
 from crishim.netdev.records import Attachment, State
 
 log = logging.getLogger("crishim.netdev")
-PAUSE = 0.8  # seconds between two looks at a pod
-SETTLING = 0.05  # seconds between a change and the look: links are changed several times at once
-RETRY = 10.0  # seconds after a look that failed
+PAUSE = 0.8  # seconds between two reads of a pod
+SETTLING = 0.05  # seconds between a change and the read: links are changed several times at once
+RETRY = 10.0  # seconds after a read that failed
 
 _Read = tuple[dict[str, Presence], socket.socket | None]
 
 
 class _Pod:
-    """One that has devices. free: when it may be looked at again, by the loop's clock."""
+    """A pod that has devices. free: when it may be read again, in the loop's time."""
 
     def __init__(self) -> None:
         self.monitor: LinkMonitor | None = None
@@ -55,8 +55,8 @@ class PodWatch:
         self._journal = journal
         self._metrics = metrics
         self._pods: dict[str, _Pod] = {}
-        self._due: dict[str, float] = {}  # pods to look at, and not before when
-        self._known: dict[str, Presence] = {}  # by attachment
+        self._due: dict[str, float] = {}  # pods to read, and when at the earliest, in the loop's time
+        self._known: dict[str, Presence] = {}  # by attachment id
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -76,17 +76,17 @@ class PodWatch:
         for pod in self._pods.values():
             pod.close()
         self._pods.clear()
-        await asyncio.sleep(0)  # asyncio closes a transport in its next turn
+        await asyncio.sleep(0)  # asyncio closes a transport in the loop's next iteration
 
     def presence(self, attachment_id: str) -> Presence:
-        """As it was last looked at. From memory, for any thread."""
+        """As last read. From memory, for any thread."""
         return self._known.get(attachment_id, ATTACHED)
 
     def _ready(self, pod_id: str) -> list[Attachment]:
         return [a for a in self._journal.all(pod_id) if a.state is State.READY]
 
     def _note(self, pod_id: str) -> None:
-        """The pod's devices, or their states, are others."""
+        """The pod's devices or their states have changed."""
         ready = self._ready(pod_id)
         if ready:
             self._pods.setdefault(pod_id, _Pod())
@@ -122,7 +122,7 @@ class PodWatch:
         try:
             if pod.monitor is not None:
                 changes = pod.monitor.take()
-                self._give_up(pod_id, pod)
+                self._close_if_missed(pod_id, pod)
             ready = self._ready(pod_id)
             if ready:
                 await self._read(pod_id, pod, ready, changes)
@@ -131,8 +131,8 @@ class PodWatch:
             if self._pods.get(pod_id) is pod:
                 self._due[pod_id] = asyncio.get_running_loop().time() + RETRY
 
-    def _give_up(self, pod_id: str, pod: _Pod) -> None:
-        """A monitor that missed something listens no more: another is opened with this look, and one look follows."""
+    def _close_if_missed(self, pod_id: str, pod: _Pod) -> None:
+        """Close a monitor that has missed events: this read opens another, and one more read is scheduled."""
         if pod.monitor is None or not pod.monitor.missed:
             pod.was_lively = False
             return
@@ -146,14 +146,14 @@ class PodWatch:
         before = {a.id: self.presence(a.id) for a in ready}
         work = partial(_read_all, ready, changes, before, pod.monitor is None)
         found, made = await NetnsExecutor((ready[0].pod.netns,)).run(work, last=True)
-        for attachment in self._ready(pod_id):  # one that is on its way home meanwhile is not missed
+        for attachment in self._ready(pod_id):  # not one that is being returned meanwhile
             if attachment.id in found:
-                self._tell(attachment, before[attachment.id], found[attachment.id])
+                self._report(attachment, before[attachment.id], found[attachment.id])
         if made is not None:
             await self._listen(pod_id, pod, made)
 
     async def _listen(self, pod_id: str, pod: _Pod, made: socket.socket) -> None:
-        """What happens while pyroute2 is imported waits in the socket."""
+        """Start a monitor on the socket, which queues events while pyroute2 is imported."""
         try:
             await executors.kernel(link_monitor.load)
         except BaseException:
@@ -165,7 +165,7 @@ class PodWatch:
         pod.monitor = LinkMonitor(made, partial(self._look_soon, pod_id))
         await pod.monitor.start()
 
-    def _tell(self, attachment: Attachment, before: Presence, now: Presence) -> None:
+    def _report(self, attachment: Attachment, before: Presence, now: Presence) -> None:
         self._known[attachment.id] = now
         if now == before:
             return
@@ -192,7 +192,7 @@ def _read_all(
     listen: bool,
     pod: Netns,
 ) -> _Read:
-    """How they are; and a socket that is told of what comes after, if listen. Raises OSError."""
+    """The devices' presence by attachment id and, if listen, a socket for later link events. Raises OSError."""
     if pod.inode != ready[0].netns_inode:
         raise OSError("the pod's network namespace is another one now")
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Whether a pod may have a device it asks for by annotation: the rules of `netdevices.allow`, and why not.
 
-Asked before anything else is said of a device, so that a pod's author learns nothing of the host by asking: not which
-devices there are, nor who has them.
+Checked before any other error about a device, so that a pod's author cannot find out which devices the host has or who
+has them.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +15,7 @@ SETTING = "netdevices.allow"
 
 
 class Grant(NamedTuple):
-    """A rule that gives a device, by its place in the setting."""
+    """A rule that gives a device, by its index in the setting."""
 
     rule: str  # "netdevices.allow[0]"
     namespaces: tuple[str, ...]  # patterns
@@ -28,7 +28,7 @@ class Policy:
         self._rules = tuple(rules)
 
     def replace(self, rules: Sequence[Rule]) -> None:
-        """Other rules from now on; any thread may be asking. Whoever has a device keeps it."""
+        """Replace the rules, while other threads may use them. Devices already given stay."""
         self._rules = tuple(rules)
 
     def grants(self, names: Sequence[str], kind: str) -> list[Grant]:
@@ -66,7 +66,7 @@ class Policy:
 
 
 class Terms(NamedTuple):
-    """On what terms devices are given: the settings, and what other parts of the daemon know of host links."""
+    """What decides who may have which device: settings, and what other parts of the daemon know of host links."""
 
     policy: Policy = Policy()
     allow_node_device: bool = False

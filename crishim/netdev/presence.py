@@ -1,4 +1,4 @@
-"""How a device is in its pod, beside how it was attached: gone, down, without carrier, under another name."""
+"""How a device in its pod differs from how it was attached: gone, down, without carrier, renamed."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ GONE, DOWN, NO_CARRIER, RENAMED = "gone", "down", "no carrier", "renamed"
 
 
 class Presence(Record, frozen=True, kw_only=True):
-    """A device as it was last looked at; the defaults: as it was attached."""
+    """A device as last read; the defaults: as it was attached."""
 
     is_there: bool = True
-    why: str = ""  # it is gone: "deleted", "moved to another namespace"; "" if nobody saw it go
-    renamed: str = ""  # its name now, if it is another than it was attached with
+    why: str = ""  # it is gone: "deleted", "moved to another namespace"; "" if there was no event
+    renamed: str = ""  # its present name, if not the one it was attached with
     is_up: bool = True
     has_carrier: bool = True
 
@@ -31,7 +31,7 @@ class Presence(Record, frozen=True, kw_only=True):
         return (*down, *carrier, *((RENAMED,) if self.renamed else ()))
 
     def __str__(self) -> str:
-        """The same for people; "" if all is as it was attached."""
+        """The conditions as text; "" if there are none."""
         if not self.is_there:
             return f"gone from its pod: {self.why}" if self.why else "gone from its pod"
         return ", ".join(f"{c} {self.renamed}" if c == RENAMED else c for c in self.conditions)
@@ -43,7 +43,7 @@ ATTACHED = Presence()
 def look(attachment: Attachment, pod: Netns, changes: Sequence[LinkChange], before: Presence) -> Presence:
     """Read it. changes: of the pod's links since `before`. Raises OSError.
 
-    It is looked for where it was and where something changed, not among all links: a pod makes as many as it likes.
+    Only its last ifindex, its altname and the changed links are tried, not all links: a pod can make any number.
     """
     seen = [c.ifindex for c in changes if not c.is_gone]
     link = find_by(attachment, pod, (attachment.index, attachment.altname, *seen))

@@ -1,4 +1,4 @@
-"""What is known of network devices given to pods: requests, and the attachment as it is journalled.
+"""Records of network devices given to pods: requests, and the attachment as it is journalled.
 
 An attachment belongs to a pod, not to a container: the first container that names the device gets it moved, later ones
 find it there. Its life, one state at a time, each on disk before the next effect:
@@ -6,10 +6,10 @@ find it there. Its life, one state at a time, each on disk before the next effec
     INTENT     captured and leased, nothing touched yet
     MOVED      in the pod's namespace, not verified
     READY      verified: name, addresses, UP
-    RETURNING  on its way back to the host
+    RETURNING  being returned to the host
     DONE       back on the host as it was (the file is removed: DONE is never read back)
-    DOWN       back on the host, but the kernel will not bring it up: `reason`. Its pod has no part in it any more
-    LOST       neither in the pod nor on the host: gone into a nested namespace, or destroyed
+    DOWN       back on the host, but the kernel will not bring it up: `reason`. Its pod does not hold it any more
+    LOST       neither in the pod nor on the host: moved to a nested namespace, or destroyed
 
 Times are nanoseconds since the epoch. Addresses and routes are kept as the kernel wrote them (netlink attributes), so
 that what this code does not know is restored too.
@@ -95,7 +95,7 @@ class PodRef(Record, frozen=True, kw_only=True):
 
 
 class Identity(Record, frozen=True, kw_only=True):
-    """What tells a device from every other, and no pod can change or forge (identity.py)."""
+    """What identifies a device and no pod can change or forge (identity.py)."""
 
     inode: int = 0  # of its directory in sysfs: one for each device in the life of a kernel; 0: not known
     kind: str = ""  # veth, macvlan, ...; "" for hardware
@@ -127,11 +127,11 @@ class Captured(Record, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     # Not in records of older daemons: empty there, and then left alone.
     complete: bool = False  # what follows was captured
-    taken: int = 0  # when, in nanoseconds after boot (CLOCK_BOOTTIME): lifetimes went on from there
+    taken: int = 0  # when, in nanoseconds after boot (CLOCK_BOOTTIME): lifetimes count from there
     attributes: bytes = b""  # link_attributes.keep
     tunings: tuple[Tuning, ...] = ()  # ethtool
     files: tuple[tuple[str, str], ...] = ()  # device_files: queues, NAPI, a driver's own
-    sysctls: tuple[tuple[str, str], ...] = ()  # of devconf.FILES: what no message tells
+    sysctls: tuple[tuple[str, str], ...] = ()  # of devconf.FILES: settings that are in no netlink message
     programs: tuple[BpfProgram, ...] = ()  # BPF: XDP, tcx, of tc filters
     entries: tuple[Neighbour, ...] = ()  # neighbours, proxied ones, forwarding entries a user made
     multicast: tuple[bytes, ...] = ()  # link-layer filters a user set
@@ -142,7 +142,7 @@ class Captured(Record, frozen=True, kw_only=True):
 
 
 class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
-    """A device in a pod, or on its way there or back. One JSON file each in the journal."""
+    """A device in a pod, being moved there, or being returned. One JSON file each in the journal."""
 
     id: str  # 16 hex digits; also in the altname this project puts on the link
     pod: PodRef
@@ -159,7 +159,7 @@ class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     addresses: tuple[str, ...] = ()  # as verified in the pod, "192.0.2.7/24"
     warnings: tuple[str, ...] = ()  # what could not be carried over or restored, one sentence each
     reason: str = ""  # why LOST or DOWN, or why the kernel refused the return
-    refusals: int = 0  # of the kernel to move it home
+    refusals: int = 0  # times the kernel refused to move it back
     since: int = 0  # when it became READY (or was planned, before)
     changed: int = 0  # last transition
 
@@ -175,8 +175,8 @@ class Attachment(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
 
     @property
     def altname(self) -> str:
-        """The name of ours a link carries while it is attached: a quick way to it, and for people; no proof (a pod may
-        put it on any link)."""
+        """Our altname on the link while it is attached: to find it quickly, and for people; no proof, as a pod may put
+        it on any link."""
         return f"crishim-{self.id}"
 
 

@@ -1,11 +1,10 @@
-"""A device goes back to the host as it was, wherever it is and whatever happened to it.
+"""Moves a device back to the host and restores it as captured, wherever it is and whatever happened to it.
 
-One function for return, rollback and recovery, so that each of them may run after any of them: every step compares
-before it acts. In the pod the device gets what needs it to be down or what must be right before it appears on the host
-(MAC, MTU, names); on the host everything else. One move.
+Return, rollback and recovery all use it, in any order and repeatedly: every step compares before it acts. What must be
+right before the device appears on the host (MAC, MTU, names) is set in the pod; everything else on the host.
 
-Only the move may fail as a whole. What the kernel refuses before or after it is a sentence among the problems, and the
-next step follows: a host that gets its device back with the wrong queue length is better off than one that does not.
+Only the move may fail as a whole. What the kernel refuses before or after it becomes one of the problems, and the next
+step follows: a device with the wrong queue length is better than none.
 """
 
 import contextlib
@@ -23,11 +22,11 @@ from crishim.netdev.records import Attachment
 from crishim.netdev.restore_context import RestoreContext
 from crishim.netdev.restore_settings import restore_settings
 
-RENAMED = 3  # times in a row that the host's udev may rename a device that comes home
+RENAMED = 3  # times in a row that the host's udev may rename a returned device
 
 
 class ReturnOutcome(NamedTuple):
-    """What became of a device. name: on the host; "" if it is LOST, and then reason says why.
+    """Result of a return. name: on the host; "" if it is LOST, and then reason says why.
 
     ifindex: on the host.
     down: why it is back but cannot be brought up (a parent that is down, a MAC in use, broken hardware); "" if all is
@@ -45,7 +44,7 @@ class Problems(list[str]):
     """What could not be restored, one sentence each."""
 
     def attempt(self, what: str, step: Callable[..., object], *arguments: Any, **options: Any) -> OSError | None:
-        """Take a step; the kernel's refusal becomes "what: why", and is returned."""
+        """Call step; an OSError is appended as "what: why", and returned."""
         try:
             step(*arguments, **options)
         except OSError as error:
@@ -55,18 +54,18 @@ class Problems(list[str]):
 
 
 def move_home(attachment: Attachment, host: Netns, pod: Netns | None) -> Problems:
-    """Bring the device home if it is in the pod. Raises OSError if the kernel refuses to move it, EXHAUSTED if no name
-    is left for it."""
+    """Move the device to the host if it is in the pod. Raises OSError if the kernel refuses, EXHAUSTED if no name is
+    free for it."""
     problems = Problems()
     link = find_in_pod(attachment, pod) if pod is not None and pod.inode != host.inode else None
     if pod is not None and link is not None:
-        _mend(pod, link, attachment)
-        _move_home(pod, host, link, attachment, problems)
+        _restore_in_pod(pod, link, attachment)
+        _move_to_host(pod, host, link, attachment, problems)
     return problems
 
 
 def restore(attachment: Attachment, host: Netns, pod: Netns | None, problems: Problems) -> ReturnOutcome:
-    """Make the device on the host what it was there. pod: where it was looked for. problems: of its move."""
+    """Restore the device on the host as captured. pod: where it was looked for. problems: of its move."""
     for left in reversed(range(RENAMED)):
         link = find_on_host(attachment, host)
         if link is None:
@@ -78,10 +77,10 @@ def restore(attachment: Attachment, host: Netns, pod: Netns | None, problems: Pr
         if not left:
             said = f"the device that was {outcome.name} is called {now.name} now: it is renamed again and again"
             return outcome._replace(name=now.name, problems=(*outcome.problems, said))
-    return ReturnOutcome("", tuple(problems), _where_it_is_not(attachment, pod))
+    return ReturnOutcome("", tuple(problems), _why_lost(attachment, pod))
 
 
-def _where_it_is_not(attachment: Attachment, pod: Netns | None) -> str:
+def _why_lost(attachment: Attachment, pod: Netns | None) -> str:
     if pod is None:
         return "it is neither on the host nor anywhere else: its pod's namespace is gone"
     said = "it is neither on the host nor in its pod"
@@ -91,14 +90,14 @@ def _where_it_is_not(attachment: Attachment, pod: Netns | None) -> str:
     return f"{said}; {impostor.name} there carries its mark and is another device (a pod's swap): it stays"
 
 
-def _mend(pod: Netns, link: Link, attachment: Attachment) -> None:
-    """What must be right before the device appears on the host, where others watch: MAC, MTU. The host's part does
-    again, and says, what is refused here."""
+def _restore_in_pod(pod: Netns, link: Link, attachment: Attachment) -> None:
+    """Restore what must be right before the device appears on the host, where others see it: MAC, MTU. What is refused
+    here is tried again, and reported, on the host."""
     context = RestoreContext(pod, link.index, link.name, attachment.host)
     restore_link.restore_fields(context, pod, link)
 
 
-def _move_home(pod: Netns, host: Netns, link: Link, attachment: Attachment, problems: Problems) -> None:
+def _move_to_host(pod: Netns, host: Netns, link: Link, attachment: Attachment, problems: Problems) -> None:
     was = attachment.host
     for altname in link.altnames:
         if altname == attachment.altname or (altname in was.altnames and not links.index_of(host.netlink, altname)):
@@ -112,15 +111,15 @@ def _move_home(pod: Netns, host: Netns, link: Link, attachment: Attachment, prob
             break
         except OSError:
             if find_on_host(attachment, host) is not None:
-                break  # moved, but its new name was taken in between: the host's part renames it
+                break  # moved, but its new name was taken meanwhile: _restore_on_host renames it
             if with_index is None:
                 raise
-    _take_programs_off(attachment, host)
+    _detach_programs(attachment, host)
 
 
-def _take_programs_off(attachment: Attachment, host: Netns) -> None:
-    """A pod's, at once: others of its devices may be moved before this one is restored, and somebody may bring it up
-    meanwhile. What is refused here is tried again, and said, when it is restored."""
+def _detach_programs(attachment: Attachment, host: Netns) -> None:
+    """Detach a pod's BPF programs at once: other devices may be moved before this one is restored, and somebody may
+    bring it up meanwhile. What is refused here is tried again, and reported, when it is restored."""
     link = find_on_host(attachment, host)
     if link is None:
         return
@@ -135,7 +134,7 @@ def _remove_altname(end: Netns, link: Link, altname: str, problems: Problems) ->
 
 
 def _free_name(attachment: Attachment, host: Netns, own: int, problems: Problems) -> str:
-    """Its old name, or the fallback if another link than `own` (an ifindex, 0: not there yet) has that by now."""
+    """Its old name, or the fallback if a link other than `own` (its ifindex, 0: not there yet) has the old one."""
     was = attachment.host.name
     if not _is_taken(host, was, own):
         return was
@@ -149,7 +148,7 @@ def _is_taken(host: Netns, name: str, own: int) -> bool:
 
 
 def _restore_on_host(host: Netns, link: Link, attachment: Attachment, problems: Problems) -> ReturnOutcome:
-    """Everything, each only where it differs; programs first, so that a pod's see no packet here."""
+    """Restore everything that differs; BPF programs first, so that a pod's see no packet here."""
     was = attachment.host
     host.enter()
     name = _rename(host, link, attachment, problems)
@@ -171,7 +170,7 @@ def _restore_on_host(host: Netns, link: Link, attachment: Attachment, problems: 
     if was.flags & IFF_UP and not down:
         problems.attempt(f"the nexthops of {name} were not restored", restore_network.restore_nexthops, context)
         problems += restore_network.restore_routes(context)
-    _restore_altnames(host, link, attachment, problems)  # before neighbours: without carrier it costs proxied ones
+    _restore_altnames(host, link, attachment, problems)  # before neighbours: without carrier it deletes proxied ones
     for what, later in (
         ("neighbours", restore_network.restore_entries),
         ("multicast filters", restore_network.restore_multicast),
@@ -204,7 +203,7 @@ def _restore_flags(host: Netns, link: Link, name: str, flags: int, problems: Pro
 
 
 def _restore_addresses(context: RestoreContext, problems: Problems) -> None:
-    """Those whose lifetime has not ended meanwhile."""
+    """Restore those whose lifetime has not ended meanwhile."""
     was = context.was
     left = [a for a in (aged(a, context.away) for a in was.addresses) if a is not None]
     wanted = [a if context.name == was.name else _relabelled(a, context.name) for a in left]
@@ -221,13 +220,13 @@ def _rename(host: Netns, link: Link, attachment: Attachment, problems: Problems)
         _remove_altname(host, link, altname, problems)
     if link.name == was.name:
         return was.name
-    if not attachment.index and _is_taken(host, was.name, link.index):  # no pod has named it
+    if not attachment.index and _is_taken(host, was.name, link.index):  # it was in no pod
         problems.append(f"{was.name} was renamed to {link.name} on the host, where {was.name} is another's name by now")
         return link.name
     said = Problems()
     name = _free_name(attachment, host, link.index, said)
     if link.name == name:
-        return name  # the fallback, where the move has put it and said so
+        return name  # the fallback, which the move has given and reported
     problems += said
     what = f"the device that was {was.name} is called {link.name} now: it was not renamed"
     return link.name if problems.attempt(what, links.change, host.netlink, link.index, name=name) else name

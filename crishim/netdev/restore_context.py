@@ -1,4 +1,4 @@
-"""A device back on the host while it is being restored: where it is, what it was, and what the kernel refused."""
+"""The state of one device's restoration on the host: its link, what was captured, what the kernel refused."""
 
 import contextlib
 import time
@@ -9,9 +9,9 @@ from crishim.netdev.records import Captured
 
 
 class RestoreContext:
-    """One device's way back. refusals: the kernel's words, by what was to be restored (the names of differences.py).
+    """One device that is being restored. refusals: the kernel's errors, by property (named as in differences.py).
 
-    A refusal alone is no warning: what counts is what differs in the end.
+    A refusal alone is no warning: only what differs in the end is.
     """
 
     def __init__(self, host: Netns, index: int, name: str, was: Captured) -> None:
@@ -28,7 +28,7 @@ class RestoreContext:
 
     @contextlib.contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """Go on after an OSError, which is kept."""
+        """Keep an OSError in refusals, and go on."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What a pod can change of the device itself, put back on the host: attributes, its kind's, ethtool's, sysfs files."""
+"""Restores the link itself on the host: its attributes, those of its kind, ethtool settings, sysfs files."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from crishim.netdev.restore_context import RestoreContext
 def restore_fields(context: RestoreContext, end: Netns, link: Link) -> None:
     """Flags but UP, MAC, MTU, queue length, group, alias, where they differ; at either end.
 
-    A link that comes to the host without MULTICAST joins no groups there, and later not all.
+    A link that arrives on the host without MULTICAST joins no groups there, and not all of them later.
     """
     was = context.was
     kept = links.IFF_KEPT & ~links.IFF_UP
@@ -21,7 +21,7 @@ def restore_fields(context: RestoreContext, end: Netns, link: Link) -> None:
         with context.attempt("flags"):
             links.set_flags(end.netlink, link.index, was.flags, kept)
     if link.mac != was.mac:
-        with contextlib.suppress(OSError):  # the change itself will say what is wrong
+        with contextlib.suppress(OSError):  # the change itself reports what is wrong
             links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
     for field in differences.FIELDS:
         value = getattr(was, field)
@@ -37,7 +37,7 @@ def restore_link(context: RestoreContext, link: Link) -> None:
 
 
 def restore_attributes(context: RestoreContext, link: Link) -> None:
-    """Everything else of the link message, what this code does not know included: the kernel says what can be set."""
+    """All else in the link message, also what this code does not know: the kernel refuses what cannot be set."""
     netlink = context.host.netlink
     now = link_attributes.keep(link.attributes)
     if not context.was.complete or link_attributes.same_settings(now, context.was.attributes):
@@ -56,14 +56,14 @@ def _reason_first(change: tuple[int, bytes]) -> tuple[bool, int]:
 
 
 def restore_condition(context: RestoreContext) -> None:
-    """Carrier and dormancy that a pod set, on a device that is up: without them it would be up in name only."""
+    """Undo a pod's changes of carrier and dormancy, on a device that is up: with them it would pass no traffic."""
     link = links.get(context.host.netlink, context.index)
     if link is None or not context.was.complete:
         return
     was_held, had_carrier = link_attributes.condition(context.was.attributes)
     held, has_carrier = link_attributes.condition(link.attributes)
     if had_carrier and not has_carrier:
-        with contextlib.suppress(OSError):  # of most kinds nobody can say it; and it comes in its own time
+        with contextlib.suppress(OSError):  # most kinds do not let it be set; theirs follows by itself
             link_attributes.set_carrier(context.host.netlink, context.index)
     if held != was_held:
         with context.attempt("operational state"):
@@ -71,7 +71,7 @@ def restore_condition(context: RestoreContext) -> None:
 
 
 def restore_tunings(context: RestoreContext, link: Link) -> None:
-    """What ethtool sets. Channels come first: the queues' files are made anew with them."""
+    """ethtool's settings, channels first: changing them makes the queues' files anew."""
     if not context.was.tunings:
         return
     now = {t.subject: t for t in ethtool.read(context.host.genetlink, context.index, context.was.kind)}
@@ -91,7 +91,7 @@ def restore_files(context: RestoreContext, link: Link) -> None:
 
 
 def restore_refused_files(context: RestoreContext) -> None:
-    """Once more, on a device that is up: some drivers have what they are about only then."""
+    """Write refused files again when the device is up: some drivers take them only then."""
     _write_files(context, [(path, value) for path, value in context.was.files if path in context.refusals])
 
 

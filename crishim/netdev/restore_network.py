@@ -1,6 +1,6 @@
-"""What of the host's network went over the device: nexthops, routes, neighbours, multicast, queueing.
+"""Restores what the host's network had on the device: nexthops, routes, neighbours, multicast, queueing.
 
-Put back where it is missing; what a pod added of these died with the link's stay in its namespace.
+Only what is missing is added; what a pod added of these was deleted by the move to the host.
 """
 
 import errno
@@ -40,7 +40,7 @@ def restore_routes(context: RestoreContext) -> list[str]:
 
 
 def restore_entries(context: RestoreContext) -> None:
-    """Static and proxied neighbours, forwarding entries; those a pod added to a vxlan go."""
+    """Static and proxied neighbours, forwarding entries; those a pod added to a vxlan are removed."""
     netlink, was = context.host.netlink, context.was
     if not was.entries and was.kind != "vxlan":
         return

@@ -1,6 +1,6 @@
-"""Per-device settings of both families, neighbour ageing, the IPv6 token and secret.
+"""Restores per-device settings of both families, neighbour ageing, the IPv6 token and secret.
 
-One by one where the kernel refuses some, so that those take no others with them.
+Where the kernel refuses some, each is written alone, so that the others take effect.
 """
 
 import errno
@@ -13,11 +13,11 @@ from crishim.netdev.restore_context import RestoreContext
 
 
 def restore_settings(context: RestoreContext, link: Link) -> None:
-    """In the thread's namespace, which must be the host's. link: as it came to the host."""
+    """The thread must be in the host's namespace. link: as it arrived on the host."""
     wanted = context.was.settings
     now = devconf.parse(link.settings)
     if link.mtu != context.was.mtu:
-        now = _again(context, now)  # a small one has no IPv6
+        now = _reread(context, now)  # a link with an MTU below 1280 has no IPv6
     _restore_files(context)
     _restore_ipv4(context, now)
     for ageing in context.was.ageing:
@@ -25,24 +25,24 @@ def restore_settings(context: RestoreContext, link: Link) -> None:
             neighbours.restore_ageing(context.host.netlink, context.index, ageing)
     if wanted.token != now.token and any(wanted.token):
         _restore_token(context, wanted.token)
-        now = _again(context, now)
+        now = _reread(context, now)
     for setting, value in devconf.ipv6_changes(now, wanted):
         with context.attempt(f"net.ipv6.conf.{setting}"):
             devconf.write_ipv6(context.name, setting, value)
-    may_differ = wanted.gen_mode != now.gen_mode or bool(context.was.sysctls)  # a secret brings its mode with it
-    if wanted.gen_mode is not None and may_differ and wanted.gen_mode != _again(context, now).gen_mode:
+    may_differ = wanted.gen_mode != now.gen_mode or bool(context.was.sysctls)  # writing a secret sets the mode
+    if wanted.gen_mode is not None and may_differ and wanted.gen_mode != _reread(context, now).gen_mode:
         with context.attempt("addrgenmode"):
             mode = bytes([wanted.gen_mode])
             links.set_ipv6_attribute(context.host.netlink, context.index, IFLA_INET6_ADDR_GEN_MODE, mode)
 
 
-def _again(context: RestoreContext, before: Devconf) -> Devconf:
+def _reread(context: RestoreContext, before: Devconf) -> Devconf:
     link = links.get(context.host.netlink, context.index)
     return before if link is None else devconf.parse(link.settings)
 
 
 def _restore_files(context: RestoreContext) -> None:
-    """A secret first: the mode that uses it is refused without one."""
+    """Before the address generation mode: without a secret, the mode that uses it is refused."""
     if not context.was.sysctls:
         return
     now = dict(devconf.read_files(context.name))
@@ -66,8 +66,8 @@ def _restore_ipv4(context: RestoreContext, now: Devconf) -> None:
 
 
 def _restore_token(context: RestoreContext, token: bytes) -> None:
-    """The kernel takes one only from a link that listens to router advertisements; later that may have been switched
-    off, and is again afterwards, with the other settings."""
+    """The kernel takes one only on a link that accepts router advertisements. Where that is off, it is set here and
+    restored afterwards with the other settings."""
     with context.attempt("IPv6 token"):
         try:
             links.set_ipv6_attribute(context.host.netlink, context.index, IFLA_INET6_TOKEN, token)

@@ -1,4 +1,4 @@
-"""A device's return as the journal has it: at a stop, a rollback, a recovery, when it turns up."""
+"""Returns devices to the host and journals the result: at a stop, a rollback, a recovery, or when one reappears."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from crishim.netdev.records import ORPHANED, Attachment, State
 from crishim.netdev.restore import Problems, move_home, restore
 
 log = logging.getLogger("crishim.netdev")
-REFUSALS = 3  # of the kernel to move a device home, after which its pod's stop goes on without it
+REFUSALS = 3  # of the kernel to move a device back, after which its pod's stop goes on without it
 
 
 def return_device(attachment: Attachment, journal: Journal, host: Netns, pod: Netns | None) -> tuple[Attachment, str]:
@@ -22,14 +22,14 @@ def return_device(attachment: Attachment, journal: Journal, host: Netns, pod: Ne
 def return_devices(
     devices: Sequence[tuple[Attachment, Netns | None]], journal: Journal, host: Netns
 ) -> list[tuple[Attachment, str]]:
-    """Move devices home and restore them, and journal how it ended: the attachments (DONE, DOWN, LOST, still
-    RETURNING), and what failed.
+    """Move devices to the host, restore them, and journal the result. Returns the attachments (DONE, DOWN, LOST, still
+    RETURNING), each with the error, "" if there is none.
 
     All are moved before the first is restored: each move waits for the kernel in whole ticks (linux/netlink/links.py),
     and a pause between two costs one. A device is down on the host until it is restored.
 
-    A kernel that refuses the move is asked REFUSALS times in all, at each call once; then the device is LOST, so that
-    its pod can end.
+    A move that the kernel refuses is tried once in each call, REFUSALS times in all; then the device is LOST, so that
+    its pod can be stopped.
     """
     marked = [(a if a.state in ORPHANED else journal.advance(a, State.RETURNING), pod) for a, pod in devices]
     moved = [(a, pod, _moved(a, host, pod)) for a, pod in marked]

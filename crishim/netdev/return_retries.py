@@ -1,8 +1,8 @@
-"""What another link kept from being restored, and when it is tried again: a device that is DOWN until its parent is up
-or its address free, one that is back under a fallback name until its own is free.
+"""When returned devices that another link keeps from being restored are tried again: a DOWN one when its parent is up
+or its MAC is free, one with a fallback name when its own is free.
 
-Something has to happen to another link first. Between two tries of one device the time doubles up to LONGEST, so that
-a host whose links change all the time is not kept busy with it.
+Only a change of another link causes a try. The pause between two tries of one device doubles up to LONGEST, to limit
+the work on a host whose links change all the time.
 """
 
 from crishim.linux.netlink.links import Link
@@ -10,7 +10,7 @@ from crishim.netdev.journal import Journal
 from crishim.netdev.records import Attachment, State
 
 FIRST, LONGEST = 1.0, 60.0  # seconds between tries
-MOST = 256  # devices whose name is another's: each pod can leave its own
+MOST = 256  # misnamed devices: each pod can leave some
 
 
 class ReturnRetries:
@@ -19,22 +19,22 @@ class ReturnRetries:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._due: set[str] = set()  # ids of attachments that may succeed now
-        self._next: dict[str, tuple[float, float]] = {}  # when at the earliest, and the pause after that
+        self._next: dict[str, tuple[float, float]] = {}  # by id: earliest time, and the pause after that
         self.misnamed: dict[str, tuple[Attachment, str]] = {}  # by id: DONE ones, and what they are called
 
     def note(self, link: Link, *, gone: bool = False) -> bool:
-        """A link has changed, or has gone: whether something is due because of it."""
+        """Take a link that has changed, or is gone. Returns whether something is due because of it."""
         down = {a.id for a in self._down() if _may_help(a, link, gone=gone)}
         free = {id for id, (a, called) in self.misnamed.items() if link.name not in (a.host.name, called) or gone}
         self._due |= down | free
         return bool(down or free)
 
     def all(self) -> None:
-        """Nobody knows what has changed."""
+        """Events were missed: everything is due."""
         self._due |= {a.id for a in self._down()} | self.misnamed.keys()
 
     def misname(self, attachment: Attachment, called: str) -> None:
-        """Its name is another's; "" if that is over."""
+        """Another link has its name. called: its present name; "" when it has its own again."""
         self.misnamed.pop(attachment.id, None)
         if called and len(self.misnamed) < MOST:
             self.misnamed[attachment.id] = attachment, called
@@ -60,8 +60,8 @@ class ReturnRetries:
 
 
 def _may_help(attachment: Attachment, link: Link, *, gone: bool) -> bool:
-    """Whether a device that is DOWN may come up after this: its parent changed, or one on the same parent, which may
-    have had its address, or one with its MAC went; or somebody has brought it up."""
+    """Whether a DOWN device may come up after this change: of its parent, of a link on the same parent or with its MAC
+    (which may have kept it down), or of the device itself, if somebody has brought it up."""
     was = attachment.host
     if link.index == was.index and not gone:
         return link.is_up

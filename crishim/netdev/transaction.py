@@ -1,8 +1,8 @@
 """The devices of one container, step by step: check and lease, mark, move, verify; or roll back.
 
-All or nothing: whatever goes wrong before READY, every device that the transaction moved goes back as it was. Each step
-runs in the transaction's thread (netns_executor.py) and is given its ends there: the host, the pod, and namespaces that
-the pod has made itself and that are held (nested_namespaces.py).
+All or nothing: after an error before READY, every device that the transaction moved is returned as it was. Each step
+runs in the transaction's thread (netns_executor.py) and is given the open namespaces: the host's, the pod's, and those
+held of the pod's own (nested_namespaces.py).
 """
 
 import errno
@@ -37,11 +37,11 @@ class Transaction:
         self._new: list[str] = []  # ids of attachments
         self._kept: list[str] = []
         self._verified: dict[str, Verified] = {}
-        self._on_host: frozenset[int] = frozenset()  # devices, as wrong_device.entries() tells them
+        self._on_host: frozenset[int] = frozenset()  # inodes of wrong_device.entries()
 
     @property
     def new(self) -> list[Attachment]:
-        """Devices that this transaction brings."""
+        """Devices that this transaction adds to the pod."""
         return self._known(self._new)
 
     @property
@@ -76,7 +76,7 @@ class Transaction:
         self._new, self._kept = [a.id for a in new], [a.id for a in kept]
 
     def abandon(self) -> None:
-        """Drop what was journalled of a lease that nobody got."""
+        """Drop INTENT records of a lease that failed."""
         for attachment in self._journal.all(self.pod.id):
             if attachment.state is State.INTENT:
                 self._journal.drop(attachment)
@@ -90,13 +90,13 @@ class Transaction:
         """
         for attachment in self.new:
             mark(attachment, host)
-        mine = [a for a in self.new if a.mover is Mover.BUILTIN]
-        if len(mine) < len(self._new):
+        builtin = [a for a in self.new if a.mover is Mover.BUILTIN]
+        if len(builtin) < len(self._new):
             self._on_host = frozenset(wrong_device.entries(host).values())
-        for attachment in mine:  # back to back: the kernel waits in whole ticks, a pause costs one
+        for attachment in builtin:  # back to back: the kernel waits in whole ticks, a pause costs one
             move(attachment, host, pod)
         self._repair([(a, locate(a, pod)) for a in self.kept], pod, first=False)
-        self._repair([self._moved(a, pod) for a in mine], pod, first=True)
+        self._repair([self._moved(a, pod) for a in builtin], pod, first=True)
 
     def _moved(self, attachment: Attachment, pod: Netns) -> tuple[Attachment, Link]:
         link = find_in_pod(attachment, pod)
@@ -113,7 +113,7 @@ class Transaction:
     def verify(self, host: Netns, pod: Netns, *_nested: Netns) -> None:
         """Check and repair what the OCI runtime moved, and journal READY.
 
-        What was in the pod before only has to be there still: what a hook did to it is the hook's business.
+        Devices that were in the pod before only have to be there still: hooks may have changed them.
         Raises PRECONDITION if a device is not there and cannot be brought there.
         """
         for attachment in self.kept:
@@ -127,7 +127,7 @@ class Transaction:
             )
 
     def _arrived(self, attachment: Attachment, host: Netns, pod: Netns) -> tuple[Attachment, Link]:
-        """The attachment as MOVED, whoever moved it; a runtime that ignored its config.json is made up for."""
+        """The attachment as MOVED. If the OCI runtime ignored linux.netDevices, the device is moved here."""
         if attachment.state is not State.INTENT:
             return attachment, locate(attachment, pod)
         if find_in_pod(attachment, pod) is None and find_on_host(attachment, host) is not None:

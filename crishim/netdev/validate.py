@@ -1,7 +1,7 @@
-"""What is checked before anything is touched: a flat list of independent checks over what was read.
+"""Checks of device requests, before anything is touched.
 
-Nothing here talks to the kernel. A refusal leaves the host's links exactly as they were, which no runtime's own
-netDevices does: they set the link down first and ask questions later.
+Nothing here talks to the kernel. A refusal leaves the host's links exactly as they were; an OCI runtime's netDevices
+sets the link down before it checks.
 """
 
 from collections.abc import Collection, Sequence
@@ -38,7 +38,7 @@ class View(NamedTuple):
         )
 
     def holder(self, device: str) -> Attachment | None:
-        """Who has the device that was called so on the host: this pod, if several had one of that name."""
+        """The attachment of the device with this host name; this pod's, if several had a device of that name."""
         found = [a for a in self.attachments if device in (a.host.name, *a.host.altnames)]
         return min(found, key=lambda a: a.pod.id != self.pod.id, default=None)
 
@@ -113,7 +113,7 @@ def _find(request: DeviceRequest, view: View, link: Link | None, earlier: Collec
 
 
 def _check_policy(device: str, link: Link | None, holder: Attachment | None, view: View) -> None:
-    """Raise DENIED unless the pod may have what its author asks for, also if it is away or not there at all."""
+    """Raise DENIED unless policy gives the device to the pod; also if another pod has it or it does not exist."""
     if link is not None:
         view.terms.policy.check(device, view.pod, link.names, link.kind)
     elif holder is not None:

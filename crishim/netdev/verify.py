@@ -1,6 +1,5 @@
-"""A device in its pod is checked and repaired: what both movers' results must be made into.
-
-The same after either mover, so that a container sees the same whoever moved: its name, UP, permanent global addresses.
+"""Checks and repairs a device in its pod, so that it is the same after either mover: name, UP, permanent global
+addresses.
 """
 
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from crishim.netdev.records import Attachment
 
 
 class Verified(NamedTuple):
-    """A device in its pod, as it was found or made."""
+    """A device in its pod after the repair."""
 
     ifindex: int
     addresses: tuple[str, ...]
@@ -39,7 +38,7 @@ def locate(attachment: Attachment, pod: Netns) -> Link:
 def verify(attachment: Attachment, link: Link, pod: Netns, *, first: bool) -> Verified:
     """Check and repair a device in the pod, as it was located there: name, UP, MTU, MAC, addresses, accept_ra.
 
-    first: its first container, when nobody but the mover has touched it; later only what is missing is put back.
+    first: for its first container, when only the mover has touched it; later only what is missing is added.
     Raises PRECONDITION if it cannot be given its name, OSError if it is gone.
     """
     _repair_link(attachment, link, pod, first)

@@ -1,4 +1,4 @@
-"""What the host sets of a virtual function through its physical one (SR-IOV): captured, put back, read again."""
+"""Settings of a virtual function that the host makes through its physical function (SR-IOV): read and restored."""
 
 from crishim.linux import device_tree
 from crishim.linux.netlink import links, vf_settings
@@ -14,8 +14,8 @@ def read(host: Netns, name: str) -> bytes:
 
 
 def restore(context: RestoreContext, link: Link) -> None:
-    """After the MAC, which many drivers tell the physical function by themselves: set from there as well, it would be
-    out of the function's own hands, which is another state than before."""
+    """Call it after the MAC is restored, which many drivers pass on to the physical function by themselves: set through
+    the physical function, it would be fixed for the virtual one, unlike before."""
     found = _find(context.host, context.name) if context.was.vf_settings else None
     if found is None:
         return  # audit.py names what differs

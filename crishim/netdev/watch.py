@@ -1,12 +1,12 @@
-"""The host's links, watched while the daemon runs: a LOST device that turns up comes home, one that is DOWN comes up
-when it can (return_retries.py), a returned one keeps its name, or gets it when that is free.
+"""Watches the host's links while the daemon runs: a LOST device that reappears is restored, a DOWN one is brought up
+when possible (return_retries.py), a returned one is given its name back when that is free.
 
-A device turns up by itself when the namespace it was in has ended (the kernel hands hardware back to the first
-namespace, down, under whatever name is free), when hardware is plugged in again, when somebody moves it by hand.
+A device reappears when the namespace it was in has ended (the kernel moves hardware to the first namespace, down, under
+a free name), when hardware is plugged in again, or when somebody moves it by hand.
 
-A returned device that the host's udev calls by another name than it had when it was taken is renamed back, once: udev
-names a device when it appears, and the host's administrator may have renamed it since. Whoever renames it after that
-means it. (restore.py does the same while it is at work.)
+A returned device that udev gives another name than it had when it was taken is renamed back, once: udev names a device
+when it appears, and the administrator may have renamed it since then. Later renames are left alone. (restore.py does
+the same during the return.)
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from crishim.netdev.records import Attachment
 from crishim.netdev.return_retries import ReturnRetries
 
 log = logging.getLogger("crishim.netdev")
-PAUSE = 0.2  # seconds between two looks: a link that appears is renamed and changed several times at once
+PAUSE = 0.2  # seconds from an event to the read: a link that appears is renamed and changed several times at once
 NAMED_FOR = 10.0  # seconds after the return in which a rename is taken for udev's
 
 
@@ -42,7 +42,7 @@ class Watch:
         self._netns = netns
         self._arrivals = arrivals
         self._links: dict[int, Link] = {}  # that changed, by ifindex
-        self._missed = True  # events, or nobody has looked yet
+        self._missed = True  # events were missed, or nothing was read yet
         self._returned: dict[int, tuple[Attachment, float]] = {}  # by ifindex; watched until
         self._doubtful: list[Attachment] = []  # may have another name by now
         self._retries = ReturnRetries(journal)
@@ -51,7 +51,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Watch from now on; what turned up before is looked for first. Raises OSError."""
+        """Start watching; devices that reappeared before are looked for first. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._events = await executors.kernel(LinkEvents, self._netns, self._changed, self._gone)
         self._events.start()
@@ -93,7 +93,7 @@ class Watch:
             self._wake.set()
 
     def _note(self, attachment: Attachment, index: int) -> None:
-        """A device is back under its name. It may have been renamed between the last look at it and now."""
+        """A device was returned under its name. It may have been renamed since it was last read."""
         now = time.monotonic()
         self._returned = {i: entry for i, entry in self._returned.items() if entry[1] > now}
         self._returned[index] = attachment, now + NAMED_FOR

@@ -1,7 +1,8 @@
-"""A host device that the OCI runtime took by mistake: it moves by name, and a name can change hands before it does.
+"""Returns a host device that the OCI runtime moved by mistake: it moves by name, and another link may have the name by
+then.
 
-The right device is known by its identity and left on the host; what stands in its place in the pod goes back, if it is
-one that was on the host when the move was planned: a pod may put a link of its own under that name.
+The right device is known by its identity and stays on the host. The link of that name in the pod is returned if it was
+on the host when the move was planned; otherwise it is one that the pod made.
 """
 
 import logging
@@ -19,7 +20,7 @@ log = logging.getLogger("crishim.netdev")
 
 
 def entries(end: Netns) -> dict[str, int]:
-    """By name, the inode of each device's entry in sysfs, which stays its own through renames and moves. 1 us each."""
+    """The inode of each device's entry in sysfs, by name; renames and moves do not change it. 1 us each."""
     directory = os.open("class/net", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.sysfs)
     try:
         with os.scandir(directory) as found:
@@ -36,7 +37,7 @@ def send_back(attachment: Attachment, was_on_host: frozenset[int], host: Netns, 
     link = links.get(pod.netlink, attachment.name)
     if link is None or is_device(attachment, link, pod) or entries(pod).get(link.name) not in was_on_host:
         return
-    name = _move_home(link, attachment, host, pod)
+    name = _move_to_host(link, attachment, host, pod)
     text = f"device {attachment.device} was renamed while it was given to pod {attachment.pod}"
     log.error(
         f"{text}: the OCI runtime took another one of that name; it is back as {name}, with what that left of it",
@@ -45,8 +46,8 @@ def send_back(attachment: Attachment, was_on_host: frozenset[int], host: Netns, 
     raise CrishimError(Kind.ABORTED, text, device=attachment.device, pod=attachment.pod.id)
 
 
-def _move_home(link: Link, attachment: Attachment, host: Netns, pod: Netns) -> str:
-    """Back under the name the runtime found it by, with the addresses it was given in the pod. Raises OSError."""
+def _move_to_host(link: Link, attachment: Attachment, host: Netns, pod: Netns) -> str:
+    """Move it back under the name the runtime found, with the addresses it has in the pod. Raises OSError."""
     carried = [a for a in addresses.dump(pod.netlink, link.index) if not a.is_automatic]
     name = attachment.device
     if links.get(host.netlink, name) is not None:

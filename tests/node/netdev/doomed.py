@@ -69,7 +69,7 @@ ATTACH: dict[str, Callable[[], None]] = {
 }
 RETURN: dict[str, Callable[[], None]] = {
     "RETURNING on disk": lambda: reached(State.RETURNING),
-    "link mended in the pod": lambda: around(restore, "_mend", after=True),
+    "link mended in the pod": lambda: around(restore, "_restore_in_pod", after=True),
     "back on the host, bare": lambda: around(links, "move", after=True),
     "all back, none restored": lambda: around(return_device, "restore", before=lambda *_: True),
     "flags restored": lambda: around(links, "set_flags", after=True),

@@ -145,7 +145,7 @@ def test_programs(read: Calls) -> None:
 
 def test_neighbour_settings(read: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     at = place(replace(WAS, ageing=(Ageing(table="arp_cache", attributes=u32(1, 5)),)))
-    monkeypatch.setattr(module, "_again", lambda _: replace(at.was, ageing=()))
+    monkeypatch.setattr(module, "_read", lambda _: replace(at.was, ageing=()))
     assert audit(at) == ["neighbour settings of demo0 was not restored: they differ"]
     at.refusals["neighbour settings"] = "no"
     assert audit(at) == ["neighbour settings of demo0 was not restored: no"]
