@@ -1,4 +1,4 @@
-"""AppArmor: which profiles the kernel has, and the one that containers have by default, loaded when it is needed."""
+"""AppArmor: the profiles that are loaded, and the containers' default profile, which is loaded when first needed."""
 
 import asyncio
 from pathlib import Path
@@ -29,8 +29,8 @@ def parse_profiles(text: str) -> set[str]:
 
 
 class DefaultProfile:
-    """The profile that RuntimeDefault means: our own, loaded when first needed and when somebody unloaded it, or
-    another that the administrator loads.
+    """The profile of RuntimeDefault: ours, loaded when first needed and when somebody unloaded it, or another one that
+    the administrator loads.
     """
 
     def __init__(self, name: str, text: bytes, loaded: Path = LOADED) -> None:
@@ -42,9 +42,9 @@ class DefaultProfile:
         self._lock = asyncio.Lock()
 
     async def ready(self) -> str:
-        """The name of the profile, which the kernel has now; "" where there is none: no setting, or no parser.
+        """The name of the profile, which is loaded now; "" if there is none: no setting, or no parser.
 
-        PRECONDITION: another than ours that is not loaded. INTERNAL: ours is refused by the parser or the kernel.
+        PRECONDITION: an administrator's is not loaded. INTERNAL: ours is refused by the parser or the kernel.
         """
         if not self._name or (self._name == OWN and not find_program(PARSER)):
             return ""

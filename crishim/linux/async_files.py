@@ -1,7 +1,7 @@
-"""One read or one write of a file: aiofiles, in a pool of ours (executors.py), as its own pool would be one for all.
+"""Asynchronous read or write of a whole file: aiofiles in one of our pools (executors.py), not asyncio's shared one.
 
-Several operations that belong together are one hop to a thread instead: each of aiofiles' is three (open, it, close).
-`async with` is not used: it closes files in asyncio's pool, whichever they were opened in.
+Several operations that belong together are one call in a thread instead: aiofiles makes three (open, the operation,
+close). `async with` is not used: it closes files in asyncio's pool, whichever they were opened in.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ async def read(path: Path, pool: Executor = records) -> bytes:
 
 
 async def write(path: Path, data: bytes, pool: Executor = records) -> None:
-    """Make a file, or empty the one that is there, and write it. Raises OSError."""
+    """Create or truncate a file, and write it. Raises OSError."""
     await _settled(_write(path, data, pool))
 
 
@@ -30,9 +30,9 @@ _loaded: ModuleType | None = None
 
 
 async def _aiofiles(pool: Executor) -> ModuleType:
-    """Imported when it is first used, in a thread: it takes 10 ms, which a start does without.
+    """Imported when first used, in a thread: it takes 10 ms, which the start of the daemon saves.
 
-    sys.modules has it from the first of these ms on, when nothing is in it yet: import_module waits for the rest.
+    import_module() is called even if sys.modules has it: it waits for an import under way in another thread.
     """
     global _loaded
     if _loaded is None:
@@ -58,12 +58,12 @@ async def _write(path: Path, data: bytes, pool: Executor) -> None:
 
 
 async def _settled(work: Coroutine[Any, Any, T]) -> T:
-    """A cancelled caller waits for what has begun, as in executors.py: a file must not appear behind its rollback."""
+    """A cancelled caller waits for what has begun, as in executors.py: no file must appear after its rollback."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait((task,), timeout=SETTLING)
         if not task.cancelled() and task.done():
-            task.exception()  # its caller has gone
+            task.exception()  # mark it as retrieved
         raise

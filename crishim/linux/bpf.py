@@ -1,8 +1,8 @@
-"""BPF programs on a network device: which are attached, taken off, put on. bpf(2), linux/bpf.h.
+"""BPF programs on a network device: query, detach, attach. bpf(2), linux/bpf.h.
 
-A program sits on a device either by itself or by a bpf_link, which whoever holds its descriptor (or its pin) owns; the
-link's id is enough to detach it under its owner's hands. Devices are named by ifindex in the calling thread's network
-namespace. CAP_SYS_ADMIN is needed for what goes by id.
+A program is attached directly or by a bpf_link, which is owned by whoever has its descriptor or its pin; with the
+link's id anybody can detach it. Devices are given by ifindex in the calling thread's network namespace. Calls by id
+need CAP_SYS_ADMIN.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _ATTR = 128  # bytes of union bpf_attr that we use, zeroed
 
 
 class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
-    """One program at one hook of a device. tag and loaded tell it from a later one with the same id."""
+    """One program at one hook of a device. tag and loaded distinguish it from a later one with the same id."""
 
     hook: str  # a key of HOOKS; "XDP driver", "XDP generic", "XDP hardware"; "tc filter"
     id: int
@@ -44,7 +44,7 @@ class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bpf(command: int, attr: bytes) -> tuple[int, bytes]:
-    """The raw call: its result and the attr as the kernel left it. Raises OSError."""
+    """The raw call: its result, and attr as changed by the kernel. Raises OSError."""
     buffer = ctypes.create_string_buffer(attr + bytes(_ATTR - len(attr)), _ATTR)
     result = libc.syscall(SYS_BPF, command, buffer, _ATTR, what="bpf")
     return result, buffer.raw
@@ -99,7 +99,7 @@ def _count(index: int, hook: str) -> int:
 
 
 def detach(index: int, hook: str, program: int, link: int) -> None:
-    """Take one program of query() off. Raises OSError, ENOENT if it is not there any more."""
+    """Detach one program of query(). Raises OSError, ENOENT if it is not there any more."""
     if link:
         detach_link(link)
         return
@@ -108,13 +108,13 @@ def detach(index: int, hook: str, program: int, link: int) -> None:
 
 
 def detach_link(link: int) -> None:
-    """Detach a bpf_link from its device, whoever holds it; it stays, defunct, until its owner closes it."""
+    """Detach a bpf_link from its device, whoever owns it; the link stays, defunct, until its owner closes it."""
     with opened(LINK_GET_FD_BY_ID, link) as fd:
         bpf(LINK_DETACH, struct.pack("=I", fd))
 
 
 def attach(index: int, hook: str, program: int, before: int = 0) -> None:
-    """Put a program on a hook, before the program with the id `before`, or last. Raises OSError."""
+    """Attach a program to a hook, before the program with the id `before`, or last. Raises OSError."""
     flags = F_BEFORE | F_ID if before else 0
     with opened(PROG_GET_FD_BY_ID, program) as fd:
         bpf(PROG_ATTACH, struct.pack("=IIIIII", index, fd, HOOKS[hook], flags, 0, before))
@@ -123,7 +123,7 @@ def attach(index: int, hook: str, program: int, before: int = 0) -> None:
 def xdp_links(index: int, program: int) -> list[int]:
     """Ids of the bpf_links that hold this XDP program on a device of this ifindex, newest first.
 
-    The kernel tells the ifindex without its namespace: a device of another one may be meant.
+    The kernel gives the ifindex without its namespace: it may be a device of another one.
     """
     found: list[int] = []
     id = 0

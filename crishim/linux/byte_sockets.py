@@ -1,5 +1,5 @@
-"""A connected stream socket in the event loop, without a buffer of our own: what is not asked for stays in the kernel,
-whose sender then waits. The counterpart of seqpacket.py for SOCK_STREAM.
+"""A connected stream socket in the event loop, without a buffer of ours: what is not read stays in the kernel, and the
+sender waits. The counterpart of seqpacket.py for SOCK_STREAM.
 """
 
 import socket
@@ -12,14 +12,14 @@ class ByteSocket(AsyncSocket):
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection)
-        self.ended = False  # take() has met the end
+        self.ended = False  # take() has read the end
 
     async def readable(self) -> None:
-        """Wait until take() has something to say."""
+        """Wait until there are bytes to take, or the end."""
         await self._readable()
 
     def take(self, size: int) -> bytes:
-        """Bytes that have come, at most `size`; b"" if there are none, or at the end: then `ended` is set."""
+        """Received bytes, at most `size`; b"" if there are none, or at the end: then `ended` is set."""
         try:
             data = self._socket.recv(size)
         except BlockingIOError:

@@ -1,6 +1,6 @@
-"""A cgroup's limits as files: saved before a change and put back if the change fails half-way. cgroups(7).
+"""A cgroup's limits as files: saved before a change, and restored if the change fails half-way. cgroups(7).
 
-On v1 each controller has a directory of its own; on v2 all files stand in one.
+On v1 each controller has its own directory; on v2 one has all files.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _FILES = (
     "hugetlb.*.limit_in_bytes",
     "hugetlb.*.max",
 )
-_ROUNDS = 3  # some files bound one another (memory and memory+swap, quota and period): the order is found by trying
+_ROUNDS = 3  # some files limit one another (memory and memory+swap, quota and period): the order is found by trying
 _FILE_NAME = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_]+)+")
 _PAGE_SIZE = re.compile(r"[0-9]+[KMG]B")
 
@@ -36,7 +36,7 @@ Saved = Mapping[Path, str]
 
 
 def save(cgroup: str, unified: Iterable[str] = ()) -> Saved:
-    """What the limits of a group are now. unified: names of further v2 files. Blocks."""
+    """Read the limits of a group. unified: names of further v2 files. Blocks."""
     for name in unified:
         check_file_name(name)
     saved = {}
@@ -49,7 +49,7 @@ def save(cgroup: str, unified: Iterable[str] = ()) -> Saved:
 
 
 def restore(saved: Saved) -> None:
-    """Put limits back. INTERNAL names a file that does not take its old value. Blocks."""
+    """Write saved limits. INTERNAL names a file that does not take its old value. Blocks."""
     left = {path: value for path, value in saved.items() if _reads(path) not in (value, None)}
     for _ in range(_ROUNDS):
         left = {path: value for path, value in left.items() if not _write(path, value)}
@@ -60,7 +60,7 @@ def restore(saved: Saved) -> None:
 
 
 def lift_cpu_quota(cgroup: str, period: int) -> None:
-    """Take the CPU quota away, and set the period in microseconds unless it is 0. OSError if refused. Blocks."""
+    """Remove the CPU quota, and set the period in microseconds unless it is 0. OSError if refused. Blocks."""
     for directory in cgroups.directories(cgroup):
         if (directory / "cpu.cfs_quota_us").exists():
             (directory / "cpu.cfs_quota_us").write_text("-1")
@@ -71,7 +71,7 @@ def lift_cpu_quota(cgroup: str, period: int) -> None:
 
 
 def set_huge_pages(cgroup: str, limits: Mapping[str, int]) -> None:
-    """Limit huge pages by size ({"2MB": bytes}), reservations with them. PRECONDITION: a size this host has not."""
+    """Limit huge pages by size ({"2MB": bytes}), and reservations. PRECONDITION: a size that this host lacks."""
     directories = cgroups.directories(cgroup)
     for size, limit in limits.items():
         if not _PAGE_SIZE.fullmatch(size):
@@ -111,7 +111,7 @@ def _reads(path: Path) -> str | None:
 
 
 def _write(path: Path, value: str) -> bool:
-    """An empty value (cpuset.cpus of v2: inherit) takes a newline to be written at all."""
+    """Whether it was written, or is not there. An empty value (cpuset.cpus of v2: inherit) is written as a newline."""
     try:
         path.write_text(value or "\n")
     except OSError:

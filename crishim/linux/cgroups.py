@@ -1,7 +1,7 @@
-"""cgroups: which hierarchies there are, and the few things a runtime's caller does to a group. cgroups(7).
+"""cgroups: the mounted hierarchies; making, killing and removing a group. cgroups(7).
 
-A cgroup is named by its path below the root of each hierarchy ("/kubepods/pod1/abc"): on v1 the same path stands in
-every controller's hierarchy, on v2 in the single one.
+A cgroup is named by its path below the root of each hierarchy ("/kubepods/pod1/abc"): on v1 the same path is in every
+controller's hierarchy, on v2 in the single one.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ def version(points: list[mounts.MountPoint] | None = None) -> int:
 def hierarchies() -> dict[str, Path]:
     """Mount point by controller on v1 ("memory", "cpu", "name=systemd"), plus "unified" for a v2 hierarchy.
 
-    The mount table, which has lines of each pod, is read once: /proc/self/cgroup tells when a hierarchy comes or goes
-    (but not that one is mounted anew that lived on without a mount).
+    The mount table, which has lines of each pod, is read again only if /proc/self/cgroup lists other hierarchies (it
+    does not show that one was unmounted and mounted again).
     """
     lines = proc_files.read("/proc/self/cgroup").splitlines()
     known = b" ".join(b":".join(line.split(b":", 2)[:2]) for line in lines)
@@ -70,7 +70,7 @@ def processes(path: str) -> set[int]:
 
 
 def of_process(pid: int, name: str) -> str:
-    """The cgroup a process is in, up to the directory called `name`; "" if it is in none so called."""
+    """The cgroup a process is in, up to the directory `name`; "" if it is not below one."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:

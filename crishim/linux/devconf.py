@@ -122,7 +122,7 @@ IPV4_NAMES: tuple[str, ...] = (
     "bc_forwarding",
     "arp_evict_nocarrier",
 )
-# Settings that no message tells, below /proc/sys/net/: stable_secret is an address or cannot be read.
+# Settings below /proc/sys/net/ that are in no message: stable_secret is an address or cannot be read.
 FILES = ("ipv6/conf/{}/stable_secret", "mpls/conf/{}/input")
 NO_FILE = frozenset({errno.ENOENT, errno.EIO})  # no such family here; no secret was set
 
@@ -192,7 +192,7 @@ def ipv4_name(kind: int) -> str:
 
 
 def file_name(pattern: str) -> str:
-    """What a person calls one of FILES: "net.ipv6.conf.stable_secret"."""
+    """One of FILES as sysctl(8) names it, without the link: "net.ipv6.conf.stable_secret"."""
     return "net." + pattern.replace("/{}", "").replace("/", ".")
 
 

@@ -1,7 +1,7 @@
-"""What root may write below a device's directory in sysfs: queues (RPS, XPS, BQL), NAPI, a driver's own. sysfs(5).
+"""Files below a device's directory in sysfs that root may write: queues (RPS, XPS, BQL), NAPI, a driver's. sysfs(5).
 
-Found by looking, not by a list of names; which files are writable is asked once for each name. What rtnetlink says too
-(MTU, flags, alias, ...) is left to it.
+They are found by a walk, not by a list of names; the mode of each path is read once. What rtnetlink has too (MTU,
+flags, alias, ...) is left out.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 _LEFT = frozenset({"uevent", "flags", "mtu", "ifalias", "netdev_group", "proto_down", "tx_queue_len", "carrier"})
 _LEFT |= {"statistics", "brport", "bonding_slave"}
 _STATE = frozenset({"queues/tx-#/byte_queue_limits/limit", "queues/tx-#/byte_queue_limits/stall_max"})  # measured
-_LIMIT = 4096  # bytes: a page is what an attribute has at most
+_LIMIT = 4096  # bytes: an attribute has a page at most
 _MOST = 20000  # paths remembered
 _FILE, _DIRECTORY, _NEITHER = 1, 2, 0
 _OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC
@@ -55,7 +55,7 @@ def _walk(directory: int, path: str, found: list[tuple[str, str]]) -> None:
         below = path + name
         what = _known.get(below)
         if what is None:
-            what = _look(directory, name, below)
+            what = _classify(directory, name, below)
         if not what:
             continue
         try:
@@ -71,8 +71,8 @@ def _walk(directory: int, path: str, found: list[tuple[str, str]]) -> None:
             continue  # no value now (EINVAL while the link is down, EIO, EOPNOTSUPP), or a queue that went away
 
 
-def _look(directory: int, name: str, path: str) -> int:
-    """Whether it is a file that root may write, or a directory to look into."""
+def _classify(directory: int, name: str, path: str) -> int:
+    """_FILE that root may write, _DIRECTORY to walk, or _NEITHER."""
     try:
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except FileNotFoundError:

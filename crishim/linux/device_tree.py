@@ -1,6 +1,6 @@
-"""What sysfs alone tells of a network device: links on top of it, and the virtual functions of hardware. sysfs(5).
+"""What only sysfs has of a network device: its upper devices, and the virtual functions of hardware. sysfs(5).
 
-A link of the kind upper_NAME is there for every device on top, whatever its kind says of itself, in one namespace.
+A symbolic link upper_NAME is there for every upper device of any kind in the same namespace.
 """
 
 import os
@@ -18,7 +18,7 @@ class Function(NamedTuple):
 
 
 def uppers(sysfs: int, name: str) -> list[str]:
-    """Names of the links on top of a device in its namespace; empty if it is not there."""
+    """Names of a device's upper devices in its namespace; empty if it is not there."""
     return [entry.removeprefix("upper_") for entry in _list(sysfs, f"class/net/{name}") if entry.startswith("upper_")]
 
 

@@ -1,8 +1,7 @@
-"""Directories: each is made here, with a mode that somebody chose. mkdir(2).
+"""Makes directories, each with an explicit mode; no other module does (tests/unit/linux/test_directories.py). mkdir(2).
 
-mkdir's own mode is cut by the umask and leaves a directory that exists as it is; pathlib's parents=True gives the
-parents 0755 whatever the child's is (containerd had that as CVE-2021-41103). tests/unit/linux/test_directories.py
-holds that no other module makes directories.
+mkdir's mode is reduced by the umask and does not change a directory that exists; pathlib's parents=True gives the
+parents 0755 whatever the child's mode is (containerd had that as CVE-2021-41103).
 """
 
 import os
@@ -12,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PRIVATE = 0o700
-PASSAGE = 0o711  # for those who are let into something below, each by that directory's own mode; cannot be listed
+PASSAGE = 0o711  # may be passed through but not listed; what is below has its own mode
 PUBLIC = 0o755
 _GROUPS = 0o710
 
 
 def own(path: Path, mode: int = PRIVATE, *, group: int | None = None) -> None:
-    """Make a directory of ours, or set right the mode and group of one that is there. Its parent must be there.
+    """Make a directory of ours, or correct the mode and group of an existing one. Its parent must exist.
 
-    group: of a user namespace's root, who is nobody on the host: it and nobody else may pass then (0710; the owner
-    stays root). The directory is never wider than asked for, not even while it is being made.
+    group: the host gid of a user namespace's root, the only one that may pass then (0710; the owner stays root). The
+    mode is never wider than asked for, not even while the directory is being made.
     """
     if group is not None:
         mode = _GROUPS
@@ -40,15 +39,14 @@ def own(path: Path, mode: int = PRIVATE, *, group: int | None = None) -> None:
 
 
 def make_new(path: Path, mode: int = PRIVATE) -> None:
-    """Make a directory that is not there yet. FileExistsError if it is."""
+    """Make a new directory. FileExistsError if it exists."""
     os.mkdir(path, PRIVATE)  # noqa: PTH102
     if mode != PRIVATE:
         path.chmod(mode)
 
 
 def make_missing(path: Path, mode: int) -> None:
-    """Make a directory that is somebody else's, with the parents it lacks, all with this mode; those there stay as
-    they are."""
+    """Make a directory that is not ours, and its missing parents, all with this mode; existing ones are not changed."""
     lacking = [path]
     while not os.path.lexists(lacking[-1]):
         lacking.append(lacking[-1].parent)
@@ -87,7 +85,7 @@ def open_below(top: Path, parts: Sequence[str], *, make: bool) -> int:
 
 
 def _make_at(directory: int, name: str) -> bool:
-    """Whether it was not there."""
+    """Returns whether it was made; False if it exists."""
     try:
         os.mkdir(name, PRIVATE, dir_fd=directory)
     except FileExistsError:

@@ -1,8 +1,8 @@
-"""Environments of programs. What an administrator gives the daemon (proxies with passwords, tokens, a notify socket) is
-meant for the daemon: a program gets an environment made for it.
+"""Environments of programs. They do not inherit the daemon's, which may have proxies with passwords, tokens, a notify
+socket.
 
-skopeo is the exception: proxies, certificates, credential helpers and their settings are for it, so it gets all of the
-daemon's but what the service manager gave. It talks to registries and outlives nothing.
+skopeo is the exception: it needs proxies, certificates, credential helpers and their settings, so it inherits all but
+the service manager's variables. It ends with its task.
 """
 
 import os
@@ -13,11 +13,11 @@ _SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LIS
 
 
 def made(**more: str) -> dict[str, str]:
-    """PATH (the daemon's, and where a service's leaves out sbin) and what is given; nothing else."""
+    """PATH (the daemon's and the usual directories, as a service's may lack sbin) and `more`; nothing else."""
     path = os.environ.get("PATH", "")
     return {"PATH": f"{path}:{_SBIN}" if path else _SBIN, **more}
 
 
 def inherited(**more: str) -> dict[str, str]:
-    """The daemon's own without the service manager's part, and what is given."""
+    """The daemon's without the service manager's variables, and `more`."""
     return {name: value for name, value in os.environ.items() if name not in _SERVICE} | more

@@ -1,15 +1,15 @@
-"""Threads for calls that block, in pools that share nothing: what one kind of work waits for holds up no other kind.
+"""Thread pools for blocking calls, one for each kind of work, so that no kind blocks another.
 
-asyncio's own pool (asyncio.to_thread) is used nowhere: it is one for all, and the end of the process waits for its
-threads. These are daemon threads, which a process may leave behind in the kernel when it ends.
+asyncio's own pool (asyncio.to_thread) is not used: it is shared, and the process waits for its threads at exit. These
+are daemon threads, for which it does not wait.
 
     records     the daemon's own small files: records, bundles, configuration; what Status and List may wait for
     kernel      namespaces, mounts, cgroups
-    processes   other processes: /proc, which one that hangs can block, and waiting until the killed are gone
+    processes   other processes: /proc, which a hanging one can block, and waiting until killed ones are gone
     images      image archives and layers, read from end to end
-    registries  resolving their names, loading the certificates of authorities
-    statistics  what is counted: cgroup files, network counters, file systems
-    deletion    trees of any size
+    registries  resolving their names, loading CA certificates
+    statistics  cgroup files, network counters, file systems
+    deletion    directory trees of any size
     modules     imports of what is not needed to answer the first calls (cli/serve.py)
 
 Paths that a pod names or its volumes hold have threads of their own (pod_paths.py), and so has work in network
@@ -30,34 +30,32 @@ from typing import Any, ParamSpec, TypeVar
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_Job = tuple[threading.Lock, Callable[[], None]]  # who takes the lock does it
-_Inbox = queue.SimpleQueue[_Job]  # of a thread without work
-IDLE = 20.0  # seconds; a thread holds 30 to 40 kB, and a crowd of calls leaves dozens
+_Job = tuple[threading.Lock, Callable[[], None]]  # whoever takes the lock runs it
+_Inbox = queue.SimpleQueue[_Job]  # of an idle thread
+IDLE = 20.0  # seconds; a thread holds 30 to 40 kB, and many calls at once leave dozens
 SETTLING = 2.0  # seconds a cancelled caller waits for work that has begun
 
 
 class Executor(concurrent.futures.Executor):
-    """At most `width` threads, started when there is work for them, and gone when there was none for IDLE seconds."""
+    """At most `width` threads, started on demand; a thread ends when it was idle for IDLE seconds."""
 
     def __init__(self, name: str, width: int) -> None:
         self.name = name
         self.width = width
-        self._lock = threading.Lock()  # held for a moment only, in the event loop's thread too
+        self._lock = threading.Lock()  # held briefly, in the event loop's thread too
         self._jobs: collections.deque[_Job] = collections.deque()
-        self._idle: list[_Inbox] = []  # of threads without work; the last one gets the next job, so that others end
+        self._idle: list[_Inbox] = []  # of idle threads; the last one gets the next job, so that others can end
         self._threads = 0
 
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await work(*args, **kwargs), done in one of the threads, in the caller's context variables.
+        """Run work(*args, **kwargs) in one of the threads, with the caller's context variables.
 
-        A cancelled caller waits for work that has begun, for SETTLING seconds: half a mount must not go on behind a
-        rollback's back. What has not begun is not done. The result is dropped either way.
+        A cancelled caller waits up to SETTLING seconds for work that has begun, so that it does not run beside a
+        rollback; work that has not begun is not run. The result is dropped either way.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        claim = (
-            threading.Lock()
-        )  # whoever takes it has the work: a thread, or the caller that does not want it any more
+        claim = threading.Lock()  # taken by the thread that runs the work, or by the caller that cancels it
         done = partial(contextvars.copy_context().run, work, *args, **kwargs)
         self._put(claim, partial(carry_out, loop, future, done))
         try:
@@ -85,7 +83,7 @@ class Executor(concurrent.futures.Executor):
             name = f"{self.name}-{self._threads}"
         try:
             threading.Thread(target=self._serve, name=name, daemon=True).start()
-        except RuntimeError:  # the host or the unit has no room for one now
+        except RuntimeError:  # the host's or the unit's limit of tasks is reached
             with self._lock:
                 self._threads -= 1
                 others = self._threads
@@ -100,7 +98,7 @@ class Executor(concurrent.futures.Executor):
             del job  # an idle thread keeps no result alive
 
     def _next(self, inbox: "_Inbox") -> "_Job | None":
-        """Wait for a job; None if there was none for IDLE seconds: the thread does not count any more."""
+        """Wait for a job; None if there was none for IDLE seconds: the thread is not counted any more and must end."""
         with self._lock:
             if self._jobs:
                 return self._jobs.popleft()
@@ -112,11 +110,11 @@ class Executor(concurrent.futures.Executor):
                 self._idle.remove(inbox)
                 self._threads -= 1
                 return None
-        return inbox.get()  # it came at the last moment
+        return inbox.get()  # one was put after the timeout
 
 
 def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work: Callable[[], T]) -> None:
-    """Do work in the calling thread, unless nobody waits any more, and settle the future in its loop's thread."""
+    """Run work in the calling thread, unless the future is cancelled, and set its result in the loop's thread."""
     if future.cancelled():
         return
     try:
@@ -128,7 +126,7 @@ def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work
 
 
 def _answer(future: "concurrent.futures.Future[T]", work: Callable[[], T]) -> None:
-    """Do work in the calling thread, unless nobody waits any more."""
+    """Run work in the calling thread, unless the future is cancelled, and set its result."""
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -149,7 +147,7 @@ def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
 
 records = Executor("records", 4)
 kernel = Executor("kernel", 8)
-processes = Executor("processes", 32)  # most of it is waiting for killed ones to be gone
+processes = Executor("processes", 32)  # mostly waiting until killed ones are gone
 images = Executor("images", 2)
 registries = Executor("registries", 4)
 statistics = Executor("statistics", 2)

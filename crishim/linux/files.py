@@ -1,6 +1,4 @@
-"""Small files: read without waiting for whatever else may stand at the path, replaced as a whole by rename(2), and what
-is left of that on a full disk.
-"""
+"""Small files: read only if they are regular files, replaced as a whole by rename(2), on a full disk overwritten."""
 
 import errno
 import os
@@ -14,8 +12,8 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     """A file's content, symlinks followed. OSError as of open(2), and EINVAL for anything but a regular file, EFBIG for
     one of more than limit bytes.
 
-    A FIFO that nobody writes to would block, and opening a device may do something: arm a watchdog, rewind a tape. So
-    what stands there is looked at before it is opened.
+    Its type is checked before it is opened: a FIFO without a writer would block, and opening a device may have effects
+    (arm a watchdog, rewind a tape).
     """
     fd = open_regular(path)
     try:
@@ -34,14 +32,14 @@ def open_regular(path: str | Path) -> int:
 
 
 def reopen_regular(found: int, path: str) -> int:
-    """As open_regular() for what an O_PATH descriptor stands for. path: for the error."""
+    """As open_regular() for an O_PATH descriptor. path: for the error."""
     if not stat.S_ISREG(os.fstat(found).st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", path)
     return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 def read_bounded(fd: int, path: str, limit: int) -> bytes:
-    """What is left to read of a descriptor; OSError EFBIG beyond the limit. path: for the error."""
+    """Read a descriptor to its end; OSError EFBIG beyond the limit. path: for the error."""
     content = b""
     while len(content) <= limit and (more := os.read(fd, limit + 1 - len(content))):
         content += more
@@ -58,27 +56,27 @@ def tail(path: Path, limit: int) -> bytes:
 
 
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Give a file new content: written beside (suffix .tmp) and renamed, so that a reader or a crash sees old or new.
+    """Replace a file's content: written to a new file (suffix .tmp) that is renamed, so that it is never partial.
 
-    On a full disk a file that exists is overwritten in its own blocks, which takes no space and is what lets a node be
-    emptied; padded with spaces to its old length, so data must be of a kind that may end in spaces, such as JSON. One
-    write(2) within a page is not torn by a kill. Raises OSError if that does not do either; then the file is as it was.
-    mode: of a new file; None: as the umask has it.
+    On a full disk an existing file is overwritten in its own blocks, so that pods can still be removed. It is padded
+    with spaces to its old length, so data must be of a kind that may end in spaces, such as JSON. One write(2) within
+    a page is not torn by a kill. Raises OSError if that fails too; then the file is as it was.
+    mode: of a new file; None: by the umask.
     """
-    beside = path.with_suffix(".tmp")
+    temporary = path.with_suffix(".tmp")
     try:
-        beside.write_bytes(data)
+        temporary.write_bytes(data)
         if mode is not None:
-            beside.chmod(mode)
-        os.replace(beside, path)  # noqa: PTH105
+            temporary.chmod(mode)
+        os.replace(temporary, path)  # noqa: PTH105
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if error.errno not in FULL or not _overwrite(path, data):
             raise
 
 
 def _overwrite(path: Path, data: bytes) -> bool:
-    """Whether the file could be overwritten without another block."""
+    """Overwrite the file if it needs no more blocks; returns whether it did."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """What programs inherit beside the environment: ignored and blocked signals, the umask. execve(2), signal(7), umask(2).
 
-A daemon that was started in the background of a script or by nohup(1) ignores SIGINT, SIGQUIT or SIGHUP. Conmon, the
-runtime, and with runc a container's own processes would ignore them too: Ctrl-C in a terminal would do nothing. The
-umask of a container is the runtime's unless its image or spec says otherwise.
+A daemon started in the background of a script or by nohup(1) ignores SIGINT, SIGQUIT or SIGHUP. Conmon, the runtime,
+and with runc a container's processes would ignore them too: Ctrl-C in a terminal would do nothing. A container's umask
+is the runtime's unless its spec sets one.
 """
 
 import os
@@ -15,9 +15,9 @@ _PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
 def pass_on_defaults() -> None:
-    """Have every program that is started from now on begin with the umask 022, no signal ignored and none blocked.
+    """Start all further programs with the umask 022, no signal ignored and none blocked.
 
-    This process goes on ignoring what it ignored. To be called from the main thread, before another one is started.
+    This process still ignores what it ignored. Call it in the main thread, before another one is started.
     """
     for number in signal.valid_signals() - _PYTHON:
         if signal.getsignal(number) == signal.SIG_IGN:

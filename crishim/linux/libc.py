@@ -71,6 +71,6 @@ def fstatfs_type(fd: int) -> int:
 
 
 def trim() -> None:
-    """malloc_trim(3): give memory that is free back to the kernel, also from the middle. Nothing without glibc."""
+    """malloc_trim(3): return free memory to the kernel, also from inside the heap. Does nothing without glibc."""
     with contextlib.suppress(AttributeError):
         _libc.malloc_trim(0)

@@ -46,7 +46,7 @@ class MountPoint(NamedTuple):
 
 
 def bind(source: str | Path, target: str | Path, *, recursive: bool = False) -> None:
-    """Bind-mount source on an existing target, and keep it out of propagation."""
+    """Bind-mount source on an existing target, and make it private."""
     libc.mount(str(source), str(target), "", MS_BIND | (MS_REC if recursive else 0), "")
     libc.mount("", str(target), "", MS_PRIVATE | (MS_REC if recursive else 0), "")
 
@@ -57,9 +57,9 @@ def mount(fstype: str, source: str, target: str | Path, *, flags: int = 0, data:
 
 
 def unmount(target: str | Path, *, lazy: bool = True) -> bool:
-    """Unmount target, every layer of it; False if nothing was mounted there.
+    """Unmount target, all mounts stacked there; False if nothing was mounted.
 
-    lazy detaches a busy mount at once (MNT_DETACH): right for mounts whose processes are gone already.
+    lazy: detach a busy mount at once (MNT_DETACH), for mounts whose processes have ended.
     """
     done = False
     while True:

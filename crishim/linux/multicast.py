@@ -1,6 +1,6 @@
-"""Multicast on a link: filters a user set (`ip maddress add`), and the groups that programs and the kernel joined.
+"""Multicast on a link: filters a user set (`ip maddress add`), and the groups that programs joined.
 
-Read from /proc/net, which tells of all links of the namespace that this thread is in. netdevice(7), SIOCADDMULTI.
+Read from /proc/net, for all links of the namespace that this thread is in. netdevice(7), SIOCADDMULTI.
 """
 
 import fcntl

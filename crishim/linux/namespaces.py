@@ -1,8 +1,8 @@
 """Pod namespaces: made in a throw-away thread, pinned by bind mounts. namespaces(7), unshare(2).
 
-unshare(2) acts on one thread, so a thread is enough: no fork, 0.6 ms. The thread ends afterwards and never returns to a
-pool, since it cannot be trusted to be in the host's namespaces any more. A user namespace cannot be made by a thread of
-a multi-threaded process (EINVAL), so there a short-lived child does it; see userns.py.
+unshare(2) acts on one thread, so a thread is enough: no fork, 0.6 ms. The thread is not pooled, since it is no longer
+in the host's namespaces. A user namespace cannot be made by a thread of a multi-threaded process (EINVAL): a
+short-lived child makes it, see userns.py.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ FLAGS = {"net": CLONE_NEWNET, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS, "user": 
 
 
 def in_thread(work: Callable[[], T]) -> T:
-    """Run work in a thread of its own, wait, and hand on its result or exception."""
+    """Run work in a new thread and wait; returns its result or raises its exception."""
     result: list[T] = []
     failure: list[BaseException] = []
 
@@ -57,7 +57,7 @@ def inside(handles: Mapping[str, str | Path], work: Callable[[], T]) -> T:
 
 
 def make(pins: Mapping[str, Path], prepare: Callable[[], None]) -> None:
-    """Make the namespaces pins names (net, ipc, uts), run prepare() in them, and bind their handles to the pins.
+    """Make the namespaces that are the keys of pins (net, ipc, uts), run prepare() in them, and bind them to the pins.
 
     The pins are made as empty files in a directory that exists. On failure nothing of this call is left.
     """
@@ -80,19 +80,19 @@ def make(pins: Mapping[str, Path], prepare: Callable[[], None]) -> None:
 
 
 def pin(handle: str, path: Path) -> None:
-    """Keep a namespace alive, and reachable, by a bind mount of its handle."""
+    """Keep a namespace alive by a bind mount of its handle on path."""
     path.touch(mode=0o600)
     mounts.bind(handle, path)
 
 
 def unpin(path: Path) -> None:
-    """Undo pin(); nothing happens if it is undone already."""
+    """Undo pin(). Idempotent."""
     mounts.unmount(path)
     path.unlink(missing_ok=True)
 
 
 def is_pinned(path: str) -> bool:
-    """Whether the path is a handle of a namespace (nsfs) and not just the file below it."""
+    """Whether the path is a handle of a namespace (nsfs) and not just the file it was mounted on."""
     with contextlib.suppress(OSError):
         return Path(path).stat().st_dev == Path("/proc/self/ns/net").stat().st_dev
     return False

@@ -1,8 +1,8 @@
-"""The machine's other network namespaces, those of a process and those that a mount keeps, and what links they have.
+"""Finds the machine's network namespaces, those of processes and those pinned by mounts, and reads their links.
 
-The kernel has no list of them. What only an open descriptor keeps, or a mount in another mount namespace, is not found.
-A pod's links are its own to make: of each namespace a bounded part is read, the oldest links first, and that they
-change meanwhile is not minded.
+The kernel has no list of them. One that only an open descriptor keeps, or a mount in another mount namespace, is not
+found. A pod can make any number of links: of each namespace a bounded part is read, the oldest first, even if they
+change meanwhile.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class NetnsPath(NamedTuple):
 
 
 def places(known: frozenset[int]) -> Iterator[NetnsPath]:
-    """Every namespace that can be found and is not one of the known inodes, once. 3 us a process."""
+    """Every namespace that can be found, once, but for those with known inodes. 3 us a process."""
     seen = set(known)
     mounted = [
         (int(inode), os.fsdecode(path)) for inode, path in _MOUNTED.findall(proc_files.read("/proc/self/mountinfo"))
@@ -65,7 +65,7 @@ def _of_processes() -> Iterator[tuple[int, str]]:
 
 
 def _kernel_threads() -> set[str]:
-    """Half of all processes on a quiet machine; none if this is not where they are seen."""
+    """Pids of kernel threads, half of all processes on a quiet machine; none in a pid namespace without them."""
     try:
         if proc_files.read("/proc/2/comm") != b"kthreadd\n":
             return set()
@@ -77,7 +77,7 @@ def _kernel_threads() -> set[str]:
 def links_of(place: NetnsPath, buffer: bytearray, having: bytes = b"") -> list[bytes]:
     """The bodies of a namespace's RTM_NEWLINK messages with these bytes in them; none if it is gone.
 
-    The calling thread stays in there. 50 us for a pod's few links.
+    The calling thread is in that namespace afterwards. 50 us for a pod's few links.
     """
     try:
         handle = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -114,7 +114,7 @@ def _answers(asked: socket.socket, buffer: bytearray, having: bytes) -> list[byt
 
 
 def number(netlink: Rtnetlink, fd: int) -> int:
-    """The id by which the socket's namespace knows the one of a descriptor, -1 for none: as in IFLA_LINK_NETNSID."""
+    """The nsid of a descriptor's namespace in the socket's, as in IFLA_LINK_NETNSID; -1 if it has none."""
     for message in netlink.request(RTM_GETNSID, bytes(4) + u32(NETNSA_FD, fd)):
         for kind, value in attributes(message.body[4:]):
             if kind == NETNSA_NSID:
@@ -123,9 +123,9 @@ def number(netlink: Rtnetlink, fd: int) -> int:
 
 
 def addresses_in_use() -> set[str]:
-    """The addresses of every namespace that can be found, this one's too: "10.1.2.3", "fd00::1"."""
+    """The IP addresses of every namespace that can be found, this one included: "10.1.2.3", "fd00::1"."""
     found: set[str] = set()
     for place in places(frozenset()):
         with contextlib.suppress(OSError):  # it is gone
-            found |= across((place.path,), lambda end: addresses.in_use(end.netlink))
+            found |= across((place.path,), lambda netns: addresses.in_use(netns.netlink))
     return found

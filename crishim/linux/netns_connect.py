@@ -1,7 +1,7 @@
 """TCP connections from inside a network namespace: a socket belongs to the namespace it was made in (setns(2)).
 
-So only making it needs a thread in that namespace, and the event loop does the rest. setns(2) acts on one thread, and a
-thread that has moved must never be used for anything else again: each call has a throw-away thread of its own.
+Only making it needs a thread in that namespace; the event loop does the rest. setns(2) acts on one thread, which must
+not be used for anything else afterwards: each call has a throw-away thread.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def _connect(netns: str, family: int, address: str, port: int) -> ByteSock
 
 
 async def _socket(netns: str, family: int) -> socket.socket:
-    """Waits for the thread also when cancelled: a socket that is made is closed, and callers are held to its time."""
+    """Waits for the thread also when cancelled, so that its socket is closed and the pool's limit holds."""
     making = asyncio.ensure_future(_threads(_make_socket, netns, family))
     try:
         return await asyncio.shield(making)

@@ -1,7 +1,7 @@
 """Work in several network namespaces at once: one throw-away thread, one rtnetlink socket for each namespace.
 
-The thread joins each namespace in turn to make the socket there; afterwards it can talk to all of them. It ends when
-the work is done and never returns to a pool: it is no longer in the namespace the process is in.
+The thread joins each namespace in turn to make the socket there, and can then use all of them. It ends when the work is
+done and is not pooled: it is no longer in the process's namespace.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Netns:
-    """One namespace: its handle and a socket in it."""
+    """One open network namespace: a descriptor of it and a netlink socket in it."""
 
     def __init__(self, path: str | Path, kept: Kept | None = None) -> None:
         """path: a handle of the namespace (a bind mount or /proc/.../ns/net). The calling thread joins it.
-        kept: where its sysfs comes from, and stays."""
+        kept: holds its sysfs, also after close()."""
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.inode = os.fstat(self.fd).st_ino
@@ -38,7 +38,7 @@ class Netns:
 
     @property
     def sysfs(self) -> int:
-        """A sysfs of the namespace (sysfs.py), mounted when first asked for. The thread stays where it is."""
+        """A sysfs of the namespace (sysfs.py), mounted on first use. The thread's namespace does not change."""
         if self._sysfs < 0:
             self._sysfs = self._mount() if self._kept is None else self._kept.get(self._mount)
         return self._sysfs
@@ -49,7 +49,7 @@ class Netns:
 
     @property
     def genetlink(self) -> Genetlink:
-        """A generic netlink socket in the namespace, made when first asked for. The thread stays where it is."""
+        """A generic netlink socket in the namespace, made on first use. The thread's namespace does not change."""
         if self._genetlink is None:
             with self._inside():
                 self._genetlink = Genetlink()
@@ -66,7 +66,7 @@ class Netns:
             os.close(before)
 
     def enter(self) -> None:
-        """Join the namespace: for what goes by the thread and not by the socket (files below /proc/sys/net)."""
+        """Join the namespace, for what depends on the thread's and not the socket's (files below /proc/sys/net)."""
         libc.setns(self.fd, namespaces.CLONE_NEWNET)
 
     def close(self) -> None:
@@ -79,18 +79,18 @@ class Netns:
 
 
 def in_namespaces(paths: tuple[str | Path, ...], work: Callable[..., T], kept: Kept | None = None) -> T:
-    """Run work(End, ...) with an end in each namespace, in the calling thread, which must end afterwards.
+    """Run work(Netns, ...), one for each path, in the calling thread, which must end afterwards.
 
     kept: the sysfs of the first. Raises OSError if a handle cannot be opened or is not a network namespace (EINVAL).
     """
     with contextlib.ExitStack() as stack:
-        ends: list[Netns] = []
+        opened: list[Netns] = []
         for path in paths:
-            ends.append(Netns(path, None if ends else kept))
-            stack.callback(ends[-1].close)
-        return work(*ends)
+            opened.append(Netns(path, None if opened else kept))
+            stack.callback(opened[-1].close)
+        return work(*opened)
 
 
 def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
-    """in_namespaces() in a thread of its own; waits for it and hands on its result or exception."""
+    """in_namespaces() in a new thread; waits, and returns its result or raises its exception."""
     return namespaces.in_thread(lambda: in_namespaces(paths, work))

@@ -1,6 +1,6 @@
-"""How many processes of a cgroup the kernel has killed for want of memory.
+"""Counts the OOM kills in a cgroup.
 
-cgroup-v2.rst, memory.events: of the group and all below it, those that are gone by now as well; memory.rst (v1),
+cgroup-v2.rst, memory.events: of the group and all below it, removed ones included; memory.rst (v1),
 memory.oom_control: of the group.
 """
 
@@ -13,7 +13,7 @@ _KEY = "oom_kill"
 
 
 def count(cgroup: str) -> int | None:
-    """None if the group is gone, or its memory is not accounted for. Blocks."""
+    """OOM kills so far; None if the group is gone, or its memory is not accounted for. Blocks."""
     for directory in cgroups.directories(cgroup):
         for name in _FILES:
             found = _read(directory / name)

@@ -1,7 +1,7 @@
 """oom_score_adj of a whole cgroup: of every process now in it, forked ones included. proc_pid_oom_score_adj(5).
 
-A process is opened as a directory and asked for its cgroup before it is written to, so that a pid that was reused in
-the meantime is not somebody else's.
+Before a process is written to, its directory in /proc is opened and its cgroup checked, so that a pid that was reused
+is not written to.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def read(cgroup: str) -> dict[int, int]:
 
 
 def write(cgroup: str, score: int) -> None:
-    """Give every process of the group this value. OSError (EACCES) if one may not have it. Blocks."""
+    """Set the value of every process of the group. OSError (EACCES) if one may not have it. Blocks."""
     for _ in range(_ROUNDS):
         other = {pid for pid, value in read(cgroup).items() if value != score}
         if not other:
@@ -32,7 +32,7 @@ def write(cgroup: str, score: int) -> None:
 
 
 def restore(cgroup: str, saved: Mapping[int, int]) -> None:
-    """Give processes their old values; those that came since then get that of most others. Blocks."""
+    """Restore the processes' old values; processes that are new get the most frequent one. Blocks."""
     if saved:
         usual = max(set(saved.values()), key=list(saved.values()).count)
         _assign(cgroup, {pid: saved.get(pid, usual) for pid in cgroups.processes(cgroup)})

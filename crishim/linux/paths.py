@@ -1,6 +1,6 @@
-"""Paths inside a tree somebody else controls (an image's root): openat2(2) with RESOLVE_IN_ROOT.
+"""Paths inside an untrusted tree (an image's root): openat2(2) with RESOLVE_IN_ROOT.
 
-The kernel resolves every symlink and ".." as if the tree were "/", so that no image can point us at the host's files.
+The kernel resolves every symlink and ".." as if the tree were "/", so that none leads to the host's files.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from crishim.linux import files, libc
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x01, 0x02, 0x04
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x08, 0x10
 
-MAX_LENGTH = 4095  # bytes of a path, limits.h (PATH_MAX has the NUL): looking at a longer one is work for nothing
+MAX_LENGTH = 4095  # bytes of a path, limits.h (PATH_MAX includes the NUL)
 _ATTEMPTS = 16  # EAGAIN: a rename or mount happened while ".." was being resolved (openat2(2))
 
 
@@ -26,7 +26,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def check_length(path: str) -> None:
-    """INVALID for a path that the kernel would not take."""
+    """INVALID for a path that is too long for the kernel."""
     size = len(os.fsencode(path))
     if size > MAX_LENGTH:
         raise CrishimError(Kind.INVALID, f"the path {path[:60]}... has {size} bytes, at most {MAX_LENGTH} are possible")
@@ -67,7 +67,7 @@ def _open(root: str | Path, path: str, flags: int, resolve: int) -> int:
 def read_in_root(root: str | Path, path: str, limit: int) -> bytes:
     """A regular file inside the tree at root. OSError: ENOENT; EINVAL for anything but a regular file; EFBIG.
 
-    A FIFO or a device that an image has put there is not even opened (files.read_regular).
+    A FIFO or a device in the image is not opened (files.read_regular).
     """
     found = open_in_root(root, path, os.O_PATH)
     try:
@@ -81,7 +81,7 @@ def read_in_root(root: str | Path, path: str, limit: int) -> bytes:
 
 
 def link_in_root(root: str | Path, path: str) -> str | None:
-    """What the symbolic link at a path inside the tree says; None if it is none, or not there."""
+    """The target of the symbolic link at a path inside the tree; None if it is no symbolic link, or missing."""
     try:
         fd = open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Noticing that a peer closed its connection while the socket is not read. epoll(7), EPOLLRDHUP.
+"""Detects that a peer has closed its connection while the socket is not read. epoll(7), EPOLLRDHUP.
 
-asyncio sees the end of a connection only by reading it. A connection whose reading is paused, because what came last
-has not been used up, would keep its session alive after its client is gone. One more epoll instance that asks for
-nothing but EPOLLRDHUP tells at once, unless the peer's own data is still queued before it.
+asyncio detects the end of a connection only by reading. While reading is paused, because earlier data is not consumed
+yet, a session would outlive its client. A second epoll instance with EPOLLRDHUP only reports it at once, unless data of
+the peer is still queued before it.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class PeerCloseWatcher:
         return watched
 
     def forget(self, watched: Watched) -> None:
-        """No call any more. The socket may be closed by now, and its number be another's, which stays watched."""
+        """Cancel the callback. If the socket is closed and another has its number, that one stays watched."""
         if self._watched.get(watched.fd) is watched:
             del self._watched[watched.fd]
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Pidfds: waiting for the end of a process that is not our child, and learning its exit code.
+"""Pidfds: wait for the end of a process that is not our child, and read its exit code.
 
 pidfd_open(2): a pidfd becomes readable when its process has ended. ioctl_pidfd(2), PIDFD_GET_INFO: since Linux 6.15 the
 exit code can be read once the parent has reaped the process.
@@ -37,7 +37,7 @@ def watched(pidfd: int) -> Iterator[asyncio.Future[None]]:
 def exit_code(pidfd: int) -> int | None:
     """The code a shell would show (128 + signal for a signal) of a process that has been reaped by its parent.
 
-    None as long as it has not been, and on kernels that cannot tell.
+    None before that, and on older kernels.
     """
     info = bytearray(_INFO.pack(_INFO_EXIT, *[0] * 13))
     try:

@@ -1,6 +1,6 @@
-"""Reading and writing file descriptors of pipes and terminals in the event loop, without a buffer of our own.
+"""Reads and writes file descriptors of pipes and terminals in the event loop, without a buffer of ours.
 
-What is not asked for stays in the kernel's pipe (64 KiB), whose writer then waits: that is the backpressure.
+What is not read stays in the kernel's pipe (64 KiB), and the writer waits: that is the backpressure.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class ReadEnd:
         self._quiet: float | None = None
 
     async def read(self, size: int = CHUNK) -> bytes:
-        """The next bytes, b"" at the end: no writer is left, the terminal hung up, or drain() and nothing is there."""
+        """The next bytes, b"" at the end: no writer is left, the terminal hung up, or after drain() nothing came."""
         while self._fd >= 0:
             try:
                 return os.read(self._fd, size)
@@ -32,17 +32,17 @@ class ReadEnd:
         return b""
 
     def drain(self, quiet: float = 0) -> None:
-        """From now on, the end is where nothing came for `quiet` seconds: a writer that stays open is not waited for.
+        """End reading when nothing came for `quiet` seconds, even if a writer still has it open.
 
-        What was written to a pipe is there at once. A terminal's output passes through a work queue of the kernel, so
-        for a terminal 0 may cut off the last bytes.
+        What was written to a pipe can be read at once. A terminal's output passes through a work queue of the kernel,
+        so for a terminal 0 may lose the last bytes.
         """
         self._quiet = quiet
         self._wake()
 
     @property
     def starved(self) -> bool:
-        """Whether somebody waits for bytes that have not come."""
+        """Whether a read() waits for bytes."""
         return self._waiter is not None
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class WriteEnd:
         self._waiter: asyncio.Future[None] | None = None
 
     async def write(self, data: bytes) -> bool:
-        """Write all of it, waiting while the pipe is full. False if there is nobody to read it."""
+        """Write all of it, waiting while the pipe is full. False if there is no reader."""
         rest = memoryview(data)
         while rest and self._fd >= 0:
             try:

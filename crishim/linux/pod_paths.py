@@ -1,8 +1,8 @@
-"""Look-ups of paths that a pod names or whose volumes hold them: a network file system that does not answer, a FIFO.
+"""Look-ups of paths that a pod names or that are in its volumes, which may hang: a dead network file system, a FIFO.
 
-Each look-up has a thread of its own, and each pod a few of them. A look-up that does not end is given up after a limit;
-its thread stays in the kernel until that lets it go, and counts against its pod, so that a client that tries for ever
-does not collect threads. The error names the path: the work says before each one what it is about to touch.
+Each look-up has its own thread, and each pod a few of them. A look-up that takes too long fails; its thread stays in
+the kernel and counts against the pod, so that retries do not accumulate threads. The error names the path that the work
+gave last:
 
     looking_at(path)    in the work, right before a system call that may hang
 """
@@ -23,36 +23,36 @@ T = TypeVar("T")
 EACH = 3  # look-ups of one pod at a time, those that hang among them
 
 
-class _Place:
-    """Where a look-up is."""
+class _LookUp:
+    """One look-up, and the path it uses now."""
 
     path = ""
 
 
-_current: contextvars.ContextVar[_Place] = contextvars.ContextVar("place")
+_current: contextvars.ContextVar[_LookUp] = contextvars.ContextVar("look_up")
 
 
 def looking_at(path: str) -> None:
-    """Note the path the calling work touches next; nothing outside of PodPaths.run()."""
-    place = _current.get(None)
-    if place is not None:
-        place.path = path
+    """Set the path that the calling work uses next. Does nothing outside of PodPaths.run()."""
+    look_up = _current.get(None)
+    if look_up is not None:
+        look_up.path = path
 
 
 class PodPaths:
     """The look-ups under way, by pod. Belongs to the event loop's thread."""
 
     def __init__(self, limit: float, each: int = EACH) -> None:
-        """limit: seconds until a look-up is given up, where run() is not told otherwise."""
+        """limit: default seconds of run()."""
         self._limit = limit
         self._each = each
-        self._under_way: dict[str, set[_Place]] = {}
+        self._under_way: dict[str, set[_LookUp]] = {}
 
     async def run(self, pod_id: str, work: Callable[[], T], *, limit: float | None = None) -> T:
-        """Await work(), done in a thread of its own.
+        """Run work() in a new thread. limit: seconds.
 
-        DEADLINE names the path it hangs at when the limit has passed, UNAVAILABLE those where earlier work of the pod
-        still hangs. What such work does afterwards comes late, so it must leave nothing that needs to be taken away.
+        DEADLINE after the limit, with the path it hangs at; UNAVAILABLE if EACH earlier look-ups of the pod still hang,
+        with their paths. Hanging work may go on later, so it must create nothing that would have to be removed.
         """
         under_way = self._under_way.setdefault(pod_id, set())
         if len(under_way) >= self._each:
@@ -60,21 +60,21 @@ class PodPaths:
             raise CrishimError(
                 Kind.UNAVAILABLE, f"earlier look-ups of this pod's paths still hang: {hanging}", pod=pod_id
             )
-        loop, place = asyncio.get_running_loop(), _Place()
+        loop, look_up = asyncio.get_running_loop(), _LookUp()
         future: asyncio.Future[T] = loop.create_future()
-        under_way.add(place)
+        under_way.add(look_up)
         context = contextvars.copy_context()
-        context.run(_current.set, place)
+        context.run(_current.set, look_up)
 
         def done() -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._done, pod_id, place)
+                loop.call_soon_threadsafe(self._done, pod_id, look_up)
 
         def counted() -> T:
             try:
                 return work()
             finally:
-                done()  # before its caller hears of it, who may have the next look-up ready
+                done()  # before the result is set: the caller may start the next look-up at once
 
         def body() -> None:
             carry_out(loop, future, partial(context.run, counted))
@@ -90,18 +90,18 @@ class PodPaths:
                 raise
             raise CrishimError(
                 Kind.DEADLINE,
-                f"{place.path or 'a path of the pod'} does not answer: given up after {seconds:g} s",
-                path=place.path,
+                f"{look_up.path or 'a path of the pod'} does not answer: given up after {seconds:g} s",
+                path=look_up.path,
                 pod=pod_id,
             ) from None
 
     def hanging(self, pod_id: str) -> list[str]:
-        """The paths that look-ups of a pod are at now."""
-        return sorted(place.path for place in self._under_way.get(pod_id, ()))
+        """The paths that look-ups of a pod use now."""
+        return sorted(look_up.path for look_up in self._under_way.get(pod_id, ()))
 
-    def _done(self, pod_id: str, place: _Place) -> None:
+    def _done(self, pod_id: str, look_up: _LookUp) -> None:
         left = self._under_way.get(pod_id)
         if left is not None:
-            left.discard(place)
+            left.discard(look_up)
             if not left:
                 del self._under_way[pod_id]

@@ -1,7 +1,7 @@
-"""Ending a process with everything it started, from outside of its namespaces. proc(5), pidfd_send_signal(2).
+"""Kills a process with everything it started, from outside its namespaces. proc(5), pidfd_send_signal(2).
 
-What counts: its descendants, and the processes of its session, which also finds children of a parent that has ended.
-A process that left both (a daemon that forked twice and called setsid) counts as the container's own.
+Members are its descendants and the processes of its session, which includes children of a parent that has ended. A
+process that left both (a daemon that forked twice and called setsid) is left to the container.
 """
 
 import signal
@@ -25,7 +25,7 @@ class ProcessEntry(NamedTuple):
 
 
 def _entry(pid: int | str) -> ProcessEntry | None:
-    """A process as /proc tells of it; None for one that is gone, or waits to be reaped."""
+    """A process as in /proc; None for one that is gone, or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123  a Path costs more than the read
             stat = file.read(4096).rpartition(b") ")[2].split()
@@ -37,23 +37,23 @@ def _entry(pid: int | str) -> ProcessEntry | None:
 
 
 class _Table:
-    """All processes, read once for everybody who asks meanwhile: a thousand sessions may end at once.
+    """All processes, read once for all concurrent callers: a thousand sessions may end at once.
 
-    Nothing is kept when nobody asks: what was made among a crowd's own things would hold on to their memory.
+    Dropped after the last caller: kept entries would pin the memory allocated around them.
     """
 
     def __init__(self) -> None:
-        self._turn, self._counting = threading.Lock(), threading.Lock()
-        self._begun = self._askers = 0
+        self._reading, self._counting = threading.Lock(), threading.Lock()
+        self._begun = self._callers = 0
         self._entries: list[ProcessEntry] = []
 
     def read(self) -> list[ProcessEntry]:
-        """The processes of a moment after the call."""
+        """The processes as read after the call began."""
         with self._counting:
             wanted = self._begun + 1
-            self._askers += 1
+            self._callers += 1
         try:
-            with self._turn:
+            with self._reading:
                 if self._begun < wanted:
                     self._begun += 1
                     found = (_entry(d.name) for d in Path("/proc").iterdir() if d.name.isdigit())
@@ -61,8 +61,8 @@ class _Table:
                 return self._entries
         finally:
             with self._counting:
-                self._askers -= 1
-                if not self._askers:
+                self._callers -= 1
+                if not self._callers:
                     self._entries = []
 
 
@@ -82,7 +82,7 @@ def members(root: int, sessions: Iterable[int]) -> set[ProcessRef]:
 
 
 def _descendants(root: int) -> set[ProcessRef]:
-    """The living processes that descend from `root`, itself included; looks at these only."""
+    """The living processes that descend from `root`, itself included; reads these only."""
     found, left = set(), [root]
     while left:
         pid = left.pop()
@@ -96,18 +96,18 @@ def _descendants(root: int) -> set[ProcessRef]:
 def kill_below(root: ProcessRef, sessions: Iterable[int] = ()) -> None:
     """Stop, then kill, all members but the process `root`, and wait until they are gone. Blocks: for a thread.
 
-    They are stopped first, for a process that runs may fork a child between the look and the kill. `root` is stopped
-    meanwhile and then goes on: it is there to reap its children, which nobody else may do for a while. Without any
-    children it is killed itself, before it has some. The caller makes sure that the sessions' leaders are still the
-    processes it means, for instance by not having reaped them.
+    They are stopped first, since a running process may fork a child between the search and the kill. `root` is stopped
+    meanwhile and then continued, to reap its children, which nothing else may do for a while. Without children it is
+    killed itself, before it has some. The caller makes sure that the pids of the sessions' leaders are not reused, for
+    instance by not reaping them.
     """
     found: set[ProcessRef] = set()
-    looks: tuple[Callable[[], set[ProcessRef]], ...] = (
-        lambda: _descendants(root.pid),  # cheap, and nearly always all
+    searches: tuple[Callable[[], set[ProcessRef]], ...] = (
+        lambda: _descendants(root.pid),  # cheap, and nearly always complete
         lambda: members(root.pid, sessions),
     )
-    for look in looks:
-        while new := look() - found:
+    for search in searches:
+        while new := search() - found:
             for process in new:
                 send_signal(process, signal.SIGSTOP)
             found |= new

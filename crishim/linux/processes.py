@@ -19,13 +19,13 @@ def start_time(pid: int) -> int | None:
 
 
 def reference(pid: int) -> ProcessRef | None:
-    """A reference to a running process that survives us; None if it is gone."""
+    """A reference to a running process, valid also after a restart of the daemon; None if it is gone."""
     started = start_time(pid)
     return None if started is None else ProcessRef(pid=pid, start_time=started)
 
 
 def open_pidfd(process: ProcessRef) -> int | None:
-    """A pidfd of the process the reference means; None if it is gone or its pid is somebody else's by now."""
+    """A pidfd of the process; None if it is gone or its pid is another process's by now."""
     try:
         fd = os.pidfd_open(process.pid)
     except ProcessLookupError:

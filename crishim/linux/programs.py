@@ -1,12 +1,11 @@
-"""Running external programs: every one has a timeout, a kill, a bound on what it prints, and an error that carries what
-it said.
+"""Runs external programs: each with a timeout after which it is killed, bounded output, and an error with its stderr.
 
 asyncio's subprocess uses vfork+exec (no atfork handlers, no copied page tables), so that gRPC's threads in this process
 are never forked. The program gets its own session: a Ctrl-C at the daemon's terminal does not reach it, and the kill at
 the deadline reaches its children.
 
-A killed program may go on being there: frozen (the freezer cgroup), or in a system call that does not end. It is not
-waited for beyond REAPING; whoever called goes on with an error, and the program is reaped when it does end.
+A killed program may not end: it is frozen (the freezer cgroup), or in a system call that hangs. It is waited for up to
+REAPING seconds; then the caller gets an error, and the program is reaped when it ends.
 """
 
 import asyncio
@@ -21,16 +20,16 @@ from typing import NamedTuple
 from crishim.errors import CrishimError, Kind
 from crishim.linux import environment, executors, files
 
-MAX_STDERR = 4096  # bytes of a program's complaint that an error carries
-MAX_STDOUT = 16 << 20  # bytes a program may print; no answer we read is a tenth of that
+MAX_STDERR = 4096  # bytes of stderr in an error
+MAX_STDOUT = 16 << 20  # bytes a program may print; no answer we read has a tenth of that
 KEPT_STDERR = 64 << 10  # bytes of stderr's end
-REAPING = 2.0  # seconds a killed program has to be gone
+REAPING = 2.0  # seconds to wait for a killed program
 _CHUNK = 64 << 10
-# The signal is sent for a death after prctl(2); for one before it, the program is an orphan already and must not start.
+# The signal is sent if we die after prctl(2); if we died before, the program is an orphan already and must not start.
 _UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 
 log = logging.getLogger("crishim.programs")
-_surviving: set[asyncio.Task[int]] = set()  # waits for programs that were killed and are not gone
+_surviving: set[asyncio.Task[int]] = set()  # waiting for killed programs that have not ended
 
 
 class Finished(NamedTuple):
@@ -40,14 +39,14 @@ class Finished(NamedTuple):
 
 
 def complaint(stderr: bytes) -> str:
-    """What a program said on stderr, on one line and bounded, for an error text."""
+    """The end of a program's stderr on one line, at most MAX_STDERR bytes, for an error text."""
     return " ".join(stderr[-MAX_STDERR:].decode(errors="replace").split())
 
 
 def dying_with_us(argv: Sequence[str], parent: int | None = None) -> list[str]:
-    """A command that is killed when this process dies, by whatever means (PR_SET_PDEATHSIG through setpriv(1)).
+    """The command with PR_SET_PDEATHSIG (setpriv(1)): killed when this process dies.
 
-    parent: the pid it must be a child of, this process by default. A program that is not there is status 127.
+    parent: the pid it must be a child of, this process by default. A missing program is status 127.
     """
     return ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _UNLESS_ORPHANED, str(parent or os.getpid()), *argv]
 
@@ -67,8 +66,8 @@ async def run(
 
     timeout: seconds; then the whole process group is killed and DEADLINE raised. A program that cannot be started is
     PRECONDITION. With check, a non-zero status is INTERNAL; both carry the facts program, status and stderr. One that
-    prints more than MAX_STDOUT is killed: INTERNAL. Cancelling the caller kills the program. started: is told the pid.
-    env: without one it gets environment.made().
+    prints more than MAX_STDOUT is killed: INTERNAL. Cancelling the caller kills the program. started: called with the
+    pid. env: environment.made() if None.
     """
     name = Path(argv[0]).name
     try:
@@ -108,9 +107,9 @@ async def run(
 
 
 async def run_detaching(argv: Sequence[str | Path], *, log: Path, timeout: float) -> None:
-    """Run a program that leaves a process behind, which keeps its output open: it goes to the file `log` instead.
+    """Run a program that leaves a process behind, which keeps its output open: output goes to the file `log`.
 
-    Returns when the program itself has ended; errors as run(), with what the log holds.
+    Returns when the program itself has ended; errors as run(), with the end of the log.
     """
     name = Path(argv[0]).name
     with await executors.records(log.open, "wb") as output:
@@ -137,7 +136,7 @@ async def end(process: asyncio.subprocess.Process) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    # asyncio waits for the end of the pipes as well, and does not see it behind data that nobody reads any more.
+    # process.wait() also waits for the end of the pipes, which does not come while data in them is not read.
     for fd in range(3):
         if pipe := process._transport.get_pipe_transport(fd):  # type: ignore[attr-defined]
             pipe.close()
@@ -156,7 +155,7 @@ async def end(process: asyncio.subprocess.Process) -> bool:
 async def _bounded(
     process: asyncio.subprocess.Process, argv: Sequence[str | Path], timeout: float
 ) -> AsyncIterator[None]:
-    """At most timeout seconds of work with a program, which is killed if that does not end well."""
+    """Limit work with a program to timeout seconds; the program is killed after an error."""
     try:
         async with asyncio.timeout(timeout):
             yield
@@ -195,7 +194,7 @@ async def _stderr(process: asyncio.subprocess.Process) -> bytes:
 
 
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
-    """Give a program its input; one that does not want all of it may close the pipe."""
+    """Write a program's stdin; it may close the pipe early."""
     assert process.stdin is not None
     with contextlib.suppress(ConnectionError):
         process.stdin.write(data)

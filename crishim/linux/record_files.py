@@ -1,7 +1,7 @@
-"""Directories of records: one file each, DIRECTORY/ID.json, looked at with suspicion before it is read.
+"""Directories of records: one file each, DIRECTORY/ID.json, checked before it is read.
 
-Whatever else may lie there, a power cut, another version or a hand put it there: it hurts nobody, and stays. A record
-that cannot be read stays where it is as well, untouched, so that the version that wrote it finds it when it comes back.
+Other files there (after a power cut, by another version, by hand) are ignored and left. A record that cannot be read is
+left unchanged too, so that the version that wrote it can read it again.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ from crishim.linux import files
 from crishim.records import UnreadableError
 
 R = TypeVar("R", bound=msgspec.Struct)
-COPY = "record.json"  # in the directory of a pod or container: its record as it was made, should the real one be lost
+COPY = "record.json"  # in the directory of a pod or container: its first record, in case the present one is lost
 LIMIT = 32 << 20  # bytes: a CRI message of 16 MiB, which is the most gRPC takes, in base64, and the rest
 
 log = logging.getLogger("crishim.records")
 
 
 class Unread(NamedTuple):
-    """A record that is there and cannot be read."""
+    """A record that exists and cannot be read."""
 
     id: str
     path: Path
     reason: str  # the end of "its record ..."
-    salvaged: dict[str, Any]  # the fields that could be had all the same
+    salvaged: dict[str, Any]  # the fields that can be read
 
 
 class Found(NamedTuple, Generic[R]):
@@ -48,7 +48,7 @@ def load(
 ) -> Found[R]:
     """Read all records of a directory. check: raises on one that cannot be used although it is well-formed.
 
-    tidy: remove what a killed write left (ID.tmp). OSError if the directory itself cannot be read.
+    tidy: remove files of interrupted writes (ID.tmp). OSError if the directory itself cannot be read.
     """
     found: Found[R] = Found({}, {})
     strange = []
@@ -81,7 +81,7 @@ def _load(path: Path, id: str, kind: type[R], check: Callable[[R], object], foun
             raise UnreadableError(f"is called {path.name} and is of {inside!r:.80}")
         try:
             check(record)
-        except Exception as error:  # whatever a damaged value led to, nobody could work with the record
+        except Exception as error:  # of any type: a damaged value makes the record unusable
             raise UnreadableError(f"is damaged: {error}") from error
     except UnreadableError as error:
         log.error(f"a record {error}: it stays as it is", extra={"path": str(path)})
@@ -92,7 +92,7 @@ def _load(path: Path, id: str, kind: type[R], check: Callable[[R], object], foun
 
 
 def read(path: Path, limit: int = LIMIT) -> bytes:
-    """The content of a record file. UnreadableError if it is no regular file, larger than limit, or not to be had."""
+    """The content of a record file. UnreadableError if it is no regular file, exceeds limit, or cannot be read."""
     try:
         with contextlib.ExitStack() as stack:
             found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -111,7 +111,7 @@ def read(path: Path, limit: int = LIMIT) -> bytes:
 
 
 def write(path: Path, record: msgspec.Struct) -> None:
-    """Write or replace a record. OSError; EFBIG for one that would be too large to be read again."""
+    """Write or replace a record. OSError; EFBIG for one larger than LIMIT."""
     data = records.encode(record)
     if len(data) > LIMIT:
         raise OSError(errno.EFBIG, f"{len(data)} bytes are more than {LIMIT}")
@@ -119,7 +119,7 @@ def write(path: Path, record: msgspec.Struct) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a record, whatever stands under its name; fine if nothing does."""
+    """Remove a record, also if there is a directory of that name, or nothing."""
     try:
         path.unlink(missing_ok=True)
     except (IsADirectoryError, PermissionError):

@@ -1,7 +1,7 @@
-"""Scratch directories that have served: each goes, if not at once then later.
+"""Removes scratch directories, with retries.
 
-A removal fails where the disk does, or no thread can be started, and is not begun where its caller is cancelled. The
-directory stays known until it is gone; what a killed daemon left is removed at its next start by whoever made it.
+A removal may fail (the disk, no thread can be started) or not begin (its caller is cancelled): it is tried again until
+the directory is gone. What a killed daemon left is removed at its next start by the module that made it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ log = logging.getLogger("crishim.scratch")
 
 
 class Discarded:
-    """Directories that are to be removed, and are not yet."""
+    """Directories that are still to be removed."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -28,9 +28,9 @@ class Discarded:
         self._retrying = False
 
     async def discard(self, *directories: Path) -> None:
-        """Remove directories, and those that could not be removed before. One that is not there is fine.
+        """Remove directories, and those that could not be removed before. Missing ones are fine.
 
-        Goes on when the caller is cancelled. A failure is logged and not raised: the caller's own result is not lost.
+        Continues when the caller is cancelled. A failure is logged and not raised, so that the caller keeps its result.
         """
         self._waiting.update(directories)
         await asyncio.shield(self._own(self._remove()))
@@ -65,7 +65,7 @@ class Discarded:
 
 
 def _remove_trees(directories: tuple[Path, ...]) -> None:
-    """Remove all that can be; then raise the last OSError. Blocks."""
+    """Remove all that can be removed; then raise the last OSError. Blocks."""
     failure: OSError | None = None
     for directory in directories:
         try:

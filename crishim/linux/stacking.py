@@ -1,6 +1,6 @@
-"""What a link stands on: lower devices and local addresses, also where only the data of its kind tells.
+"""What a link depends on: lower devices and local addresses, also those in the data of its kind.
 
-A vxlan says in IFLA_VXLAN_LINK what it is on, not in IFLA_LINK; a tunnel may be bound to an address, not a device.
+A vxlan has its lower device in IFLA_VXLAN_LINK, not in IFLA_LINK; a tunnel may be bound to an address, not a device.
 linux/if_link.h, linux/if_tunnel.h.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.rtnetlink import table
 
-PAIRED = frozenset({"veth", "netkit", "vxcan"})  # their IFLA_LINK is their other half, not a device they are on
+PAIRED = frozenset({"veth", "netkit", "vxcan"})  # their IFLA_LINK is their peer, not a lower device
 TUN_TYPE, TUN_LAYER3 = 3, 1  # IFLA_TUN_TYPE: IFF_TUN, of packets; a tap is one of frames, like any other device
 
 
@@ -19,7 +19,7 @@ class Form(NamedTuple):
 
     links: tuple[int, ...] = ()
     addresses: tuple[int, ...] = ()
-    metadata: int = 0  # "external": whatever the routes and programs of others send
+    metadata: int = 0  # "external": the routes and programs of others set the destination
 
 
 _IP = Form((1,), (2,), 19)
@@ -51,7 +51,7 @@ _OTHERS = {"hsr": Form((1, 2, 8))}
 
 
 class Below(NamedTuple):
-    """What a link needs where it was made: the namespace of IFLA_LINK_NETNSID, or the reader's."""
+    """What a link depends on, in the namespace of IFLA_LINK_NETNSID, or the reader's."""
 
     links: frozenset[int]  # ifindexes
     addresses: frozenset[bytes]  # 4 or 16 bytes
@@ -73,14 +73,14 @@ def below(link: Link) -> Below:
 
 
 def is_tunnel(link: Link) -> bool:
-    """Whether packets that are routed to it leave the node in others: an overlay's device, a VPN's."""
+    """Whether packets that are routed to it leave the node encapsulated: an overlay's device, a VPN's."""
     if link.kind == "tun":
         return table(link.info).get(TUN_TYPE, b"")[:1] == bytes([TUN_LAYER3])
     return link.kind in TUNNELS
 
 
 def is_external(link: Link) -> bool:
-    """Whether a tunnel is flow-based: who uses it is in the routes and programs of other links."""
+    """Whether a tunnel is flow-based (external): routes and programs of other links use it."""
     form = TUNNELS.get(link.kind)
     value = table(link.info).get(form.metadata) if form is not None and form.metadata else None
     return value is not None and (not value or any(value))  # a flag, or vxlan's u8

@@ -1,8 +1,8 @@
-"""sysfs of one network namespace, and the inode that tells one network device from every other. sysfs(5), fsmount(2).
+"""sysfs of one network namespace, and the inode that identifies a network device. sysfs(5), fsmount(2).
 
-The kernel makes a directory for each device and keeps it, inode and all, through renames and moves between namespaces;
-its number is never given twice before a reboot (kernfs, 64 bits since Linux 5.5), and nobody can choose it. A mount of
-sysfs shows the devices of the namespace it was made in, so one is made for each, attached nowhere.
+The kernel makes a directory for each device and keeps it, with its inode, through renames and moves between namespaces;
+an inode number is not reused before a reboot (kernfs, 64 bits since Linux 5.5) and cannot be chosen. A mount of sysfs
+shows the devices of the namespace it was made in, so one is made for each, detached.
 """
 
 import errno
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from crishim.linux import libc
 
 FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, FSCONFIG_CMD_CREATE = 1, 1, 6
-GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # what an attribute's open and read say while its device goes away
+GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # errors of an attribute's open and read while its device is removed
 
 
 def mount() -> int:
@@ -30,15 +30,15 @@ def mount() -> int:
 
 
 class Kept:
-    """A sysfs of one namespace that is used again and again, the node's own: closing one may take milliseconds, as the
-    kernel waits for a grace period. Safe from several threads."""
+    """Holds the sysfs of one namespace, the node's, for repeated use: closing one may take milliseconds, as the kernel
+    waits for a grace period. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._fd = -1
 
     def get(self, make: Callable[[], int]) -> int:
-        """Mounted when first asked for, by make, which does that in the namespace. Raises OSError."""
+        """Its descriptor. The first call mounts it with make, which runs in the namespace. Raises OSError."""
         with self._lock:
             if self._fd < 0:
                 self._fd = make()

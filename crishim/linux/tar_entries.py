@@ -1,4 +1,4 @@
-"""Headers of tar archives that somebody else made, as tarfile reads them. tar(5)."""
+"""Bounds the extended headers of untrusted tar archives, which tarfile reads into memory. tar(5)."""
 
 import tarfile
 
@@ -13,7 +13,7 @@ _HEADERS = (
 
 
 class BoundedEntry(tarfile.TarInfo):
-    """An entry whose extended headers are of a bounded size: they are read into memory as a whole, however large."""
+    """An entry whose extended headers are at most MAX_HEADER bytes each; tarfile.ReadError for a larger one."""
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _HEADERS and self.size > MAX_HEADER:

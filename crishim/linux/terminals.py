@@ -16,7 +16,7 @@ def resize(fd: int, width: int, height: int) -> None:
 
 
 def open_raw_pair() -> tuple[int, int]:
-    """A new terminal, master and slave, that passes every byte on as it is."""
+    """A new terminal in raw mode: master and slave."""
     master, slave = os.openpty()
     tty.setraw(slave, termios.TCSANOW)
     return master, slave
@@ -25,7 +25,7 @@ def open_raw_pair() -> tuple[int, int]:
 class ConsoleSocket:
     """The listening socket an OCI runtime sends a container's terminal to (runtime-spec, --console-socket).
 
-    path: where it is made; at most 107 bytes, and removed by close().
+    path: of the socket; at most 107 bytes; removed by close().
     """
 
     def __init__(self, path: Path) -> None:

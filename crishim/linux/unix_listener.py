@@ -1,4 +1,4 @@
-"""A listening socket in the file system, with the mode and the owner somebody chose. unix(7)."""
+"""A listening unix socket with an explicit mode and owner. unix(7)."""
 
 import os
 import socket
@@ -11,13 +11,13 @@ MODE = 0o660
 
 
 def listen(path: Path, who: str) -> socket.socket:
-    """A socket of root's (mode 0660) that listens and does not block, its directory made if need be (0700).
+    """A listening, non-blocking socket of root's (mode 0660); its directory is made if missing (0700).
 
-    What a process that is gone has left is replaced. OSError: somebody listens there, or it is no socket, or the path
-    cannot be used. who: what would be listening, for the error: "another WHO listens there".
+    A socket that nobody listens on is replaced. OSError: somebody listens there, or it is no socket, or the path cannot
+    be used. who: the listener, for the error: "another WHO listens there".
     """
     directories.make_missing(path.parent, directories.PRIVATE)
-    _make_room(path, who)
+    _remove_stale(path, who)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(str(path))
@@ -32,12 +32,12 @@ def listen(path: Path, who: str) -> socket.socket:
 
 
 def inode(path: Path) -> tuple[int, int]:
-    """Which file it is: to remove one's own, and not what somebody has put in its place. OSError."""
+    """Device and inode of the file, to remove one's own socket only and not a replacement. OSError."""
     status = path.lstat()
     return status.st_dev, status.st_ino
 
 
-def _make_room(path: Path, who: str) -> None:
+def _remove_stale(path: Path, who: str) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(17, "there is a file, and no socket")

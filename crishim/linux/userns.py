@@ -1,7 +1,7 @@
 """User namespaces: made by a short-lived child, since unshare(CLONE_NEWUSER) refuses a multi-threaded process.
 
-The child is util-linux's unshare, which makes the user namespace first and the others in it, so that they are owned by
-it; it then waits on its standard input. We write the id maps (user_namespaces(7)), pin the handles, and end it.
+The child is util-linux's unshare, which makes the user namespace first and the others in it, so that it owns them, and
+then waits on its stdin. We write the id maps (user_namespaces(7)), pin the handles, and kill it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""XDP programs of a link, by mode: a driver's and a generic one exclude each other, the hardware has one of its own."""
+"""XDP programs of a link, by mode: driver and generic exclude each other, hardware is independent."""
 
 import struct
 
@@ -18,11 +18,11 @@ def parse(value: bytes) -> dict[str, int]:
 
 
 def attach(netlink: Rtnetlink, index: int, mode: str, program: int) -> None:
-    """Put a program (a descriptor; -1 takes off what is there) on a link. EBUSY: a bpf_link holds its place."""
+    """Attach a program (a descriptor; -1 detaches the present one) to a link. EBUSY: a bpf_link is attached."""
     value = attribute(IFLA_XDP_FD, struct.pack("=i", program)) + u32(IFLA_XDP_FLAGS, XDP_FLAGS[mode])
     netlink.request(RTM_SETLINK, header(index) + nested(IFLA_XDP, value))
 
 
 def detach(netlink: Rtnetlink, index: int, mode: str) -> None:
-    """Take the program of a mode off. Raises OSError, EBUSY if a bpf_link holds it there."""
+    """Detach the program of a mode. Raises OSError, EBUSY if it is attached by a bpf_link."""
     attach(netlink, index, mode, -1)

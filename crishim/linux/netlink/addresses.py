@@ -1,7 +1,7 @@
-"""Addresses of a link, kept as the kernel wrote them so that they can be put back whole. rtnetlink(7), if_addr.h.
+"""Addresses of a link, kept with all attributes so that they can be restored. rtnetlink(7), if_addr.h.
 
-Two families, two habits: IPv4 knows labels, broadcast addresses and an order of primary and secondary addresses; IPv6
-runs duplicate address detection (DAD) on each new address, and lists the newest first.
+IPv4 has labels, broadcast addresses and an order of primary and secondary addresses; IPv6 runs duplicate address
+detection (DAD) on each new address, and lists the newest first.
 """
 
 import ipaddress
@@ -73,14 +73,14 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_automatic(self) -> bool:
-        """Made by the kernel by itself: it will make it again."""
+        """Made by the kernel, which will make it again."""
         proto = number(self.fields.get(IFA_PROTO, b""))
         made = proto in (IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL) or bool(self.flags & IFA_F_STABLE_PRIVACY)
         return self.family == AF_INET6 and (made or bool(self.flags & IFA_F_TEMPORARY))
 
     @property
     def essence(self) -> tuple[object, ...]:
-        """What must be equal for two addresses to be the same but for their state: NODAD is masked."""
+        """Key that is equal for two addresses that differ in their state only: NODAD is masked."""
         fields = self.fields
         kept = (IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_RT_PRIORITY, IFA_PROTO)
         values = tuple(fields.get(kind, b"") for kind in kept)
@@ -102,12 +102,12 @@ def parse(body: bytes) -> Address:
 
 
 def dump(netlink: Rtnetlink, index: int) -> list[Address]:
-    """Addresses of one link, in the order that makes the same list when they are added one by one."""
+    """Addresses of one link, in the order in which adding them makes the same list."""
     return dump_each(netlink, [index])[index]
 
 
 def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Address]]:
-    """The same of several links, read at once."""
+    """dump() of several links, read at once."""
     only = next(iter(indexes)) if len(indexes) == 1 else 0
     found: dict[int, list[Address]] = {index: [] for index in indexes}
     newest_first: dict[int, list[Address]] = {index: [] for index in indexes}
@@ -125,7 +125,7 @@ def in_use(netlink: Rtnetlink) -> set[str]:
 
 
 def aged(address: Address, seconds: float) -> Address | None:
-    """The address with its lifetimes as they are that much later; None if it has expired."""
+    """The address with its lifetimes reduced by these seconds; None if it has expired."""
     value = address.fields.get(IFA_CACHEINFO)
     if value is None or address.flags & IFA_F_PERMANENT:
         return address
@@ -171,12 +171,12 @@ def add(netlink: Rtnetlink, index: int, address: Address, *, nodad: bool = False
 
 
 def settle(netlink: Rtnetlink, index: int, address: Address) -> None:
-    """Take NODAD off an address again that was added with it; detection is not run."""
+    """Clear the NODAD flag of an address that was added with it; detection is not run."""
     netlink.request(RTM_NEWADDR, _body(index, address, address.flags & ~_STATE), NLM_F_REPLACE)
 
 
 def remove(netlink: Rtnetlink, index: int, address: Address) -> None:
-    """Remove an address. Raises OSError (EADDRNOTAVAIL: it is not there, also as a removed primary's secondary)."""
+    """Remove an address. Raises OSError (EADDRNOTAVAIL: it is not there, or was removed with its primary)."""
     fields = address.fields
     kept = [(kind, fields[kind]) for kind in (IFA_LOCAL, IFA_ADDRESS) if kind in fields]
     netlink.request(RTM_DELADDR, _INFO.pack(address.family, address.prefix, 0, address.scope, index) + join(kept))

@@ -1,8 +1,8 @@
-"""Netlink attributes taken apart in one call of C: the kernel answers a question in the same shape again and again.
+"""A cache of netlink message layouts, so that attributes are unpacked in one call of C, in a third of the time.
 
-A shape is the sequence of lengths and types in a message. One that was seen is kept as a compiled struct, and a message
-is of that shape if all of its headers are: so what comes out is what walking over the message finds, in a third of the
-time. Anybody can make shapes (a name of another length is one), so only so many are kept.
+A shape is the sequence of attribute lengths and types in a message; the kernel's answers repeat them. A seen shape is
+kept as a compiled struct. A message matches if all its headers do, so the result is that of walk(). Pods can make new
+shapes (by a name of another length), so their number is limited.
 """
 
 import struct
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 Attribute = tuple[int, bytes]
 NLA_TYPE_MASK = 0x3FFF
-LEAST = 64  # bytes below which walking is as fast
+LEAST = 64  # bytes; below that walk() is as fast
 MOST_SHAPES, MOST_ALIKE = 512, 8
 MOST_ATTRIBUTES = 128  # in a shape
 
@@ -18,7 +18,7 @@ _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 
 
 class Shape(NamedTuple):
-    """layout: of length, type and value of each attribute. types: with the flags taken off."""
+    """layout: of length, type and value of each attribute. types: without flags."""
 
     layout: struct.Struct
     lengths: tuple[int, ...]
@@ -32,7 +32,7 @@ _shapes: dict[tuple[int, bytes], tuple[Shape, ...]] = {}  # by size and first he
 
 
 def match(data: bytes) -> tuple[Shape, tuple[bytes, ...]] | None:
-    """The shape of these attributes and their values; None if they have to be found by walking."""
+    """The shape of these attributes and their values; None if the shape is not known: use walk()."""
     for shape in _shapes.get((len(data), data[:4]), ()):
         found = shape.layout.unpack(data)
         if found[::3] == shape.lengths and found[1::3] == shape.kinds:
@@ -41,7 +41,7 @@ def match(data: bytes) -> tuple[Shape, tuple[bytes, ...]] | None:
 
 
 def walk(data: bytes) -> list[Attribute]:
-    """The attributes one by one, flags taken off their types. Stops at a malformed length."""
+    """The attributes one by one, types without flags. Stops at a malformed length."""
     found: list[Attribute] = []
     offset, size, unpack = 0, len(data), _ATTRIBUTE.unpack_from
     while offset + 4 <= size:
@@ -54,7 +54,7 @@ def walk(data: bytes) -> list[Attribute]:
 
 
 def learn(data: bytes) -> None:
-    """Keep the shape of these attributes, if all of the data is attributes and they are not too many."""
+    """Keep the shape of these attributes, if all data is attributes, at most MOST_ATTRIBUTES."""
     parts, lengths, kinds, starts, size = ["="], list[int](), list[int](), [0], len(data)
     while starts[-1] + 4 <= size:
         length, kind = _ATTRIBUTE.unpack_from(data, starts[-1])
@@ -71,7 +71,7 @@ def learn(data: bytes) -> None:
     types = tuple(kind & NLA_TYPE_MASK for kind in kinds)
     new = Shape(layout, tuple(lengths), tuple(kinds), types, tuple(starts), {})
     key = size, data[:4]
-    _shapes[key] = (new, *_shapes.get(key, ()))[:MOST_ALIKE]  # "noop" and "noqueue" take the same room
+    _shapes[key] = (new, *_shapes.get(key, ()))[:MOST_ALIKE]  # "noop" and "noqueue" have the same padded size
 
 
 def remainder(shape: Shape, without: frozenset[int]) -> list[slice]:

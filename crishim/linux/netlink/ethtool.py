@@ -1,7 +1,7 @@
-"""What ethtool(8) shows and sets of a device: read, compared, written back. linux/ethtool_netlink.h.
+"""ethtool(8) settings of a device: read and written back. linux/ethtool_netlink.h.
 
-For each subject the attributes that its SET command takes have the numbers of its GET answer, so that what was read is
-what is written. A device without a subject answers EOPNOTSUPP.
+A subject's SET command takes the attribute numbers of its GET answer, so that what was read can be written. A device
+without a subject answers EOPNOTSUPP.
 """
 
 import errno
@@ -24,12 +24,12 @@ ABSENT = frozenset({errno.EOPNOTSUPP, errno.ENODEV, errno.ENOENT, errno.EINVAL, 
 
 
 class Subject(NamedTuple):
-    """One pair of commands. settable: the attributes a user sets; the rest of an answer is the device's to say."""
+    """One pair of commands. settable: the attributes a user can set; the others are state of the device."""
 
     get: int
     set: int
     settable: frozenset[int]
-    nested: frozenset[int] = frozenset()  # of these the bitsets and the like, which a request has to mark
+    nested: frozenset[int] = frozenset()  # those of them that need NLA_F_NESTED in a request: bitsets and the like
 
 
 # Channels first: rings, coalescing and RSS are per channel.
@@ -59,7 +59,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: str  # a key of SUBJECTS
     attributes: bytes
-    features: bytes = b""  # of "features": which the device lets change, as a mask
+    features: bytes = b""  # of "features": mask of those that can be changed
 
 
 def _header(index: int) -> bytes:
@@ -67,9 +67,9 @@ def _header(index: int) -> bytes:
 
 
 def read(netlink: Genetlink, index: int, kind: str = "") -> tuple[Tuning, ...]:
-    """Everything this device and kernel know of SUBJECTS. Raises OSError for what is not a missing subject.
+    """All SUBJECTS that this device and kernel have. Raises OSError other than for a missing subject.
 
-    kind: of the link; what one of a virtual kind does not have, none has, and is not asked again.
+    kind: of the link; a subject that one link of a virtual kind lacks is not requested of that kind again.
     """
     absent = _absent.setdefault(kind, set())
     subjects = [name for name in SUBJECTS if name not in absent]
@@ -89,7 +89,7 @@ def read(netlink: Genetlink, index: int, kind: str = "") -> tuple[Tuning, ...]:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=256)  # the answers of devices of a kind are the same
+@functools.lru_cache(maxsize=256)  # devices of a kind give the same answers
 def _tuning(name: str, answer: bytes) -> Tuning | None:
     found = table(answer)
     kept = {kind: value for kind, value in found.items() if kind in SUBJECTS[name].settable}
@@ -120,7 +120,7 @@ def write(netlink: Genetlink, index: int, wanted: Tuning, now: Tuning | None) ->
 
 
 def _masked(bitset: bytes, mask: bytes) -> bytes:
-    """A bitset of a request: only the bits of the mask are to change."""
+    """A bitset for a request that changes only the bits of the mask."""
     items = [(k, v) for k, v in attributes(bitset) if k not in (BITSET_MASK, BITSET_NOMASK)]
     values = [(k, bytes(a & b for a, b in zip(v, mask, strict=False)) if k == BITSET_VALUE else v) for k, v in items]
     return join([*values, (BITSET_MASK, mask)])

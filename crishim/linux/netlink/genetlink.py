@@ -1,4 +1,4 @@
-"""Generic netlink: kernel subjects beside rtnetlink, each with a number given at boot. linux/genetlink.h."""
+"""Generic netlink: families of commands, each with a message type assigned at boot. linux/genetlink.h."""
 
 import struct
 
@@ -9,7 +9,7 @@ GENL_ID_CTRL, CTRL_CMD_GETFAMILY = 16, 3
 CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
 
 _HEAD = struct.Struct("=BBH")  # struct genlmsghdr: command, version, reserved
-_families: dict[str, int] = {}  # of every namespace the same
+_families: dict[str, int] = {}  # the same in every namespace
 
 
 class Genetlink(Rtnetlink):
@@ -19,7 +19,7 @@ class Genetlink(Rtnetlink):
         super().__init__(NETLINK_GENERIC)
 
     def family(self, name: str) -> int:
-        """The message type of a subject that is built into the kernel ("ethtool"). Raises OSError, ENOENT if this one
+        """The message type of a family that is built into the kernel ("ethtool"). Raises OSError, ENOENT if this kernel
         does not have it."""
         if name not in _families:
             body = _HEAD.pack(CTRL_CMD_GETFAMILY, 1, 0) + text(CTRL_ATTR_FAMILY_NAME, name)
@@ -33,7 +33,7 @@ class Genetlink(Rtnetlink):
         return [a.body[_HEAD.size :] for a in answers]
 
     def call_each(self, family: str, commands: list[int], body: bytes) -> list[bytes | OSError]:
-        """Send commands that have one answer each, with the same attributes; by command, its answer or its refusal."""
+        """Send commands that have one answer each, all with the same attributes. Returns each one's answer or error."""
         kind = self.family(family)
         answers = self.batch([(kind, _HEAD.pack(command, 1, 0) + body) for command in commands])
         return [a if isinstance(a, OSError) else a.body[_HEAD.size :] for a in answers]

@@ -1,6 +1,6 @@
-"""A link's attributes as the kernel writes them, compared whole: what is not known here is seen too. linux/if_link.h.
+"""All other attributes of a link, compared and restored as bytes, also those not known here. linux/if_link.h.
 
-Names, MAC, MTU and the like have their own way back (links.py), as have the families' settings (devconf.py) and XDP.
+Names, MAC, MTU and the like are in links.py, the families' settings in devconf.py, XDP in xdp.py.
 """
 
 from crishim.linux.netlink.attribute_shapes import Attribute
@@ -30,11 +30,11 @@ IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IF_OPER_TESTING, IF_OPER_DORMANT, IF_OPER_UP = 4, 5, 6
 IFLA_PROTO_DOWN_REASON_MASK, IFLA_PROTO_DOWN_REASON_VALUE = 1, 2
 
-# Other files' business, or a state and no setting: promiscuity, allmulti and carrier counters, operational state.
+# Of other files, or state and no setting: promiscuity, allmulti and carrier counters, operational state.
 _ELSEWHERE = {IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN, IFLA_IFALIAS, IFLA_GROUP, IFLA_AF_SPEC, IFLA_PROP_LIST}
 _ELSEWHERE |= {IFLA_LINK, IFLA_LINK_NETNSID, IFLA_MASTER, IFLA_XDP}
 _STATE = {IFLA_QDISC, IFLA_STATS, IFLA_STATS64, 30, 35, 44, 47, 48, 61}
-_CONDITION = frozenset({IFLA_OPERSTATE, IFLA_CARRIER})  # kept, and looked at by condition()
+_CONDITION = frozenset({IFLA_OPERSTATE, IFLA_CARRIER})  # kept, and compared by condition() only
 _KIND_STATE = {("tun", 8), ("tun", 9), ("macvlan", 6), ("macvlan", 8), ("macvtap", 6), ("macvtap", 8)}  # counters
 SKIPPED = frozenset(_ELSEWHERE | _STATE)
 
@@ -53,12 +53,12 @@ NAMES = {
 
 
 def keep(link_attributes: bytes) -> bytes:
-    """Of Link.attributes, those that are compared and put back."""
+    """Of Link.attributes, those that are compared and restored."""
     return without(link_attributes, SKIPPED)
 
 
 def same_settings(now: bytes, wanted: bytes) -> bool:
-    """Whether changes() and kind_changes() have nothing to say: quickly, as nearly always."""
+    """Whether changes() and kind_changes() are empty, as nearly always: faster than calling them."""
     return now == wanted or without(now, _CONDITION) == without(wanted, _CONDITION)
 
 
@@ -73,7 +73,7 @@ def changes(now: bytes, wanted: bytes) -> list[Attribute]:
 
 
 def write(netlink: Rtnetlink, index: int, change: Attribute) -> None:
-    """Set one attribute. Raises OSError, also for those nobody can set."""
+    """Set one attribute. Raises OSError, also for those that cannot be set."""
     kind, value = change
     if kind == IFLA_PROTO_DOWN_REASON:
         reasons = table(value).get(IFLA_PROTO_DOWN_REASON_VALUE, bytes(4))
@@ -113,17 +113,17 @@ def write_kind(netlink: Rtnetlink, index: int, kind: str, change: Attribute) -> 
 
 
 def condition(kept: bytes) -> tuple[int, bool]:
-    """How a user holds the link back (IF_OPER_DORMANT, IF_OPER_TESTING, or 0), and whether it has carrier."""
+    """The operational state a user has set (IF_OPER_DORMANT, IF_OPER_TESTING, or 0), and whether it has carrier."""
     fields = table(kept)
     state = fields.get(IFLA_OPERSTATE, b"\0")[0]
     return state if state in (IF_OPER_TESTING, IF_OPER_DORMANT) else 0, fields.get(IFLA_CARRIER) == b"\1"
 
 
 def hold(netlink: Rtnetlink, index: int, state: int) -> None:
-    """Hold a link back, or let go of it (state 0), which the kernel never does where no carrier changes. OSError."""
+    """Set a link's operational state; 0: IF_OPER_UP, which the kernel sets only when the carrier changes. OSError."""
     netlink.request(RTM_SETLINK, header(index) + attribute(IFLA_OPERSTATE, bytes([state or IF_OPER_UP])))
 
 
 def set_carrier(netlink: Rtnetlink, index: int) -> None:
-    """Raises OSError, EOPNOTSUPP for most kinds: theirs is the cable's, or their parent's."""
+    """Set carrier. Raises OSError, EOPNOTSUPP for most kinds: theirs is the cable's, or their parent's."""
     netlink.request(RTM_SETLINK, header(index) + attribute(IFLA_CARRIER, b"\1"))

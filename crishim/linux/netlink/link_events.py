@@ -1,7 +1,6 @@
-"""Links that appear, change their name, come up: the kernel's notifications of one namespace, read by the event loop.
+"""The kernel's notifications of link changes in one namespace (RTNLGRP_LINK of rtnetlink(7)), read by the event loop.
 
-RTNLGRP_LINK of rtnetlink(7). The kernel drops notifications for which the socket has no room (ENOBUFS): then nobody
-knows what happened, and the listener is told so with None.
+The kernel drops notifications for which the socket has no room (ENOBUFS): the listener is then called with None.
 """
 
 import asyncio
@@ -14,18 +13,18 @@ from crishim.linux.netlink import links, rtnetlink
 from crishim.linux.netlink.links import Link
 
 RTNLGRP_LINK = 1
-AT_ONCE = 64  # datagrams read in one turn of the event loop: a flood must not hold up the rest
+AT_ONCE = 64  # datagrams read in one iteration of the event loop: a flood must not block the rest
 DATAGRAM = 1 << 18
 
 
 class LinkEvents:
-    """A socket in a namespace. Not for several event loops."""
+    """A socket in a namespace, for one event loop."""
 
     def __init__(
         self, netns: Path, listener: Callable[[Link | None], None], gone: Callable[[Link], None] = lambda _: None
     ) -> None:
-        """Blocks for a moment. listener: called with each link as it is after a change; None: some were missed.
-        gone: called with one that has been deleted or moved away, as it was."""
+        """Blocks briefly. listener: called with each link as it is after a change; None: some were missed.
+        gone: called with a link, as it was, that has been deleted or moved to another namespace."""
         self._listener = listener
         self._gone = gone
         self._socket = namespaces.inside({"net": netns}, _open)

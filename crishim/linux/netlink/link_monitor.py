@@ -1,10 +1,10 @@
-"""What happens to a namespace's links, by pyroute2's AsyncIPRoute over a socket made there: a bounded number of
-notifications between two looks, whatever the processes in there do.
+"""Monitors the links of a pod's namespace by pyroute2's AsyncIPRoute over a socket made there, with bounded work,
+whatever the pod's processes do.
 
-pyroute2 opens a socket in another namespace by forking, puts no bound on its queue and parses each message on the event
-loop (0.3 ms). So the socket is ours (its namespace is that of the thread that made it), of the messages only the newest
-of each link is kept until somebody asks, and a namespace that is too lively is not listened to any more: the owner
-looks at it at his own pace and opens another monitor when he has.
+pyroute2 opens a socket in another namespace by forking, has an unbounded queue and parses each message on the event
+loop (0.3 ms). So the socket is ours (its namespace is that of the thread that made it), and only the newest message of
+each link is kept until take(). After too many changes the monitor closes: its owner reads the links and opens another
+monitor.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import NamedTuple
 RTNLGRP_LINK = 1
 NLMSG_ERROR = 2
 BUFFER = 1 << 17  # bytes the kernel holds for us, about 60 notifications; what does not fit is ENOBUFS
-MOST_DATAGRAMS = 64  # between two looks
+MOST_DATAGRAMS = 64  # between two take()
 MOST_LINKS = 16  # whose newest notification is kept
 _HEAD = struct.Struct("=IHHIIBxHi")  # struct nlmsghdr, and of struct ifinfomsg the family, type and index
 
@@ -30,12 +30,12 @@ class LinkChange(NamedTuple):
 
 
 def load() -> None:
-    """Import pyroute2: 0.4 s of a processor and 10 MB. For a thread, before the first monitor is made."""
+    """Import pyroute2: 0.4 s of CPU and 10 MB. Call it in a thread, before the first monitor is made."""
     import pyroute2  # noqa: F401
 
 
 def open_socket() -> socket.socket:
-    """A socket that is told of each change of the links in the calling thread's network namespace. Raises OSError."""
+    """A socket that receives each change of the links in the calling thread's network namespace. Raises OSError."""
     made = socket.socket(
         socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
     )
@@ -49,13 +49,13 @@ def open_socket() -> socket.socket:
 
 
 class LinkMonitor:
-    """Listens in the running event loop from start() on.
+    """Receives in the running event loop from start() on.
 
-    missed: notifications were; nothing is listened to any more. Read the links, and make another monitor.
+    missed: some notifications were missed, and it is closed. Read the links, and make another monitor.
     """
 
     def __init__(self, made: socket.socket, wake: Callable[[], None]) -> None:
-        """made: by open_socket(); closed with this. wake: called when there is something to look at."""
+        """made: by open_socket(); closed with this. wake: called when there are changes to take."""
         from pyroute2 import AsyncIPRoute
 
         self._wake = wake
@@ -77,8 +77,8 @@ class LinkMonitor:
                 self.close()
 
     def close(self) -> None:
-        """Idempotent. While start() waits, the transport is asyncio's alone: then it is closed when that has ended."""
-        self._wake = _nobody
+        """Idempotent. While start() waits, asyncio owns the transport: it is then closed at the end of start()."""
+        self._wake = _nothing
         self._is_closed = True
         if self._is_starting:
             return
@@ -91,7 +91,7 @@ class LinkMonitor:
         return [change for datagram in newest.values() for change in self._parse(datagram)]
 
     def _parse(self, datagram: bytes) -> list[LinkChange]:
-        """Nothing for what pyroute2 cannot read: names and aliases in it are a pod's. The look that follows tells."""
+        """Empty for what pyroute2 cannot parse: names and aliases in it are a pod's. The links are read anyhow."""
         found: list[LinkChange] = []
         with contextlib.suppress(Exception):
             for message in self._route.marshal.parse(datagram, 0):
@@ -101,7 +101,7 @@ class LinkMonitor:
         return found
 
     def _note(self, datagram: bytes, _sender: object) -> None:
-        """A datagram; pyroute2 hands on the socket's own errors as one that says NLMSG_ERROR."""
+        """Take a datagram; pyroute2 passes the socket's errors as an NLMSG_ERROR message."""
         self._datagrams += 1
         index = kind = 0
         if len(datagram) >= _HEAD.size:
@@ -117,5 +117,5 @@ class LinkMonitor:
         self._wake()
 
 
-def _nobody() -> None:
-    """Wakes nobody."""
+def _nothing() -> None:
+    """The callback of a closed monitor."""

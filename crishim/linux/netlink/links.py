@@ -57,7 +57,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     alias: str = ""
     master: int = 0  # ifindex of the bridge or bond it is in
     parent: int = 0  # ifindex of the lower device (IFLA_LINK); a veth's peer, too
-    parent_netns: int | None = None  # the parent's namespace id as the reader counts; None: the reader's own
+    parent_netns: int | None = None  # nsid of the parent's namespace in the reader's; None: the reader's own
     immovable: bool = False  # IFLA_NETNS_IMMUTABLE
     xdp: bytes = b""  # IFLA_XDP, for xdp.parse
     settings: bytes = b""  # IFLA_AF_SPEC, for devconf.parse
@@ -78,7 +78,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything it can be called by: names and altnames share one space."""
+        """Its name and altnames, which are unique among all names and altnames of a namespace."""
         return (self.name, *self.altnames)
 
 
@@ -172,7 +172,7 @@ def change(
     group: int | None = None,
     alias: str | None = None,
 ) -> None:
-    """Change what is given, in one message; nothing is sent if nothing is. A rename works on a link that is up."""
+    """Change what is given, in one message; none is sent if nothing is given. A link can be renamed while it is up."""
     body = b""
     if name is not None:
         body += text(IFLA_IFNAME, name)
@@ -205,8 +205,8 @@ def set_ipv6_attribute(netlink: Rtnetlink, index: int, kind: int, value: bytes) 
 def move(netlink: Rtnetlink, index: int, netns: int, name: str, *, up: bool, new_index: int | None = None) -> None:
     """Move a link to the namespace of the descriptor netns, rename it there, and bring it up: one message.
 
-    Not atomic: an error may leave it moved but not renamed, and down. EBUSY or EEXIST with new_index (the ifindex to
-    take there) means it is taken and nothing happened. 15 to 20 ms of the kernel's time.
+    Not atomic: an error may leave it moved but not renamed, and down. new_index: its ifindex there; EBUSY or EEXIST if
+    that is taken, and nothing has happened then. 15 to 20 ms of the kernel's time.
     """
     body = header(index, IFF_UP if up else 0, IFF_UP if up else 0)
     body += u32(IFLA_NET_NS_FD, netns) + text(IFLA_IFNAME, name)

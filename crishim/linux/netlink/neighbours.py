@@ -1,7 +1,7 @@
-"""A link's neighbours: how they are found and aged, net.ipv4.neigh.NAME.* and net.ipv6.neigh.NAME.*; and the entries a
-user made: permanent neighbours, proxied ones, forwarding entries of the device itself. linux/neighbour.h.
+"""A link's neighbour parameters (net.ipv4.neigh.NAME.*, net.ipv6.neigh.NAME.*) and the entries a user made: permanent
+neighbours, proxied ones, forwarding entries of the device itself. linux/neighbour.h.
 
-What the kernel learned is not among them: it learns it again. Kept as the kernel wrote them.
+Entries that the kernel learned are left out: it learns them again. All are kept as the kernel wrote them.
 """
 
 import errno
@@ -37,9 +37,9 @@ _HEAD = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, ifindex, state, flag
 RTM_NEWNEIGHTBL, RTM_GETNEIGHTBL, RTM_SETNEIGHTBL = 64, 66, 67
 NDTA_NAME, NDTA_PARMS = 1, 6
 NDTPA_IFINDEX = 1
-# Base reachable time to locktime, and newer ones; not QUEUE_LEN (8), which QUEUE_LENBYTES (16) says more exactly.
+# Base reachable time to locktime, and newer ones; not QUEUE_LEN (8), of which QUEUE_LENBYTES (16) is the exact form.
 SETTABLE = frozenset({4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19})
-MANY = 8  # links from which on taking every message apart is as fast as searching it for each
+MANY = 8  # links; from here on parsing every message is as fast as searching it for each link
 _TABLE_HEAD = bytes(4)  # struct ndtmsg: family, padding
 
 
@@ -74,12 +74,12 @@ def _parse(body: bytes) -> Neighbour:
 
 
 def dump(netlink: Rtnetlink, index: int) -> tuple[Neighbour, ...]:
-    """What a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
+    """Entries that a user made on a link: neighbours and proxied ones of both families. Raises OSError."""
     return dump_each(netlink, [index])[index]
 
 
 def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Neighbour, ...]]:
-    """The same of several links, read at once."""
+    """dump() of several links, read at once."""
     found: dict[int, tuple[Neighbour, ...]] = dict.fromkeys(indexes, ())
     only = u32(NDA_IFINDEX, next(iter(indexes))) if len(indexes) == 1 else b""
     for flags in (0, NTF_PROXY):
@@ -93,13 +93,13 @@ def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[N
 def dump_forwarding(netlink: Rtnetlink, index: int) -> tuple[Neighbour, ...]:
     """Forwarding entries of the device itself (a vxlan's remotes, a NIC's unicast filters). Raises OSError.
 
-    Multicast filters are the kernel's for the most part, and multicast.py's.
+    Multicast filters are left out: most are the kernel's; those of a user are in multicast.py.
     """
     return dump_each_forwarding(netlink, [index])[index]
 
 
 def dump_each_forwarding(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Neighbour, ...]]:
-    """The same of several links, read at once."""
+    """dump_forwarding() of several links, read at once."""
     found: dict[int, tuple[Neighbour, ...]] = dict.fromkeys(indexes, ())
     only = next(iter(indexes)) if len(indexes) == 1 else 0
     for index, body in _mine(netlink, _HEAD.pack(AF_BRIDGE, only, 0, 0, 0), found):
@@ -126,7 +126,7 @@ def missing(now: Iterable[Neighbour], wanted: Iterable[Neighbour]) -> list[Neigh
 
 
 def add(netlink: Rtnetlink, index: int, entry: Neighbour) -> None:
-    """Add an entry as it was read, in place of one for the same address. Raises OSError."""
+    """Add an entry as it was read; replaces one of the same address. Raises OSError."""
     how = NLM_F_CREATE | (NLM_F_REPLACE if entry.family != AF_BRIDGE else 0)
     head = _HEAD.pack(entry.family, index, entry.state, entry.flags, entry.type)
     netlink.request(RTM_NEWNEIGH, head + entry.attributes, how)
@@ -138,7 +138,7 @@ def remove(netlink: Rtnetlink, index: int, entry: Neighbour) -> None:
     netlink.request(RTM_DELNEIGH, head + entry.attributes)
 
 
-# --- how they are found and aged; one dump tells of all links, so it is read once for all that matter
+# --- parameters; one dump has all links, so it is read once for all candidates
 
 
 class Ageing(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ class Ageing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dump_ageing(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Ageing, ...]]:
-    """Parameters of these links, by ifindex; a link without any (no IPv6, no IPv4) has fewer."""
+    """Parameters of these links, by ifindex; a link without IPv4 or IPv6 has fewer."""
     found: dict[int, tuple[Ageing, ...]] = dict.fromkeys(indexes, ())
     theirs = [u32(NDTPA_IFINDEX, index) for index in indexes]
     for message in netlink.dump(RTM_GETNEIGHTBL, _TABLE_HEAD):
@@ -167,7 +167,7 @@ def dump_ageing(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple
 
 
 def restore_ageing(netlink: Rtnetlink, index: int, ageing: Ageing) -> None:
-    """Write the parameters to a link; nothing happens if it has none of that table any more. Raises OSError."""
+    """Write the parameters to a link; does nothing if it is not in that table any more. Raises OSError."""
     parameters = nested(NDTA_PARMS, u32(NDTPA_IFINDEX, index), ageing.attributes)
     try:
         netlink.request(RTM_SETNEIGHTBL, _TABLE_HEAD + text(NDTA_NAME, ageing.table) + parameters)

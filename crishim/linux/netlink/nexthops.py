@@ -1,4 +1,4 @@
-"""Nexthop objects over a link and the groups they are in, which the kernel removes with it. linux/nexthop.h."""
+"""Nexthop objects over a link, which the kernel removes with the link, and their groups. linux/nexthop.h."""
 
 import struct
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from crishim.linux.netlink.rtnetlink import NLM_F_CREATE, NLM_F_REPLACE, Rtnetli
 
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 NHA_ID, NHA_GROUP, NHA_OIF, NHA_GROUPS = 1, 2, 5, 9
-_LEFT = frozenset({13, 14, 15, 16, 17})  # bucket, group and hardware statistics, operation flags: not to be written
+_LEFT = frozenset({13, 14, 15, 16, 17})  # bucket, group and hardware statistics, operation flags: not written
 
 _HEAD = struct.Struct("=BBBBI")  # struct nhmsg: family, scope, protocol, reserved, flags
 _MEMBER = struct.Struct("=IBBH")  # struct nexthop_grp: id, weight, its high byte, reserved
@@ -49,7 +49,7 @@ def _dump(netlink: Rtnetlink, selection: bytes) -> list[Nexthop]:
 
 
 def dump(netlink: Rtnetlink, index: int) -> tuple[Nexthop, ...]:
-    """Nexthops over a link, then the groups with one of them in. Raises OSError."""
+    """Nexthops over a link, then the groups that contain one of them. Raises OSError."""
     mine = _dump(netlink, u32(NHA_OIF, index))
     if not mine:
         return ()
@@ -58,7 +58,7 @@ def dump(netlink: Rtnetlink, index: int) -> tuple[Nexthop, ...]:
 
 
 def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[Nexthop, ...]]:
-    """The same for several links, read at once if there are none at all."""
+    """dump() of several links; one request if there are no nexthops at all."""
     if len(indexes) > 1 and not _dump(netlink, b""):
         return dict.fromkeys(indexes, ())
     return {index: dump(netlink, index) for index in indexes}
@@ -78,14 +78,14 @@ def exists(netlink: Rtnetlink, id: int) -> bool:
 
 
 def add(netlink: Rtnetlink, nexthop: Nexthop, index: int) -> None:
-    """Make a nexthop over the link `index`; nothing happens if its id is there. Raises OSError."""
+    """Make a nexthop over the link `index`; does nothing if its id exists. Raises OSError."""
     items = [(k, struct.pack("=I", index) if k == NHA_OIF else v) for k, v in attributes(nexthop.attributes)]
     if not exists(netlink, nexthop.id):
         netlink.request(RTM_NEWNEXTHOP, _header(nexthop) + join(items), NLM_F_CREATE)
 
 
 def add_group(netlink: Rtnetlink, group: Nexthop) -> None:
-    """Make a group, or put its members that are there back into what is left of it. Raises OSError."""
+    """Make a group, or add its missing members that exist to what is left of it. Raises OSError."""
     there = next((g for g in groups(netlink) if g.id == group.id), None)
     members = dict(there.members) if there is not None else {}
     before = set(members)
@@ -100,4 +100,4 @@ def add_group(netlink: Rtnetlink, group: Nexthop) -> None:
 
 def _header(nexthop: Nexthop) -> bytes:
     family, _, protocol, _, flags = _HEAD.unpack(nexthop.header)
-    return _HEAD.pack(family, 0, protocol, 0, flags & 4)  # RTNH_F_ONLINK; scope is the kernel's to find
+    return _HEAD.pack(family, 0, protocol, 0, flags & 4)  # RTNH_F_ONLINK; the kernel sets the scope

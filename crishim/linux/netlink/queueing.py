@@ -1,7 +1,7 @@
 """Queueing disciplines, classes and filters of a link, kept as the kernel wrote them. tc(8), linux/rtnetlink.h.
 
-The kernel's own disciplines have the handle 0 and come by themselves; everything with a handle was made by a user, and
-dies when its link leaves the namespace.
+The kernel's own disciplines have the handle 0 and are made by it; everything with a handle was made by a user, and is
+deleted when its link leaves the namespace.
 """
 
 import struct
@@ -60,23 +60,23 @@ class TcObject(msgspec.Struct, frozen=True, kw_only=True):
 def _parse(message: int, body: bytes) -> TcObject:
     _, _, handle, parent, info = _HEAD.unpack_from(body)
     if message != RTM_NEWTFILTER:
-        info = 0  # of a discipline: how many refer to it
+        info = 0  # of a discipline: its reference count
     kept = join((kind, value) for kind, value in attributes(body[_HEAD.size :]) if kind in WRITTEN)
     return TcObject(message=message, handle=handle, parent=parent, info=info, attributes=kept)
 
 
 def _one(netlink: Rtnetlink, index: int, parent: int) -> TcObject | None:
     try:
-        answers = netlink.request(RTM_GETQDISC, _HEAD.pack(0, index, 0, parent, 0), NLM_F_ECHO)  # else nobody is told
+        answers = netlink.request(RTM_GETQDISC, _HEAD.pack(0, index, 0, parent, 0), NLM_F_ECHO)  # else no answer
     except OSError as error:
-        if error.errno in (2, 22, 95):  # ENOENT, EINVAL, EOPNOTSUPP: nothing there, or no such place on this kernel
+        if error.errno in (2, 22, 95):  # ENOENT, EINVAL, EOPNOTSUPP: none there, or the kernel has no such parent
             return None
         raise
     return _parse(RTM_NEWQDISC, answers[0].body) if answers else None
 
 
 def read(netlink: Rtnetlink, index: int) -> tuple[TcObject, ...]:
-    """What a user made, parents first: all there is to make it again. Raises OSError.
+    """What a user made, parents first, as add() takes it. Raises OSError.
 
     Two requests for a link that has only the kernel's own.
     """
@@ -94,7 +94,7 @@ def read(netlink: Rtnetlink, index: int) -> tuple[TcObject, ...]:
 
 
 def read_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, tuple[TcObject, ...]]:
-    """The same of several links: one look at all disciplines, and a closer one at links with some that a user made."""
+    """read() of several links: one dump of all disciplines, then read() of links with some that a user made."""
     if len(indexes) == 1:
         return {index: read(netlink, index) for index in indexes}
     heads = [_HEAD.unpack_from(m.body) for m in netlink.dump(RTM_GETQDISC, bytes(_HEAD.size)) if m.type == RTM_NEWQDISC]
@@ -108,9 +108,9 @@ def _dump(netlink: Rtnetlink, get: int, new: int, index: int, parent: int) -> li
 
 
 def parents_first(nodes: list[TcObject]) -> list[TcObject]:
-    """A discipline after the class it hangs from, a class after its discipline and its parent class.
+    """Sort a discipline after its parent class, a class after its discipline and its parent class.
 
-    One whose parent is not there comes after all that have theirs, before what hangs from it.
+    One whose parent is missing comes after those whose parent is there, before its own children.
     """
     left, ordered, known = list(nodes), [], {TC_H_ROOT, TC_H_INGRESS}
     while left:
@@ -128,7 +128,7 @@ def _discipline(node: TcObject) -> int:
 
 
 def essence(node: TcObject | None) -> object:
-    """What must be equal for two to be the same: counters among the options are left out."""
+    """Key that is equal for two that are the same: counters among the options are left out."""
     if node is None:
         return None
     fields = table(node.attributes)
@@ -144,7 +144,7 @@ def essence(node: TcObject | None) -> object:
 
 
 def _kinds(actions: bytes) -> tuple[bytes | None, ...]:
-    """Of a filter's actions their kinds; the rest has indexes, ages and counters in it."""
+    """The kinds of a filter's actions; the rest contains indexes, ages and counters."""
     return tuple(table(action).get(TCA_KIND) for _, action in attributes(actions))
 
 
@@ -155,7 +155,7 @@ def missing(now: tuple[TcObject, ...], wanted: tuple[TcObject, ...]) -> list[TcO
 
 
 def add(netlink: Rtnetlink, index: int, node: TcObject) -> None:
-    """Make one as it was read; a root discipline takes the place of the kernel's own. Raises OSError."""
+    """Make one as it was read; a root discipline replaces the kernel's own. Raises OSError."""
     how = NLM_F_CREATE | (NLM_F_REPLACE if node.message == RTM_NEWQDISC else NLM_F_EXCL)
     body = _HEAD.pack(0, index, node.handle, node.parent, node.info)
     netlink.request(node.message, body + _writable(node).attributes, how)
@@ -170,7 +170,7 @@ def program_of(node: TcObject) -> int:
 
 
 def with_program(node: TcObject, fd: int) -> TcObject:
-    """The filter with the descriptor of its program, which is what the kernel takes."""
+    """The filter with a descriptor of its program, which the kernel takes instead of id and tag."""
     inner = table(table(node.attributes)[TCA_OPTIONS])
     options = [(6, struct.pack("=I", fd)), *((k, v) for k, v in inner.items() if k not in (10, 11))]  # FD; TAG, ID
     return _with_options(node, options)
@@ -182,9 +182,9 @@ def _with_options(node: TcObject, options: list[Attribute]) -> TcObject:
 
 
 def _writable(node: TcObject) -> TcObject:
-    """With those options that the kernel reads otherwise than it writes them."""
+    """The object with options as the kernel takes them, where it returns them in another form."""
     options = list(attributes(table(node.attributes).get(TCA_OPTIONS, b"")))
-    if node.kind == "htb" and node.message == RTM_NEWQDISC:  # a version of two parts, of which it takes the first
+    if node.kind == "htb" and node.message == RTM_NEWQDISC:  # returns a version of two parts, takes the first
         return _with_options(node, [(k, _shifted(v) if k == TCA_HTB_INIT else v) for k, v in options])
     flags = TCA_FLAGS.get(node.kind)
     if node.message == RTM_NEWTFILTER and flags is not None:
@@ -198,5 +198,5 @@ def _shifted(glob: bytes) -> bytes:
 
 
 def _user_flags(value: bytes) -> bytes:
-    """Without what tells whether hardware has the filter."""
+    """Without the flags that say whether hardware has the filter."""
     return struct.pack("=I", struct.unpack("=I", value)[0] & TCA_CLS_FLAGS_USER)

@@ -1,5 +1,5 @@
-"""Routes over a link, in every table, kept as the kernel wrote them; and a family's as messages, unread, since a router
-has many, and few of them matter. rtnetlink(7)."""
+"""Routes over a link, in every table, kept as the kernel wrote them; and all of a family's as unparsed messages, since
+a router has many. rtnetlink(7)."""
 
 import struct
 from collections.abc import Collection, Iterator
@@ -26,7 +26,7 @@ RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA = 1, 2, 9
 RTNH_F_ONLINK = 4
 RTM_F_CLONED = 0x200
 RT_TABLE_MAIN = 254
-_BY_NEXTHOP = frozenset({RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, 21, 22})  # what its nexthop object says; encap
+_BY_NEXTHOP = frozenset({RTA_OIF, RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, 21, 22})  # in its nexthop object instead; encap
 TICKS = 100  # USER_HZ: units of rta_expires in a second
 
 _HEADER = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst len, src len, tos, table, proto, scope, type, flags
@@ -57,7 +57,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_automatic(self) -> bool:
-        """Made by the kernel or by a router advertisement: it comes again with its address."""
+        """Made by the kernel or by a router advertisement, which make it again with its address."""
         return self.header[5] in (RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA)
 
     @property
@@ -71,7 +71,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def links(self) -> set[int]:
-        """Indexes of the links it goes out of."""
+        """Indexes of its outgoing links."""
         found = set()
         for kind, value in attributes(self.attributes):
             if kind == RTA_OIF:
@@ -82,7 +82,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aged(route: Route, seconds: float) -> Route | None:
-    """The route with its lifetime, if it has one, as it is that much later; None if it has expired."""
+    """The route with its lifetime, if it has one, reduced by these seconds; None if it has expired."""
     value = table(route.attributes).get(RTA_CACHEINFO, b"")
     ticks = struct.unpack_from("=i", value, 8)[0] if route.family == AF_INET6 and len(value) >= 12 else 0
     if not ticks:
@@ -120,7 +120,7 @@ def dump(netlink: Rtnetlink, index: int = 0) -> list[Route]:
 
 
 def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Route]]:
-    """Routes over each of several links, read at once where routes tell their links."""
+    """dump() of each of several links; one dump for all if routes have their links."""
     if len(indexes) > 1:
         found: dict[int, list[Route]] = {index: [] for index in indexes}
         every = dump(netlink)
@@ -133,7 +133,7 @@ def dump_each(netlink: Rtnetlink, indexes: Collection[int]) -> dict[int, list[Ro
 
 
 def bodies(netlink: Rtnetlink, family: int, index: int = 0) -> Iterator[bytes]:
-    """Messages of every table; with index those of routes over that link, as the kernel sees it. Raises OSError."""
+    """Messages of every table; with index those that the kernel selects as over that link. Raises OSError."""
     request = bytes([family]) + bytes(HEADER - 1) + (u32(RTA_OIF, index) if index else b"")
     for message in netlink.dump(RTM_GETROUTE, request):
         if message.type == RTM_NEWROUTE and not struct.unpack_from("=I", message.body, 8)[0] & RTM_F_CLONED:
@@ -147,8 +147,8 @@ def read(body: bytes) -> Route:
 def add(netlink: Rtnetlink, route: Route, replaced: dict[int, int]) -> None:
     """Add a route as it was read; replaced maps link indexes that changed. Raises OSError: EEXIST, ENETUNREACH, ...
 
-    Of an IPv6 route over several links the kernel removes only the hops over a link that goes; those are then added to
-    the rest. An IPv4 one it removes whole.
+    When one of several links of an IPv6 route goes, the kernel removes only the hops over it; they are then added to
+    the rest. Of an IPv4 route it removes all.
     """
     try:
         _send(netlink, route, replaced, NLM_F_EXCL, None)

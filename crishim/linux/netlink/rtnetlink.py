@@ -1,9 +1,9 @@
 """rtnetlink: requests to the kernel's network stack, one socket per network namespace. netlink(7), rtnetlink(7).
 
-Messages stay what they are, a fixed header and a list of attributes, so that what is read can be written back without
-this code knowing every attribute. A request costs about 20 us here. (pyroute2 costs 0.3 to 0.9 ms a
-request and drops attributes it does not know; attaching eight devices may cost 20 ms beside the kernel's own work. It
-watches devices in pods, link_monitor.py, and is the tests' second opinion.)
+Messages are kept as a fixed header and a list of attributes, so that what is read can be written back, unknown
+attributes included. A request costs about 20 us. (pyroute2 costs 0.3 to 0.9 ms a request and drops attributes it does
+not know; attaching eight devices may cost 20 ms beside the kernel's own work. It monitors links in pods,
+link_monitor.py, and tests compare with it.)
 
 A socket belongs to the namespace its thread was in when it was made, whatever the thread joins later.
 """
@@ -29,10 +29,10 @@ NLA_F_NESTED = 0x8000
 NLMSGERR_ATTR_MSG = 1
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 RECEIVE_BUFFER = 1 << 20  # bytes: a dump's datagrams must fit while we are decoding
-DATAGRAM = 1 << 18  # a link may carry 64 KiB of altnames, which a hostile pod can put on it, and the rest
-MAX_ERRNO = 4095  # the kernel's own, linux/err.h
-MOST_BUFFERS = 4  # kept for the next sockets: to map one and take it away costs 20 us
-MAX_INTERRUPTED = 10  # dumps in a row that changed under us
+DATAGRAM = 1 << 18  # bytes: a pod can give a link 64 KiB of altnames, and there is the rest
+MAX_ERRNO = 4095  # linux/err.h
+MOST_BUFFERS = 4  # kept for the next sockets: to map and unmap one costs 20 us
+MAX_INTERRUPTED = 10  # dumps in a row that were interrupted by a change (NLM_F_DUMP_INTR)
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 message_head = struct.Struct("=IH").unpack_from  # its length and type
@@ -69,7 +69,7 @@ def number(value: bytes) -> int:
 
 
 def attributes(data: bytes) -> list[Attribute]:
-    """Attributes of a message or of a nested attribute, flags taken off their types. Stops at a malformed length."""
+    """Attributes of a message or of a nested attribute, types without flags. Stops at a malformed length."""
     found = shapes.match(data)
     if found is not None:
         return list(zip(found[0].types, found[1], strict=True))
@@ -79,13 +79,13 @@ def attributes(data: bytes) -> list[Attribute]:
 
 
 def table(data: bytes) -> dict[int, bytes]:
-    """The same by type; of several of one type the last."""
+    """The attributes by type; of several of one type the last."""
     found = shapes.match(data)
     return dict(attributes(data)) if found is None else dict(zip(found[0].types, found[1], strict=True))
 
 
 def without(data: bytes, kinds: frozenset[int]) -> bytes:
-    """The attributes as they stand, but for some types."""
+    """The attributes unchanged, but for some types."""
     found = shapes.match(data)
     if found is not None:
         return b"".join([data[part] for part in shapes.remainder(found[0], kinds)])
@@ -122,7 +122,7 @@ def split(datagram: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def failure(flags: int, body: bytes) -> OSError | None:
-    """What an NLMSG_ERROR message says; None for an acknowledgement. The kernel's own words, if any, are its text."""
+    """The error of an NLMSG_ERROR message, with the kernel's text if any; None for an acknowledgement."""
     number = -int.from_bytes(body[:4], "little" if struct.pack("=H", 1) == b"\1\0" else "big", signed=True)
     if number == 0:
         return None
@@ -137,11 +137,11 @@ def failure(flags: int, body: bytes) -> OSError | None:
     return OSError(number, said or os.strerror(number))
 
 
-_buffers: list[mmap.mmap] = []  # only the pages that answers have reached take memory: a bytearray takes all
+_buffers: list[mmap.mmap] = []  # only pages that were written take memory; a bytearray takes all
 
 
 class Rtnetlink:
-    """A socket to the network stack of the namespace this thread is in. A context manager; not for two threads.
+    """A socket to the network stack of the namespace this thread is in. A context manager; not thread-safe.
 
     protocol: of netlink(7); generic netlink frames its messages the same way (genetlink.py).
     """
@@ -169,7 +169,7 @@ class Rtnetlink:
             _buffers.append(buffer)
 
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[NetlinkMessage]:
-        """Send one request and wait until it is done. Raises OSError with the kernel's errno and, if it said, why."""
+        """Send one request and wait for its end. Raises OSError with the kernel's errno and, if any, its text."""
         return self._exchange(kind, body, NLM_F_REQUEST | NLM_F_ACK | flags)
 
     def ask(self, kind: int, body: bytes) -> NetlinkMessage:
@@ -180,7 +180,7 @@ class Rtnetlink:
         return answer
 
     def dump(self, kind: int, body: bytes) -> list[NetlinkMessage]:
-        """Everything of a kind; repeated while it changed under the dump. Raises OSError, EINTR if it never settles."""
+        """Send a dump request; repeated if the table changed meanwhile. Raises OSError, EINTR after MAX_INTERRUPTED."""
         for _ in range(MAX_INTERRUPTED):
             try:
                 return self._exchange(kind, body, NLM_F_REQUEST | NLM_F_DUMP)
@@ -189,7 +189,7 @@ class Rtnetlink:
         raise OSError(errno.EINTR, "the kernel's table kept changing while it was read")
 
     def batch(self, requests: list[tuple[int, bytes]]) -> list[NetlinkMessage | OSError]:
-        """Send several requests that have one answer each, at once; by request, its answer or its refusal."""
+        """Send several requests that have one answer each, at once. Returns each one's answer or error."""
         first = self._sequence + 1
         self._sequence += len(requests)
         frames = (frame(kind, NLM_F_REQUEST, n, body) for n, (kind, body) in enumerate(requests, first))

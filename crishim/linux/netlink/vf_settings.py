@@ -1,7 +1,7 @@
-"""What a physical function's host sets of its virtual functions (SR-IOV): MAC, VLAN, rates, trust. linux/if_link.h.
+"""Settings of a virtual function that are made through its physical function (SR-IOV): MAC, VLAN, rates, trust.
 
-`ip link set PF vf N ...`. The values are kept as the kernel wrote them, each a struct that begins with the function's
-number (u32), so that a later kernel's are compared too. A value of all ones means that the driver has no such setting.
+`ip link set PF vf N ...`, linux/if_link.h. The values are kept as the kernel wrote them, each a struct that begins with
+the function's number (u32), so that a later kernel's are compared too. All ones: the driver has no such setting.
 """
 
 from crishim.linux.netlink.attribute_shapes import Attribute
@@ -28,11 +28,11 @@ NAMES = {
     IFLA_VF_IB_PORT_GUID: "port GUID",
     IFLA_VF_VLAN_LIST: "VLAN",
 }
-_REPLACED = {IFLA_VF_TX_RATE: IFLA_VF_RATE, IFLA_VF_VLAN: IFLA_VF_VLAN_LIST}  # the older form says less
+_REPLACED = {IFLA_VF_TX_RATE: IFLA_VF_RATE, IFLA_VF_VLAN: IFLA_VF_VLAN_LIST}  # the older form has less
 
 
 def read(netlink: Rtnetlink, physical: int, function: int) -> bytes:
-    """The attributes of one function, for changes(); b"" if its driver tells of none. Raises OSError.
+    """The attributes of one function, for changes(); b"" if its driver has none. Raises OSError.
 
     physical: ifindex of the physical function. function: number of the virtual one.
     """
@@ -42,7 +42,7 @@ def read(netlink: Rtnetlink, physical: int, function: int) -> bytes:
 
 
 def parse(functions: bytes, function: int) -> bytes:
-    """Of IFLA_VFINFO_LIST the settings of one function, counters and replaced forms left out."""
+    """One function's settings of IFLA_VFINFO_LIST, without counters and older forms."""
     for kind, info in attributes(functions):
         found = attributes(info)
         if kind == IFLA_VF_INFO and any(k == IFLA_VF_MAC and number(v) == function for k, v in found):
@@ -66,5 +66,5 @@ def write(netlink: Rtnetlink, physical: int, change: Attribute) -> None:
 
 
 def name(kind: int) -> str:
-    """As a warning calls it; what is not known by its number."""
+    """The name for a warning; of an unknown attribute its number."""
     return f"virtual function's {NAMES.get(kind, f'attribute {kind}')} (set by the physical function)"
