@@ -24,7 +24,7 @@ from crishim.operations.stop_pod import device_pod
 from crishim.pb import admin_pb2 as admin
 from crishim.traces import MOST_PODS, PodStart
 
-CHECKED_AT_ONCE = 2  # pods; one is locked while it is checked, and a plugin may hang: the others can be stopped
+CHECKED_AT_ONCE = 2  # pods; each is locked while its plugins run, and one may hang: the rest can be stopped meanwhile
 
 
 async def ListNetDevices(node: Node, request: admin.ListNetDevicesRequest) -> admin.ListNetDevicesResponse:
@@ -68,15 +68,15 @@ async def CheckPods(node: Node, request: admin.CheckPodsRequest) -> admin.CheckP
         pod = _ready(node, request.pod_sandbox_id)
         return admin.CheckPodsResponse(pods=[describe_check(pod, await check_pod(node, pod.id))])
     pods = sorted((p for p in node.pods if p.state is PodState.READY), key=lambda p: p.created_at)
-    some = asyncio.Semaphore(CHECKED_AT_ONCE)
-    found = await asyncio.gather(*(_checked(node, pod, some) for pod in pods))
+    semaphore = asyncio.Semaphore(CHECKED_AT_ONCE)
+    found = await asyncio.gather(*(_checked(node, pod, semaphore) for pod in pods))
     return admin.CheckPodsResponse(pods=[check for check in found if check is not None])
 
 
-async def _checked(node: Node, pod: PodRecord, some: asyncio.Semaphore) -> admin.PodCheck | None:
-    """None for a pod that is stopped when its turn comes."""
+async def _checked(node: Node, pod: PodRecord, semaphore: asyncio.Semaphore) -> admin.PodCheck | None:
+    """None if the pod is stopped or removed before its check."""
     try:
-        async with some:
+        async with semaphore:
             return describe_check(pod, await check_pod(node, pod.id))
     except CrishimError as error:
         if error.kind in (Kind.PRECONDITION, Kind.NOT_FOUND):
@@ -116,7 +116,7 @@ def _ready(node: Node, id: str) -> PodRecord:
 
 
 def describe(attachment: Attachment, now: Presence = ATTACHED) -> admin.NetDevice:
-    """now: how it is in its pod."""
+    """now: the device's conditions in its pod."""
     return admin.NetDevice(
         host_name=attachment.host.name,
         name=attachment.name,

@@ -1,5 +1,5 @@
-"""Batches for the Stream* lists (1.36): at least one item a message, none for an empty list. Bounded in items, so that
-a message is soon there, and in bytes, since annotations may be large and a client takes 16 MiB at most.
+"""Batches for the Stream* lists (1.36): at least one item a message, no message for an empty list. Bounded in items, so
+that the first message is sent early, and in bytes: annotations may be large, and a client accepts 16 MiB at most.
 """
 
 from collections.abc import Iterator, Sequence

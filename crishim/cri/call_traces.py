@@ -1,4 +1,4 @@
-"""Which pod a call was about, for its trace; and the client's span, from the metadata of gRPC."""
+"""Find the pod of a call, for its trace, and the client's span, in the gRPC metadata."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def parent_of(metadata: Sequence[tuple[str, Any]] | None) -> Parent | None:
-    """The span of a kubelet that traces its calls: its traceparent (W3C Trace Context)."""
+    """The client's span, from the traceparent header (W3C Trace Context); None without one."""
     for key, value in metadata or ():
         if key == "traceparent" and isinstance(value, str):
             return parse_parent(value)
@@ -21,14 +21,14 @@ def parent_of(metadata: Sequence[tuple[str, Any]] | None) -> Parent | None:
 
 
 def keep(node: "Node", call: Call, request: Any) -> None:
-    """Keep the trace of a call that has ended, with its pod's if it is about one."""
+    """Keep the trace of a call that has ended, with that of the pod it concerns, if any."""
     pod = log_context.current().get("pod", "")
     metadata = cri.PodSandboxMetadata()
     if call.name == "RunPodSandbox":
         metadata = request.config.metadata
     elif call.name == "PullImage":
         metadata = request.sandbox_config.metadata
-        from crishim.state.names import pod_name  # a start's first Status needs none of it
+        from crishim.state.names import pod_name  # late: the first Status must not wait for its import
 
         pod = node.names.holder(pod_name(metadata.namespace, metadata.name, metadata.uid, metadata.attempt)) or ""
     try:
@@ -36,7 +36,7 @@ def keep(node: "Node", call: Call, request: Any) -> None:
             pod = node.containers.find(container).pod_id
         record = node.pods.find(pod) if pod and not metadata.name else None
     except CrishimError:
-        record = None  # it is gone
+        record = None  # the pod or container was removed
     if record:
         pod, metadata = record.id, record.parse_config().metadata
     node.traces.keep(call, pod, f"{metadata.namespace}/{metadata.name}" if metadata.name else "")

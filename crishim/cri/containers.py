@@ -70,7 +70,7 @@ async def StreamContainers(
 
 
 def visible(containers: Store[ContainerRecord], id: str) -> ContainerRecord:
-    """The container of an id or of the beginning of one, if it is more than an attempt. Raises NOT_FOUND."""
+    """The container of an id or an id's prefix, unless it is being created or removed. Raises NOT_FOUND, INVALID."""
     container = containers.find(id)
     if not is_visible_container(container.state):
         raise CrishimError(Kind.NOT_FOUND, f"container {id!r} does not exist")
@@ -79,14 +79,14 @@ def visible(containers: Store[ContainerRecord], id: str) -> ContainerRecord:
 
 
 def _note(containers: Store[ContainerRecord], id: str) -> None:
-    """The call's log lines name the container's pod as well."""
+    """Add the container's pod to the log context of the call."""
     container = containers.get(id)
     if container is not None:
         about(pod=container.pod_id)
 
 
 def container_status(container: ContainerRecord) -> cri.ContainerStatus:
-    """The CRI's picture of a container."""
+    """A container as CRI's ContainerStatus."""
     config = container.parse_config()
     status = cri.ContainerStatus(
         id=container.id,
@@ -115,7 +115,7 @@ def container_status(container: ContainerRecord) -> cri.ContainerStatus:
 
 
 def _named(image: cri.ImageSpec) -> cri.ImageSpec:
-    """The image under the name of the pod's spec: the kubelet creates by id, and shows this in its status."""
+    """The image, named as in the pod's spec: the kubelet passes an id to CreateContainer, and shows this name."""
     named = cri.ImageSpec.FromString(image.SerializeToString())
     named.image = image.user_specified_image or image.image
     return named

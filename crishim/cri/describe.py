@@ -1,4 +1,4 @@
-"""What verbose Status RPCs tell beyond the status: JSON for people and for tools such as `crictl inspect`."""
+"""The `info` of verbose Status RPCs: JSON for people and for tools such as `crictl inspect`."""
 
 import contextlib
 from pathlib import Path
@@ -16,7 +16,7 @@ from crishim.pb import cri_pb2 as cri
 
 
 def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
-    """State, namespaces, CNI result, the network devices beside eth0, and what CNI CHECK said when last asked."""
+    """State, namespaces, CNI result, the network devices beside eth0, and the last result of CNI CHECK."""
     info: dict[str, Any] = {
         "state": str(pod.state),
         "pid": pod.init.pid if pod.init else 0,
@@ -38,7 +38,7 @@ def describe_pod(node: Node, pod: PodRecord) -> dict[str, Any]:
 
 
 async def describe_container(node: Node, container: ContainerRecord) -> str:
-    """JSON: state, processes, and the OCI runtime spec while there is one, as it is written in config.json."""
+    """JSON: state, processes, and the OCI runtime spec from config.json, if the bundle exists."""
     info: dict[str, Any] = {
         "state": str(container.state),
         "sandboxID": container.pod_id,
@@ -54,7 +54,7 @@ async def describe_container(node: Node, container: ContainerRecord) -> str:
 
 
 def _read_json(path: Path) -> bytes:
-    """A file of JSON, read and looked at in one hop to a thread. Blocks; NOT_JSON for what is none."""
+    """Read a file and check that it is JSON. Blocks. Raises OSError or one of NOT_JSON."""
     data = path.read_bytes()
     msgspec.json.decode(data)
     return data

@@ -1,4 +1,4 @@
-"""StreamNetDeviceChanges: the way of each network device, state by state, as the journal takes them down."""
+"""StreamNetDeviceChanges: each state change of a network device, as the journal writes it."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ async def StreamNetDeviceChanges(
     with node.subscribers.subscribed() as subscriber:
 
         def on_change(attachment: Attachment) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the client
+            with contextlib.suppress(RuntimeError):  # the event loop is closed, the client disconnected
                 loop.call_soon_threadsafe(subscriber.put, describe(attachment))
 
         with node.netdevices.listening(on_change):

@@ -1,8 +1,7 @@
 """The one table from kinds of errors to gRPC codes.
 
-UNKNOWN is a code of its own right here: the kubelet recognises the prefixes RegistryUnavailable,
-SignatureValidationFailed and ImageVolumeMountFailed only in errors of that code, so errors that carry one are raised
-with Kind.UNKNOWN.
+UNKNOWN is no fallback here: the kubelet recognises the prefixes RegistryUnavailable, SignatureValidationFailed and
+ImageVolumeMountFailed only in errors of that code, so errors that carry one are raised with Kind.UNKNOWN.
 """
 
 import grpc

@@ -1,6 +1,6 @@
-"""GetContainerEvents: every change of a container's or a pod's life, as it is published by the stores.
+"""GetContainerEvents: lifecycle events of containers and pods, made from the changes the stores publish.
 
-A subscriber that lags is cut off (state/subscribers.py): the kubelet then relists and subscribes anew.
+A subscriber that lags is disconnected (state/subscribers.py): the kubelet then relists and subscribes again.
 """
 
 import time
@@ -40,7 +40,7 @@ async def GetContainerEvents(node: Node, request: cri.GetEventsRequest) -> Async
 
 
 def container_events(before: ContainerRecord | None, after: ContainerRecord | None) -> list[Event]:
-    """Which events a change of a container is; a command may be over before it was seen to run, and did start."""
+    """The events of a container's change: STARTED and STOPPED if it exited before it was recorded as running."""
     if after is None or after.state is ContainerState.REMOVING:
         return [cri.CONTAINER_DELETED_EVENT] if before and is_visible_container(before.state) else []
     was = before.state if before else None
@@ -57,7 +57,7 @@ def container_events(before: ContainerRecord | None, after: ContainerRecord | No
 
 
 def pod_events(before: PodRecord | None, after: PodRecord | None) -> list[Event]:
-    """Which events a change of a pod is; the CRI calls pods containers here. A pod is started as it is created."""
+    """The events of a pod's change. CRI has container event types only; a pod is created and started at once."""
     if after is None or after.state is PodState.REMOVING:
         return [cri.CONTAINER_DELETED_EVENT] if before and is_visible_pod(before.state) else []
     was = before.state if before else None

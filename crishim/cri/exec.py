@@ -1,4 +1,4 @@
-"""The RPCs that reach into containers: ExecSync itself; Exec, Attach, PortForward by a URL of the streaming server."""
+"""ExecSync and ReopenContainerLog; and Exec, Attach, PortForward, which return a URL of the streaming server."""
 
 from crishim.cri.containers import visible
 from crishim.cri.pods import visible as visible_pod

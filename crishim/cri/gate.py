@@ -1,13 +1,13 @@
-"""Which RPCs are answered while the daemon starts, by which function and of which node.
+"""Which RPCs are answered while the daemon starts, by which function and with which node.
 
-    at once               those of cri/status.py: the kubelet asks them first, and gives up within seconds
-    records are read      questions: the records say what was when the last daemon ended, and recovery corrects them
-    recovery is complete  everything else; whoever wants something changed waits for it, PATIENCE seconds at most
+    at once               those of cri/status.py: the kubelet calls them first, and gives up within seconds
+    records are read      read-only RPCs: the records hold the state at the last daemon's end, recovery corrects it
+    recovery is complete  all others; a call that changes something waits for it, PATIENCE seconds at most
 
-But where a record is in doubt (operations/recover.py, is_in_doubt) questions wait for recovery as well: a kubelet that
-sees a container as created, which in truth runs, makes another in its place.
+If a record is in doubt (operations/recover.py, is_in_doubt), read-only RPCs wait for recovery as well: a kubelet that
+sees a running container as created makes another in its place.
 
-So a client that only asks hardly sees a restart, and one that acts while pods are recovered is late, not refused.
+So a restart hardly delays a client that only reads, and one that changes something waits instead of being refused.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from crishim.cri.services import Rpcs, Streaming, Unary
 from crishim.errors import CrishimError, Kind
 
 PATIENCE = 10.0  # seconds
-# A probe's time runs while it waits, and the kubelet would count it as failed; an error it throws away.
+# A probe that waits may time out, which the kubelet counts as a failure; an error of the runtime it ignores.
 IMPATIENT = frozenset({"ExecSync"})
 EARLY = services.collect([status])
 
 
 class RpcGate:
-    """Opened twice: for questions, then for all."""
+    """Opened in two steps: for read-only RPCs, then for all."""
 
     def __init__(self, node: BaseNode) -> None:
         self._node = node
@@ -34,9 +34,9 @@ class RpcGate:
         self._recovered = asyncio.Event()
 
     def open_for_questions(self, node: BaseNode, rpcs: Rpcs, *, in_doubt: bool = False) -> None:
-        """The records are read. node: the whole one, for all calls from now on. rpcs: all there are.
+        """The records are read. node: the complete Node, used by all calls from now on. rpcs: all RPCs.
 
-        in_doubt: questions have to wait for recovery after all.
+        in_doubt: read-only RPCs wait for recovery as well.
         """
         self._node = node
         self._rpcs = rpcs
@@ -48,9 +48,9 @@ class RpcGate:
         self._recovered.set()
 
     async def admit(self, rpc: str) -> tuple[BaseNode, Unary | Streaming]:
-        """Wait until an RPC may be answered; the node and the function for it.
+        """Wait until an RPC may be answered, and return the node and function for it.
 
-        UNAVAILABLE if that takes too long, UNIMPLEMENTED if there is no function.
+        Raises UNAVAILABLE if that takes too long, UNIMPLEMENTED if there is no function.
         """
         if rpc not in EARLY:
             await self._known.wait()
@@ -69,8 +69,8 @@ class RpcGate:
 
 
 def is_question(rpc: str) -> bool:
-    """Whether an RPC changes nothing, and is answered from records, memory and the kernel alone."""
-    return rpc.startswith(("List", "Stream")) or rpc.endswith(("Status", "Stats")) or rpc in _OTHERS
+    """Whether an RPC is read-only, and answered from records, memory and the kernel alone."""
+    return rpc.startswith(("List", "Stream")) or rpc.endswith(("Status", "Stats")) or rpc in _READ_ONLY
 
 
-_OTHERS = frozenset({"GetContainerEvents", "ImageFsInfo"})
+_READ_ONLY = frozenset({"GetContainerEvents", "ImageFsInfo"})  # that their names do not show

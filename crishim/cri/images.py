@@ -59,7 +59,7 @@ async def ImageFsInfo(node: Node, request: cri.ImageFsInfoRequest) -> cri.ImageF
 
 
 def encode(image: ImageRecord) -> cri.Image:
-    """An image as the CRI shows it; uid and username exclude each other."""
+    """An image as CRI's Image: uid or username is set, never both."""
     uid, username = default_user(image)
     return cri.Image(
         id=image.id,
@@ -74,7 +74,7 @@ def encode(image: ImageRecord) -> cri.Image:
 
 
 def describe(image: ImageRecord) -> dict[str, Any]:
-    """What a verbose ImageStatus adds: the image's own configuration, and its layers in the store, topmost first."""
+    """The `info` of a verbose ImageStatus: the image configuration, and its layers in the store, topmost first."""
     try:
         spec = json.loads(image.config)
     except (ValueError, RecursionError):

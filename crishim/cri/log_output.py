@@ -1,6 +1,6 @@
-"""Log lines on their way out: a bounded queue and a thread that writes, as a pipe may have a reader that never reads.
+"""A logging handler that writes in a thread, from a bounded queue: writing to a pipe nobody reads would block.
 
-What does not fit into the queue is dropped and counted, and the log says how much was when it is read again.
+Lines that do not fit into the queue are dropped; their number is logged once writing is possible again.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ import sys
 import threading
 import time
 
-LINES = 4096  # that wait for their reader; formatters bound each one (logs.py)
+LINES = 4096  # in the queue; formatters limit the length of each (logs.py)
 
 
 class QueuedOutput(logging.handlers.QueueHandler):
-    """Formats a record where it arises, and leaves the writing to a thread of its own."""
+    """Formats a record in the thread that logs it, and writes it in a thread of its own."""
 
     def __init__(self, descriptor: int, lines: int = LINES) -> None:
-        """descriptor: of a file, pipe, terminal or socket; the thread waits for it as long as it takes."""
+        """descriptor: of a file, pipe, terminal or socket; the thread blocks on it without limit."""
         self._lines: queue.Queue[str] = queue.Queue(lines)
         super().__init__(self._lines)
         self._descriptor = descriptor
@@ -36,7 +36,7 @@ class QueuedOutput(logging.handlers.QueueHandler):
             self._dropped += 1
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A line that cannot be formatted is told as one: logging's own way writes to stderr, and waits for it."""
+        """Log that a line cannot be formatted: logging's own handleError() writes to stderr, which may block."""
         text = f"a log line cannot be formatted: {record.msg!r:.200}: {sys.exception()!r}"
         self.enqueue(self.format(_record(text)))
 
@@ -60,7 +60,7 @@ class QueuedOutput(logging.handlers.QueueHandler):
 
     def _write(self, line: str) -> None:
         left = memoryview((line + "\n").encode(errors="backslashreplace"))
-        with contextlib.suppress(OSError):  # nobody is left to read
+        with contextlib.suppress(OSError):  # the reader has closed its end
             while left:
                 left = left[os.write(self._descriptor, left) :]
 

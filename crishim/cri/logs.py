@@ -1,7 +1,7 @@
 """Structured logs: each line has time, level, logger, message and facts; lines of an RPC its name, pod and container.
 
 Secrets: an RPC's request is never logged, only the ids in it; facts come from the code that logs. As a second line of
-defence, facts whose name speaks of a secret are blanked.
+defence, the values of facts whose name contains a SECRET_WORDS entry are replaced by ***.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from crishim.cri.log_output import QueuedOutput
 from crishim.operations import log_context
 
 SECRET_WORDS = ("password", "passwd", "secret", "token", "auth", "credential")
-MAX_LINE, MAX_TEXT = 64 << 10, 16 << 10  # characters of a line; of its message and traceback where it is longer
+MAX_LINE, MAX_TEXT = 64 << 10, 16 << 10  # characters of a line; of its message and traceback if it is longer
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 

@@ -1,9 +1,8 @@
-"""Lists that fit into one message: the kubelet takes 16 MiB, and fails as a whole on one byte more.
+"""Make lists fit into one gRPC message: the kubelet accepts 16 MiB, and its whole call fails beyond that.
 
-What a pod or container may bring is bounded when it is made (spec/checks.py): 500 fit without their annotations. Where
-the annotations of all together are too much, the list leaves out the longest: the kubelet's own, which it reads from
-lists, are short, and the status of one pod has them all. The same goes for records of an earlier version, whose labels
-were not bounded.
+The size of a pod's or container's config is limited at its creation (spec/checks.py): 500 fit without annotations. If
+their annotations are too large together, the list leaves out the longest: the kubelet's own, which it reads from lists,
+are short, and the status of one pod has them all. Labels are left out likewise, as earlier versions did not limit them.
 """
 
 import logging
@@ -21,18 +20,18 @@ LONGEST = (64 << 10, 16 << 10, 4 << 10, 1 << 10, 256, 0)  # bytes of an annotati
 LABEL = 512  # bytes of a label; Kubernetes allows 380
 
 log = logging.getLogger("crishim.rpc")
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def fit(items: Sequence[T], what: str, described: Callable[[T], Iterable[Any]] = lambda item: (item,)) -> Sequence[T]:
-    """The items, without their longest annotations if they would not fit otherwise; they are changed in place.
+    """The items, without their longest annotations if they do not fit otherwise; they are changed in place.
 
-    what: for the log, which says it once. described: the parts of an item that have annotations and labels.
+    what: names the list in a warning, logged once. described: the parts of an item with annotations and labels.
     """
     if _size(items) <= ROOM:
         return items
-    if what not in _said:
-        _said.add(what)
+    if what not in _warned:
+        _warned.add(what)
         log.warning("a list is too large for a message: it leaves out long annotations", extra={"list": what})
     for longest in LONGEST:
         for part in chain.from_iterable(map(described, items)):
@@ -45,7 +44,7 @@ def fit(items: Sequence[T], what: str, described: Callable[[T], Iterable[Any]] =
 
 
 def _size(items: Sequence[Message]) -> int:
-    return sum(item.ByteSize() + 8 for item in items)  # and each one's tag and length
+    return sum(item.ByteSize() + 8 for item in items)  # 8: the item's tag and length
 
 
 def _drop(entries: MutableMapping[str, str], longest: int) -> None:

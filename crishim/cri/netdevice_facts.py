@@ -1,11 +1,11 @@
-"""What is worth showing of an attached network device, JSON-ready: in verbose Status RPCs and `crishim netdev show`."""
+"""An attached network device as JSON-ready values, for verbose Status RPCs and `crishim netdev show`."""
 
 from crishim.netdev.presence import Presence
 from crishim.netdev.records import Attachment
 
 
 def facts(attachment: Attachment, now: Presence) -> dict[str, object]:
-    """now: how it is in its pod."""
+    """now: the device's conditions in its pod."""
     return {
         "name": attachment.name,
         "hostName": attachment.host.name,

@@ -1,4 +1,4 @@
-"""What the streaming server can open on a node (cri/stream/runtime.py)."""
+"""NodeStreams opens exec, attach and port-forward for the streaming server: its StreamingRuntime."""
 
 import msgspec
 

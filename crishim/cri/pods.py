@@ -60,7 +60,7 @@ async def StreamPodSandboxes(
 
 
 def visible(pods: Store[PodRecord], id: str) -> PodRecord:
-    """The pod of an id or of the beginning of one, if it is more than an attempt. Raises NOT_FOUND."""
+    """The pod of an id or an id's prefix, unless it is being created or removed. Raises NOT_FOUND, INVALID."""
     pod = pods.find(id)
     if not is_visible_pod(pod.state):
         raise CrishimError(Kind.NOT_FOUND, f"pod sandbox {id!r} does not exist")
@@ -73,7 +73,7 @@ def state_of(pod: PodRecord) -> "cri.PodSandboxState.ValueType":
 
 
 def pod_status(pod: PodRecord) -> cri.PodSandboxStatus:
-    """The CRI's picture of a pod. Only eth0's addresses: the kubelet would take any other for a pod IP."""
+    """A pod as CRI's PodSandboxStatus. Only eth0's addresses: the kubelet takes each for a pod IP."""
     config = pod.parse_config()
     ips = pod.network.ips if pod.network and pod.state is PodState.READY else ()
     status = cri.PodSandboxStatus(

@@ -1,6 +1,6 @@
-"""Whether a record that is well-formed can be worked with: a damaged value that made List fail would hide all others.
+"""Checks of well-formed records: one with a damaged value would make List fail for all.
 
-Each function raises for a record that cannot; what it raises is whatever the value led to.
+Each function raises for a record that cannot be used; the exception can be of any type.
 """
 
 import msgspec
@@ -28,7 +28,7 @@ def pod(record: PodRecord) -> None:
 
 
 def container(record: ContainerRecord) -> None:
-    record = replace(record, state=ContainerState.EXITED)  # one that is being created is never shown
+    record = replace(record, state=ContainerState.EXITED)  # STATES has no CREATING and REMOVING
     containers.container_status(record).SerializeToString()
     containers.select([record], cri.ContainerFilter())
     _check_paths(record.cgroup, record.log_path)

@@ -1,4 +1,4 @@
-"""All RPCs: the functions that are called like a method of a service, in the module of their subject."""
+"""All RPCs: the functions named like a method of a service, in the module of their subject."""
 
 from crishim.cri import (
     admin,
@@ -33,5 +33,5 @@ MODULES = (
 
 
 def collect() -> services.Rpcs:
-    """By name. ValueError if two modules have one of the same name."""
+    """The RPCs by name. Raises ValueError if two modules have one of the same name."""
     return services.collect(MODULES)

@@ -1,9 +1,8 @@
-"""The gRPC server: joins the RPC functions into the two services, and gives each call its context, its task and its
-error.
+"""The gRPC server: serves the RPC functions; gives each call its log context and task, and each error its gRPC code.
 
-An RPC is a function of its name (rpcs.py): it takes the node and the request and returns the response (or is an async
-generator of responses), and knows no gRPC. The gate has them, so that the server answers before all are imported. A
-method without a function answers UNIMPLEMENTED, which is what the kubelet expects of a missing one.
+An RPC is a function of the method's name (rpcs.py): it takes the node and the request, returns the response (or is an
+async generator of responses), and does not use grpc. The functions come from the gate, so that the server answers
+before all are imported. A method without a function returns UNIMPLEMENTED, as the kubelet expects.
 """
 
 import asyncio
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
     from crishim.node import Node
 
 MESSAGE_LIMIT = 16 << 20  # bytes, the kubelet's own
-MAX_MESSAGE = 2048  # characters of an error, which may name what the client sent; gRPC has 8 KiB for all headers
+MAX_MESSAGE = 2048  # characters of an error, which may quote the request; gRPC limits all headers to 8 KiB
 
-# A client's everyday questions: that something is not there is their answer, not an event of the node.
+# NOT_FOUND is an ordinary answer of these: it is logged at debug level.
 QUESTIONS = ("Status", "Stats", "Metrics", "ExecSync")
-# Of use to nobody but the client that waits: they end with its call. A probe that was given up leaves no process, a pod
+# Cancelled with the client's call, as nobody else needs the result: a probe that timed out leaves no process, and a pod
 # is not paused for a checkpoint beyond the deadline.
 FOR_CALLER = frozenset({"ExecSync", "CheckpointPod", "RestorePod"})
 
@@ -128,22 +127,22 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext) -> None:
         log.log(
             level, error.message, extra={"kind": str(error.kind)} | {f"fact_{k}": v for k, v in error.facts.items()}
         )
-        await context.abort(CODES[error.kind], _sayable(error.message))
+        await context.abort(CODES[error.kind], _cut(error.message))
     log.error("an error nobody expected", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, _sayable(f"{type(error).__name__}: {error}"))
+    await context.abort(grpc.StatusCode.INTERNAL, _cut(f"{type(error).__name__}: {error}"))
 
 
 def _code(error: Exception) -> grpc.StatusCode:
     return CODES[error.kind] if isinstance(error, CrishimError) else grpc.StatusCode.INTERNAL
 
 
-def _sayable(text: str) -> str:
-    """An error's text as headers take it: what is not ASCII needs up to twelve bytes a character there."""
+def _cut(text: str) -> str:
+    """An error's text, cut to fit gRPC's headers: a character that is not ASCII takes up to twelve bytes there."""
     return text[: MAX_MESSAGE if text.isascii() else MAX_MESSAGE // 4]
 
 
 def _ids(method: str, request: Any) -> dict[str, str]:
-    """What every log line of a call carries: the RPC, and the pod and container it is about."""
+    """The log context of a call: the RPC, and the pod and container in its request."""
     ids = {"rpc": method}
     for field, key in (("pod_sandbox_id", "pod"), ("container_id", "container")):
         value = getattr(request, field, "")

@@ -1,4 +1,4 @@
-"""The services' methods, and the functions that are called like one of them: the RPCs."""
+"""The gRPC services, and how RPCs are collected: the functions named like a method of one of them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import FunctionType, ModuleType
@@ -15,7 +15,7 @@ SERVICES = (*cri.DESCRIPTOR.services_by_name.values(), *admin.DESCRIPTOR.service
 
 
 def collect(modules: Iterable[ModuleType]) -> Rpcs:
-    """The RPCs of modules by name. ValueError if two modules have one of the same name."""
+    """The RPCs of modules by name. Raises ValueError if two modules have one of the same name."""
     names = {method.name for service in SERVICES for method in service.methods}
     found: dict[str, FunctionType] = {}
     for module in modules:

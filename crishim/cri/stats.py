@@ -1,8 +1,8 @@
 """The RPCs of container and pod statistics.
 
-Only counters in memory are read: no lock is taken and no process is asked, so a pod that hangs delays nobody. Every
-sub-message the kubelet reads is set, zero or not, but `psi` where the kernel does not count it, `network` of pods
-that use the host's, and all but the writable layer of a container that has ended.
+Only counters in memory are read: no lock is taken and no process is asked, so a pod that hangs delays no call. Every
+sub-message the kubelet reads is set, zero or not, except `psi` if the kernel does not count it, `network` of pods that
+use the host's, and all but the writable layer of a container that has ended.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from crishim.pb import cri_pb2 as cri
 from crishim.stats.layers import Layer, LayerUsage
 from crishim.stats.provider import MeasuredGroup, Reading
 
-LIST_PATIENCE = 0.05  # seconds a list waits for layers nobody has measured yet
-PATIENCE = 1.0  # seconds ContainerStats waits for a new figure of its one layer
+LIST_PATIENCE = 0.05  # seconds a list waits for layers that were not measured before
+PATIENCE = 1.0  # seconds ContainerStats waits for a new measurement of its one layer
 
 
 async def ContainerStats(node: Node, request: cri.ContainerStatsRequest) -> cri.ContainerStatsResponse:
@@ -85,7 +85,7 @@ async def of_pods(node: Node, chosen: Sequence[PodRecord]) -> list[cri.PodSandbo
 
 
 async def layer_usage(node: Node, chosen: Iterable[ContainerRecord], *, fresh: bool = False) -> dict[str, LayerUsage]:
-    """Of each container's writable layer, by id; without those nobody has measured yet."""
+    """The usage of each container's writable layer, by container id; without those not measured yet."""
     wanted = {c.id: Layer(node.filesystems.upper(c.id), c.finished_at) for c in chosen}
     return await node.layers.usage(wanted, patience=PATIENCE if fresh else LIST_PATIENCE, fresh=fresh)
 
@@ -104,7 +104,7 @@ def _described(item: cri.ContainerStats | cri.PodSandboxStats) -> list[Any]:
 
 
 def measurable(containers: Iterable[ContainerRecord]) -> list[ContainerRecord]:
-    """The containers that have something to measure, newest first: an ended one still has its writable layer."""
+    """The containers with something to measure, newest first: an exited one still has its writable layer."""
     shown = (c for c in containers if is_visible_container(c.state))
     return sorted(shown, key=lambda c: -c.created_at)
 

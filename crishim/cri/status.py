@@ -1,5 +1,5 @@
-"""The RPCs of the runtime as a whole: version, status, configuration. They are answered from the first moment, so this
-file imports nothing that they do not need (tests/unit/cli/test_imports.py).
+"""The RPCs of the runtime as a whole: version, status, configuration. They are answered while the daemon starts, so
+this file imports only what they need (tests/unit/cli/test_imports.py).
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 
 API_VERSION = "v1"
-KUBELET_VERSION = "0.1.0"  # of the runtime API as the kubelet counts it; constant for ten years
-FEATURES_PATIENCE = 0.5  # seconds a runtime has to tell what it can, the first time it is asked
+KUBELET_VERSION = "0.1.0"  # of the kubelet's runtime API; it has never changed
+FEATURES_PATIENCE = 0.5  # seconds an OCI runtime has for `features`, which is called once
 
 
 async def Version(node: BaseNode, request: cri.VersionRequest) -> cri.VersionResponse:
@@ -31,7 +31,7 @@ async def Version(node: BaseNode, request: cri.VersionRequest) -> cri.VersionRes
 
 
 async def Status(node: BaseNode, request: cri.StatusRequest) -> cri.StatusResponse:
-    """Ready as soon as it is asked: a call that makes pods or containers waits for recovery itself (cri/gate.py)."""
+    """RuntimeReady does not wait for recovery: calls that make pods or containers do so themselves (cri/gate.py)."""
     unfit, reason, handlers = await asyncio.gather(
         node.fitness.reason(), node.networks.ready(), describe_handlers(node.handlers)
     )
@@ -77,7 +77,7 @@ async def UpdateRuntimeConfig(
 
 
 def check_cidrs(text: str) -> str:
-    """A comma-separated list of networks, as given. INVALID names the part that is none."""
+    """The text, checked to be a comma-separated list of networks. Raises INVALID, naming the part that is not one."""
     for part in text.split(","):
         try:
             ipaddress.ip_network(part.strip(), strict=False)
@@ -95,7 +95,7 @@ async def describe_handlers(handlers: Handlers) -> list[cri.RuntimeHandler]:
     """The handlers as Status lists them: every one by name, and the default one as "" too."""
     described = [("", handlers.offered(""))] + [(runtime.name, runtime) for runtime in handlers.all_offered()]
     features = await asyncio.gather(*(_features(runtime) for _, runtime in described))
-    return [cri.RuntimeHandler(name=name, features=said) for (name, _), said in zip(described, features, strict=True)]
+    return [cri.RuntimeHandler(name=name, features=f) for (name, _), f in zip(described, features, strict=True)]
 
 
 async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
@@ -103,10 +103,10 @@ async def _features(runtime: Runtime) -> cri.RuntimeHandlerFeatures:
         async with asyncio.timeout(FEATURES_PATIENCE):
             features = await runtime.features()
     except (TimeoutError, CrishimError):
-        return cri.RuntimeHandlerFeatures()  # it hangs, or is gone: nothing can be promised
+        return cri.RuntimeHandlerFeatures()  # it hangs, or is gone
     options = features.get("mountOptions") or []
     namespaces = (features.get("linux") or {}).get("namespaces") or []
-    # A runtime that does not list namespaces, as crun before 1.9, joins user namespaces all the same.
+    # A runtime that does not list namespaces, as crun before 1.9, supports user namespaces nevertheless.
     return cri.RuntimeHandlerFeatures(
         recursive_read_only_mounts="rro" in options, user_namespaces=not namespaces or "user" in namespaces
     )

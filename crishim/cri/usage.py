@@ -1,4 +1,4 @@
-"""Figures as CRI messages. Every wrapper is set, zero or not: the kubelet takes a missing one for broken."""
+"""Measurements as CRI messages. Every wrapper is set, zero or not: a missing one is an error to the kubelet."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ DEFAULT_INTERFACE = "eth0"
 
 
 def container_stats(container: ContainerRecord, usage: Usage | None, nano_cores: int) -> cri.ContainerStats:
-    """The CRI's picture of a container's usage, without its writable layer. usage None: it has no cgroup any more."""
+    """A container's usage as ContainerStats, without its writable layer. usage: None if its cgroup is gone."""
     config = container.parse_config()
     stats = cri.ContainerStats(
         attributes=cri.ContainerAttributes(
@@ -29,7 +29,7 @@ def container_stats(container: ContainerRecord, usage: Usage | None, nano_cores:
 
 
 def pod_stats(pod: PodRecord, reading: Reading, members: list[cri.ContainerStats]) -> cri.PodSandboxStats:
-    """The CRI's picture of a pod's usage. A pod whose cgroup was not needed yet has used nothing."""
+    """A pod's usage as PodSandboxStats; zero while its cgroup does not exist yet."""
     config = pod.parse_config()
     linux = cri.LinuxPodSandboxStats(containers=members)
     usage = reading.usages.get(pod.id) or Usage(taken_at=time.time_ns())

@@ -1,7 +1,6 @@
-"""The daemon's own metrics for Prometheus, on an HTTP address of their own, only where the settings name one.
+"""The daemon's own metrics for Prometheus, served over HTTP if metrics.address is set.
 
-prometheus_client costs 14 MB: it is imported when the endpoint is wanted. It reads plain numbers, in the threads of
-http.py.
+prometheus_client takes 14 MB of memory: it is imported only then. The counters are read in the threads of http.py.
 """
 
 import platform
@@ -72,7 +71,7 @@ class Collector:
         yield from (plugins, calls, refused, unanswered)
 
     def _devices(self, family: Any) -> Any:
-        """Devices in pods by what is not as they were attached; "as attached" for the rest."""
+        """Devices in pods by condition; "as attached" for those without one."""
         devices = family("crishim_netdevices", "Network devices in pods by condition.", labels=["condition"])
         netdevices = self._node.netdevices
         now = Counter(
@@ -87,7 +86,7 @@ class Collector:
 
 
 def serve(settings: MetricsSettings, collector: Collector) -> Callable[[], None]:
-    """Serve /metrics at the settings' address; the function that stops it. UNAVAILABLE if that cannot be had."""
+    """Serve /metrics at the settings' address, and return the function that stops it. Raises UNAVAILABLE."""
     import prometheus_client
 
     registry = prometheus_client.CollectorRegistry(auto_describe=False)
@@ -98,7 +97,7 @@ def serve(settings: MetricsSettings, collector: Collector) -> Callable[[], None]
 
 
 def _observed(durations: Histogram) -> Iterator[Any]:
-    """What the daemon observes of itself, durations of its network devices among it, and which daemon it is."""
+    """The daemon's histograms, that of its network devices included, and crishim_build_info."""
     from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 
     for histogram in (*ALL, durations):

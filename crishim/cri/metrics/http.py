@@ -1,6 +1,6 @@
-"""GET /metrics for Prometheus, over HTTP or HTTPS, in threads of its own: a scrape never touches the event loop.
+"""GET /metrics for Prometheus, over HTTP or HTTPS, in threads of its own: a scrape does not use the event loop.
 
-Whoever reaches the address is a stranger: few connections are served at once, each for a few seconds.
+Clients are not trusted: MOST_CONNECTIONS are served at once, and one that is silent for PATIENCE seconds is closed.
 """
 
 import socket
@@ -24,11 +24,11 @@ class _Handler(WSGIRequestHandler):
     def setup(self) -> None:
         self.request.settimeout(PATIENCE)
         if isinstance(self.request, ssl.SSLSocket):
-            self.request.do_handshake()  # here, where nobody else waits for it
+            self.request.do_handshake()  # in this connection's thread: it delays no other
         super().setup()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are no events of the node."""
+        """Scrapes are not logged."""
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -58,7 +58,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
             return
         try:
             super().process_request(request, client_address)
-        except RuntimeError:  # no thread can be had
+        except RuntimeError:  # no thread can be started
             self._free.release()
             raise
 
@@ -69,13 +69,13 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left, was silent or speaks no TLS is nobody's concern."""
+        """Ignore clients that disconnect, are silent or do not speak TLS."""
 
 
 def serve(address: str, tls_cert: str, tls_key: str, metrics: Application) -> Callable[[], None]:
-    """Serve an application's answer as /metrics on "HOST:PORT", and 404 for the rest; the function that stops it.
+    """Serve an application as /metrics on "HOST:PORT", 404 for other paths; return the function that stops it.
 
-    Without a host it is the loopback interface. UNAVAILABLE if the address or the certificate cannot be had.
+    Without a host it is 127.0.0.1. Raises UNAVAILABLE if the address or the certificate cannot be used.
     """
     host, _, port = address.rpartition(":")
     try:

@@ -1,6 +1,6 @@
 """ListMetricDescriptors, ListPodSandboxMetrics, StreamPodSandboxMetrics.
 
-A pod's own metrics are those of its network, unless that is the host's; all others are its containers'.
+A pod's own metrics are those of its network, unless it uses the host's; all others are its containers'.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ async def gather(node: Node) -> list[cri.PodSandboxMetrics]:
     )
     wanted = {(io.major, io.minor) for detail in reading.details.values() for io in detail.io}
     names = await executors.statistics(node.block_devices.names, wanted) if wanted else {}
-    # In a thread: 60 messages a container take the loop's time otherwise.
+    # In a thread: encoding 60 messages a container would block the event loop.
     cgroup = node.launcher.pod_cgroup
     return await executors.statistics(_encode, pods, running, cgroup, reading, layers, filesystem, names)
 

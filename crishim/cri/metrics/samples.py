@@ -1,4 +1,4 @@
-"""Samples of the named metrics, from what was measured: tables of (metric, further label values, value)."""
+"""Samples of the named metrics from the measurements: tables of (metric, further label values, value)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -11,8 +11,8 @@ from crishim.stats.processes import Processes
 
 Value = tuple[str, tuple[str, ...], int]
 NS = 1_000_000_000
-UNLIMITED = 1 << 62  # a limit above it is none
-DEFAULT_PERIOD, DEFAULT_SHARES = 100_000, 1024  # the kernel's, where the container asked for nothing
+UNLIMITED = 1 << 62  # a limit above this means none
+DEFAULT_PERIOD, DEFAULT_SHARES = 100_000, 1024  # the kernel's defaults, if the container asked for none
 
 
 def metrics(values: Iterable[Value], labels: Sequence[str], at: int) -> list[cri.Metric]:
@@ -69,8 +69,7 @@ def of_detail(detail: Detail) -> Iterator[Value]:
 def of_io(detail: Detail, names: Mapping[tuple[int, int], str], filesystem: Filesystem) -> Iterator[Value]:
     """names: /dev names of block devices by their numbers.
 
-    A container that never touched a device has read and written nothing on that of its file system: every metric that
-    is described has a sample.
+    A container without I/O gets zeros for the device of its file system: every described metric has a sample.
     """
     none = tuple(Io(filesystem.major, filesystem.minor, operation) for operation in ("Read", "Write"))
     names = names if detail.io else {(filesystem.major, filesystem.minor): filesystem.device}
@@ -103,7 +102,7 @@ def of_processes(found: Processes) -> Iterator[Value]:
 
 
 def of_record(container: ContainerRecord) -> Iterator[Value]:
-    """What the container was given."""
+    """Start time and resource limits."""
     given = cri.LinuxContainerResources.FromString(container.resources)
     memory = _bytes(given.memory_limit_in_bytes)
     yield "container_start_time_seconds", (), (container.started_at or container.created_at) // NS

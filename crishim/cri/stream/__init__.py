@@ -1,4 +1,4 @@
-"""The streaming server of exec, attach and port-forward: the only place that knows HTTP, SPDY and WebSocket.
-server.py lists its files in the order a connection meets them. Used by cli/ and node_streams.py; of the node it knows
-what runtime.py says, so it imports linux/, model, errors and the CRI messages only.
+"""The streaming server of exec, attach and port-forward: HTTP, SPDY and WebSocket are used only here. server.py lists
+its files in the order a connection uses them. Used by cli/ and node_streams.py; it reaches the node through
+runtime.py's protocols only, so it imports linux/, model, errors and the CRI messages only.
 """

@@ -1,4 +1,4 @@
-"""An asyncio transport as a stream with almost no buffer: one piece each way, the rest waits in the kernel.
+"""An asyncio transport as a stream that buffers one piece in each direction; the rest waits in the kernel.
 
 asyncio's own StreamReader takes 384 KiB from a client before anything is read: 384 MB from a thousand clients.
 """
@@ -7,7 +7,7 @@ import asyncio
 from typing import cast
 
 CHUNK = 64 * 1024  # bytes taken from the kernel at once
-_scratch = memoryview(bytearray(CHUNK))  # what comes is copied out before anybody else is called
+_scratch = memoryview(bytearray(CHUNK))  # shared: received data is copied out in the same callback
 
 
 class ByteStream(asyncio.BufferedProtocol):
@@ -16,7 +16,7 @@ class ByteStream(asyncio.BufferedProtocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._held = b""  # received, not read yet
-        self._ended = False  # nothing more will come
+        self._ended = False  # EOF received, or the connection is lost
         self._lost: BaseException | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
@@ -79,7 +79,7 @@ class ByteStream(asyncio.BufferedProtocol):
         self._ended = True
         self._wake()
         assert self._transport is not None
-        return self._transport.get_extra_info("ssl_object") is None  # keep our side open; TLS has no such thing
+        return self._transport.get_extra_info("ssl_object") is None  # keep our side open; TLS cannot
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = True

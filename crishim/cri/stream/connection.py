@@ -22,10 +22,10 @@ class ConnectionEnded(Exception):
 
 
 def release(error: BaseException) -> None:
-    """Let go of what the frames hold that an error, its causes and its group's members passed through.
+    """Clear the locals of the frames in the tracebacks of an error, its causes and its group's members.
 
-    The errors of tasks and groups refer to their frames and the frames to them. So a session's buffers would stay until
-    Python's collector comes round, which on a quiet daemon takes hours.
+    The errors of tasks and groups refer to their frames and the frames to them, so a session's buffers would stay until
+    the next garbage collection, which takes hours on an idle daemon.
     """
     left, seen = [error], set()
     while left:
@@ -38,7 +38,7 @@ def release(error: BaseException) -> None:
 
 
 class Connection:
-    """Wraps one accepted connection. budget: its part of the server's work."""
+    """Wraps one accepted connection. budget: its share of the event loop (fair_scheduler.py)."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class Connection:
         self._last_activity = self._loop.time()
 
     async def wait_ended(self) -> None:
-        """Return never; ConnectionEnded as soon as the client hangs up or was idle for too long."""
+        """Never returns: raises ConnectionEnded as soon as the client hangs up or was idle for too long."""
         raise ConnectionEnded(await asyncio.shield(self._ended))
 
     async def finish(self) -> None:
         """Close after what was written has arrived.
 
         Closing a socket that holds unread data resets the connection, and a reset may overtake our last bytes. So our
-        side is ended first, and the client's is read away until it closes, for at most LINGER seconds.
+        side is shut down first, and what the client sends is dropped until it closes, for at most LINGER seconds.
         """
         with contextlib.suppress(TimeoutError, OSError, ssl.SSLError):
             async with asyncio.timeout(LINGER):
@@ -98,7 +98,7 @@ class Connection:
                     await self.budget.spend_on(data)
 
     def abort(self) -> None:
-        """Free everything at once. What was not written yet is lost; use finish() before where it matters."""
+        """Close at once and free everything. Data not written yet is lost; call finish() before to keep it."""
         self._timer.cancel()
         if self._watched is not None:
             self._peer_watcher.forget(self._watched)

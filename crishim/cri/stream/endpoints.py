@@ -1,11 +1,11 @@
-"""From one accepted connection to what is served over it: read the head, redeem the token, negotiate, serve.
+"""Serve one accepted connection: read the request head, redeem the token, negotiate the protocol, stream.
 
     GET or POST /exec/TOKEN, /attach/TOKEN, /portforward/TOKEN
 
     Upgrade: websocket   a channel subprotocol (none: the oldest), or for port-forward the SPDY tunnel; else 403
     Upgrade: SPDY/3.1    X-Stream-Protocol-Version: 400 without, 403 if none of its versions is ours
 
-A token is spent by the attempt, even one that is refused, as by the reference server.
+A token is used up by the first request, even if that is refused, as with the reference server.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class HttpError(Exception):
 
 
 class Endpoints:
-    """What the server's connections share."""
+    """Serves connections; holds what they share."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Endpoints:
     async def serve(self, connection: Connection, pending: PendingConnection) -> None:
         """Serve one connection to the end of its session. ConnectionEnded, alone or in groups.
 
-        pending: authorized when its request has shown a token that is good, and there is room for a session.
+        pending: marked authorized once the request had a valid token and a session is within the limits.
         """
         head = RequestHead()
         try:

@@ -1,8 +1,8 @@
-"""How much the streaming server does in one iteration of the event loop, and which connection is next: a round robin.
+"""Limits the streaming server's work in one iteration of the event loop, and shares it round robin among connections.
 
-A unit is about 10 us of work: a frame, or 8 KiB of data. A connection works through a slice of units and then asks for
-the next one; an iteration has room for so many slices, whoever finds none queues for a later one. So the loop comes
-round within milliseconds however many clients flood it, and a quiet client waits for one slice of each.
+A unit is about 10 us of work: a frame, or 8 KiB of data. A connection uses a slice of units and then asks for the next
+one; an iteration has a fixed number of slices, and connections queue for those of later ones. So an iteration takes
+milliseconds however many clients flood the server, and a quiet client waits for one slice of each.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ BYTES_PER_UNIT = 8192
 
 
 class FairScheduler:
-    """The units of the running loop's iterations. One for the whole server."""
+    """Hands out slices of the running loop's iterations. One for the whole server."""
 
     def __init__(self) -> None:
         self._left = ITERATION
@@ -56,12 +56,12 @@ class Budget:
         self._left = 0
 
     async def spend(self, units: int = 1) -> None:
-        """Before work of so many units: goes on at once, or when the connection's next slice has come."""
+        """Call before work of so many units: returns at once, or when the connection gets its next slice."""
         self._left -= units
         while self._left < 0:
             await self._scheduler.next_slice()
             self._left += SLICE
 
     async def spend_on(self, data: bytes) -> None:
-        """Before moving some bytes."""
+        """Call before data is copied."""
         await self.spend(1 + len(data) // BYTES_PER_UNIT)

@@ -3,7 +3,7 @@
     head = RequestHead()
     request = head.receive_data(received)      # None until the head is complete
     transport.write(head.switch([("Upgrade", "SPDY/3.1")]))    # or head.refuse(404, "...")
-    spdy.receive_data(head.surplus())          # what the client sent behind its head
+    spdy.receive_data(head.surplus())          # what the client sent after its head
 
 A connection carries one request only.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import h11
 
 MAX_HEAD = 32 * 1024  # bytes
-MAX_LINES = 128  # each costs far more than its bytes
+MAX_LINES = 128  # parsing a line costs far more than its bytes
 
 
 _END = re.compile(rb"\n\r?\n")
@@ -49,7 +49,7 @@ class RequestHead:
         self._received = bytearray()
 
     def receive_data(self, data: bytes) -> UpgradeRequest | None:
-        """The request once its head is complete. BadRequest if it is none, is too long, or the client hung up."""
+        """The request once its head is complete. Raises BadRequest if it is invalid, too long or the client hung up."""
         searched = max(0, len(self._received) - 2)
         self._received += data
         end = _END.search(self._received, searched)
@@ -64,7 +64,7 @@ class RequestHead:
         return self._parse()
 
     def _parse(self) -> UpgradeRequest:
-        """Of a head that is complete. h11 sees it once: it looks at an incomplete one from its beginning."""
+        """Parse a complete head. h11 is not given an incomplete one: it would parse it from its start each time."""
         try:
             self._h11.receive_data(bytes(self._received))
             event = self._h11.next_event()
@@ -82,7 +82,7 @@ class RequestHead:
         return UpgradeRequest(event.method.decode("ascii"), path, headers)
 
     def switch(self, headers: Iterable[tuple[str, str]]) -> bytes:
-        """101 Switching Protocols. Read surplus() afterwards. BadRequest if a request body stands in the way."""
+        """101 Switching Protocols. Read surplus() afterwards. Raises BadRequest if the request has a body."""
         try:
             if not isinstance(self._h11.next_event(), h11.EndOfMessage):
                 raise BadRequest("an upgrade request must not have a body")
@@ -101,7 +101,7 @@ REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method 
 
 
 def error_response(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """A whole answer that ends the connection: status line, headers, and one line of text for a person."""
+    """A complete response that ends the connection: status line, headers, and one line of text for a person."""
     body = text.encode() + b"\n"
     writer = h11.Connection(h11.SERVER)
     own = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]

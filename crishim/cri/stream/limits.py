@@ -1,8 +1,8 @@
-"""What clients may use up together, and one pod or container of it: sessions, file descriptors, streams.
+"""Limits of sessions, file descriptors and streams, for all clients together and for one pod or container.
 
-One target (a container for exec and attach, a pod for port-forward) has at most a quarter of everything, so that the
-others find room beside one that is flooded. What does not fit is answered: 429 if it is the target's share that is used
-up, 503 if it is the node's.
+One target (a container for exec and attach, a pod for port-forward) has at most a quarter of everything, so that one
+that is flooded leaves room for others. Beyond a limit the answer is 429 if the target's share is used up, 503 if the
+node's is.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from crishim.cri.stream.requests import AttachStream, ExecStream, StreamRequest
 
-TARGET_SHARE = 4  # a target's part is one in so many
+TARGET_SHARE = 4  # divisor of each total: a target's share
 EXEC = 9  # descriptors of a session while it starts: the connection, pipes or a terminal, pidfds
 ATTACH = 3
 FORWARD = 2  # of one forwarded connection while it is made: the socket, the network namespace
 
 
 class LimitExceeded(Exception):
-    """status: the HTTP status that says so."""
+    """status: the HTTP status to answer with."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -27,7 +27,7 @@ class LimitExceeded(Exception):
 
 
 class Quota:
-    """So much of something (`what`, plural), shared by targets."""
+    """A total of something (`what`, plural), shared by targets."""
 
     def __init__(self, what: str, total: int) -> None:
         self.used = 0
@@ -38,7 +38,7 @@ class Quota:
 
     @contextlib.contextmanager
     def hold(self, target: str, amount: int = 1) -> Iterator[None]:
-        """Have some for as long as the context lasts. LimitExceeded."""
+        """Take an amount for the time of the context. Raises LimitExceeded."""
         mine = self._targets.get(target, 0)
         if mine + amount > self._target_total:
             raise LimitExceeded(
@@ -59,14 +59,14 @@ class Quota:
 
 @dataclass(frozen=True)
 class Limits:
-    """sessions: at once. streams: of one SPDY session. descriptors: file descriptors for streaming, 0 for half of what
-    the process may have; the other half is for everything else the daemon does.
+    """sessions: at once. streams: of one SPDY session. descriptors: file descriptors for streaming, 0 for half of
+    RLIMIT_NOFILE; the other half is for the rest of the daemon.
     """
 
     sessions: int = 1024
     streams: int = 1024
     descriptors: int = 0
-    pending: int = field(init=False)  # connections that have shown no token yet
+    pending: int = field(init=False)  # connections without a valid token yet
     _sessions: Quota = field(init=False)
     _descriptors: Quota = field(init=False)
 
@@ -79,13 +79,13 @@ class Limits:
 
     @contextlib.contextmanager
     def session(self, request: StreamRequest) -> Iterator[None]:
-        """Room for what a token stands for. LimitExceeded."""
+        """Take what the session of a request needs. Raises LimitExceeded."""
         cost = EXEC if isinstance(request, ExecStream) else ATTACH if isinstance(request, AttachStream) else 1
         with self._sessions.hold(request.target), self._descriptors.hold(request.target, cost):
             yield
 
     @contextlib.contextmanager
     def forward(self, target: str) -> Iterator[None]:
-        """Room for one forwarded connection. LimitExceeded."""
+        """Take what one forwarded connection needs. Raises LimitExceeded."""
         with self._descriptors.hold(target, FORWARD):
             yield

@@ -1,9 +1,8 @@
-"""Accepting connections: each is counted from its first packet on, and those that show no token give way to new ones.
+"""Accepts connections; those without a valid token yet are limited, and the oldest is closed for a new one.
 
-asyncio's server tells of a TLS connection only when its handshake is complete, and counts none. Here a connection is
-pending until its request has shown a token. There is room for so many; when one more comes, the one that is pending for
-longest is closed. A client that means something shows its token within milliseconds, so those that are closed are the
-ones that sit and wait.
+asyncio's server reports a TLS connection only after its handshake, and has no limit. Here a connection is pending from
+accept(2) until its request had a valid token. When there are max_pending and one more comes, the oldest pending one is
+closed. A real client sends its token within milliseconds, so the closed ones are those that only hold a connection.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class PendingConnection:
-    """A connection that has shown no token yet."""
+    """A connection without a valid token yet."""
 
     def __init__(self, listener: "Listener", sock: socket.socket) -> None:
         self.sock = sock
@@ -37,13 +36,13 @@ class PendingConnection:
         self._listener = listener
 
     def authorized(self) -> None:
-        """It has shown a token that is good: it is not pending any more."""
+        """Its request had a valid token: it is not pending any more."""
         self._listener.pending.pop(self, None)
 
 
 class ConnectionHandler(Protocol):
     async def serve_connection(self, stream: ByteStream, pending: PendingConnection) -> None:
-        """Serve one connection to its end, and tell `pending` when it has shown a token."""
+        """Serve one connection to its end; call pending.authorized() once its request had a valid token."""
 
 
 class Listener:
@@ -63,7 +62,7 @@ class Listener:
         self._waiting: dict[socket.socket, asyncio.Future[None]] = {}
 
     async def start(self, address: str, port: int) -> tuple[str, int]:
-        """Listen on all addresses of a name; the first one's address and port. OSError."""
+        """Listen on all addresses of a name; return the first one's address and port. Raises OSError."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
@@ -77,7 +76,7 @@ class Listener:
         return name
 
     def start_on(self, sock: socket.socket) -> None:
-        """Accept on a socket that listens and does not block; it is this listener's from now on."""
+        """Accept on a listening, non-blocking socket; the listener closes it."""
         self._sockets.append(sock)
         self._accepting.append(asyncio.create_task(self._accept(sock)))
 
@@ -126,7 +125,7 @@ class Listener:
             loop.remove_reader(listening)
 
     def wait_anew(self) -> None:
-        """Wait for connections with new objects: those of now were made when the last one came, maybe among a crowd."""
+        """Renew the futures that wait for connections, so that they move in memory (allocator_gaps.py)."""
         for ready in self._waiting.values():
             _settle(ready)
 
@@ -140,7 +139,7 @@ class Listener:
         pending.task.add_done_callback(self._tasks.discard)
 
     def _evict(self, pending: PendingConnection) -> None:
-        """Free a connection's descriptor now, after a 503 if no TLS is in the way."""
+        """Free a connection's descriptor now, after a 503 unless it uses TLS."""
         del self.pending[pending]
         with contextlib.suppress(OSError):
             if not self._tls:

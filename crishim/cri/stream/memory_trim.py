@@ -1,8 +1,7 @@
-"""The memory of ended sessions, given back soon after their end. A thousand leave 31 MB without it, 4 to 8 with it.
+"""Return the memory of ended sessions to the kernel. A thousand sessions leave 31 MB without it, 4 to 8 with it.
 
-What keeps it is never much itself: one small object in each megabyte that Python took for the crowd. So nothing that
-is made among a crowd may live on: not in a cache of Python's, nor in one of ours. What is renewed with each call is
-made to move (allocator_gaps.py).
+One small object is enough to keep a megabyte that Python allocated while many sessions were open. So no object from
+that time may stay, in no cache of Python's nor of ours. Objects that each call replaces are moved (allocator_gaps.py).
 """
 
 import asyncio
@@ -14,16 +13,16 @@ from collections.abc import Callable
 from crishim.cri.stream import allocator_gaps
 from crishim.linux import executors, libc
 
-AFTER = 3.0  # seconds without an end
-ROUNDS = 10  # of as long, at most, while sessions end all the time
+AFTER = 3.0  # seconds without a session's end
+ROUNDS = 10  # of AFTER seconds, at most, while sessions keep ending
 _WAITS = 255  # _asynciomodule.c, FI_FREELIST_MAXLEN
 
 
 class MemoryTrimmer:
-    """One task at a time, which keeps nothing of the session that started it."""
+    """Trims in one task at a time, which holds no reference to the session that started it."""
 
     def __init__(self, renew: Callable[[], None] = lambda: None) -> None:
-        """renew: called a few times, so that what is renewed at connections only is renewed, too."""
+        """renew: called a few times; replaces the objects that otherwise only a new connection replaces."""
         self._renew = renew
         self._task: asyncio.Task[None] | None = None
         self._wanted = False
@@ -43,7 +42,7 @@ class MemoryTrimmer:
         try:
             while self._wanted:
                 await self._quiet()
-                gc.collect()  # ended sessions refer to themselves; it walks over those that live, too: 0.3 ms each
+                gc.collect()  # ended sessions are reference cycles; open ones are traversed too, 0.3 ms each
                 empty_caches()
                 await allocator_gaps.move_out(self._renew)
                 gc.collect()
@@ -52,20 +51,20 @@ class MemoryTrimmer:
             self._task = None
 
     async def _quiet(self) -> None:
-        """Wait until sessions do not end one after the other any more."""
+        """Wait until no session has ended for AFTER seconds."""
         for _ in range(ROUNDS):
             self._wanted = False
             await asyncio.sleep(AFTER)
             if not self._wanted:
                 break
-        self._wanted = False  # one that ends from now on is not seen any more
+        self._wanted = False  # a session that ends from now on sets it: another trim
 
 
 def empty_caches() -> None:
-    """Python's cache of attributes has 4096 names, often strings that code in C made for one look-up.
+    """Empty Python's method cache, whose 4096 names are often strings that C code made for one look-up.
 
-    And asyncio keeps 255 used iterators of futures for the next to be awaited: when twice as many are there, the first
-    are those it kept, and those that end first are kept in their place.
+    And replace asyncio's free list of 255 FutureIter objects: of twice as many, the first come from the list, and those
+    freed first take their place in it.
     """
     forget = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
     forget()

@@ -1,16 +1,16 @@
-"""Received bytes that are not read yet, bounded for each stream and for the connection."""
+"""Buffers of received bytes that are not read yet, limited for each stream and for the connection."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
-LIMIT = 128 * 1024  # bytes of one stream; above a SPDY window, so that a client that keeps windows never holds up its
-CONNECTION_LIMIT = 256 * 1024  # other streams; and of all streams of a connection
+LIMIT = 128 * 1024  # bytes of one stream; more than a SPDY window, so that one that obeys it stalls no other stream
+CONNECTION_LIMIT = 256 * 1024  # bytes of all streams of a connection
 OVERHEAD = 64  # bytes that holding a chunk costs beside its own
 
 
 class ReceivedBytes:
-    """Those of one connection, in all its buffers."""
+    """How many bytes all buffers of one connection hold."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -22,11 +22,11 @@ class ReceivedBytes:
 
 
 class ReceiveBuffer:
-    """Those of one stream: put() waits while there are too many; consumed is told how many were read or dropped."""
+    """The buffer of one stream: put() waits while it is full; consumed is called with the number read or dropped."""
 
     def __init__(self, received: ReceivedBytes, consumed: Callable[[int], None] | None = None) -> None:
         self._received = received
-        self._chunks: deque[bytes] | None = None  # made when the first bytes come: many streams get none
+        self._chunks: deque[bytes] | None = None  # made with the first bytes: many streams get none
         self._size = 0
         self._ended = False
         self._discarding = False
@@ -48,7 +48,7 @@ class ReceiveBuffer:
         return True
 
     async def put(self, data: bytes) -> None:
-        """Add bytes, after waiting for room. Cancelled, it has added nothing."""
+        """Wait for room and add bytes. If cancelled, nothing is added."""
         while not self.offer(data):
             self._received.changed.clear()
             await self._received.changed.wait()
@@ -59,7 +59,7 @@ class ReceiveBuffer:
         self._wake()
 
     def discard(self) -> None:
-        """Drop what is here and what still comes: there is no reader any more."""
+        """Drop all bytes, also those that still come: there is no reader any more."""
         self._discarding = True
         while self._chunks:
             self._pop()

@@ -1,4 +1,4 @@
-"""What a token stands for: an Exec, Attach or PortForward request, validated and free of gRPC."""
+"""Exec, Attach and PortForward requests, validated, as the streaming server keeps them for a token."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class ExecStream(NamedTuple):
 
     @property
     def target(self) -> str:
-        """Whose part of the limits it uses (limits.py)."""
+        """The container or pod whose share of the limits it uses (limits.py)."""
         return self.container_id
 
 

@@ -1,14 +1,14 @@
-"""The streaming server: hands out single-use URLs and serves what they stand for.
+"""The streaming server: makes single-use URLs for exec, attach and port-forward, and serves them.
 
     server = StreamServer()
     await server.start(runtime, "127.0.0.1", 0)
     server.exec_url(request) -> "http://127.0.0.1:40123/exec/dGhpcyBp"
     await server.stop()
 
-The files beside this one, in the order a connection meets them: listener and connection (TCP, TLS), endpoints (HTTP,
-tokens, negotiation), limits (whether there is room), then remotecommand/serve over remotecommand/spdy or websocket, or
-portforward/spdy or websocket. What they open is runtime's. spdy/streams and websocket/channels turn the protocol
-machines into streams; fair_scheduler says when they may work.
+The files beside this one, in the order a connection uses them: listener and connection (TCP, TLS), endpoints (HTTP,
+tokens, negotiation), limits, then remotecommand/serve over remotecommand/spdy or websocket, or portforward/spdy or
+websocket. They open sessions and ports through runtime. spdy/streams and websocket/channels turn the protocol machines
+into streams; fair_scheduler shares the event loop among connections.
 """
 
 import asyncio
@@ -59,12 +59,12 @@ class StreamServer:
         self._scheduler = FairScheduler()
         self._listener: Listener | None = None
         self._peer_watcher: PeerCloseWatcher | None = None
-        self._trimmer = MemoryTrimmer(self._wait_anew)
+        self._trimmer = MemoryTrimmer(self._renew)
 
     async def start(self, runtime: StreamingRuntime, address: str, port: int) -> None:
-        """Listen; port 0 takes a free one. runtime: what can be streamed to.
+        """Listen; port 0 takes a free one. runtime: opens sessions and ports.
 
-        UNAVAILABLE if the address is taken, INVALID for unusable TLS files.
+        Raises UNAVAILABLE if the address is taken, INVALID for unusable TLS files.
         """
         context = _tls_context(*self._tls)
         self._endpoints = Endpoints(self._tokens, runtime, self._creation_timeout, self._limits)
@@ -87,7 +87,7 @@ class StreamServer:
         await self._trimmer.stop()
         self._listener = self._peer_watcher = None
 
-    def _wait_anew(self) -> None:
+    def _renew(self) -> None:
         if self._listener is not None:
             self._listener.wait_anew()
 
@@ -109,7 +109,7 @@ class StreamServer:
         return f"{self.url}/{kind}/{self._tokens.issue(waiting, size)}"
 
     async def serve_connection(self, stream: ByteStream, pending: PendingConnection) -> None:
-        """One connection from its first byte to its last. Whatever serves it is cancelled as soon as it ends."""
+        """Serve one connection to its end, which cancels the tasks that serve it."""
         assert self._peer_watcher is not None
         assert self._endpoints is not None
         connection = Connection(stream, pending.sock, self._peer_watcher, self._idle_timeout, Budget(self._scheduler))
@@ -130,7 +130,7 @@ class StreamServer:
 
 
 def _url(scheme: str, host: str, port: int) -> str:
-    """The URL for clients: they run on this node, so an address that means all of them becomes the loopback."""
+    """The URL for clients: they run on this node, so the unspecified address becomes the loopback's."""
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")

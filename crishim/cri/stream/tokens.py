@@ -1,7 +1,7 @@
-"""Tokens: a URL that was handed out stands for one request, once, for a minute.
+"""Tokens in the streaming server's URLs: each is valid for one request, once, for a minute.
 
-The kubelet asks for a URL with the daemon's authority and gives it to a client that has none, so the token is the only
-credential: 8 characters of 6 random bits each, as the reference server's.
+The kubelet passes the URL to a client without access to the daemon's socket, so the token is the only credential: 8
+characters of 6 random bits each, as the reference server's.
 """
 
 import secrets
@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 from crishim.errors import CrishimError, Kind
 
 LIFETIME = 60.0  # seconds
-MOST = 1000  # that may wait at once
-MOST_BYTES = 32 << 20  # of their requests together: a command may have megabytes
+MOST = 1000  # tokens at once
+MOST_BYTES = 32 << 20  # of their requests together: a command may be megabytes long
 RANDOM_BYTES = 6  # 8 characters of base64url
 
 T = TypeVar("T")
@@ -24,11 +24,11 @@ class Tokens(Generic[T]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._waiting: dict[str, tuple[float, T, int]] = {}  # in the order they were made: the oldest come first
+        self._waiting: dict[str, tuple[float, T, int]] = {}  # by token: when it expires, request, bytes; oldest first
         self._size = 0
 
     def issue(self, request: T, size: int = 0) -> str:
-        """A new token for the request of so many bytes. EXHAUSTED while MOST wait, or MOST_BYTES."""
+        """A new token for a request of `size` bytes. Raises EXHAUSTED beyond MOST or MOST_BYTES."""
         self._drop_expired()
         if len(self._waiting) >= MOST or self._size + size > MOST_BYTES:
             count = len(self._waiting)

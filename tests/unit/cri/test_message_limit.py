@@ -33,7 +33,7 @@ def test_the_longest_annotations_go_and_the_short_stay() -> None:
 
 
 def test_what_fits_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    message_limit._said.clear()
+    message_limit._warned.clear()
     items = [pod(n, 64 << 10, 3000) for n in range(110)]
     before = [p.SerializeToString(deterministic=True) for p in items]
     assert [p.SerializeToString(deterministic=True) for p in fit(items, "pods")] == before

@@ -9,7 +9,7 @@ from crishim.linux.byte_sockets import ByteSocket
 
 @contextlib.asynccontextmanager
 async def connected(runtime: StreamingRuntime, pod_id: str, port: int) -> AsyncIterator[ByteSocket]:
-    """A connection to the port. At the end what was written still arrives: the kernel has it."""
+    """A connection to the port, closed at the end; the kernel still sends what was written."""
     connection = await runtime.open_port(pod_id, port)
     try:
         yield connection
@@ -18,8 +18,8 @@ async def connected(runtime: StreamingRuntime, pod_id: str, port: int) -> AsyncI
 
 
 async def copy_in(read: Callable[[], Awaitable[bytes]], connection: ByteSocket) -> None:
-    """From the client to the port; the client's end is passed on as the end of our direction."""
+    """Copy from the client to the port; at the client's end the connection is shut down for writing."""
     while data := await read():
         if not await connection.send(data):
-            return  # the port has closed: what the client still sends is for nobody
+            return  # the port has closed the connection
     connection.shutdown()

@@ -2,8 +2,8 @@
 
 Source: k8s.io/apimachinery/pkg/util/portforward and the reference server, k8s.io/cri-streaming.
 
-Both streams of a pair carry the headers port and streamType ("data" or "error"), and requestID, which tells whose pair
-they are. Clients from before requestID are served by guessing: their error stream comes first and data is the next id.
+Both streams of a pair carry the headers port and streamType ("data" or "error"), and requestID, which is the same for
+both. For old clients without requestID the error stream is assumed to come first, with the data stream's id next.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ PROTOCOL = "portforward.k8s.io"
 TUNNEL = f"SPDY/3.1+{PROTOCOL}"  # WebSocket subprotocol: binary messages are the bytes of a SPDY session
 
 DATA, ERROR = "data", "error"
-MAX_REQUEST = 128  # characters of a request id; clients count
+MAX_REQUEST = 128  # characters of a request id; clients use a counter
 
 
 class BadStream(ValueError):
@@ -29,14 +29,14 @@ class Pair(NamedTuple):
 
 
 class Pairing:
-    """Finds the pairs among streams as they are opened."""
+    """Pairs streams as they are opened."""
 
     def __init__(self) -> None:
         self._half: dict[str, tuple[str, int, int]] = {}  # by request id: type, stream, port
         self._request: dict[int, str] = {}  # by stream: the request id of a half
 
     def stream_opened(self, stream: int, headers: Mapping[str, str]) -> Pair | None:
-        """The pair this stream completes, None for the first half. BadStream for anything that cannot be a half."""
+        """The pair this stream completes, None for its first stream. Raises BadStream for a stream of no pair."""
         kind, port = headers.get("streamtype"), parse_port(headers.get("port", ""))
         if kind not in (DATA, ERROR):
             raise BadStream(f"stream type {kind!r} is neither data nor error")
@@ -55,13 +55,13 @@ class Pairing:
         return Pair(port if kind == DATA else half[2], data, error)
 
     def stream_gone(self, stream: int) -> None:
-        """Forget a half whose stream has ended."""
+        """Forget a stream that ended before its pair was complete."""
         request = self._request.pop(stream, None)
         if request is not None:
             del self._half[request]
 
     def waits(self, stream: int) -> bool:
-        """Whether this stream's other half is still missing."""
+        """Whether this stream's pair is not complete yet."""
         return stream in self._request
 
 

@@ -1,8 +1,8 @@
 """Port forwarding over SPDY: any number of connections into one pod, as the client opens them.
 
-What a client holds is counted by what is still at work for it, not by the streams it has open: one that opens and
-resets streams at once gets no more than one that keeps them. Streams without their other half expire in the order they
-came, so one timer is enough for all.
+The limit counts the connections still served, not the client's open streams: a client that resets streams at once gets
+no more than one that keeps them. Streams whose pair stays incomplete expire in the order they came, so one timer is
+enough for all.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class SpdyForwarder:
         self._creation_timeout = creation_timeout
         self._limits = limits
         self._pairing = Pairing()
-        self._halves: dict[int, tuple[float, Stream]] = {}  # by number, when they expire: the oldest come first
+        self._halves: dict[int, tuple[float, Stream]] = {}  # by number: when it expires, and the stream; oldest first
         self._half_came = asyncio.Event()
         self._forwards = 0
         self._group = asyncio.TaskGroup()
 
     async def serve(self) -> None:
-        """Until ConnectionEnded (in a group); then all connections are closed."""
+        """Serve until ConnectionEnded (in a group); then all connections are closed."""
         async with self._group:
             self._group.create_task(self._expire())
             await self._spdy.run()
@@ -68,7 +68,7 @@ class SpdyForwarder:
         stream.buffer.discard()
 
     async def _expire(self) -> None:
-        """Give up streams whose other half does not come."""
+        """Reset streams whose pair stays incomplete."""
         while True:
             self._half_came.clear()
             await self._half_came.wait()
@@ -82,7 +82,7 @@ class SpdyForwarder:
                     await stream.reset()
 
     def _begin(self, pair: Pair, data: Stream, error: Stream, latest: Stream) -> None:
-        """Forward a pair, or refuse it if there is no room: its latest stream, which then fails alone at the client."""
+        """Forward a pair, or refuse it at a limit: the client then sees its latest stream fail alone."""
         with ExitStack() as held:
             try:
                 held.enter_context(self._limits.forward(self._pod_id))
@@ -102,7 +102,7 @@ class SpdyForwarder:
             error.buffer.discard()  # nobody reads it
 
     def _ended(self, data: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
-        """Give back what a forward held, also one that was reset before it began."""
+        """Release what a forward took from the limits, also if it was reset before its task began."""
         held.close()
         self._forwards -= 1
         data.buffer.discard()
@@ -127,6 +127,6 @@ class SpdyForwarder:
 
 
 def _reset(task: asyncio.Task[None], error: Stream) -> None:
-    """The client has reset the data. It waits for the end of the error stream, which goes out with the next flush."""
+    """The client has reset the data stream. It waits for the error stream's end, sent with the next flush."""
     task.cancel()
     error.finish()

@@ -30,7 +30,7 @@ class WebSocketForwarder:
         self._pod_id = pod_id
 
     async def serve(self) -> None:
-        """Until every port's connection has ended, or ConnectionEnded (in a group)."""
+        """Serve until every port's connection has ended, or ConnectionEnded (in a group)."""
         async with asyncio.TaskGroup() as group:
             carrying = group.create_task(self._channels.run())
             for number, port in enumerate(self._ports):

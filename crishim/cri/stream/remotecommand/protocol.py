@@ -3,7 +3,7 @@
 Source: k8s.io/apimachinery/pkg/util/remotecommand (names, numbers) and the reference server, k8s.io/cri-streaming.
 
     version  adds
-    1, 2     stdin, stdout, stderr, and an error stream that ends with a text (1 closes stdin's other half at once)
+    1, 2     stdin, stdout, stderr, and an error stream that ends with a text (1 closes its side of stdin at once)
     3        a resize stream of JSON objects {"Width": 80, "Height": 24}
     4        the error stream ends with a metav1.Status as JSON, so that an exit code arrives as a number
     5        WebSocket only: a message that closes one channel, so that stdin can end before the session
@@ -27,7 +27,7 @@ MAX_RESIZE = 4096  # bytes of one resize object
 
 
 def negotiate(offered: Sequence[str], supported: Sequence[str]) -> str | None:
-    """The first of the client's versions that the server has too: the client's order counts."""
+    """The first of the client's versions that the server supports."""
     return next((name for name in offered if name in supported), None)
 
 
@@ -81,13 +81,13 @@ class Size(NamedTuple):
 
 
 class ResizeDecoder:
-    """The resize stream: JSON objects one after another, however they are cut. No object holds another."""
+    """The resize stream: JSON objects one after another, in pieces of any size. Objects are not nested."""
 
     def __init__(self) -> None:
         self._carry = bytearray()  # what may be the beginning of an object
 
     def receive_data(self, data: bytes) -> list[Size]:
-        """The sizes completed by these bytes. Garbage is dropped: a bad size must not end a session."""
+        """The sizes completed by these bytes. Invalid ones are dropped: a bad size must not end a session."""
         *complete, rest = data.split(b"}")
         sizes = []
         for part in complete:

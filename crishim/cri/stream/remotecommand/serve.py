@@ -1,4 +1,4 @@
-"""Serving one exec or attach: between a client's streams and a process's session, until either ends.
+"""Serve one exec or attach: copy between a client's streams and a process's session, until either ends.
 
     client                ClientStreams             ProcessSession
     stdin      ------->   read_stdin   ------->     write_stdin, close_stdin at its end
@@ -7,8 +7,8 @@
     stderr     <-------   write        <-------     read_stderr
     error      <-------   finish       <-------     wait
 
-The session's end is the end of it: when its outputs have ended and its exit code is known, the code is reported. The
-client's end (ConnectionEnded, raised by client.run) cancels the rest, and closing the session kills what still runs.
+When the session's outputs have ended and its exit code is known, the code is reported. If the client ends first
+(ConnectionEnded, raised by client.run), the rest is cancelled, and closing the session kills what still runs.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class ClientStreams(Protocol):
         """Move bytes until ConnectionEnded; the other methods work only while this runs."""
 
     async def wait_ready(self) -> None:
-        """Wait until all streams are there. ConnectionEnded if the client takes too long."""
+        """Wait until the client has created all streams. Raises ConnectionEnded if it takes too long."""
 
     async def read_stdin(self) -> bytes: ...
 
@@ -47,7 +47,7 @@ Request = ExecStream | AttachStream
 
 
 async def serve(client: ClientStreams, request: Request, runtime: StreamingRuntime) -> None:
-    """Open a session, stream until it ends, report. ConnectionEnded (in a group) if the client ended first."""
+    """Open a session, stream until it ends, report. Raises ConnectionEnded (in a group) if the client ends first."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(client.run())
         await client.wait_ready()
@@ -106,7 +106,7 @@ async def _copy_stdin(client: ClientStreams, session: ProcessSession) -> None:
 async def _copy_resize(client: ClientStreams, session: ProcessSession) -> None:
     decoder = ResizeDecoder()
     while data := await client.read_resize():
-        for size in decoder.receive_data(data)[-1:]:  # of several that came together only the last one counts
+        for size in decoder.receive_data(data)[-1:]:  # of several at once only the last is applied
             await session.resize(size.width, size.height)
 
 
@@ -116,7 +116,7 @@ async def _copy_out(read: Callable[[], Awaitable[bytes]], client: ClientStreams,
 
 
 async def _close(session: ProcessSession) -> None:
-    """Close a session to its end, also when the one who waits is cancelled again."""
+    """Close a session completely, also if the caller is cancelled again."""
     closing = asyncio.create_task(session.close())
     try:
         await asyncio.shield(closing)

@@ -1,4 +1,4 @@
-"""A remote command's streams over SPDY: collecting them as the client opens them, and using them."""
+"""A remote command's streams over SPDY: collect them as the client opens them, then read and write."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ MAX_STREAMS = 16  # streams open at once; five have a meaning
 
 
 class SpdyClientStreams:
-    """Satisfies serve.ClientStreams. version: as negotiated. Streams that were not asked for are refused."""
+    """Implements serve.ClientStreams. version: as negotiated. Streams the request did not ask for are refused."""
 
     def __init__(self, transport: SpdyTransport, version: str, options: StreamOptions, creation_timeout: float) -> None:
         self._spdy = SpdyStreams(transport, self, MAX_STREAMS)
@@ -50,7 +50,7 @@ class SpdyClientStreams:
         report = outcome.report(self._version)
         if report:
             await self._streams[ERROR].write(report)
-        for name in sorted(self._streams, key=lambda n: n == ERROR):  # the error stream ends last: it is waited for
+        for name in sorted(self._streams, key=lambda n: n == ERROR):  # the error stream ends last: clients wait for it
             await self._streams[name].end()
         await self._spdy.close()
 

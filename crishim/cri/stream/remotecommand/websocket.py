@@ -19,11 +19,11 @@ from crishim.cri.stream.websocket.channels import Channels
 from crishim.cri.stream.websocket.protocol import WebSocket
 
 NUMBERS = {name: number for number, name in enumerate(CHANNELS)}
-REPORTS = {V5: V4, V4: V4, BASE64_V4: V4}  # whose reports are a Status; all others get a text
+REPORTS = {V5: V4, V4: V4, BASE64_V4: V4}  # their error stream ends with a Status, others' with a text
 
 
 class WebSocketClientStreams:
-    """Satisfies serve.ClientStreams. subprotocol: as negotiated, "" for none."""
+    """Implements serve.ClientStreams. subprotocol: as negotiated, "" for none."""
 
     def __init__(
         self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, options: StreamOptions

@@ -1,10 +1,10 @@
-"""What a SPDY/3.1 session tells its owner (crishim/cri/stream/spdy/session.py)."""
+"""The events of a SPDY/3.1 session (crishim/cri/stream/spdy/session.py)."""
 
 from typing import NamedTuple
 
 from crishim.cri.stream.spdy.headers import Headers
 
-SESSION = 0  # the stream id that stands for the session in WindowOpened
+SESSION = 0  # the stream id of the session in WindowOpened
 
 
 class StreamOpened(NamedTuple):
@@ -23,7 +23,7 @@ class HeadersReceived(NamedTuple):
 
 
 class DataReceived(NamedTuple):
-    """Bytes of a stream. Tell consumed() when they are used up, or the peer's window stays shut."""
+    """Bytes of a stream. Call consumed() when they are used, or the peer's window stays closed."""
 
     stream: int
     data: bytes
@@ -36,7 +36,7 @@ class StreamEnded(NamedTuple):
 
 
 class StreamReset(NamedTuple):
-    """The stream is gone, by the peer's will or because the peer broke a rule of it."""
+    """The stream is gone: the peer reset it, or was reset for a protocol error."""
 
     stream: int
     status: int
@@ -64,7 +64,7 @@ class GoneAway(NamedTuple):
 
 
 class SessionFailed(NamedTuple):
-    """The peer broke the protocol; a GOAWAY waits to be sent, and nothing is read any more. The last event."""
+    """The peer broke the protocol; a GOAWAY is ready to be sent, and no more data is read. The last event."""
 
     reason: str
 

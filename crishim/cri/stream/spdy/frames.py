@@ -1,10 +1,10 @@
-"""SPDY/3.1 frames: what is on the wire, without any meaning yet. SPDY draft 3.1, section 2.
+"""SPDY/3.1 frames: encoding and decoding. SPDY draft 3.1, section 2.
 
 A control frame begins with a set bit, the version (3) and a type; a data frame with a stream id. Both then have eight
 bits of flags and 24 of length. All numbers are big-endian.
 
-A data frame may be 16 MiB long: the reader hands its bytes on as they come, so that no frame is ever buffered whole.
-Control frames are buffered, and are refused above MAX_CONTROL.
+A data frame may be 16 MiB long: the reader passes its bytes on as they come and never buffers a whole frame. Control
+frames are buffered, and are refused above MAX_CONTROL.
 """
 
 from enum import IntEnum, IntFlag
@@ -170,7 +170,7 @@ def _control(kind: FrameType, body: bytes, flags: int = 0) -> bytes:
 
 
 class SpdyFrameReader:
-    """Bytes to frames, however they are cut."""
+    """Bytes to frames; the bytes may come in pieces of any size."""
 
     def __init__(self) -> None:
         self._decompressor = HeaderDecompressor()
@@ -181,7 +181,7 @@ class SpdyFrameReader:
         self._buffer += data
 
     def next_frame(self) -> Frame | None:
-        """The next frame or part of a data frame; None if more bytes are needed. BadFrame, BadHeaderBlock."""
+        """The next frame or part of a data frame; None if bytes are missing. Raises BadSpdyFrame, BadHeaderBlock."""
         if self._data is not None:
             return self._next_part(*self._data)
         if len(self._buffer) < 8:

@@ -1,7 +1,7 @@
 """SPDY/3.1 name/value blocks: header lists, compressed with one zlib stream a direction (draft 3.1, section 2.6.10).
 
 Both ends start their zlib streams from the same dictionary and flush (Z_SYNC_FLUSH) after every block, so a block can
-only be read by somebody who has read all blocks before it: a frame that is refused must still be decompressed.
+only be decompressed after all blocks before it: a frame that is refused must still be decompressed.
 
 A name can hold several values, joined with NUL. The draft wants lower-case names; Kubernetes' clients send lower case
 and look names up in any case, so names are lower-cased here on the way in and out.
@@ -40,10 +40,10 @@ def _dictionary() -> bytes:
     return listed + "".join([*map(str, CODES), *PHRASES]).encode()
 
 
-DICTIONARY = _dictionary()  # 1423 bytes, Adler-32 0xE3C6A7C2: the draft's, to the byte
+DICTIONARY = _dictionary()  # the draft's: 1423 bytes, Adler-32 0xE3C6A7C2
 
-MAX_BLOCK = 8 * 1024  # bytes of an uncompressed block, a thousand times what its compressed form may have; ours hold
-MAX_HEADERS = 32  # a few short headers
+MAX_BLOCK = 8 * 1024  # bytes of an uncompressed block, which may be a thousand times as large as the compressed one
+MAX_HEADERS = 32  # of a block; clients send a few short ones
 
 Headers = dict[str, str]
 
@@ -56,7 +56,7 @@ class HeaderCompressor:
     """The sending side's zlib stream."""
 
     def __init__(self) -> None:
-        # A window that holds the dictionary and a small hash: 24 KB for each session instead of 256.
+        # A window just large enough for the dictionary, and a small hash table: 24 KB a session instead of 256.
         self._zlib = zlib.compressobj(wbits=12, memLevel=3, zdict=DICTIONARY)
 
     def compress(self, headers: Mapping[str, str]) -> bytes:

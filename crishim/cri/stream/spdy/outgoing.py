@@ -1,4 +1,4 @@
-"""The sending half of a SPDY/3.1 session (spdy.py): the calls that put frames on the wire, and the streams' state."""
+"""The sending half of a SPDY/3.1 session (session.py): the calls that send frames, and the streams' state."""
 
 from crishim.cri.stream.spdy.events import SESSION
 from crishim.cri.stream.spdy.frames import (
@@ -26,14 +26,14 @@ class LocalError(Exception):
 
 
 class Outgoing:
-    """What one end knows of its streams, and what it sends."""
+    """The streams of one end, and the frames it sends."""
 
     def __init__(self, role: Role, flow_control: FlowControl) -> None:
         self.role = role
         self.failed = False
-        self._limited = flow_control is FlowControl.STRICT  # what we send is held to the peer's windows
+        self._limited = flow_control is FlowControl.STRICT  # the peer's windows limit what we send
         self._streams: dict[int, StreamState] = {}
-        self._remote_open = 0  # of them, those the peer opened
+        self._remote_open = 0  # how many of them the peer opened
         self._windows = Windows(send=WINDOW)
         self._initial_send = WINDOW
         self._last_local = -1 if role is Role.CLIENT else 0
@@ -83,7 +83,7 @@ class Outgoing:
         return max(0, min(self._initial_send + state.windows.send, self._windows.send))
 
     def held_by_session(self, stream: int) -> bool:
-        """Whether nothing can be sent on the stream for want of the session's window, not of its own."""
+        """Whether only the session's window, not the stream's own, keeps data of the stream from being sent."""
         state = self._streams.get(stream)
         closed = self._limited and self._windows.send <= 0
         return state is not None and closed and self._initial_send + state.windows.send > 0
@@ -113,7 +113,7 @@ class Outgoing:
             self._send(RstStream(stream, status))
 
     def consumed(self, stream: int, size: int) -> None:
-        """Bytes of DataReceived were used up: the peer may send as many again. The stream may be gone by now."""
+        """Bytes of DataReceived were used: the peer may send as many again. The stream may be gone by now."""
         state = self._streams.get(stream)
         if state is not None and state.receiving:
             self._give_back(stream, state.windows, size)
@@ -134,7 +134,7 @@ class Outgoing:
         self._send(Settings({}))
 
     def go_away(self, status: GoAwayStatus = GoAwayStatus.OK) -> None:
-        """Say that no more streams are taken. Those that are open go on."""
+        """Send GOAWAY: no more streams are accepted; open ones continue."""
         if not self._going_away:
             self._going_away = True
             self._send(GoAway(self._last_remote, status))
@@ -171,7 +171,7 @@ class Outgoing:
         return True
 
     def _give_back(self, stream: int, windows: Windows, size: int) -> None:
-        """Used-up bytes go back to the peer in one WINDOW_UPDATE when they are half a window."""
+        """Count used bytes; send a WINDOW_UPDATE for them once they are half a window."""
         returned = windows.use_up(size)
         if returned:
             self._send(WindowUpdate(stream, returned))

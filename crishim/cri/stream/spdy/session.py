@@ -5,17 +5,17 @@
     session.reply(event.stream); session.send_data(event.stream, b"...", fin=True)
     transport.write(session.data_to_send())
 
-A frame costs what its bytes cost, however many streams are open: a peer chooses the frames.
+The work for a frame does not depend on the number of open streams: the peer decides which frames it sends.
 
 Life cycle of a stream: open in both directions from SYN_STREAM on; each direction ends with its FIN, both with a
-RST_STREAM; a stream without an open direction is forgotten. Frames for forgotten streams are on their way for a while
-and mean nothing.
+RST_STREAM; a stream without an open direction is forgotten. Frames for forgotten streams may still arrive and are
+ignored.
 
 Flow control, as Kubernetes needs it. The draft gives each stream and the session a window of 64 KiB in each direction.
-Kubernetes' library (spdystream: kubelet, kubectl, crictl) neither sends WINDOW_UPDATE nor heeds it, so a sender that
-kept to the window would stall after 64 KiB. With FlowControl.LEARNED, what we send is limited only from the moment the
-peer shows, by a WINDOW_UPDATE or a SETTINGS frame, that it keeps windows, and a peer that overruns ours is not blamed.
-WINDOW_UPDATEs are always sent: a peer without windows ignores them, one with them would wait for them.
+Kubernetes' library (spdystream: kubelet, kubectl, crictl) neither sends WINDOW_UPDATE nor obeys it, so a sender that
+obeyed the window would stall after 64 KiB. With FlowControl.LEARNED, windows limit what we send only after the peer has
+sent a WINDOW_UPDATE or an initial window in SETTINGS, and a peer that overruns our window is not reset. WINDOW_UPDATEs
+are always sent: a peer without flow control ignores them, one with it would wait for them.
 """
 
 from crishim.cri.stream.spdy.events import (
@@ -56,11 +56,11 @@ from crishim.cri.stream.spdy.outgoing import LocalError as LocalError
 from crishim.cri.stream.spdy.outgoing import Outgoing
 from crishim.cri.stream.spdy.state import MAX_WINDOW, FlowControl, Role, StreamState, Windows
 
-MAX_WINDOW_CHANGES = 16  # times a peer may change its initial window: each wakes all streams that wait for room
+MAX_WINDOW_CHANGES = 16  # times a peer may change its initial window: each wakes all waiting writers
 
 
 class _SessionError(Exception):
-    """The peer broke a rule that concerns the whole session."""
+    """A protocol error of the peer that ends the whole session."""
 
 
 class SpdySession(Outgoing):
@@ -74,7 +74,7 @@ class SpdySession(Outgoing):
         self._reader = SpdyFrameReader()
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """What the peer's bytes mean, in order. After SessionFailed the rest is ignored."""
+        """The events in the peer's bytes, in order. After SessionFailed the rest is ignored."""
         self.feed(data)
         events: list[Event] = []
         while (found := self.next_events()) is not None:
@@ -87,7 +87,7 @@ class SpdySession(Outgoing):
             self._reader.receive_data(data)
 
     def next_events(self) -> list[Event] | None:
-        """What the next frame means; None when more bytes are needed. Lets the caller pause between frames."""
+        """The events of the next frame; None if more bytes are needed. Lets the caller pause between frames."""
         if self.failed:
             return None
         try:
@@ -203,6 +203,6 @@ class SpdySession(Outgoing):
         return [StreamEnded(stream)]
 
     def _break(self, stream: int, status: ResetStatus) -> list[Event]:
-        """The peer broke a rule of one stream: reset it, and tell the caller as if the peer had."""
+        """A protocol error of the peer on one stream: reset it, and report that as if the peer had."""
         self.reset(stream, status)
         return [StreamReset(stream, status)]

@@ -1,4 +1,4 @@
-"""What a SPDY/3.1 session knows of a stream: which directions are open, and its windows (draft 3.1, section 2.6.8)."""
+"""The state of a SPDY/3.1 stream: which directions are open, and its windows (draft 3.1, section 2.6.8)."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -19,23 +19,23 @@ class FlowControl(Enum):
 
 @dataclass
 class Windows:
-    """Both directions' windows of a stream or of the session. A window below zero is closed, by that much.
+    """Both directions' windows of a stream or of the session, in bytes. A window of zero or less is closed.
 
-    A stream's `send` is its difference from the session's initial window, which the peer may change: then no stream
-    has to be touched.
+    A stream's `send` is relative to the session's initial window, so that no stream has to be updated when the peer
+    changes that.
     """
 
     send: int = 0
     receive: int = WINDOW
-    unreturned: int = 0  # received and used up, but not yet given back to the peer
+    unreturned: int = 0  # received and used, but not sent back in a WINDOW_UPDATE yet
 
     def take_in(self, size: int) -> bool:
-        """Bytes have come; False if they were more than the peer was allowed."""
+        """Bytes were received; False if they exceed the window."""
         self.receive -= size
         return self.receive >= 0
 
     def use_up(self, size: int) -> int:
-        """Bytes are used up; how many to give back to the peer now: none, or at least half a window."""
+        """Bytes were used; the delta of the WINDOW_UPDATE to send now: 0, or at least half a window."""
         self.unreturned += size
         if self.unreturned < WINDOW // 2:
             return 0
@@ -44,7 +44,7 @@ class Windows:
         return returned
 
     def widen(self, delta: int, initial: int = 0) -> bool:
-        """The peer allows more; False for nothing or for more than a window may hold."""
+        """A WINDOW_UPDATE of the peer; False if delta is 0 or exceeds the largest window."""
         if delta == 0 or initial + self.send + delta > MAX_WINDOW:
             return False
         self.send += delta

@@ -1,10 +1,10 @@
-"""A SPDY session as asyncio sees it: streams to read from and write to.
+"""A SPDY session over asyncio: streams to read from and write to.
 
-One task runs the session (`run`): it reads the transport and puts what comes into the streams' buffers. When one is
-full it stops reading, and with it all streams of the session: clients of Kubernetes keep no windows, so this is their
-only backpressure. A client that keeps windows never gets that far.
+One task runs the session (`run`): it reads the transport and fills the streams' buffers. When one is full it stops
+reading, for all streams of the session: clients of Kubernetes do not obey windows, so this is their only backpressure.
+A client that obeys them never fills a buffer.
 
-Writers stand in one line. So an opened session window wakes one of them, not all, and only one piece of data waits for
+Writers queue for one lock. So an opened session window wakes one of them, not all, and only one piece of data waits for
 a client that does not read.
 """
 
@@ -48,24 +48,24 @@ class Stream:
     def __init__(self, owner: "SpdyStreams", number: int) -> None:
         self.number = number
         self.buffer = ReceiveBuffer(owner.received, lambda size: owner.session.consumed(number, size))
-        self.window_opened: asyncio.Event | None = None  # a writer waits for room in its window
+        self.window_opened: asyncio.Event | None = None  # set when the window opens; a writer waits for it
         self.on_reset: Callable[[], None] | None = None  # called when the client has reset it
         self._owner = owner
 
     def accept(self) -> None:
-        """Tell the client that the stream is taken; it waits for this before it sends. Goes out with the next flush."""
+        """Accept the stream; the client waits for this before it sends. Goes out with the next flush."""
         if self._owner.session.is_open(self.number):
             self._owner.session.reply(self.number)
 
     def refuse(self) -> None:
-        """Tell the client that the stream is refused. Goes out with the next flush."""
+        """Refuse the stream. Goes out with the next flush."""
         self._owner.session.reset(self.number, ResetStatus.REFUSED_STREAM)
         self._owner.forget(self.number)
 
     async def read(self) -> bytes:
         """The next bytes, b"" when the client ended or reset the stream."""
         data = await self.buffer.get()
-        await self._owner.answer()  # a window may have to be opened
+        await self._owner.answer()  # a WINDOW_UPDATE may be due
         return data
 
     async def write(self, data: bytes) -> None:
@@ -78,7 +78,7 @@ class Stream:
             rest = rest[sent:]
 
     async def write_from(self, source: ByteSocket) -> None:
-        """Send what a socket gives, to its end; read from it only when the client takes it. Stops at a reset."""
+        """Send a socket's data until its end, read only as fast as the client takes it. Stops at a reset."""
         while not source.ended:
             sent = await self._owner.send(self, source.take)
             if sent is None:
@@ -110,7 +110,7 @@ def _front(data: memoryview, size: int) -> bytes:
 
 
 class StreamHandler(Protocol):
-    """What is done with streams: remotecommand/spdy.py, portforward/spdy.py."""
+    """Uses the streams: remotecommand/spdy.py, portforward/spdy.py."""
 
     def stream_opened(self, stream: Stream, headers: Headers) -> None:
         """Accept or refuse a stream of the client, now or later."""
@@ -125,9 +125,9 @@ class SpdyStreams:
         self._transport = transport
         self._handler: StreamHandler | None = handler
         self._streams: dict[int, Stream] = {}
-        self._sending = asyncio.Lock()  # of the one whose data goes next
+        self._sending = asyncio.Lock()  # held by the stream whose data is next
         self._session_window = asyncio.Event()
-        self._writing = asyncio.Lock()  # of the one who writes to the transport
+        self._writing = asyncio.Lock()  # held while the transport is written to
 
     async def run(self) -> None:
         """Serve until ConnectionEnded: the client is gone, went away, or broke the protocol."""
@@ -137,7 +137,7 @@ class SpdyStreams:
                 while (events := self.session.next_events()) is not None:
                     await self._receive(events)
                 await self.answer()
-        finally:  # these refer back to us, and would keep the session's buffers until a collection
+        finally:  # they refer back to us and would keep the buffers until a garbage collection
             self._streams.clear()
             self._handler = None
 
@@ -149,23 +149,23 @@ class SpdyStreams:
             await self.answer()
 
     async def answer(self) -> None:
-        """Write what the session has to say, but do not wait behind data for a slow client.
+        """Write pending frames, but do not wait behind data for a slow client.
 
-        Whoever writes that data takes the answers along. So a client that does not read can still type Ctrl-C. If it
-        asks for too many answers, it has to read first.
+        The task that writes that data writes them, too. So a client that does not read can still send Ctrl-C. Beyond
+        MAX_ANSWERS the client has to read first.
         """
         if not self._writing.locked() or self.session.pending > MAX_ANSWERS:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what the session has to say, waiting while the client is slow."""
+        """Write pending frames, waiting while the client is slow."""
         async with self._writing:  # frames must reach the transport in the order the session made them
             await self._write()
 
     async def send(self, stream: Stream, take: Callable[[int], bytes]) -> int | None:
-        """Wait until the client has room for data of a stream, and send what take(room) gives.
+        """Wait until the windows allow data of a stream, and send what take(room) returns.
 
-        The number of bytes it gave, which may be none; None if the stream takes no more.
+        Returns the number of bytes sent, maybe 0; None once the stream is closed for sending.
         """
         session, number = self.session, stream.number
         while session.is_sending(number):
@@ -202,7 +202,7 @@ class SpdyStreams:
         if stream is not None:
             stream.buffer.end()
             self._wake(stream)
-            self._session_window.set()  # in case it is the one that waits for it
+            self._session_window.set()  # in case its writer waits for it
 
     def forget_closed(self, number: int) -> None:
         """Forget a stream if both its directions have ended."""
@@ -240,14 +240,14 @@ class SpdyStreams:
                     self._session_window.set()
                 elif number in self._streams:
                     self._wake(self._streams[number])
-            case WindowsChanged():  # the session sees to it that this is rare
+            case WindowsChanged():  # rare: MAX_WINDOW_CHANGES
                 for stream in self._streams.values():
                     self._wake(stream)
                 self._session_window.set()
             case SessionFailed(reason):
                 await self.flush()
                 raise ConnectionEnded(f"the client broke SPDY: {reason}")
-            case GoneAway() if not self._streams:  # those it left open it may still use
+            case GoneAway() if not self._streams:  # open streams may still be used
                 raise ConnectionEnded("the client went away")
 
     def _wake(self, stream: Stream) -> None:
@@ -256,14 +256,14 @@ class SpdyStreams:
             stream.window_opened = None
 
     async def _put(self, stream: Stream, data: bytes) -> None:
-        """Hand data to a stream; while it has no room, look every now and then whether the client is still there.
+        """Put data into a stream's buffer; while it is full, check regularly whether the client is still there.
 
-        Its end of the connection cannot arrive: it queues behind the data that is not being read.
+        The client's FIN is not seen meanwhile: it queues behind data that is not being read.
         """
         await self._transport.budget.spend(len(data) // BYTES_PER_UNIT)
         if stream.buffer.offer(data):
             return
-        await self.answer()  # not only when the buffer has room again
+        await self.answer()  # now, not only when the buffer has room again
         while True:
             try:
                 async with asyncio.timeout(KEEP_ALIVE):

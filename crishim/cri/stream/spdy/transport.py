@@ -1,4 +1,4 @@
-"""What carries a SPDY session's bytes: the upgraded connection itself, or binary messages of a WebSocket (a tunnel)."""
+"""Transports of a SPDY session: the upgraded connection itself, or binary messages of a WebSocket (a tunnel)."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SpdyTransport(Protocol):
-    budget: Budget  # the connection's part of the server's work
+    budget: Budget  # the connection's share of the event loop
 
     async def read(self) -> bytes:
         """Some bytes; ConnectionEnded when there will be no more."""
@@ -21,11 +21,11 @@ class SpdyTransport(Protocol):
         """After the last bytes: close the WebSocket, if there is one."""
 
 
-MAX_ANSWERS = 16 * 1024  # bytes of pongs that may wait until all that has come is read
+MAX_ANSWERS = 16 * 1024  # bytes of pongs that may wait until all received frames are read
 
 
 class TunnelTransport:
-    """SPDY in WebSocket messages: their bounds mean nothing, only their bytes (client-go, TunnelingConnection)."""
+    """SPDY in WebSocket messages, whose boundaries have no meaning (client-go, TunnelingConnection)."""
 
     def __init__(self, connection: Connection, socket: "WebSocket", surplus: bytes) -> None:
         self.budget = connection.budget
@@ -77,4 +77,4 @@ class ConnectionTransport:
         await self._connection.write(data)
 
     async def close(self) -> None:
-        """SPDY's own GOAWAY has said it."""
+        """Nothing to do: GOAWAY was sent."""

@@ -7,7 +7,7 @@ Source: k8s.io/streaming/pkg/httpstream/wsstream. A message is a channel number 
     version 5     the binary form, and the two bytes 255, N close channel N
 
 A client may send either kind of message for either form. Messages may come in fragments: the data of a fragment is
-handed on at once, so no message is ever held whole.
+passed on at once, so no message is buffered whole.
 """
 
 import base64
@@ -39,7 +39,7 @@ class BadChannelMessage(ValueError):
 
 
 def select(offered: Sequence[str], supported: Sequence[str]) -> str | None:
-    """The first subprotocol of the client's that we have; "" if it names none; None if it has none of ours."""
+    """The client's first subprotocol that is supported; "" if it offers none; None if none of them is supported."""
     if not offered:
         return ""
     return next((name for name in offered if name in supported), None)
@@ -51,7 +51,7 @@ class ChannelCodec:
     def __init__(self, subprotocol: str) -> None:
         self.text = "base64" in subprotocol  # the kind of message we send
         self._closes = subprotocol == V5
-        self._channel = -1  # of the message under way
+        self._channel = -1  # of the current message
         self._carry = b""  # base64 digits that wait for the rest of their group of four
 
     def encode(self, channel: int, data: bytes) -> bytes:
@@ -61,7 +61,7 @@ class ChannelCodec:
         return bytes([channel]) + data
 
     def receive(self, payload: bytes, *, first: bool, last: bool) -> list[ChannelData | ChannelClosed]:
-        """One fragment of a message. An empty message is nothing. BadMessage."""
+        """Decode one fragment of a message. An empty message gives nothing. Raises BadChannelMessage."""
         if first:
             self._carry = b""
             self._channel = -1

@@ -1,9 +1,9 @@
-"""A WebSocket's numbered channels as asyncio sees them: each can be read and written like a stream.
+"""A WebSocket's numbered channels over asyncio: each can be read and written like a stream.
 
-One task runs the WebSocket (`run`). While a channel's buffer is full nothing is read, so the client's pings are not
-either; kubectl gives up after a minute without a pong. Therefore a stalled WebSocket sends pongs unasked. They also
-show whether the client is gone: its end of the connection cannot arrive behind data that is not being read, but a
-client that is gone answers with a TCP reset.
+One task runs the WebSocket (`run`). While a channel's buffer is full nothing is read, the client's pings included;
+kubectl gives up after a minute without a pong. So a stalled WebSocket sends unsolicited pongs. They also show whether
+the client is gone: its FIN queues behind data that is not being read, but a client that is gone answers a pong with a
+TCP reset.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ MAX_ANSWERS = 64 * 1024  # bytes of answers that may wait for a client that does
 
 
 class Channels:
-    """surplus: what came behind the request head. readable: the channels whose data is read."""
+    """surplus: bytes received after the request head. readable: the channels whose data is read."""
 
     def __init__(
         self, connection: Connection, socket: WebSocket, surplus: bytes, subprotocol: str, readable: Iterable[int]
@@ -71,7 +71,7 @@ class Channels:
                 await self._write(channel, data[at : at + PIECE])
 
     async def write_from(self, channel: int, source: ByteSocket) -> None:
-        """Send what a socket gives, to its end; read from it only when the client takes it."""
+        """Send a socket's data until its end, read only as fast as the client takes it."""
         while not source.ended:
             async with self._writing:
                 if data := source.take(TAKEN):
@@ -80,7 +80,7 @@ class Channels:
                 await source.readable()
 
     def end(self, channel: int) -> None:
-        """Drop what is here and what still comes for this channel."""
+        """Drop the channel's data, also what still comes."""
         self._buffers[channel].discard()
 
     async def close(self) -> None:
@@ -89,22 +89,22 @@ class Channels:
         await self._flush()
 
     async def _write(self, channel: int, data: bytes) -> None:
-        """One message, by the one who has `_writing`: so no more than one waits for the client."""
+        """Write one message; the caller holds `_writing`, so only one waits for the client."""
         self._socket.send(self._codec.encode(channel, data), text=self._codec.text)
         await self._write_out()
 
     async def _flush(self) -> None:
-        """Write what there is, waiting while the client is slow."""
+        """Write pending bytes, waiting while the client is slow."""
         async with self._writing:
             await self._write_out()
 
     async def _write_out(self) -> None:
-        """With `_writing`: also the answers that came up while it wrote, since _answer leaves them to it."""
+        """Write pending bytes and the answers added meanwhile (see _answer()); the caller holds `_writing`."""
         while data := self._socket.data_to_send():
             await self._connection.write(data)
 
     async def _answer(self) -> None:
-        """Write pongs and the like, but do not wait behind data for a slow client: whoever writes takes them along."""
+        """Write pongs and the like; if a message is being written to a slow client, its writer writes them, too."""
         if not self._writing.locked() or self._socket.pending > MAX_ANSWERS:
             await self._flush()
 

@@ -1,7 +1,7 @@
-"""Reading a client's WebSocket frames as their bytes come: no frame is held whole. RFC 6455, section 5.
+"""Read a client's WebSocket frames in parts, so that no frame is buffered whole. RFC 6455, section 5.
 
-The websockets library hands on whole frames, which a client may make 32 MiB each. Only its constants and its masking,
-which is C, are used here.
+The websockets library returns whole frames, of up to 32 MiB each. Only its constants and its masking, written in C, are
+used here.
 """
 
 from struct import Struct
@@ -19,7 +19,7 @@ _U16, _U64 = Struct(">H"), Struct(">Q")
 
 
 class BadFrame(ValueError):
-    """A frame that breaks the protocol; nothing after it can be understood."""
+    """A frame that breaks the protocol; nothing after it can be parsed."""
 
     def __init__(self, text: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
         super().__init__(text)
@@ -37,22 +37,22 @@ class Part(NamedTuple):
 
 
 class FrameReader:
-    """Bytes to parts of frames, however they are cut."""
+    """Bytes to parts of frames; the bytes may come in pieces of any size."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._opcode: Opcode | None = None  # of the frame under way
+        self._opcode: Opcode | None = None  # of the current frame
         self._fin = False
         self._first = False
-        self._left = 0  # of its payload
+        self._left = 0  # bytes of its payload
         self._mask = b""
-        self._continues = False  # a message is under way
+        self._continues = False  # the next data frame must be a continuation
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
     def next_part(self) -> Part | None:
-        """The next part, None if more bytes are needed. BadFrame."""
+        """The next part, None if more bytes are needed. Raises BadFrame."""
         if self._opcode is None and not self._read_head():
             return None
         assert self._opcode is not None
@@ -66,12 +66,12 @@ class FrameReader:
         if part.last:
             self._opcode = None
         else:
-            turn = len(payload) % 4
-            self._mask = self._mask[turn:] + self._mask[:turn]
+            offset = len(payload) % 4
+            self._mask = self._mask[offset:] + self._mask[:offset]
         return part
 
     def _read_head(self) -> bool:
-        """Section 5.2. False if more bytes are needed."""
+        """Read a frame's header (section 5.2). False if more bytes are needed."""
         if len(self._buffer) < 2:
             return False
         first, second = self._buffer[0], self._buffer[1]

@@ -1,12 +1,12 @@
-"""One server end of a WebSocket: bytes in, fragments of messages out. RFC 6455.
+"""The server end of a WebSocket: bytes in, fragments of messages out. RFC 6455.
 
     headers = accept(request, subprotocol)       # for the 101
     socket = WebSocket()
     for fragment in socket.receive_data(received): ...
 
 The handshake is our own: the library refuses a subprotocol that is no HTTP token, and Kubernetes' tunnel is called
-SPDY/3.1+portforward.k8s.io. Pings are answered, a close is answered, a broken frame closes with the right code: each
-leaves bytes to send. Import this module late: the library costs 5 MB, and most nodes never see a WebSocket.
+SPDY/3.1+portforward.k8s.io. Pings and closes are answered, and an invalid frame closes with the right code: each adds
+bytes to send. Import this module late: the library takes 5 MB, and most nodes never see a WebSocket.
 """
 
 import base64
@@ -65,7 +65,7 @@ class WebSocket:
         return len(self._out)
 
     def receive_data(self, data: bytes) -> list[Fragment]:
-        """What the client's bytes hold. After a close or a broken frame the rest is ignored."""
+        """The fragments in the client's bytes. After a close or an invalid frame the rest is ignored."""
         self.feed(data)
         fragments: list[Fragment] = []
         while (found := self.next_fragments()) is not None:
@@ -78,7 +78,7 @@ class WebSocket:
             self._reader.feed(data)
 
     def next_fragments(self) -> list[Fragment] | None:
-        """What the next frame, or what there is of it, holds; None when more bytes are needed."""
+        """The fragments of the next frame or part of it; None if more bytes are needed."""
         try:
             part = self._reader.next_part() if self.is_open else None
         except BadFrame as error:
@@ -108,7 +108,7 @@ class WebSocket:
         self._send(Opcode.PONG, b"")
 
     def close(self, *, broken: str = "") -> None:
-        """Begin to close: normally, or with the reason why the client's messages cannot be understood."""
+        """Begin to close: normally, or with the reason why the client's messages are invalid."""
         self._close(CloseCode.PROTOCOL_ERROR if broken else CloseCode.NORMAL_CLOSURE, broken)
 
     def _close(self, code: CloseCode, reason: str) -> None:

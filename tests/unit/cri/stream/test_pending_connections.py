@@ -206,10 +206,10 @@ async def test_waiting_anew_loses_no_connection(small: StreamServer, runtime: Fa
     """What the listener waits with is replaced at any time, also when a connection has just come."""
     for _ in range(20):
         reader, writer = await connect(small.url)
-        small._wait_anew()
+        small._renew()
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        small._wait_anew()
+        small._renew()
         async with asyncio.timeout(10):
             assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
-        small._wait_anew()
+        small._renew()
         writer.transport.abort()
