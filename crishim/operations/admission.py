@@ -1,7 +1,7 @@
-"""Whether a pod takes a container of that name now, and the record that says it does.
+"""Check that a pod can take a new container of that name, and make the container's record.
 
-Holding the pod's lock from the look at its state until the container is made is what keeps a container from appearing
-in a pod that is being stopped: StopPodSandbox takes the same lock to say so.
+The pod's lock is held from the check of its state until the container is created, so that no container is added to a
+pod that is being stopped: StopPodSandbox takes the same lock to set STOPPING.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from crishim.state.names import container_name
 
 @contextlib.asynccontextmanager
 async def admit(node: Node, request: cri.CreateContainerRequest) -> AsyncIterator[tuple[PodRecord, ContainerRecord]]:
-    """Hold the pod's lock and give the pod with a new record (CREATING, not yet on disk) for the container.
+    """Hold the pod's lock; yields the pod and a new record (CREATING, not on disk yet) for the container.
 
-    A name in use raises EXISTS, unless an identical request made a container that is still CREATED: then that one's
-    record is given. PRECONDITION: the pod is not ready.
+    Raises PRECONDITION if the pod is not ready, EXISTS if the name is in use, unless an identical request made a
+    container that is still CREATED: then its record is yielded.
     """
     pod = node.pods.find(request.pod_sandbox_id)
     about(pod=pod.id)
@@ -63,9 +63,9 @@ async def admit(node: Node, request: cri.CreateContainerRequest) -> AsyncIterato
 
 
 def log_path(directory: str, name: str) -> str:
-    """The absolute path of a container's log: CRI gives a directory with the pod and a name below it. "" for no log.
+    """The absolute path of a container's log, from the pod's log_directory and the container's log_path; "" for no log.
 
-    The directories are the client's own (root's); still, a name that climbs out of the directory is refused.
+    Raises INVALID for a name with "..", although the directories are the client's own (root's).
     """
     if not name:
         return ""

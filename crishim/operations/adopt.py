@@ -1,17 +1,17 @@
-"""Adoption: what stands, in memory, for a pod or container whose record this version cannot read.
+"""Adoption: make a record in memory for a pod or container whose record on disk this version cannot read.
 
-Its record is a newer version's, or damaged. What runs is not ended for that: it is listed, used, stopped and removed
-like any other, and its file is left for the version that can read it. What is known of it, the best first:
+The record on disk is a newer version's, or damaged. The pod or container keeps running: it is listed, used, stopped and
+removed like any other, and the file is left for the version that can read it. Sources of its fields, the best first:
 
-    the fields of the record that can be read all the same (records.py)
-    the copy made when it was made (record_files.COPY), in its directory below the run directory
+    the fields of the record that can be read nevertheless (records.py)
+    the copy made at its creation (record_files.COPY), in its directory below the run directory
     config.json, conmon's arguments, the cgroup, the namespaces
 
-The state it is given follows from what the kubelet makes of states: it kills and replaces a container in
-CONTAINER_UNKNOWN (pkg/kubelet/kuberuntime, computePodActions), and all containers of a pod in SANDBOX_NOTREADY. So what
-lives, and of which one knows whose it is, is RUNNING and READY as before, and a note says the rest. UNKNOWN is a
-container of which nothing says whose it is: no kubelet could know it again. A pod that is not as it was made is
-STOPPING: NOTREADY to clients, and taken down by the next stop.
+Its state depends on how the kubelet treats states: it kills and replaces a container in CONTAINER_UNKNOWN
+(pkg/kubelet/kuberuntime, computePodActions), and all containers of a pod in SANDBOX_NOTREADY. So a running container
+whose pod is known is RUNNING, its pod READY, and the annotation NOTE says why. A container whose pod is not known is
+UNKNOWN: no kubelet could recognise it. A pod that is not as it was created is STOPPING: NOTREADY to clients, and torn
+down by the next stop.
 """
 
 import logging
@@ -39,15 +39,15 @@ from crishim.pb import cri_pb2 as cri
 from crishim.records import UnreadableError
 from crishim.state.store import Store
 
-NOTE = "crishim.io/unknown"  # the annotation that tells List and Status
-UNKNOWN = "unknown"  # an image of which nothing is known: a kubelet wants it named
+NOTE = "crishim.io/unknown"  # annotation in List and Status, with the reason
+UNKNOWN = "unknown"  # image name if none is known: the kubelet needs one
 R = TypeVar("R", bound=PodRecord | ContainerRecord)
 
 log = logging.getLogger("crishim.adopt")
 
 
 class Adoption:
-    """Where the pods' and containers' directories are."""
+    """Makes records from the directories of pods and containers."""
 
     def __init__(self, run_dir: Path, cgroup_parent: str, default_handler: str) -> None:
         """cgroup_parent: of pods for which the client named none."""
@@ -57,22 +57,22 @@ class Adoption:
         self._monitors: dict[Path, ProcessRef] = {}
 
     def run(self, pods: Store[PodRecord], containers: Store[ContainerRecord]) -> None:
-        """Adopt what the stores could not read, and what lives and has a copy only: its record is gone.
+        """Adopt what the stores could not read, and what runs without a record but has a copy of it.
 
-        Blocks: looks at processes and namespaces.
+        Blocks: reads /proc and namespaces.
         """
         self._monitors = conmon.running() if containers.unread else {}
         for unread in [*containers.unread.values(), *self._without_record("containers", containers, _has_monitor)]:
             copy = _copied(self._run / "containers" / unread.id, ContainerRecord, unread.id)
-            _take_in(containers, unread, copy, cri.ContainerConfig, self.container)
+            _adopt(containers, unread, copy, cri.ContainerConfig, self.container)
         for unread in [*pods.unread.values(), *self._without_record("pods", pods, _has_namespace)]:
             copy = _copied(self._run / "pods" / unread.id, PodRecord, unread.id)
             mine = [c for c in containers if c.pod_id == unread.id]
-            _take_in(pods, unread, copy, cri.PodSandboxConfig, partial(self.pod, containers=mine))
+            _adopt(pods, unread, copy, cri.PodSandboxConfig, partial(self.pod, containers=mine))
 
     def _without_record(self, kind: str, store: Store[Any], lives: Callable[[Path], bool]) -> list[Unread]:
-        """Pods or containers that live, and of which there is no record. None is made or removed like that: the copy is
-        written after the record and goes before it."""
+        """Running pods or containers without a record: it was lost, as the copy is written after the record and removed
+        before it."""
         copies = (self._run / kind).glob(f"*/{record_files.COPY}")
         lost = [p for p in copies if is_id(p.parent.name) and not store.get(p.parent.name)]
         return [
@@ -82,9 +82,9 @@ class Adoption:
         ]
 
     def container(self, unread: Unread, known: dict[str, Any]) -> ContainerRecord:
-        """The stand-in of a container. STARTING leaves it to the runtime to say whether it was started.
+        """The record for a container. STARTING makes recovery ask the runtime whether it was started.
 
-        known: fields of its record, from wherever.
+        known: fields of its record or of the copy.
         """
         id, bundle = unread.id, self._run / "containers" / unread.id
         spec = read_spec(bundle)
@@ -101,7 +101,7 @@ class Adoption:
         ended = monitor is None and known.get("state") is ContainerState.EXITED
         alive = ContainerState.STARTING if is_known else ContainerState.UNKNOWN
         fields: dict[str, Any] = {"pod_id": "", "image_id": "", "image_ref": config.image.image}
-        fields |= {"created_at": _made(bundle)} | record_fields(spec, bundle) | known
+        fields |= {"created_at": _created_at(bundle)} | record_fields(spec, bundle) | known
         fields |= {
             "id": id,
             "state": ContainerState.EXITED if ended else alive,
@@ -116,7 +116,7 @@ class Adoption:
         return ContainerRecord(**fields)
 
     def pod(self, unread: Unread, known: dict[str, Any], containers: list[ContainerRecord]) -> PodRecord:
-        """The stand-in of a pod. containers: those that say they are its."""
+        """The record for a pod. containers: those whose records name it."""
         id, directory = unread.id, self._run / "pods" / unread.id
         config = _parsed(known.get("config", b""), cri.PodSandboxConfig)
         is_known = bool(config.metadata.name)
@@ -144,7 +144,7 @@ class Adoption:
         handler = next((c.handler for c in containers), "")
         if pins.pid:
             handler = self._handler(init_id(id), handler)
-        fields: dict[str, Any] = {"handler": handler, "created_at": _made(directory)} | known
+        fields: dict[str, Any] = {"handler": handler, "created_at": _created_at(directory)} | known
         fields |= {
             "id": id,
             "state": PodState.READY if as_made else PodState.STOPPING,
@@ -156,23 +156,23 @@ class Adoption:
         }
         return PodRecord(**fields)
 
-    def _handler(self, id: str, said: str) -> str:
-        """The handler whose state directory has the container; else what the record said."""
+    def _handler(self, id: str, recorded: str) -> str:
+        """The handler whose state directory has the container; else the record's."""
         there = [path.parent.name for path in (self._run / "runtime").glob(f"*/{id}")]
-        return said if said in there or (said and not there) else (there or [self._default_handler])[0]
+        return recorded if recorded in there or (recorded and not there) else (there or [self._default_handler])[0]
 
 
-def _take_in(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any, stand_in: Callable[..., R]) -> None:
-    """Adopt with the most that is known and can be worked with: what is salvaged of a damaged record may not be.
+def _adopt(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any, make_record: Callable[..., R]) -> None:
+    """Adopt with as many known fields as pass the store's check: those salvaged from a damaged record may not.
 
-    config: the message that the field of this name holds.
+    config: the message type in the field of this name.
     """
     salvaged = dict(unread.salvaged)
     if not _parsed(salvaged.get("config", b""), config).metadata.name:
         salvaged.pop("config", None)
     for known in (copy | salvaged, copy, {}):
         try:
-            record = stand_in(unread, known)
+            record = make_record(unread, known)
             store.check_record(record)
         except Exception as error:  # as in record_files.load()
             log.warning("what could be read of a record makes no sense", extra={"id": unread.id, "error": str(error)})
@@ -190,10 +190,10 @@ def _has_namespace(directory: Path) -> bool:
     return any(namespaces.is_pinned(str(pin)) for pin in directory.glob("ns/*"))
 
 
-def _made(directory: Path) -> int:
-    """When a pod or container was made, in ns since the epoch, as far as its directory tells; never 0.
+def _created_at(directory: Path) -> int:
+    """When a pod or container was created, in ns since the epoch, by its directory's mtime; never 0.
 
-    A kubelet takes the status of nothing without a time, and does no more for the pod.
+    The kubelet rejects a status without a time, and stops syncing the pod.
     """
     try:
         return directory.lstat().st_mtime_ns or time.time_ns()
@@ -215,7 +215,7 @@ def _copied(directory: Path, kind: type[msgspec.Struct], id: str) -> dict[str, A
 
 
 def _parsed(data: bytes, kind: Any) -> Any:
-    """A CRI message; an empty one if the bytes are none."""
+    """A CRI message; an empty one if the bytes cannot be parsed."""
     try:
         return kind.FromString(data)
     except Exception:  # google.protobuf.message.DecodeError, and UnicodeDecodeError
@@ -223,7 +223,7 @@ def _parsed(data: bytes, kind: Any) -> Any:
 
 
 def _pins(directory: Path) -> NamespacePaths:
-    """The namespaces that are pinned in a pod's directory; a network's in any case: it may have left an address."""
+    """The namespaces pinned in a pod's directory; net always: an address may be leased even if its pin is gone."""
     kinds = [k for k in ("ipc", "uts", "user", "pid") if namespaces.is_pinned(str(directory / k))]
     return NamespacePaths(**{k: str(directory / k) for k in ("net", *kinds)})
 
@@ -238,7 +238,7 @@ def _init(directory: Path) -> ProcessRef | None:
 
 
 def _addresses(netns: str) -> tuple[str, ...]:
-    """eth0's addresses, as the primary network gave them: IPv4 first, as plugins do."""
+    """eth0's addresses, which the primary network assigned: IPv4 first, as plugins order them."""
 
     def read(inside: Any) -> list[addresses.Address]:
         link = links.get(inside.netlink, "eth0")

@@ -1,7 +1,7 @@
-"""Work that a call's answer does not wait for.
+"""Background work that a call's response does not wait for, retried until it succeeds.
 
-Its intent is on disk before the answer: a record in REMOVING, which no List or Status shows any more. A failure is
-logged and tried again till it works; where the daemon dies first, recover.py does the work at the next start.
+Its intent is on disk before the response: a record in REMOVING, which List and Status do not show. A failure is logged
+and retried; if the daemon dies first, recover.py does the work at the next start.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from typing import Any
 from crishim.errors import CrishimError
 from crishim.node import Node
 
-HEAD_START = 0.02  # seconds in which the answer leaves and its client asks the next thing, the processor its own
-PAUSES = (1.0, 5.0, 30.0, 60.0)  # seconds until it is tried again; the last one from then on
+HEAD_START = 0.02  # seconds in which the response is sent and the client's next request gets the CPU
+PAUSES = (1.0, 5.0, 30.0, 60.0)  # seconds before each retry; the last one repeats
 
 log = logging.getLogger("crishim.afterwards")
 
@@ -21,7 +21,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 def start(node: Node, work: Work, name: str, pause: float = 0.0) -> asyncio.Task[None]:
-    """Do work in the background, after pause seconds, until it succeeds once; the first attempt. name: for the log."""
+    """Do work in the background after pause seconds, retried until it succeeds; returns the first attempt's task."""
     return node.tasks.start(_attempt(node, work, name, pause), name=name)
 
 

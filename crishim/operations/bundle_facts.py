@@ -1,4 +1,4 @@
-"""What a container's config.json tells of it and of its pod, where no record does (adopt.py)."""
+"""Read facts of a container and its pod from config.json, when there is no readable record (adopt.py)."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from crishim.pb import cri_pb2 as cri
 from crishim.records import UnreadableError
 
 _OWN = "io.kubernetes.cri."  # what spec/annotations.py adds to a container's annotations
-_LABEL = "io.kubernetes."  # the kubelet's own labels, without which it knows no container again
+_LABEL = "io.kubernetes."  # the kubelet's own labels, by which it recognises containers
 
 
 class _Linux(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class _Process(msgspec.Struct, frozen=True):
 
 
 class WrittenSpec(msgspec.Struct, frozen=True):
-    """What is looked at of a config.json."""
+    """The parts of a config.json that are read."""
 
     annotations: dict[str, str] = {}
     linux: _Linux = _Linux()
@@ -33,12 +33,12 @@ class WrittenSpec(msgspec.Struct, frozen=True):
 
     @property
     def told(self) -> dict[str, str]:
-        """What spec/annotations.py wrote, its prefix taken off."""
+        """The annotations that spec/annotations.py wrote, without its prefix."""
         return {key.removeprefix(_OWN): value for key, value in self.annotations.items() if key.startswith(_OWN)}
 
 
 def read_spec(bundle: Path) -> WrittenSpec:
-    """What can be had of a bundle's config.json, which may be damaged or gone."""
+    """The readable parts of a bundle's config.json, which may be damaged or gone."""
     try:
         return WrittenSpec(**records.salvage(record_files.read(bundle / "config.json"), WrittenSpec))
     except UnreadableError:
@@ -52,12 +52,12 @@ def record_fields(spec: WrittenSpec, bundle: Path) -> dict[str, Any]:
     except OSError:
         return {}
     pod_id, path = spec.told.get("sandbox-id", ""), spec.linux.cgroups_path
-    cgroup = path if path.startswith("/") else ""  # for systemd it is none
+    cgroup = path if path.startswith("/") else ""  # the systemd driver's form is no path
     return {"created_at": created, "pod_id": pod_id if is_id(pod_id) else "", "cgroup": cgroup}
 
 
 def container_config(spec: WrittenSpec) -> cri.ContainerConfig:
-    """A container's configuration as far as config.json leads, with the labels every kubelet gives."""
+    """A container's configuration from its config.json, with the labels every kubelet sets."""
     annotations = {key: value for key, value in spec.annotations.items() if not key.startswith(_OWN)}
     told, attempt = spec.told, annotations.get(f"{_LABEL}container.restartCount", "")
     config = cri.ContainerConfig(
@@ -77,7 +77,7 @@ def container_config(spec: WrittenSpec) -> cri.ContainerConfig:
 
 
 def pod_config(told: dict[str, str]) -> cri.PodSandboxConfig:
-    """A pod's configuration as far as one of its containers' config.json leads."""
+    """A pod's configuration from the annotations of one of its containers (WrittenSpec.told)."""
     known = {key: told.get(f"sandbox-{key}", "") for key in ("name", "namespace", "uid")}
     metadata = cri.PodSandboxMetadata(name=known["name"], namespace=known["namespace"], uid=known["uid"])
     config = cri.PodSandboxConfig(metadata=metadata)

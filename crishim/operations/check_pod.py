@@ -1,6 +1,6 @@
-"""CheckPods: what the CNI plugins find wrong with a pod's network now: rules flushed, a link removed by hand.
+"""CheckPods: run CNI CHECK on a pod's network, which finds flushed rules, a link removed by hand and the like.
 
-It changes nothing, and it is asked for: a chain's CHECK is as many programs as its ADD, 50 ms and more.
+It changes nothing and runs on request only: CHECK runs as many plugins as ADD, for 50 ms and more.
 """
 
 from crishim.cni.network import Check
@@ -10,7 +10,7 @@ from crishim.node import Node
 
 
 async def check_pod(node: Node, id: str) -> Check:
-    """CHECK a pod's network. PRECONDITION: the pod is not ready, so it has none to speak of.
+    """CHECK a pod's network. Raises PRECONDITION if the pod is not ready.
 
     The pod's lock is held: plugins must not be run for one container twice at a time (CNI specification, section 2).
     """

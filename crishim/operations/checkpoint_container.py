@@ -1,9 +1,9 @@
-"""CheckpointContainer: a running container's processes, its writable layer and its configuration in one archive.
+"""CheckpointContainer: write a running container's processes, writable layer and configuration to one archive.
 
-The archive holds what the tools for it expect: checkpoint/ (criu's images), dump.log, rootfs-diff.tar (the writable
-layer), spec.dump (config.json) and config.dump (what it is). The container is paused until the layer is read, so that
-a file that is open is as long as the processes' state says: criu compares. A daemon that is killed meanwhile leaves
-STATE_DIR/checkpoints/ID, and the next one resumes the container (checkpoint_pod.clear_interrupted).
+The archive has the layout of other runtimes and tools: checkpoint/ (criu's images), dump.log, rootfs-diff.tar (the
+writable layer), spec.dump (config.json) and config.dump (facts of the container). The container is paused until the
+layer is read, so that open files have the size in criu's images: criu compares at restore. A daemon that is killed
+meanwhile leaves STATE_DIR/checkpoints/ID, and the next one resumes the container (checkpoint_pod.clear_interrupted).
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from crishim.node import Node
 from crishim.operations.pausing import paused
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-DEFAULT_TIMEOUT = 120  # seconds, where the request gives none
+DEFAULT_TIMEOUT = 120  # seconds, if the request has none
 
 
 async def checkpoint_container(node: Node, id: str, location: str, timeout: int) -> None:
     """Write a checkpoint of a RUNNING container to the file `location`; the container goes on running.
 
-    Raises UNIMPLEMENTED where this host cannot do it, saying why, PRECONDITION, INVALID, DEADLINE. After an error there
-    is no file, and the container runs.
+    Raises UNIMPLEMENTED, with the reason, if this host cannot do it, PRECONDITION, INVALID, DEADLINE. After an error
+    there is no file, and the container runs.
     """
     container = node.containers.find(id)
     if not location.startswith("/"):
@@ -62,14 +62,14 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
 
 
 async def check_possible(node: Node, handler: str) -> None:
-    """UNIMPLEMENTED, saying why, where containers of a handler cannot be checkpointed."""
+    """Raise UNIMPLEMENTED, with the reason, if containers of a handler cannot be checkpointed."""
     reason = await checkpoint.obstacle(node.handlers.get(handler))
     if reason:
         raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be checkpointed on this node: {reason}")
 
 
 async def capture(node: Node, container: ContainerRecord, work: Path, seconds: float) -> None:
-    """Write what an archive has of a paused container to a directory made by prepare()."""
+    """Write the archive's parts for a paused container to a directory made by prepare()."""
     runtime = node.handlers.get(container.handler)
     await checkpoint.dump(runtime, container.id, work / "checkpoint", work, timeout=seconds)
     await _describe(node, container, node.launcher.bundle(container.id), work)
@@ -103,9 +103,9 @@ async def _describe(node: Node, container: ContainerRecord, bundle: Path, work: 
 async def archive(
     work: Path, location: Path, timeout: float, at_location: Callable[[Callable[[], None]], Awaitable[None]]
 ) -> None:
-    """The archive, whole or not there: it holds the memory of processes, so nobody else may read it.
+    """Write the archive, complete or not at all. Mode 0600: it holds the memory of processes.
 
-    at_location: runs what touches the location, which is the client's choice.
+    at_location: runs each step on the location's path, which the client chose and which may hang.
     """
     beside = location.with_name(f".{location.name}.partial")
 

@@ -1,11 +1,11 @@
-"""CheckpointPod: several containers of a pod at one moment, each as an archive in a directory of the client's.
+"""CheckpointPod: checkpoint several containers of a pod at one moment, an archive each, in the client's directory.
 
     all paused -> one after the other captured, in a directory of ours -> all resumed
     -> archives container-N.tar, and checkpoint.json last, in the client's directory
 
-No container runs between the first pause and the last capture, so what they know of each other fits together. They are
-resumed whatever happens, a daemon that is killed included: STATE_DIR/checkpoints/POD is the intent, and the next daemon
-finds it (clear_interrupted).
+All are paused until the last one is captured, so their states are consistent with each other. They are resumed in any
+case, even if the daemon is killed: STATE_DIR/checkpoints/POD records the intent for the next daemon
+(clear_interrupted).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from crishim.operations.pausing import paused, thaw
 from crishim.pb import cri_pb2 as cri
 
 MANIFEST = "checkpoint.json"
-ENDING = 60.0  # seconds the criu of a daemon that was killed has to end by itself
+ENDING = 60.0  # seconds a killed daemon's criu has to end by itself
 
 
 class CheckpointedContainer(msgspec.Struct, frozen=True):
@@ -48,8 +48,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
 async def checkpoint_pod(node: Node, request: cri.CheckpointPodRequest) -> None:
     """Write a checkpoint of RUNNING containers to an empty directory; they go on running.
 
-    Raises INVALID, NOT_FOUND, PRECONDITION (a container does not run), UNIMPLEMENTED where this host cannot do it,
-    DEADLINE. After an error, or when it is cancelled, the directory is empty again and all containers run.
+    Raises INVALID, NOT_FOUND, PRECONDITION (a container does not run), UNIMPLEMENTED if this host cannot do it,
+    DEADLINE. After an error or cancellation the directory is empty again and all containers run.
     """
     pod = node.pods.find(request.pod_sandbox_id)
     if request.options:
@@ -162,8 +162,7 @@ def _unlink(paths: Sequence[Path]) -> None:
 
 
 async def clear_interrupted(node: Node) -> None:
-    """At the start: take away what a killed daemon left of checkpoints, of pods and of single containers, and resume
-    the containers it had paused."""
+    """At the start: remove what a killed daemon left of checkpoints, and resume the containers it had paused."""
     top = Path(node.config.state_dir) / "checkpoints"
     await executors.records(directories.own, top)
     for work in await executors.records(lambda: sorted(top.iterdir())):
@@ -176,11 +175,11 @@ async def clear_interrupted(node: Node) -> None:
 
 
 async def _resume_when_ended(node: Node, containers: Sequence[ContainerRecord], work: Path) -> None:
-    """Resume containers once more when the killed daemon's criu has ended: it leaves each as it found it, paused."""
+    """Resume containers again after the killed daemon's criu has ended: it leaves them paused, as it found them."""
     async with contextlib.AsyncExitStack() as stack:
         for id in sorted(c.id for c in containers):
             await stack.enter_async_context(node.locks.holding(id))
-        await executors.deletion(_empty, work)  # then it has nowhere to write, and gives up
+        await executors.deletion(_empty, work)  # criu cannot write any more and fails
         for process in await executors.processes(_writers, work):
             await processes.wait_gone(process, ENDING)
         await thaw(containers)
@@ -193,7 +192,7 @@ def _empty(work: Path) -> None:
 
 
 def _writers(work: Path) -> set[ProcessRef]:
-    """The runtimes that checkpoint into a directory, with their criu: they are of one session."""
+    """The runtimes that checkpoint into a directory, and their criu, which is in the same session (setsid(2))."""
     mark = os.fsencode(f"--work-path={work}")
     commands = process_trees.command_lines()
     pids = [

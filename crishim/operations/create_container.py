@@ -3,10 +3,10 @@
     admission (the pod is ready, the name is free) -> record CREATING -> root file system and image volumes mounted
     -> specification, changed by NRI plugins -> network devices planned, and moved by us or by the runtime
     -> config.json -> conmon + runtime create
-    -> network devices verified and repaired -> record CREATED, its end watched
+    -> network devices verified and repaired -> record CREATED, its exit watched
 
-The container's process exists when this returns and waits for StartContainer; that of one from a checkpoint comes with
-the start.
+The container's process exists when this returns and waits for StartContainer; that of a container from a checkpoint is
+made at its start.
 """
 
 import contextlib
@@ -37,24 +37,24 @@ T = TypeVar("T")
 
 
 async def create_container(node: Node, request: cri.CreateContainerRequest, restored: Restored | None = None) -> str:
-    """Make a container and return its id; it is CREATED then. restored: the checkpoint it is made from; without it the
-    image may be the path of one (restore_container.py).
+    """Create a container, CREATED when this returns, and return its id. restored: the checkpoint it is made from;
+    without it the image may be a checkpoint's path (restore_container.py).
 
     Raises INVALID, NOT_FOUND (pod, image, device), PRECONDITION (pod not ready, a device that cannot be given), EXISTS
-    (name and attempt in use). After a failure nothing is left, and network devices are back on the host.
+    (name and attempt in use). After an error nothing is left, and network devices are back on the host.
     """
     config = request.config
     async with contextlib.AsyncExitStack() as stack:
         restored = restored or await stack.enter_async_context(asked_for(node, config))
         image = await stack.enter_async_context(node.filesystems.using(config, restored.base if restored else ""))
         pod, container = await stack.enter_async_context(admit(node, request))
-        if container.state is ContainerState.CREATED:  # the answer to an identical request got lost
+        if container.state is ContainerState.CREATED:  # the response to an identical request got lost
             return container.id
         check_container(config, pod.parse_config())
         if restored:
             await check_restorable(node, container.handler)
         wanted = await wanted_devices(node, pod, config)
-        # The cgroup is in the record before anything is in it: it finds what a runtime that was killed left there.
+        # The cgroup is recorded before it is used: by it the processes that a killed runtime left are found.
         group = node.launcher.cgroup(pod, container.id)
         container = replace(container, image_id=image.id, image_ref=image.id, cgroup=group)
         rollback = Rollback()
@@ -83,7 +83,7 @@ async def _make(
     restored: Restored | None,
     rollback: Rollback,
 ) -> Changes:
-    """From a planned container to CREATED; what NRI plugins want changed of other containers."""
+    """Create a planned container; returns the changes NRI plugins want to other containers."""
     filesystems, launcher, config = node.filesystems, node.launcher, container.parse_config()
     await node.containers.add(container)
     rollback.push("the root file system", _bound(filesystems.delete, container.id))
@@ -131,7 +131,7 @@ async def _make(
 
 
 async def _launch(node: Node, container: ContainerRecord, built: Built) -> conmon.Launched:
-    """The runtime's create. After a failure the runtime has ended: it may have been moving devices that go back now."""
+    """The runtime's create. On an error the runtime is ended first: it may still be moving devices to be returned."""
     async with Rollback() as rollback:
         rollback.push("the runtime's create", _bound(node.launcher.end, container))
         launched = await node.launcher.create(container, node.filesystems.log(container))

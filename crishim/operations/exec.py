@@ -19,9 +19,9 @@ from crishim.spec.process import exec_process
 
 
 async def exec_sync(node: Node, container_id: str, spec: ExecSpec, timeout: float) -> sync.SyncResult:
-    """Run a command to its end, after waiting for a slot (engine/exec/limits.py); errors as sync.run().
+    """Run a command to its end, after waiting for a slot (engine/exec/limits.py). Raises what sync.run() does,
 
-    NOT_FOUND; PRECONDITION if the container does not run, now or when the slot has come.
+    NOT_FOUND, and PRECONDITION if the container does not run, before or after waiting.
     """
     running_container(node, container_id)
     async with node.exec_limits.slot(container_id, timeout) as slot:
@@ -30,7 +30,7 @@ async def exec_sync(node: Node, container_id: str, spec: ExecSpec, timeout: floa
 
 
 async def open_exec(node: Node, container_id: str, spec: ExecSpec) -> session.ExecSession:
-    """Start an interactive command. PRECONDITION if the container does not run."""
+    """Start an interactive command. Raises PRECONDITION if the container does not run."""
     command = await _command(node, running_container(node, container_id), spec)
     return await session.start(command, stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
 
@@ -38,7 +38,7 @@ async def open_exec(node: Node, container_id: str, spec: ExecSpec) -> session.Ex
 async def open_attach(
     node: Node, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
 ) -> attach.AttachSession:
-    """Connect to the container's own streams. PRECONDITION if it does not run."""
+    """Connect to the container's own streams. Raises PRECONDITION if it does not run, INVALID if tty differs."""
     container = running_container(node, container_id)
     bundle = node.launcher.bundle(container.id)
     config = container.parse_config()
@@ -49,7 +49,7 @@ async def open_attach(
 
 
 def running_container(node: Node, id: str) -> ContainerRecord:
-    """The running container of an id or of the beginning of one. NOT_FOUND; PRECONDITION in any other state."""
+    """The running container of an id or an id's prefix. Raises NOT_FOUND; PRECONDITION in any other state."""
     container = node.containers.find(id)
     if container.state is not ContainerState.RUNNING:
         raise CrishimError(
@@ -61,7 +61,7 @@ def running_container(node: Node, id: str) -> ContainerRecord:
 
 
 def scratch(node: Node) -> Path:
-    """The directory of the sessions' small files."""
+    """The directory of the sessions' temporary files."""
     return Path(node.config.run_dir) / "exec"
 
 

@@ -1,10 +1,10 @@
-"""Watching containers end: conmon's pidfd becomes readable, its exit file holds the code, the record gets both.
+"""Watch containers exit: conmon's pidfd becomes readable, its exit file has the code, the record is updated.
 
-One pidfd a container and no task: 200 idle containers cost 200 file descriptors. What happens at an end, in order:
-1. leftovers: in a PID namespace that is not the container's own, processes may outlive its init; they are killed.
-2. the record goes to EXITED with code, reason and time; whoever waits in Store.wait() sees it now.
-3. under the container's lock: the runtime forgets it (and its cgroup), the root file system is unmounted.
-A conmon that dies without an exit file was killed: its container is killed too, since nobody would see its end.
+One pidfd a container and no task: 200 idle containers cost 200 file descriptors. At an exit, in this order:
+1. leftovers: if the container shares a PID namespace, processes may outlive its init; they are killed.
+2. the record becomes EXITED with code, reason and time; Store.wait() returns.
+3. under the container's lock: the runtime deletes it and its cgroup, the root file system is unmounted.
+A conmon that ends without an exit file was killed: its container is killed too, since its exit would not be seen.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from crishim.operations import afterwards, nri_events
 from crishim.operations.log_context import begin
 from crishim.operations.oom_kills import OOM_KILLED, was_oom_killed
 
-RETRY = 1.0  # seconds until a record that could not be written (a full disk) is tried again
-UNKNOWN_CODE = 255  # what containerd and CRI-O report when nobody saw the end
+RETRY = 1.0  # seconds until a record that could not be written (full disk) is written again
+UNKNOWN_CODE = 255  # reported by containerd and CRI-O, too, for an exit that was not seen
 START_FAILED, START_FAILED_CODE = "StartError", 128  # reason and code of a container that could not be started
 
 log = logging.getLogger("crishim.exits")
 
 
 def watch_exit(node: Node, container: ContainerRecord) -> None:
-    """Record the container's end when it comes; at once if it came already."""
+    """Record the container's exit when conmon ends; at once if it has."""
     fd = processes.open_pidfd(container.monitor) if container.monitor else None
     if fd is None:
         _start_settling(node, container.id)
@@ -47,9 +47,9 @@ def watch_exit(node: Node, container: ContainerRecord) -> None:
 
 
 async def settle_exit(node: Node, id: str) -> None:
-    """Record the end of a container whose conmon is gone, and free what it held.
+    """Record the exit of a container whose conmon is gone, and release what it held.
 
-    Nobody else would record it: what fails, for want of space, memory or descriptors, is tried again till it works.
+    Nothing else records it, so a failure (disk, memory or descriptors exhausted) is retried until it succeeds.
     """
     container = node.containers.get(id)
     if container is None or not has_process(container.state):
@@ -77,15 +77,15 @@ async def _record(node: Node, container: ContainerRecord) -> None:
     code, at = ended or (UNKNOWN_CODE, time.time_ns())
     oom = code != 0 and await was_oom_killed(node, container, bundle)
     message = "" if ended else "its monitor (conmon) is gone without an exit code"
-    async with node.nri.requests():  # who is a plugin now had it in its set, or was told of it
+    async with node.nri.requests():  # every current plugin knows of it
         tell = node.nri.active
         await node.containers.update(container.id, lambda c: exited(c, code, at, oom, message, tell=tell))
 
 
 async def release_container(node: Node, id: str, patience: float = 0.0) -> None:
-    """Let the runtime forget an ended container and unmount its root file system; may be repeated.
+    """Delete an exited container from the runtime and unmount its root file system; may be repeated.
 
-    patience: seconds to leave it for, unless somebody waits for it (StopPodSandbox) or removes the container.
+    patience: seconds to delay it, unless another task waits for the lock (StopPodSandbox, RemoveContainer).
     """
     async with node.locks.holding(id):
         await node.locks.wanted(id, patience)
@@ -103,7 +103,7 @@ async def release_container(node: Node, id: str, patience: float = 0.0) -> None:
 def exited(
     container: ContainerRecord, code: int, at: int, oom: bool, message: str = "", *, tell: bool = False
 ) -> ContainerRecord:
-    """The record of a container that ended; unchanged if that is recorded already. tell: NRI plugins are to know."""
+    """The record of an exited container; unchanged if the exit is recorded already. tell: notify NRI plugins."""
     if not has_process(container.state):
         return container
     if container.reason == START_FAILED:

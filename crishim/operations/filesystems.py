@@ -1,12 +1,12 @@
-"""What a container sees as its file system: the image's layers with a writable one on top, image volumes, mounts.
+"""A container's file systems: the image's layers with a writable layer on top, image volumes, mounts.
 
 STATE_DIR/writable/ID         upper and work directory, and checkpoint/ of one that is to be restored
 RUN_DIR/roots/ID/rootfs       the mounted root
 RUN_DIR/roots/ID/volume-N     image volumes, read-only, in the order of the request's mounts
 RUN_DIR/roots/ID/log          where conmon finds the container's log (engine/logs.py), log-file its mount
 
-Nobody else on the host may reach them: there are setuid files in there. Both IDs are 0700; roots/ID lets the root of
-the pod's user namespace pass, as the OCI runtime has become it when it mounts the root.
+No other user of the host may reach them: they hold setuid files. Both ID directories are 0700; roots/ID also lets the
+root of the pod's user namespace through, since the OCI runtime mounts the root file system as that user.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class PreparedRoot(msgspec.Struct, frozen=True):
 
 
 class Places(msgspec.Struct, frozen=True):
-    """Where containers' file systems lie."""
+    """The directories of containers' file systems."""
 
     writable: Path
     roots: Path
@@ -50,15 +50,15 @@ class Places(msgspec.Struct, frozen=True):
         return self.roots / container_id / "rootfs"
 
     def log(self, container: ContainerRecord) -> Path:
-        """Where conmon finds the container's log."""
+        """The link by which conmon opens the container's log."""
         return logs.place(self.roots / container.id, container.log_path)
 
 
 class NewLog(NamedTuple):
-    """A file that waits for conmon to reopen its log."""
+    """A new log file that conmon is to open."""
 
-    link: Path  # gone when conmon has
-    is_first: bool  # no earlier one waits
+    link: Path  # conmon removes it when it has opened the file
+    is_first: bool  # no earlier one is still waiting
 
 
 class Filesystems:
@@ -87,10 +87,9 @@ class Filesystems:
 
     @contextlib.asynccontextmanager
     async def using(self, config: cri.ContainerConfig, base: str = "") -> AsyncIterator[ImageRecord]:
-        """The image a container is made from; it and those of image volumes are not removed meanwhile. base: another
-        than the request names, a checkpoint's.
-
-        NOT_FOUND names the image that is not there; INVALID if none is asked for.
+        """The image a container is made from; it and those of image volumes cannot be removed meanwhile. base: a
+        checkpoint's image, instead of the request's. Raises NOT_FOUND for a missing image, INVALID if the request names
+        none.
         """
         name = base or config.image.image
         if not name:
@@ -115,9 +114,8 @@ class Filesystems:
     ) -> PreparedRoot:
         """Mount the root file system and the image volumes, and resolve the mounts; after a failure call delete().
 
-        fill: puts what a container wrote earlier into the directory `upper` of the directory that it is given.
-
-        DEADLINE names a host path that does not answer.
+        fill: writes a checkpoint's writable layer to `upper` in the directory it is given. Raises DEADLINE, naming it,
+        if a host path does not answer.
         """
         config = container.parse_config()
         uids, gids = user_mappings(pod.parse_config())
@@ -146,20 +144,20 @@ class Filesystems:
         await executors.deletion(shutil.rmtree, self.criu_images(container_id), ignore_errors=True)
 
     def upper(self, container_id: str) -> Path:
-        """What the container wrote: the upper directory of its writable layer."""
+        """The upper directory of the container's writable layer."""
         return self.writable / container_id / "upper"
 
     def log(self, container: ContainerRecord) -> str:
-        """Where conmon finds the container's log; "" if it keeps none."""
+        """The path conmon opens as the container's log; "" if it has none."""
         return str(self._places.log(container)) if container.log_path else ""
 
     async def attach_log(self, pod: PodRecord, container: ContainerRecord) -> None:
-        """Make the container's log, if it keeps one, and let conmon find it; errors as of logs.open_file()."""
+        """Create the container's log, if it has one, and the link for conmon. Raises what logs.open_file() does."""
         if container.log_path:
             await self._attach_log(pod, container, self._places.log(container), anew=False)
 
     async def attach_new_log(self, pod: PodRecord, container: ContainerRecord) -> NewLog:
-        """Make another file for the container's log, for conmon to reopen; errors as of logs.open_file()."""
+        """Create a new file of the container's log, for conmon to reopen. Raises what logs.open_file() does."""
         place = self._places.log(container)
         link = place.with_name(f"{place.name}.tmp")
         return NewLog(link, await self._attach_log(pod, container, link, anew=True))
@@ -179,7 +177,7 @@ class Filesystems:
     async def _volumes(
         self, container_id: str, config: cri.ContainerConfig, idmap: IdMap | None
     ) -> dict[str, ImageVolume]:
-        """Mount the images of image volumes. The kubelet knows their failure by a prefix and the code UNKNOWN."""
+        """Mount the images of image volumes. The kubelet recognises an error by its prefix and the code UNKNOWN."""
         volumes = {}
         for number, mount in enumerate(config.mounts):
             name = mount.image.image
@@ -193,16 +191,16 @@ class Filesystems:
                 directory = await self._roots.mount_readonly(image, target, idmap=idmap)
             except CrishimError as error:
                 raise CrishimError(Kind.UNKNOWN, f"ImageVolumeMountFailed: {error.message}", image=name) from error
-            # Its reference in ContainerStatus is what PullImage answered (KEP-5365), so the kubelet can compare.
+            # Its reference in ContainerStatus must equal PullImage's image_ref (KEP-5365).
             volumes[mount.container_path] = ImageVolume(directory=str(directory), image_id=image.id, image_ref=image.id)
         return volumes
 
     async def release(self, container: ContainerRecord) -> None:
-        """Unmount what an ended container had mounted; its writable layer stays."""
+        """Unmount an exited container's file systems; its writable layer stays."""
         await self._unmount(self._places.roots / container.id)
 
     async def delete(self, container_id: str) -> None:
-        """Unmount, and delete the writable layer; fine if all of it is gone."""
+        """Unmount, and delete the writable layer; does nothing if all is gone."""
         directory = self._places.roots / container_id
         await self._unmount(directory)
         await self._roots.remove(self._places.writable / container_id, self._places.root(container_id))
@@ -214,7 +212,7 @@ class Filesystems:
             await self._roots.unmount(target)
 
     async def remove_orphans(self, keep: set[str]) -> None:
-        """Delete what belongs to containers that are not in keep."""
+        """Delete the file systems of containers that are not in keep."""
         for id in await executors.records(self._known) - keep:
             await self.delete(id)
 

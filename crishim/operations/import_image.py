@@ -10,8 +10,8 @@ from crishim.model import ImageRecord
 async def import_image(path: str, name: str = "", *, transport: Transport) -> list[ImageRecord]:
     """Store the images of an OCI or docker archive, or of an OCI layout directory, under the names they carry.
 
-    path: absolute, as the daemon sees it. name: for an archive whose one image has none. NOT_FOUND and INVALID name
-    the file and what is wrong with it.
+    path: absolute, on the daemon's file systems. name: for an archive whose one image has none. Raises NOT_FOUND and
+    INVALID, naming the file and what is wrong with it.
     """
     if not path.startswith("/"):
         raise CrishimError(Kind.INVALID, f"the path of an image archive must be absolute: {path!r}")

@@ -1,8 +1,7 @@
-"""Everything of crishim's that is on the node, and whose it is: what `crishim cleanup` looks through and takes away.
+"""Find everything that crishim made on the node, with its owner, for `crishim cleanup`, and remove it.
 
-A look changes nothing. What belongs to whom is told by the ids of pods and containers, 64 hex digits that stand in
-every path, argument and lease of theirs. A lease of an id that stands nowhere else may be another runtime's, as
-networks are shared: leases.py.
+Finding changes nothing. An owner is a pod's or container's id, 64 hex digits that are part of all its paths, arguments
+and leases. A lease of an id that is found nowhere else may be another runtime's, as networks are shared: leases.py.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ SCRATCH = ("exec", "secrets"), ("checkpoints", "downloads")  # below run_dir, be
 
 
 class Item(NamedTuple):
-    """One thing on the node. owner: id of its pod or container, "" if it is nobody's in particular."""
+    """One thing on the node. owner: id of its pod or container, "" if it has none."""
 
     kind: str
     name: str  # a path, a cgroup, "PID COMMAND", a link
@@ -35,7 +34,7 @@ class Item(NamedTuple):
 
 
 class Locations(NamedTuple):
-    """Where crishim's things can be."""
+    """Where to look."""
 
     state: Path
     run: Path
@@ -44,7 +43,7 @@ class Locations(NamedTuple):
 
 
 def take(places: Locations) -> list[Item]:
-    """All of it, in the order in which it can be taken away. Blocks: walks directories, processes and cgroups."""
+    """All items, in the order in which they can be removed. Blocks: walks directories, processes and cgroups."""
     found = [*_processes(places), *_containers(places), *_mounts(places), *_directories(places), *_marks()]
     ids = {thing.owner for thing in found} - {""} | _recorded(places)
     found += [*_cgroups(places, ids), *_leases(places, ids), *_scratch(places)]
@@ -55,7 +54,7 @@ _ORDER = ("process", "OCI container", "lease", "mount", "cgroup", "directory", "
 
 
 def remove(thing: Item) -> None:
-    """Take one thing away, but for a lease, which is its plugin's; fine if it is gone. OSError if it cannot be."""
+    """Remove one item, if it still exists; not a lease, which is its plugin's. Raises OSError."""
     if thing.kind == "process":
         process = processes.reference(int(thing.name.partition(" ")[0]))
         if process is not None:
@@ -75,14 +74,14 @@ def remove(thing: Item) -> None:
         with contextlib.suppress(FileNotFoundError):
             if os.path.islink(thing.name) or not os.path.isdir(thing.name):  # noqa: PTH112, PTH114
                 os.unlink(thing.name)  # noqa: PTH108
-            elif inside := mounts.below(thing.name):  # whatever it is of, it is not ours to empty
+            elif inside := mounts.below(thing.name):  # never delete through a mount
                 raise OSError(errno.EBUSY, f"{inside[0]} is mounted")
             else:
                 shutil.rmtree(thing.name)
 
 
 def alive(things: Iterable[Item]) -> set[str]:
-    """Owners of whom something runs, or who still have a namespace."""
+    """Owners with a process or a namespace."""
     running = {t.owner for t in things if t.kind == "process" or (t.kind == "mount" and "/ns/" in t.name)}
     return running | {t.owner for t in things if t.kind == "cgroup" and cgroups.processes(t.name)}
 
@@ -104,7 +103,7 @@ def _recorded(places: Locations) -> set[str]:
 
 
 def _processes(places: Locations) -> Iterator[Item]:
-    """conmons, runtimes, commands: those with a path below run_dir among their arguments, and outside of containers."""
+    """conmons, runtimes, execs: processes outside of containers with a path below run_dir in their arguments."""
     mark = os.fsencode(places.run) + b"/"
     for pid, command in process_trees.command_lines().items():
         if pid == os.getpid() or not any(mark in word for word in command):
@@ -112,7 +111,7 @@ def _processes(places: Locations) -> Iterator[Item]:
         with contextlib.suppress(OSError):
             if os.path.samefile(f"/proc/{pid}/ns/pid", "/proc/self/ns/pid"):  # noqa: PTH121
                 text = b" ".join(command).decode(errors="replace")
-                if owner := _owner(text):  # not a person who looks at a log there
+                if owner := _owner(text):  # none: a person's `less` on a log there, say
                     yield Item("process", f"{pid} {text}", owner)
 
 
@@ -123,7 +122,7 @@ def _containers(places: Locations) -> Iterator[Item]:
 
 
 def _mounts(places: Locations) -> Iterator[Item]:
-    """Those of pods and containers: a disk for the images, say, is its owner's."""
+    """Mounts of pods and containers; not the administrator's, such as a disk for the images."""
     for top in (places.run, places.state):
         for target in mounts.below(top):
             if owner := _owner(target.removeprefix(str(top))):
@@ -148,7 +147,7 @@ def _scratch(places: Locations) -> Iterator[Item]:
 
 
 def _cgroups(places: Locations, ids: set[str]) -> Iterator[Item]:
-    """Groups called by an id of ours wherever they are, and by any below our own parent; inner ones first."""
+    """Cgroups named by one of ids anywhere, or by any id below our own parent; inner ones first."""
     found = set()
     for top in cgroups.hierarchies().values():
         own = top / places.cgroup_parent.lstrip("/")

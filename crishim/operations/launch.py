@@ -1,4 +1,4 @@
-"""From a container's configuration to a waiting process: bundle directory, config.json, conmon and runtime create."""
+"""Launcher: makes a container's bundle and config.json, and has conmon and the OCI runtime create it."""
 
 import logging
 import shutil
@@ -45,14 +45,14 @@ class LaunchSettings(msgspec.Struct, frozen=True):
 
 
 class Drafted(NamedTuple):
-    """A spec that is built and not yet written, and what it was built from."""
+    """A spec that is built and not written yet, and its inputs."""
 
     built: Built
     inputs: Inputs
 
 
 class Launcher:
-    """Writes bundles and has them created."""
+    """Writes bundles, and has conmon create containers from them."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Launcher:
         self._limiter = limiter
         self._paths = paths
         self._apparmor = apparmor
-        self._said: set[str] = set()
+        self._noted: set[str] = set()
 
     def bundle(self, container_id: str) -> Path:
         return self._root / container_id
@@ -98,10 +98,11 @@ class Launcher:
         edits: Edits,
         target: str,
     ) -> Drafted:
-        """Build the spec; errors as its editors raise them.
+        """Build the spec. Raises what its editors do.
 
-        edits: of the CDI devices that the request names. target: of target_namespace(). DEADLINE names a path (device,
-        profile, volume) that does not answer. PRECONDITION, INTERNAL: the default AppArmor profile cannot be had.
+        edits: of the CDI devices that the request names. target: of target_namespace(). Raises DEADLINE, naming the
+        path (device, profile, volume), if one does not answer; PRECONDITION, INTERNAL if the default AppArmor profile
+        cannot be loaded.
         """
         features = await self.runtime(container).features()
         inputs = self._inputs(pod, container, image, prepared, features, target)
@@ -133,9 +134,9 @@ class Launcher:
         await async_files.write(bundle / "config.json", drafted.built.encode())
 
     def say_once(self, notes: Iterable[str], container_id: str) -> None:
-        """Log what was bounded or left out for want of something on this host: each text once in the daemon's life."""
-        for note in set(notes) - self._said:
-            self._said.add(note)
+        """Log what this host made us limit or leave out: each text once per daemon."""
+        for note in set(notes) - self._noted:
+            self._noted.add(note)
             log.warning(note, extra={"container": container_id})
 
     def _inputs(
@@ -172,11 +173,10 @@ class Launcher:
         )
 
     async def create(self, container: ContainerRecord, log: str, images: Path | None = None) -> conmon.Launched:
-        """Have conmon create the container of a written bundle. log: where conmon is to write it, "" for nowhere.
+        """Have conmon create the container of a written bundle. log: the path conmon writes it to, "" for none.
 
-        images: of criu, from which it is restored instead: it runs then.
-
-        A copy of the record, complete but for the processes, is left in the bundle: operations/adopt.py.
+        images: criu's, from which it is restored instead; it runs then. Writes a copy of the record, without the
+        processes, to the bundle: operations/adopt.py.
         """
         config = container.parse_config()
         launch = conmon.Launch(
@@ -193,7 +193,7 @@ class Launcher:
             return await conmon.create(self._settings.conmon, self.runtime(container), launch)
 
     async def verify(self, container: ContainerRecord, built: Built, process: ProcessRef) -> None:
-        """Look at what was mounted in a created container. INVALID: something over /proc, a link has changed."""
+        """Check a created container's mounts. Raises INVALID if one covers /proc: a volume's symlink was changed."""
 
         def look() -> str:
             return laid_over_proc(built.spec, mounts.table(process.pid))
@@ -212,14 +212,14 @@ class Launcher:
             )
 
     async def discard(self, container: ContainerRecord) -> None:
-        """Undo create() and write_bundle(), however far they got."""
+        """Undo create() and write_bundle(), also if they were interrupted."""
         await self.end(container)
         await self.delete_bundle(container.id)
 
     async def end(self, container: ContainerRecord) -> None:
-        """End the container with its conmon, and let the runtime forget it; fine if it has.
+        """Kill the container and its conmon, and delete it from the runtime; may be repeated.
 
-        A create or restore that is killed may have made the container's process and not noted it: its cgroup has it.
+        A create or restore that is killed may have started a process without recording it: it is in the cgroup.
         """
         creating = container.state is ContainerState.CREATING or container.restore
         dead = container.state in (ContainerState.EXITED, ContainerState.REMOVING)

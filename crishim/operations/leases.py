@@ -1,8 +1,8 @@
-"""Addresses that host-local, the usual CNI address plugin, holds for pods: a file each, called by the address.
+"""Leases of host-local, the usual CNI IPAM plugin: a file for each address, named by it.
 
-host-local forgets nothing by itself: what no CNI DEL gave back stays taken for ever. A lease of an id that stands in
-nothing of ours may be another runtime's pod, since a network is shared. It is forsaken if it is old, no namespace of
-the node has its address, and no runtime that uses libcni remembers the pod.
+host-local never expires a lease: an address without a CNI DEL stays leased for ever. A lease of an id that nothing of
+ours has may be another runtime's pod, since networks are shared. It is forsaken if it is old, no namespace of the node
+has its address, and no runtime that uses libcni has a result for the pod.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ import msgspec
 from crishim.ids import is_id
 from crishim.linux import files, net_namespaces
 
-YOUNG = 600.0  # seconds: an address is leased before its interface has it
-LIBCNI = (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache/results"))  # files called NETWORK-ID-INTERFACE
-_LEASE_LIMIT = 4096  # bytes of a lease or a network configuration's worth reading
+YOUNG = 600.0  # seconds a lease is not forsaken: the address is assigned to the interface later
+LIBCNI = (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache/results"))  # files named NETWORK-ID-INTERFACE
+_LEASE_LIMIT = 4096  # bytes read of a lease; below, of a network configuration
 _CONFLIST_LIMIT = 1 << 20
 
 
@@ -33,7 +33,7 @@ def held(config_dir: Path) -> Iterator[tuple[Path, str]]:
 
 
 def forsaken(config_dir: Path, ids: set[str]) -> list[tuple[Path, str]]:
-    """Leases that are nobody's. ids: those that something of ours still names. Blocks: looks into all namespaces."""
+    """Leases without a pod. ids: those that something of ours still has. Blocks: enters all network namespaces."""
     remembered = " ".join(path.name for directory in LIBCNI for path in _entries(directory))
     found = [
         (path, holder)
@@ -45,7 +45,7 @@ def forsaken(config_dir: Path, ids: set[str]) -> list[tuple[Path, str]]:
 
 
 def lease_directories(config_dir: Path) -> list[Path]:
-    """Where host-local keeps the addresses of the networks configured (its dataDir, and the network's name)."""
+    """The directories of host-local's leases, for all configured networks: its dataDir and the network's name."""
     found = []
     for path in _entries(config_dir):
         try:
@@ -58,7 +58,7 @@ def lease_directories(config_dir: Path) -> list[Path]:
                 if i.get("type") == "host-local"
             ]
         except (OSError, msgspec.DecodeError, RecursionError, AttributeError, KeyError, TypeError):
-            continue  # no configuration of a network
+            continue  # not a network configuration
     return found
 
 

@@ -1,4 +1,4 @@
-"""The log's story of each pod and container: one line at info when it came, ran, ended and went, with ids and names."""
+"""Log each pod's and container's lifecycle: one info line with ids and names at each state change of note."""
 
 import logging
 from typing import Any
@@ -22,13 +22,13 @@ _OF_CONTAINERS = {
 
 
 def follow(node: Node) -> None:
-    """Tell of every change of state from now on."""
+    """Log every state change from now on."""
     node.pods.subscribe(_pod)
     node.containers.subscribe(lambda before, after: _container(node, before, after))
 
 
 def count(node: Node) -> dict[str, object]:
-    """What the log has of a start: how many there are, by state, after recovery."""
+    """Pods and containers by state, for the log line at the end of recovery."""
     return {"pods": _by_state(node.pods), "containers": _by_state(node.containers)}
 
 

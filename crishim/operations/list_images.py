@@ -17,10 +17,10 @@ async def list_images(node: Node, name: str) -> list[ImageRecord]:
 
 
 def default_user(image: ImageRecord) -> tuple[int | None, str]:
-    """The user an image asks for, as (uid, "") or (None, name): exactly one of them. Without a user it is uid 0.
+    """The user of an image, as (uid, "") or (None, name); uid 0 if it has none.
 
-    The group of "user:group" is left out. An unreadable configuration counts as one without a user: it fails where it
-    is used (CreateContainer), not where it is listed.
+    The group of "user:group" is left out. An unreadable configuration counts as one without a user: it is an error in
+    CreateContainer, not in ListImages.
     """
     user = image_config.user(image.config)
     if not user:

@@ -1,5 +1,5 @@
-"""What the log lines of a call are about: the RPC, its pod, its container. Known bit by bit: a new pod's id, say, only
-once RunPodSandbox has made it up; so the ids are one dictionary that the RPC's handler and the operation's task share.
+"""The log context of a call: the RPC, its pod, its container. It is one dictionary that the RPC's handler and the
+operation's task share, as ids become known later: a new pod's, say, once RunPodSandbox has made it.
 """
 
 import contextvars
@@ -8,12 +8,12 @@ _CURRENT: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar
 
 
 def begin(**ids: str) -> None:
-    """Start anew, for the current task and those it will start."""
+    """Start a new context, for the current task and those it starts."""
     _CURRENT.set(dict(ids))
 
 
 def about(**ids: str) -> None:
-    """Add ids to the lines to come, of everybody who shares the subject."""
+    """Add ids to the current context, for all tasks that share it."""
     current = _CURRENT.get()
     if current is None:
         begin(**ids)

@@ -1,4 +1,4 @@
-"""The devices a container asks for, from all sources: CDI names, annotations. Moving them is the netdev driver's."""
+"""The devices a container requests, by CDI names and annotations. The netdev driver moves them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,14 +22,14 @@ HOOKS_IN_CREATE = ("prestart", "createRuntime", "createContainer")  # config.md,
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a container's configuration asks for."""
+    """The devices a container's configuration requests."""
 
     edits: Edits
     network: tuple[DeviceRequest, ...]
 
 
 async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig) -> Wanted:
-    """Resolve CDI names and read the annotations. NOT_FOUND: a CDI name no file defines; INVALID: bad JSON."""
+    """Resolve CDI names and read annotations. Raises NOT_FOUND for an undefined CDI name, INVALID for bad JSON."""
     fields, marked = [d.name for d in config.CDI_devices], dict(config.annotations)
     asked = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
     edits = await executors.records(node.cdi.resolve, asked) if asked else Edits()
@@ -41,9 +41,9 @@ async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig
 async def plan_devices(
     node: Node, pod: PodRecord, adjusted: Adjusted, spec: Mapping[str, Any], runtime: Runtime | None
 ) -> Plan:
-    """Check and lease the network devices; nothing is touched yet. spec: config.json, all but linux.netDevices.
+    """Check and lease the network devices; no link is changed yet. spec: config.json without linux.netDevices.
 
-    runtime: whose create is to follow; None if none is, so that nobody but us can move them.
+    runtime: the one whose create follows; None if none does, so that we move the devices.
     """
     mover = Mover.BUILTIN
     if adjusted.network and runtime is not None:
@@ -55,13 +55,13 @@ async def plan_devices(
 
 
 async def return_devices(node: Node, pod: PodRecord, plan: Plan) -> None:
-    """Give back what came with a container that is not to be, though its devices were verified already."""
+    """Return the devices of a container whose creation failed after they were verified."""
     for attachment in plan.new:
         await node.netdevices.detach(device_pod(pod), attachment.host.name)
 
 
 async def _mover(node: Node, runtime: Runtime, hooks: Mapping[str, Any]) -> Mover:
-    """Who moves: the OCI runtime if it can, unless hooks would see the device before it was repaired."""
+    """Who moves the devices: the OCI runtime if it can, unless hooks would see them before they are repaired."""
     handler = node.config.runtimes.handlers.get(runtime.name)
     choice = handler.netdevices if handler else "auto"
     capable = choice != "builtin" and moves_devices(await runtime.features())

@@ -1,4 +1,4 @@
-"""What NRI plugins make of a container that is being created: they are asked, and config.json is changed.
+"""NRI's CreateContainer: ask the plugins, and apply their adjustments to config.json.
 
 spec built, CDI edits of the request in it -> plugins asked, result validated -> CDI devices of the result resolved
 -> spec changed; network devices join those of the request, and are leased, moved and returned like them
@@ -27,7 +27,7 @@ from crishim.spec.nri_adjustment import adjust, removed
 from crishim.spec.nri_resources import to_cri
 from crishim.spec.resources import merge
 
-FIELDS: Final = {  # by the field an error names: whose it is
+FIELDS: Final = {  # NRI's number of the field an error names, for its owner
     "hooks": fields.OciHooks,
     "mounts": fields.Mounts,
     "rlimits": fields.Rlimits,
@@ -58,15 +58,15 @@ NONE: Final = Changes()
 
 @dataclass(frozen=True)
 class Adjusted:
-    """A container as plugins want it; the spec itself was changed in place."""
+    """A container after the plugins' adjustments; the spec itself was changed in place."""
 
-    network: tuple[DeviceRequest, ...]  # devices of the request that were not removed, then plugins'
-    resources: cri.LinuxContainerResources  # those of the request, and what plugins set
-    changes: Changes = NONE  # of other containers, to be applied without locks
+    network: tuple[DeviceRequest, ...]  # the request's devices, less those removed, then plugins'
+    resources: cri.LinuxContainerResources  # the request's, merged with the plugins'
+    changes: Changes = NONE  # to other containers, to be applied without locks
     owners: Mapping[str, str] | None = None  # plugin by network device
 
     def named(self, error: CrishimError) -> CrishimError:
-        """An error about a network device names the plugin that wants it."""
+        """The error, with the plugin that added the network device it is about."""
         device = error.facts.get("device", "")
         if not self.owners or device not in self.owners:
             return error
@@ -79,8 +79,8 @@ async def adjust_container(
 ) -> Adjusted:
     """Ask the plugins and change the spec. To be called inside node.nri.requests().
 
-    CrishimError: a plugin refuses, two conflict, a validator rejects, or what they want cannot be; it names plugin and
-    field.
+    Raises CrishimError, naming plugin and field, if a plugin refuses, two conflict, a validator rejects the result, or
+    it cannot be applied.
     """
     config = container.parse_config()
     if not node.nri.active:
@@ -108,7 +108,7 @@ async def _resolve(node: Node, creation: Creation) -> Edits:
     try:
         return await executors.records(node.cdi.resolve, names)
     except CrishimError as error:
-        kind = Kind.PRECONDITION if error.kind is Kind.NOT_FOUND else error.kind  # the pod and the image are there
+        kind = Kind.PRECONDITION if error.kind is Kind.NOT_FOUND else error.kind  # not found: pod or image, to kubelets
         text = f"CDI_devices cannot be applied: {error.message}"
         failure = CrishimError(kind, text, field="CDI_devices", key=error.facts.get("device", ""))
         raise named(failure, creation.owners) from error

@@ -1,13 +1,13 @@
-"""When NRI plugins are told of pods and containers, and that each is told once: what the operations call.
+"""Send NRI plugins the events of pods and containers, each once; called by the operations.
 
-Nothing is described and no record written while there is no plugin. A pod or container becomes visible, and plugins
-are told, inside one node.nri.requests(): one that comes finds it in its set, or gets the event. Locks are taken before
-requests(), never inside.
+Without a plugin no message is built and no record written. A pod or container becomes visible, and the event is sent,
+inside one node.nri.requests(): a new plugin gets it in Synchronize or by the event. Locks are taken before requests(),
+never inside.
 
-    pod        announced        on disk before RunPodSandbox is sent: should the pod not come to be, Stop and Remove are
+    pod        announced        on disk before RunPodSandbox is sent: if the pod fails, Stop and Remove are sent
                stop_announced   after StopPodSandbox was sent
     container  announced        on disk before CreateContainer is sent, likewise
-               stop_unannounced on disk with the end, until StopContainer was sent
+               stop_unannounced on disk with the exit, until StopContainer was sent
 """
 
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger("crishim.nri")
 
 
 async def pod_runs(node: Node, pod: PodRecord) -> None:
-    """RunPodSandbox: its network and its cgroup are there. CrishimError: a plugin refuses it."""
+    """RunPodSandbox, once network and cgroup exist. Raises CrishimError if a plugin refuses it."""
     if not node.nri.active:
         return
     await node.pods.update(pod.id, lambda _: replace(pod, announced=True))
@@ -41,7 +41,7 @@ async def pod_runs(node: Node, pod: PodRecord) -> None:
 
 
 async def pod_stops(node: Node, id: str) -> None:
-    """StopPodSandbox, once: the containers have ended, namespaces and network are still there."""
+    """StopPodSandbox, once, after the containers have exited and before namespaces and network are removed."""
     pod = node.pods.get(id)
     async with node.nri.requests():
         if pod is None or pod.stop_announced or not node.nri.active or _is_unknown(pod):
@@ -51,7 +51,7 @@ async def pod_stops(node: Node, id: str) -> None:
 
 
 async def pod_goes(node: Node, id: str) -> None:
-    """RemovePodSandbox, and the end of the record: nothing else of the pod is left."""
+    """RemovePodSandbox, then remove the record: everything else of the pod is removed before."""
     pod = node.pods.get(id)
     async with node.nri.requests():
         if pod is not None and node.nri.active and not _is_unknown(pod):
@@ -60,7 +60,7 @@ async def pod_goes(node: Node, id: str) -> None:
 
 
 async def pod_updates(node: Node, pod: PodRecord) -> None:
-    """UpdatePodSandbox. pod: with what is to be. CrishimError: a plugin refuses it."""
+    """UpdatePodSandbox. pod: the record after the update. Raises CrishimError if a plugin refuses it."""
     async with node.nri.requests():
         if node.nri.active:
             current, new = node.pods.find(pod.id), pod_message(node, pod).linux
@@ -83,7 +83,7 @@ async def container_created(node: Node, container: ContainerRecord) -> None:
 
 
 async def container_starts(node: Node, container: ContainerRecord) -> None:
-    """StartContainer. CrishimError: a plugin refuses it."""
+    """StartContainer. Raises CrishimError if a plugin refuses it."""
     async with node.nri.requests():
         if node.nri.active and (about := await messages(node, container)):
             await node.nri.start_container(*about)
@@ -97,7 +97,7 @@ async def container_started(node: Node, container: ContainerRecord) -> None:
 async def container_updates(
     node: Node, container: ContainerRecord, update: cri.LinuxContainerResources
 ) -> Update | None:
-    """UpdateContainer: what to set in place of the update; None if there is no plugin. CrishimError: one refuses it."""
+    """UpdateContainer: the update as plugins changed it; None without plugins. Raises CrishimError if one refuses."""
     async with node.nri.requests():
         if node.nri.active and (about := await messages(node, container)):
             return await node.nri.update_container(*about, from_cri(update))
@@ -110,20 +110,20 @@ async def container_updated(node: Node, container: ContainerRecord) -> None:
 
 
 async def container_stopped(node: Node, id: str) -> None:
-    """StopContainer, once, for one that has ended. To be called under the container's lock."""
+    """StopContainer, once, for a container that has exited. The caller holds its lock."""
     container = node.containers.get(id)
     if container is None or not container.stop_unannounced:
         return
     async with node.nri.requests():
         if node.nri.active and (about := await messages(node, container)):
             changes = await node.nri.stop_container(*about)
-            if changes != ((), ()):  # they are for other containers, whose locks may be wanted
+            if changes != ((), ()):  # in a task: they take other containers' locks
                 node.tasks.start(node.nri.apply(changes), name=f"nri updates after the end of {id[:13]}")
         await node.containers.update(id, lambda c: replace(c, stop_unannounced=False))
 
 
 async def container_goes(node: Node, id: str) -> None:
-    """RemoveContainer, before anything of it is deleted; after StopContainer for one that was not to be."""
+    """RemoveContainer, before anything of it is deleted; StopContainer first if its creation failed."""
     container = node.containers.get(id)
     if container is None or (container.state is ContainerState.CREATING and not container.announced):
         return
@@ -136,7 +136,7 @@ async def container_goes(node: Node, id: str) -> None:
 
 
 async def _notify(node: Node, container: ContainerRecord, event: Notice) -> None:
-    """Tell of what is done already: trouble with that is no error of the call."""
+    """Send an event of something already done: its failure is logged and does not fail the call."""
     try:
         async with node.nri.requests():
             if node.nri.active and (about := await messages(node, container)):
@@ -146,5 +146,5 @@ async def _notify(node: Node, container: ContainerRecord, event: Notice) -> None
 
 
 def _is_unknown(pod: PodRecord) -> bool:
-    """Whether plugins have never heard of the pod: one that did not come to be, and was not announced."""
+    """Whether no plugin got an event of the pod: it failed before RunPodSandbox was sent."""
     return pod.state is PodState.CREATING and not pod.announced

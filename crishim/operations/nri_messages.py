@@ -1,4 +1,4 @@
-"""Pods and containers as NRI plugins see them, from their records and config.json."""
+"""NRI's messages of pods and containers, made from their records and config.json."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ _STATES = {
     ContainerState.STARTING: nri.CONTAINER_CREATED,
     ContainerState.RUNNING: nri.CONTAINER_RUNNING,
     ContainerState.EXITED: nri.CONTAINER_STOPPED,
-    ContainerState.REMOVING: nri.CONTAINER_STOPPED,  # its StopContainer, should it not have been told before
+    ContainerState.REMOVING: nri.CONTAINER_STOPPED,  # for a StopContainer that was not sent before
 }
 
 
 def pod_message(node: Node, pod: PodRecord, *, gone: bool = False) -> nri.PodSandbox:
-    """The pod, with the namespaces it has of its own, until it was stopped; gone: they are not there any more.
+    """The pod, with its own namespaces unless it was stopped. gone: they do not exist any more.
 
-    pid is 0: no process of ours holds its namespaces.
+    pid is 0: no process holds its namespaces.
     """
     config = pod.parse_config()
     overhead, resources = config.linux.overhead, config.linux.resources
@@ -78,7 +78,7 @@ def container_message(container: ContainerRecord, spec: Mapping[str, Any]) -> nr
 
 
 async def messages(node: Node, container: ContainerRecord) -> tuple[nri.PodSandbox, nri.Container] | None:
-    """Both, for an event of a container that has a bundle; None if its pod has no record."""
+    """Pod and container, for an event of a container that has a bundle; None if its pod has no record."""
     pod = node.pods.get(container.pod_id)
     if pod is None:
         return None
@@ -87,9 +87,9 @@ async def messages(node: Node, container: ContainerRecord) -> tuple[nri.PodSandb
 
 
 async def all_messages(node: Node) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
-    """What a plugin that comes is told of: pods that RunPodSandbox answered for, and containers with a process.
+    """The pods and containers for a new plugin's Synchronize: pods past CREATING, and containers with a process.
 
-    Those that are being removed are among the pods: their RemovePodSandbox is still to be told.
+    Pods that are being removed are included: their RemovePodSandbox is still to be sent.
     """
     pods = [pod for pod in node.pods if pod.state is not PodState.CREATING]
     known = {pod.id for pod in pods}
@@ -101,7 +101,7 @@ async def all_messages(node: Node) -> tuple[list[nri.PodSandbox], list[nri.Conta
 
 
 def _read_specs(bundles: Sequence[Path]) -> list[Mapping[str, Any]]:
-    """Each bundle's config.json as it was written, by the daemon's own hand; {} for one that is gone or damaged."""
+    """Each bundle's config.json, as the daemon wrote it; {} for one that is gone or damaged."""
     found: list[Mapping[str, Any]] = []
     for bundle in bundles:
         try:

@@ -1,4 +1,4 @@
-"""What the node does for NRI plugins: say what there is, update a container, evict one (RuntimeOperations)."""
+"""RuntimeOperations of NRI plugins: list pods and containers, update a container, evict one."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ EVICTION_GRACE = 2.0  # seconds between the stop signal and SIGKILL; a kubelet s
 
 @dataclass(frozen=True)
 class NriRuntime:
-    """The node, as its plugins use it."""
+    """The node's operations for its plugins."""
 
     node: Node
 
@@ -23,7 +23,7 @@ class NriRuntime:
         return await all_messages(self.node)
 
     async def update_container(self, update: nri.ContainerUpdate) -> None:
-        """Without events: a plugin that changes a container is not asked what it thinks of that."""
+        """Sends no events: plugins are not asked about an update of their own."""
         resources = update.linux.resources
         await update_resources(self.node, self._find(update.container_id), to_cri(resources), resources)
 
@@ -31,7 +31,7 @@ class NriRuntime:
         await stop_container(self.node, self._find(eviction.container_id), EVICTION_GRACE)
 
     def _find(self, id: str) -> str:
-        """A container by its whole id: a plugin's slip must not hit another one."""
+        """A container by its complete id: a plugin's mistake must not hit another one. Raises NOT_FOUND."""
         if self.node.containers.get(id) is None:
             raise CrishimError(Kind.NOT_FOUND, f"there is no container {id!r}", container=id)
         return id

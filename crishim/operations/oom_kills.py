@@ -1,8 +1,8 @@
-"""Whether a container ended because memory ran out.
+"""Whether a container was ended by the OOM killer.
 
-conmon says so with a file, if it reads the group's memory.events before the group is gone. With the systemd driver that
-is a race: systemd removes the scope as soon as the last process has ended. So the counts are read as well: the
-container's own while its group is there, else that of its pod's slice, which counts what was below it.
+conmon writes a file if so, provided it reads the cgroup's memory.events before the cgroup is removed. With the systemd
+driver that is a race: systemd removes the scope as soon as the last process has exited. So the oom_kill counts are read
+as well: the container's own while its cgroup exists, else that of its pod's slice, which includes its children.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ OOM_KILLED = "OOMKilled"  # a container's reason
 
 
 async def before_start(node: Node, container: ContainerRecord) -> int | None:
-    """What its pod's slice counts before the container runs; None where it is not asked for later."""
+    """The oom_kill count of its pod's slice before the container runs; None if that is not needed (cgroupfs)."""
     if not slices.is_scope(container.cgroup):
         return None
     pod = node.pods.find(container.pod_id)
@@ -25,20 +25,20 @@ async def before_start(node: Node, container: ContainerRecord) -> int | None:
 
 
 async def was_oom_killed(node: Node, container: ContainerRecord, bundle: Path) -> bool:
-    """Of a container that failed and whose end is not recorded yet."""
+    """For a container with a non-zero exit code, before its exit is recorded."""
     if await executors.records(conmon.was_oom_killed, bundle):
         return True
     own = await executors.kernel(oom_kills.count, container.cgroup)
     before, pod = container.oom_kills_before, node.pods.get(container.pod_id)
-    if own is not None or before is None or pod is None:  # None: an older daemon started it, or no slice is asked
+    if own is not None or before is None or pod is None:  # before is None: started by an older daemon, or no slice
         return bool(own)
     others = [c for c in node.containers if c.pod_id == pod.id and c.id != container.id]
     if any(c.reason == OOM_KILLED and c.finished_at >= container.started_at for c in others):
-        return False  # theirs, or both: their groups are gone, and nobody can tell
+        return False  # their cgroups are gone: the kill was theirs, as far as can be told
     running = [c.cgroup for c in others if has_process(c.state)]
     return await executors.kernel(_more_than, slices.expand(pod.cgroup_parent), before, running)
 
 
 def _more_than(slice_path: str, before: int, theirs: list[str]) -> bool:
-    """Whether the slice counts a kill that can be no other container's. Blocks."""
+    """Whether the slice has counted more kills since than the other containers. Blocks."""
     return (oom_kills.count(slice_path) or 0) - before - sum(oom_kills.count(c) or 0 for c in theirs) > 0

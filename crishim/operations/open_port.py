@@ -1,4 +1,4 @@
-"""A connection to a port of a pod, for port forwarding; that of a pod on the host's network is the host's."""
+"""Connect to a port of a pod, for port forwarding; for a pod on the host's network it is the host's port."""
 
 from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import PodState
@@ -8,7 +8,7 @@ from crishim.node import Node
 
 
 async def open_port(node: Node, pod_id: str, port: int) -> ByteSocket:
-    """Connect to a TCP port on a READY pod's loopback. PRECONDITION if it is not ready; else as connect_in_netns()."""
+    """Connect to a TCP port on a pod's loopback. Raises PRECONDITION if it is not READY, and as connect_in_netns()."""
     pod = node.pods.find(pod_id)
     if pod.state is not PodState.READY:
         raise CrishimError(Kind.PRECONDITION, f"pod sandbox {pod.id[:13]} is not ready", pod=pod.id)

@@ -1,8 +1,8 @@
-"""The daemon's own directories: which there are, and who may pass.
+"""Make the daemon's own directories, with their modes.
 
-Nobody but root enters state_dir. run_dir and two directories in it let those through who may pass further down: the
-root of a user namespace, which is nobody on the host and has to reach its own pod's files, and a group that is given
-the socket. Each pod's and container's directory closes what is below (directories.own).
+Only root enters state_dir. run_dir and two directories in it have search permission for all: for the root of a user
+namespace, an unprivileged user of the host that has to reach its own pod's files, and for a group that may use the
+socket. Each pod's and container's directory is closed (directories.own).
 """
 
 from pathlib import Path
@@ -16,9 +16,9 @@ PASSAGES = ("pods", "roots")  # in run_dir
 
 
 def make_directories(config: Config) -> None:
-    """Make state_dir, run_dir and what is always in them, or set their modes right; after check_paths().
+    """Make state_dir, run_dir and the directories in them, or set their modes; call check_paths() before.
 
-    ConfigError if one cannot be made.
+    Raises ConfigError if one cannot be made.
     """
     for key, mode in (("state_dir", directories.PRIVATE), ("run_dir", directories.PASSAGE)):
         path = Path(getattr(config, key))

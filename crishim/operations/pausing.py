@@ -1,6 +1,6 @@
-"""Pausing containers: what a checkpoint keeps of processes and of files is of one moment.
+"""Pause containers, so that a checkpoint has their processes and files of one moment.
 
-A daemon that is killed meanwhile leaves them paused: whoever pauses writes its intent first, and the next daemon calls
+A daemon that is killed meanwhile leaves them paused: the caller writes its intent first, and the next daemon calls
 thaw() for it.
 """
 
@@ -19,7 +19,7 @@ log = logging.getLogger("crishim.pausing")
 
 @contextlib.asynccontextmanager
 async def paused(node: Node, containers: Sequence[ContainerRecord]) -> AsyncIterator[None]:
-    """None of the containers runs while the context lasts; all of them do afterwards, whatever happens."""
+    """Pause the containers during the context, and resume all of them after it, also after an error."""
     try:
         try:
             async with asyncio.TaskGroup() as group:
@@ -33,7 +33,7 @@ async def paused(node: Node, containers: Sequence[ContainerRecord]) -> AsyncIter
 
 
 async def thaw(containers: Sequence[ContainerRecord]) -> None:
-    """Resume all of them, also if it is cancelled meanwhile or fails once."""
+    """Resume all containers, also if cancelled meanwhile; each is tried twice."""
     cancelled = False
     for container in containers:
         for attempt in (1, 2):

@@ -1,4 +1,4 @@
-"""PullImage: a name and perhaps credentials in, an image in the store out."""
+"""PullImage: pull an image into the store, with credentials if the request has them."""
 
 from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import ANONYMOUS, Credentials, decode
@@ -11,8 +11,8 @@ from crishim.pb import cri_pb2 as cri
 async def pull_image(node: Node, name: str, auth: cri.AuthConfig | None) -> ImageRecord:
     """Pull an image by tag or digest and return its record.
 
-    INVALID for what is no reference or no credentials, NOT_FOUND and DENIED as the registry says, UNKNOWN with the
-    prefixes RegistryUnavailable and SignatureValidationFailed, DEADLINE, EXHAUSTED for a full disk.
+    Raises INVALID for an invalid reference or credentials, NOT_FOUND and DENIED as the registry answers, UNKNOWN with
+    the prefixes RegistryUnavailable and SignatureValidationFailed, DEADLINE, EXHAUSTED for a full disk.
     """
     if not name:
         raise CrishimError(Kind.INVALID, "PullImage needs an image name")
@@ -21,7 +21,7 @@ async def pull_image(node: Node, name: str, auth: cri.AuthConfig | None) -> Imag
 
 
 def credentials_for(reference: Reference, auth: cri.AuthConfig | None) -> Credentials:
-    """The credentials to send to the reference's registry: none if they were given for another server."""
+    """The credentials for the reference's registry: none if they were given for another server."""
     if auth is None or (auth.server_address and _host(auth.server_address) != _host(reference.domain)):
         return ANONYMOUS
     return decode(auth.username, auth.password, auth.auth, auth.identity_token, auth.registry_token)

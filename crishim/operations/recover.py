@@ -1,22 +1,22 @@
-"""Recovery at start: compare the records with the node, finish or undo what was under way, remove what has no record.
+"""Recovery at start: compare records and node, finish or undo interrupted operations, remove what has no record.
 
 The daemon may have been killed between any two steps. Each operation writes its intent first (a record in a transient
-state), so for every thing on the node there is a record that explains it, or it is nobody's:
+state), so everything of ours on the node either has a record or is left over:
 
-    container CREATING          never answered: taken away
-              STARTING          the runtime knows whether it was started
-              `restore` set     from a checkpoint, without a process: waits on, if its start was not under way
-              CREATED, RUNNING  conmon watched on; if it is gone the exit file has the code
-              REMOVING          answered for: removal is finished
-    pod       CREATING          never answered: taken away
-              READY             stays, if its namespaces exist; after a reboot NOTREADY
-              STOPPING          the stop is tried again; should it fail, it waits for the client's next
-              REMOVING          answered for: removal is finished
+    container CREATING          no response was sent: removed
+              STARTING          the runtime is asked whether it was started
+              `restore` set     from a checkpoint, without a process: unchanged unless it was being started
+              CREATED, RUNNING  conmon is watched again; if it is gone the exit file has the code
+              REMOVING          the response was sent: removal is finished
+    pod       CREATING          no response was sent: removed
+              READY             unchanged if its namespaces exist; after a reboot NOTREADY
+              STOPPING          the stop is tried again; if it fails, the client's next stop tries again
+              REMOVING          the response was sent: removal is finished
 
-What an unreadable record stands for was adopted (operations/adopt.py): it is watched, and nothing of it is taken away.
-Sweeps are by name below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
-waited for, as what it makes after its DEL nobody would take away. Pods whose network is slow to go, or cannot go yet
-because its add-on is not up, hold up the start for a bounded time and are finished while the daemon serves.
+Pods and containers with an unreadable record were adopted (operations/adopt.py): they are watched, never removed.
+Removal is by name, below our own directories only. A CNI plugin that the killed daemon had started may still run: it is
+waited for, as what it makes after its DEL would never be removed. Pods whose CNI DEL is slow, or not possible yet
+because the network add-on is not up, delay the start by PATIENCE at most and are finished while the daemon serves.
 """
 
 import asyncio
@@ -39,14 +39,14 @@ from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_d
 log = logging.getLogger("crishim.recover")
 
 PATIENCE = 10.0  # seconds the start waits for pods to be stopped
-AT_ONCE = 8  # containers looked at side by side
+AT_ONCE = 8  # containers recovered at the same time
 
 
 async def recover(node: Node) -> None:
-    """Bring records and node together, once, before anything else is done.
+    """Make records and node agree, once, before any operation.
 
-    Never raises for one pod's, container's or image's trouble: it is logged, and the record stays for the client to
-    act on.
+    An error of one pod, container or image is logged and not raised; its record stays, for the client to stop and
+    remove.
     """
     await _images(node)
     whole = {p.id for p in node.pods if await executors.kernel(node.sandboxes.is_whole, p)}
@@ -61,8 +61,8 @@ async def recover(node: Node) -> None:
 
 
 def is_in_doubt(node: Node) -> bool:
-    """Whether what the records say may mislead a client until recovery is complete: one that cannot be read stands for
-    something that was adopted, and of a container in STARTING only the runtime knows whether it was started."""
+    """Whether records may mislead a client until recovery is complete: that of an adopted pod or container, and of one
+    in STARTING, as only the runtime knows whether it was started."""
     return any(p for p in node.pods if node.pods.is_adopted(p.id)) or any(
         c for c in node.containers if c.state is ContainerState.STARTING or node.containers.is_adopted(c.id)
     )
@@ -82,10 +82,10 @@ async def _images(node: Node) -> None:
 
 
 async def _all_containers(node: Node) -> None:
-    some = asyncio.Semaphore(AT_ONCE)
+    semaphore = asyncio.Semaphore(AT_ONCE)
 
     async def look_at(container: ContainerRecord) -> None:
-        async with some:
+        async with semaphore:
             await _guarded(_container(node, container), container.id)
 
     await _patiently(node, {c.id: look_at(c) for c in node.containers}, "containers")
@@ -101,7 +101,7 @@ async def _all_pods(node: Node, whole: set[str]) -> None:
 
 
 async def _patiently(node: Node, work: Mapping[str, Coroutine[Any, Any, None]], what: str) -> None:
-    """Do work side by side; what takes longer than PATIENCE goes on while the daemon serves. work: by id."""
+    """Run work concurrently; what takes longer than PATIENCE goes on while the daemon serves. work: by id."""
     tasks = [node.tasks.start(step, name=f"recover {id[:13]}") for id, step in work.items()]
     _, late = await asyncio.wait(tasks, timeout=PATIENCE) if tasks else ((), ())
     if late:
@@ -132,10 +132,10 @@ async def _container(node: Node, container: ContainerRecord) -> None:
 
 
 async def _started(node: Node, container: ContainerRecord) -> None:
-    """The daemon died around the runtime's start: only the runtime knows on which side.
+    """The daemon died before or after the runtime's start: ask the runtime.
 
-    What is adopted and lives was started, unless the runtime says otherwise: a kubelet that saw it waiting would
-    start another.
+    If the runtime cannot tell, an adopted container that runs counts as started: the kubelet would replace one that it
+    sees as created.
     """
     try:
         state = await node.handlers.get(container.handler).state(container.id)
@@ -167,7 +167,7 @@ async def _pod(node: Node, pod: PodRecord, whole: bool) -> None:
 
 
 async def _delete_unknown_containers(node: Node) -> None:
-    """Containers a runtime knows and we do not: created and killed before their record was written, or inits."""
+    """Delete containers a runtime has without a record: a killed daemon left them, or they are inits of pods."""
     known = {c.id for c in node.containers if has_process(c.state) or c.state is ContainerState.REMOVING}
     known |= {f"{p.id}-init" for p in node.pods if p.init}
     for runtime in node.handlers:
@@ -192,5 +192,5 @@ async def _guarded(work: Awaitable[object], what: str) -> None:
 
 async def _has_init(pod: PodRecord) -> bool:
     if not pod.namespaces.pid:
-        return True  # no thread for that: all pods are looked at side by side
+        return True  # without a hop to a thread: all pods are checked at the same time
     return pod.init is not None and await executors.processes(processes.is_alive, pod.init)

@@ -1,4 +1,4 @@
-"""New settings for a daemon that runs: those that can change under way are put in force, of the others it is told."""
+"""Reload settings: apply those that can change in a running daemon, and report the others."""
 
 import logging
 from pathlib import Path
@@ -22,12 +22,12 @@ RELOADED = (
 class Reload(NamedTuple):
     """Keys of settings that have changed."""
 
-    changed: list[str]  # and are in force now
-    waiting: list[str]  # and will be after a restart
+    changed: list[str]  # in force now
+    waiting: list[str]  # in force after a restart
 
 
 def reload_settings(node: Node, wanted: Config) -> Reload:
-    """Put in force what can be, all at once: nothing here waits. What is under way ends as it began."""
+    """Apply all settings of RELOADED in one step, without awaiting. Running operations keep the old ones."""
     changed = differences(node.settings.in_force, wanted)
     now = [key for key in changed if key in RELOADED]
     node.settings.in_force = _replaced(node.settings.in_force, wanted, now)
@@ -40,7 +40,7 @@ def reload_settings(node: Node, wanted: Config) -> Reload:
 
 
 def differences(before: Section, after: Section, prefix: str = "") -> list[str]:
-    """The keys whose values differ, as they stand in the file."""
+    """The keys whose values differ, as written in the file."""
     found = []
     for name in before.__struct_fields__:
         old, new = getattr(before, name), getattr(after, name)

@@ -1,7 +1,7 @@
-"""RemoveContainer: kill it if it runs, then take away everything it had. The log file stays: it is the client's.
+"""RemoveContainer: kill the container if it runs, then remove everything it had except the log file, the client's.
 
-The answer waits for the end and for the record that says REMOVING: from then on the container is in no list, and its
-name is free. What it had goes afterwards.
+The response is sent once it has exited and the record is REMOVING: then the container is in no list, and its name is
+free. What it had is removed afterwards.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from crishim.operations.stop_container import stop_container
 
 
 async def remove_container(node: Node, id: str) -> None:
-    """Remove a container in whatever state; OK if it is not there.
+    """Remove a container in any state; OK if it does not exist.
 
-    One that is being removed already is gone when this returns: who asks again wants to know.
+    If it is being removed already, this returns when it is gone.
     """
     try:
         container = node.containers.find(id)
@@ -37,19 +37,19 @@ async def remove_container(node: Node, id: str) -> None:
         return
     await node.containers.update(current.id, _removing)
     if node.nri.active or node.containers.is_adopted(current.id):
-        # What plugins free at RemoveContainer the next pod may want; an adopted record has its intent not on disk.
+        # The next pod may need what plugins free at RemoveContainer; an adopted record's REMOVING is not on disk.
         await take_away(node, current.id)
     else:
         finish(node, current.id, afterwards.HEAD_START)
 
 
 def finish(node: Node, id: str, pause: float = 0.0) -> asyncio.Task[None]:
-    """take_away() in the background after pause seconds, till it works; the first attempt."""
+    """take_away() in the background after pause seconds, until it succeeds; returns the first attempt's task."""
     return afterwards.start(node, partial(take_away, node, id), f"removal of container {id[:13]}", pause)
 
 
 async def take_away(node: Node, id: str) -> None:
-    """Take away what a container has, and its record last; may be repeated, and waits for one that is at it."""
+    """Remove what a container has, and its record last; may be repeated, and waits for a removal in progress."""
     async with node.locks.holding(id):
         current = node.containers.get(id)
         if current is None:

@@ -1,9 +1,9 @@
-"""RemoveImage: an image goes with all its names and the layers nobody else needs.
+"""RemoveImage: remove an image with all its names and the layers no other image uses.
 
-An image that a container has is refused (as CRI-O does; containerd drops the names and keeps the content until the
-container goes). The kubelet never asks for that: its garbage collection skips images of containers on record, whether
-they run or not. For a person, an error that says why is worth more than an image that vanishes from the list and still
-fills the disk.
+An image that a container uses is refused (as by CRI-O; containerd drops the names and keeps the content until the
+container is removed). The kubelet never requests that: its garbage collection skips images of existing containers,
+running or not. For a person, an error with the reason is better than an image that is not listed and still fills the
+disk.
 """
 
 from crishim.errors import CrishimError, Kind
@@ -13,17 +13,17 @@ from crishim.operations import remove_container
 
 
 async def remove_image(node: Node, name: str) -> None:
-    """Remove the image that a tag, digest or id means, with all its tags; nothing happens if there is none.
+    """Remove the image of a tag, digest or id, with all its tags; does nothing if there is none.
 
-    PRECONDITION if a container has it, as its root file system or as a volume. Parallel calls all return once it is
-    gone. INVALID for an ambiguous id prefix.
+    Raises PRECONDITION if a container uses it, as its root file system or as a volume, INVALID for an ambiguous id
+    prefix. Concurrent calls all return once it is removed.
     """
     if not name:
         raise CrishimError(Kind.INVALID, "RemoveImage needs an image")
     image = await node.images.find(name)
     if image is None:
         return
-    for container in node.containers:  # one whose RemoveContainer was answered may still have it mounted
+    for container in node.containers:  # one in REMOVING may still have it mounted
         used = {container.image_id, *(mount.image_id for mount in container.mounts)}
         if container.state is ContainerState.REMOVING and image.id in used:
             await remove_container.take_away(node, container.id)

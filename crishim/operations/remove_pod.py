@@ -1,7 +1,7 @@
-"""RemovePodSandbox: stop it, remove its containers, forget it.
+"""RemovePodSandbox: stop the pod, remove its containers, remove its record.
 
-The answer waits for the stop and for the records that say REMOVING: pod and containers are in no list then, and their
-names are free. What they had goes afterwards, the containers' things before the pod's.
+The response is sent once the pod is stopped and the records are REMOVING: pod and containers are in no list then, and
+their names are free. What they had is removed afterwards, the containers' first.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from crishim.operations.stop_pod import forget_pod, stop_pod
 
 
 async def remove_pod(node: Node, id: str) -> None:
-    """Remove a pod with all its containers; OK if it is not there. Raises if its network cannot be torn down.
+    """Remove a pod with all its containers; OK if it does not exist. Raises if its network cannot be torn down.
 
-    One that is being removed already is gone when this returns.
+    If it is being removed already, this returns when it is gone.
     """
     try:
         pod = node.pods.find(id)
@@ -46,12 +46,12 @@ async def remove_pod(node: Node, id: str) -> None:
 
 
 def finish(node: Node, id: str, pause: float = 0.0) -> asyncio.Task[None]:
-    """take_away() in the background after pause seconds, till it works; the first attempt."""
+    """take_away() in the background after pause seconds, until it succeeds; returns the first attempt's task."""
     return afterwards.start(node, partial(take_away, node, id), f"removal of pod {id[:13]}", pause)
 
 
 async def take_away(node: Node, id: str) -> None:
-    """Take away what a pod in REMOVING has, and its record last; may be repeated, and waits for one that is at it."""
+    """Remove what a pod in REMOVING has, and its record last; may be repeated, and waits for a removal in progress."""
     for container in [c for c in node.containers if c.pod_id == id]:
         await remove_container.take_away(node, container.id)
     async with node.locks.holding(id):

@@ -1,4 +1,4 @@
-"""ReopenContainerLog: the kubelet renamed the log file, the container's monitor gets a new one of that name."""
+"""ReopenContainerLog: after the kubelet has renamed the log file, have conmon open a new one of the old name."""
 
 import asyncio
 import contextlib
@@ -11,14 +11,13 @@ from crishim.lifecycle import ContainerState
 from crishim.linux import executors
 from crishim.node import Node
 
-PATIENCE, PAUSE = 10.0, 0.005  # seconds until conmon must have opened it, and between two looks
-GRACE = 0.5  # seconds for an earlier reopening, whose daemon may have died before it told conmon
+PATIENCE, PAUSE = 10.0, 0.005  # seconds conmon has to open it, and between two polls
+GRACE = 0.5  # seconds for an earlier reopening; its daemon may have died before it told conmon
 
 
 async def reopen_log(node: Node, id: str) -> None:
-    """Return when conmon writes to the new file. PRECONDITION, and no file made, if the container is not running.
-
-    INVALID: a link or what else is no file is in the way of the log.
+    """Return when conmon writes to the new file. Raises PRECONDITION, without making a file, if the container is not
+    running; INVALID if the log's path is a symlink or no regular file; DEADLINE.
     """
     container = node.containers.find(id)
     if container.state is not ContainerState.RUNNING:
@@ -39,7 +38,7 @@ async def reopen_log(node: Node, id: str) -> None:
 
 
 async def _is_opened(link: Path, patience: float) -> bool:
-    """Whether conmon has done it within so many seconds."""
+    """Whether conmon opens the new file within patience seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience):
             while await executors.records(os.path.lexists, link):  # noqa: ASYNC110

@@ -1,13 +1,13 @@
-"""A container from a checkpoint's archive: what CreateContainer, StartContainer and StopContainer do otherwise then.
+"""Containers from a checkpoint's archive: what CreateContainer, StartContainer and StopContainer do for them.
 
     CreateContainer   the archive opened, its image found -> the writable layer and criu's images unpacked
                       -> config.json compared with the checkpoint's
                       -> record CREATED with `restore`: there is no process
     StartContainer    conmon, the runtime's restore, criu -> RUNNING with process and monitor, criu's images deleted
 
-Until it is started nobody watches it, as there is nothing to watch: its end is the stop's or the start's to record. A
-start that the daemon did not live to see is either complete, and then the runtime says "running", or is broken off: if
-its processes may have run for a moment the container is EXITED with reason StartError, else it is CREATED again.
+Before its start it has no process to watch: the stop or the start records its exit. After a start during which the
+daemon was killed, the runtime is asked. If it says "running" the start is complete; else it is undone: if its processes
+may have run for a moment the container is EXITED with reason StartError, else it is CREATED again.
 """
 
 import contextlib
@@ -38,17 +38,17 @@ Fill = Callable[[Path], Awaitable[None]]
 
 
 class Restored:
-    """The archive that a container is made of. environment: whether the request's variables are compared with it."""
+    """The archive a container is made from. environment: whether the request's variables are compared with it."""
 
     def __init__(self, archive: Archive, *, environment: bool = False, devices: bool = True) -> None:
-        """devices: whether a network device that is missing is an error here; else the caller looks."""
+        """devices: whether check() raises for a missing network device; if not, the caller checks."""
         self.archive = archive
         self.base = archive.about.rootfs_image_ref
         self._environment = environment
         self._devices = devices
 
     async def fill(self, writable: Path) -> None:
-        """Unpack criu's images, and the layer to the directory `upper`, both in the container's writable directory."""
+        """Unpack criu's images, and the writable layer to `upper`, both in the container's writable directory."""
         stopped = threading.Event()
         try:
             layer = await executors.images(checkpoint_archive.unpack, self.archive, writable, stopped)
@@ -66,7 +66,7 @@ class Restored:
         await executors.images(layer.unlink)
 
     def described(self, container: ContainerRecord) -> ContainerRecord:
-        """The record to make config.json of."""
+        """The record config.json is made from: with the checkpoint's command."""
         config = with_command(container.parse_config(), self.archive.spec)
         return replace(container, config=config.SerializeToString(deterministic=True))
 
@@ -78,7 +78,7 @@ class Restored:
         drafted: Drafted,
         network: tuple[DeviceRequest, ...],
     ) -> None:
-        """INVALID: the request wants what the checkpoint is not. network: the devices that are asked for."""
+        """Raise INVALID if the request does not match the checkpoint. network: the requested devices."""
         about = self.archive.about
         if about.runtime != container.handler:
             text = (
@@ -93,7 +93,7 @@ class Restored:
 
 
 def check_devices(had: dict[str, str], names: set[str]) -> None:
-    """INVALID: the pod of the checkpoint had a network device that this one will not have. names: those it will."""
+    """Raise INVALID if the checkpointed pod had a network device that is not in names, this pod's."""
     for name in sorted(had.keys() - names):
         raise CrishimError(
             Kind.INVALID,
@@ -104,9 +104,9 @@ def check_devices(had: dict[str, str], names: set[str]) -> None:
 
 @contextlib.asynccontextmanager
 async def asked_for(node: Node, config: cri.ContainerConfig) -> AsyncIterator[Restored | None]:
-    """The archive that a request names as its image; None if that is an image.
+    """The archive that a request names as its image; None if the name is an image's.
 
-    DENIED unless the archive lies in the directory of the settings and is root's alone.
+    Raises DENIED unless the archive is in checkpoints.directory and only root can write it.
     """
     name = config.image.image
     if not name.startswith("/"):
@@ -122,8 +122,8 @@ async def asked_for(node: Node, config: cri.ContainerConfig) -> AsyncIterator[Re
 
 @contextlib.asynccontextmanager
 async def opened(node: Node, top: Path, path: str) -> AsyncIterator[Archive]:
-    """An archive, for as long as the context lasts. NOT_FOUND: the image it was made of is not in the store."""
-    with contextlib.ExitStack() as stack:  # who is cancelled meanwhile still has what the thread opened
+    """An archive, open during the context. Raises NOT_FOUND if its image is not in the store."""
+    with contextlib.ExitStack() as stack:  # if cancelled meanwhile, it still closes what the thread opened
         archive = await executors.images(stack.enter_context, checkpoint_archive.opened(top, path))
         about = archive.about
         if await node.images.find(about.rootfs_image_ref) is None:
@@ -137,14 +137,14 @@ async def opened(node: Node, top: Path, path: str) -> AsyncIterator[Archive]:
 
 
 async def check_restorable(node: Node, handler: str) -> None:
-    """UNIMPLEMENTED, saying why, where this node cannot restore containers."""
+    """Raise UNIMPLEMENTED, with the reason, if this node cannot restore containers."""
     reason = await checkpoint.obstacle(node.handlers.get(handler))
     if reason:
         raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be restored on this node: {reason}")
 
 
 async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:
-    """Have the processes restored. After a failure nothing of them is there, and the record says what became of it."""
+    """Restore the processes. On an error none of them is left, and the record is CREATED or EXITED (_undo)."""
     images = node.filesystems.criu_images(container.id)
     try:
         return await node.launcher.create(container, node.filesystems.log(container), images)
@@ -167,7 +167,7 @@ async def restored(node: Node, container: ContainerRecord, launched: conmon.Laun
 
 
 async def broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
-    """What became of a start that was given up in its middle: RUNNING, or as _undo() says. Its lock is held."""
+    """Settle an interrupted start: RUNNING, or as _undo() says. The caller holds its lock."""
     launched = await executors.processes(conmon.launched, node.launcher.bundle(container.id))
     if launched and await node.launcher.runtime(container).state(container.id) == "running":
         return await restored(node, container, launched)
@@ -175,9 +175,9 @@ async def broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
 
 
 async def _undo(node: Node, container: ContainerRecord, why: str) -> ContainerRecord:
-    """End what there is of a restore. CREATED again, or EXITED if the processes may have run: never twice.
+    """Kill what a restore has started. CREATED again, or EXITED if the processes may have run: never twice.
 
-    The runtime notes a container, as running, right before criu lets its processes go.
+    The runtime records a container as running right before criu resumes its processes.
     """
     await executors.processes(conmon.kill_monitor, node.launcher.bundle(container.id), search=True)
     ran = await node.launcher.runtime(container).state(container.id) in ("running", "paused", "stopped")
@@ -191,14 +191,14 @@ async def _undo(node: Node, container: ContainerRecord, why: str) -> ContainerRe
 
 
 async def recover(node: Node, container: ContainerRecord) -> None:
-    """After a start of the daemon: one that waits goes on waiting."""
+    """At the daemon's start: settle an interrupted start; a container not started yet is unchanged."""
     if container.state is ContainerState.STARTING:
         async with node.locks.holding(container.id):
             await broken_off(node, node.containers.find(container.id))
 
 
 async def end_unrestored(node: Node, id: str) -> None:
-    """Stop a container that has no process yet; a restore that is under way is broken off, or waited for."""
+    """Stop a container that has no process yet; a restore in progress is killed, and waited for."""
     container = node.containers.get(id)
     if container is not None and container.state is ContainerState.STARTING:
         await executors.processes(conmon.kill_monitor, node.launcher.bundle(id), search=True)

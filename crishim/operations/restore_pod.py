@@ -1,10 +1,10 @@
-"""RestorePod: a new pod, and in it the containers of a CheckpointPod, CREATED and not restored before their start.
+"""RestorePod: make a new pod with the containers of a CheckpointPod, CREATED; each is restored at its start.
 
     checkpoint.json and all archives opened -> RunPodSandbox -> CreateContainer from each archive
-    -> are the network devices there?
+    -> check that all network devices are there
 
-The checkpoint is only read. After an error, or when it is cancelled, the pod is removed with all that was made. A
-daemon that is killed leaves a pod like any other: the same request goes on with it, a client that gave up removes it.
+The checkpoint is only read. After an error or cancellation the pod is removed with its containers. A daemon that is
+killed leaves an ordinary pod: the same request continues with it, or the client removes it.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ _FILE = re.compile(r"container-[0-9]{1,4}\.tar")
 
 
 async def restore_pod(node: Node, request: cri.RestorePodRequest) -> cri.RestorePodResponse:
-    """Make the pod; the ids of it and of its containers.
+    """Make the pod, and return its id and those of its containers.
 
-    Raises what run_pod() and create_container() do, and INVALID for a checkpoint that is none or is not what the
-    request asks for, DENIED for one that others than root may write. Nothing is left then.
+    Raises what run_pod() and create_container() do, INVALID for an invalid checkpoint or one that does not match the
+    request, DENIED for one that others than root may write. After an error nothing is left.
     """
     if request.options:
         raise CrishimError(Kind.INVALID, f"there is no option {min(request.options)!r}")
@@ -54,7 +54,7 @@ async def restore_pod(node: Node, request: cri.RestorePodRequest) -> cri.Restore
         rollback = await stack.enter_async_context(Rollback())
         before = {pod.id for pod in node.pods}
         id = await run_pod(node, request.config, request.runtime_handler)
-        if id not in before:  # else an identical request made it, whose answer got lost
+        if id not in before:  # else an identical request made it, whose response got lost
             rollback.push("the pod", lambda: remove_pod(node, id))
         made = await _containers(node, id, request, archives)
         check_devices(manifest.net_devices, {a.name for a in node.netdevices.attachments(id)})

@@ -1,4 +1,4 @@
-"""Rollback: each step of an operation registers how to undo it before it acts; a failure runs the undos, newest first.
+"""Rollback: each step of an operation registers its undo before it acts; an error runs the undos, newest first.
 
     async with Rollback() as rollback:
         rollback.push("the namespaces", lambda: sandboxes.remove(id))
@@ -6,8 +6,8 @@
         ...
     # leaving without an exception keeps everything
 
-An undo that fails or is cancelled is logged and the others still run. `failed` tells the operation that something may
-be left, so that it can keep the record, and with it the next chance to clean up, instead of forgetting.
+An undo that fails or is cancelled is logged and the others still run. `failed` names what may be left, so that the
+operation can keep the record for a later clean-up.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Rollback:
         self.failed: list[str] = []
 
     def push(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
-        """Register a step; `what` names its object in the log."""
+        """Register an undo; `what` names it in the log."""
         self._steps.append((what, step))
 
     async def __aenter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""RunPodSandbox: a record, namespaces, the primary network, and where asked an init. No process otherwise.
+"""RunPodSandbox: make a record, namespaces, the primary network, and an init if the PID namespace is shared.
 
-    record CREATING -> namespaces and files -> CNI ADD (and beside it the init) -> NRI plugins -> record READY
+    record CREATING -> namespaces and files -> CNI ADD, with the init started meanwhile -> NRI plugins -> record READY
 
-Secondary network devices are not made here: they come with the containers that ask for them (create_container.py).
+Network devices are not attached here but with the containers that request them (create_container.py).
 """
 
 import time
@@ -26,12 +26,11 @@ from crishim.tracing import span, timed
 
 
 async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str:
-    """Make a pod sandbox and return its id; it is READY then.
+    """Make a pod sandbox, READY when this returns, and return its id.
 
-    A repeated request (a client whose deadline passed asks again) waits for the first and returns its pod's id.
-    Raises INVALID for a configuration or handler that cannot work, EXISTS for a name in use, UNAVAILABLE without a
-    network configuration. After a failure nothing is left; should the clean-up itself fail, the pod stays as NOTREADY
-    for a later Stop and Remove.
+    A repeated request (the client's deadline passed) waits for the first and returns its pod's id. Raises INVALID for
+    an invalid configuration or handler, EXISTS for a name in use, UNAVAILABLE without a network configuration. After an
+    error nothing is left; if the rollback itself fails, the pod stays as NOTREADY for a later Stop and Remove.
     """
     check_pod(config)
     node.sandboxes.check_cgroup(config)
@@ -67,7 +66,7 @@ async def run_pod(node: Node, config: cri.PodSandboxConfig, handler: str) -> str
 
 
 async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime) -> None:
-    """From a planned pod to READY."""
+    """Make a planned pod, up to READY."""
     await node.pods.add(pod)
     rollback.push("the cgroup", lambda: remove_cgroup(node, pod))
     rollback.push("the namespaces", lambda: node.sandboxes.remove(pod.id))
@@ -91,7 +90,7 @@ async def _make(node: Node, pod: PodRecord, rollback: Rollback, runtime: Runtime
 
 
 def _finished_before(node: Node, holder: str | None, config: cri.PodSandboxConfig, handler: str) -> str | None:
-    """The id of the READY pod that an identical request made before."""
+    """The id of the READY pod that an identical request made; None if there is none."""
     pod = node.pods.get(holder) if holder else None
     if pod is None or pod.state is not PodState.READY:
         return None

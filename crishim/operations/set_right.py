@@ -1,4 +1,4 @@
-"""The directories of pods and containers that are there: setting right what an older version left open."""
+"""Correct the modes of existing directories of pods and containers, which older versions left open."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +11,9 @@ from crishim.operations.own_directories import PASSAGES
 
 
 def set_right(config: Config, pods: Iterable[PodRecord], containers: Iterable[ContainerRecord]) -> None:
-    """Close the directories of pods and containers that are there; one without a record is closed to all. Blocks.
+    """Set the modes of the directories of pods and containers; one without a record is closed to all but root. Blocks.
 
-    What runs does not notice: its root and its mounts are its own by then.
+    Running containers are not affected: their root and mounts are in their own mount namespaces.
     """
     groups = {pod.id: root_group(pod.parse_config()) for pod in pods}
     groups |= {container.id: groups.get(container.pod_id) for container in containers}

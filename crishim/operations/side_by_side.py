@@ -1,4 +1,4 @@
-"""Two steps of an operation at a time."""
+"""Run two steps of an operation concurrently."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -9,9 +9,9 @@ B = TypeVar("B")
 
 
 async def both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """The results of two steps that run side by side; the first one's error goes before the other's.
+    """Run two steps concurrently and return their results; if both fail, the first one's error is raised.
 
-    Both are let run to their end: a CNI plugin killed in its middle leaves what its own DEL then stumbles over.
+    Neither is cancelled when the other fails: a CNI plugin killed halfway leaves state that its own DEL fails on.
     """
     first, second = await asyncio.gather(one, other, return_exceptions=True)
     if isinstance(first, BaseException):

@@ -1,4 +1,4 @@
-"""StartContainer: let the created process execute its command."""
+"""StartContainer: have the runtime start the created container."""
 
 import time
 
@@ -15,10 +15,11 @@ from crishim.tracing import span
 
 
 async def start_container(node: Node, id: str) -> None:
-    """Start a CREATED container. PRECONDITION in any other state, unless the call repeats one whose answer got lost.
+    """Start a CREATED container. Raises PRECONDITION in any other state, unless it repeats a call whose response got
+    lost.
 
-    A start that fails, or that an NRI plugin refuses, leaves the container EXITED with reason StartError; its message
-    has the runtime's or the plugin's words.
+    A start that fails, or that an NRI plugin refuses, leaves the container EXITED with reason StartError and the
+    runtime's or the plugin's message.
     """
     asked = node.containers.find(id)
     async with node.locks.holding(asked.id):
@@ -47,8 +48,8 @@ async def start_container(node: Node, id: str) -> None:
                 else:
                     await node.handlers.get(container.handler).start(container.id)
         except CrishimError as error:
-            said = error.message
-            await node.containers.update(container.id, lambda c: _failed(c, said))
+            message = error.message
+            await node.containers.update(container.id, lambda c: _failed(c, message))
             failure = error
         else:
             if container.restore:
@@ -62,8 +63,7 @@ async def start_container(node: Node, id: str) -> None:
 
 
 async def _broken_off(node: Node, container: ContainerRecord) -> ContainerRecord:
-    """What became of a start that was given up in its middle: only the runtime knows. CREATED again, or RUNNING; a
-    restore may be EXITED, too."""
+    """Settle an interrupted start by asking the runtime: CREATED again or RUNNING; EXITED, too, for a restore."""
     if container.restore:
         return await restore_container.broken_off(node, container)
     created = await node.handlers.get(container.handler).state(container.id) == "created"
@@ -74,20 +74,20 @@ async def _broken_off(node: Node, container: ContainerRecord) -> ContainerRecord
 
 
 def _is_repetition(asked: ContainerRecord, container: ContainerRecord, began: int) -> bool:
-    """Whether the container was started for a call that nobody may have an answer to: an earlier daemon's, or one
-    that was under way when this one came. The command may be over by now."""
+    """Whether an earlier call started the container whose response may be lost: one to an earlier daemon, or one in
+    progress when this call came. The command may have exited by now."""
     started = container.started_at != 0 and container.reason != START_FAILED
     return started and (container.started_at < began or asked.state is not container.state)
 
 
 def _running(container: ContainerRecord, started: int) -> ContainerRecord:
-    """RUNNING, unless its end was recorded first: a short command may be over by now."""
+    """RUNNING, unless its exit was recorded first: a short command may have exited by now."""
     if container.state is ContainerState.STARTING:
         return replace(container, state=ContainerState.RUNNING)
     return replace(container, started_at=min(started, container.finished_at))
 
 
-def _failed(container: ContainerRecord, said: str) -> ContainerRecord:
-    """Why it will be EXITED; the state itself follows when the created process is dead (exits.py)."""
+def _failed(container: ContainerRecord, message: str) -> ContainerRecord:
+    """Set reason and message; the state becomes EXITED when the created process is dead (exits.py)."""
     code = container.exit_code if container.state is ContainerState.STARTING else START_FAILED_CODE
-    return replace(container, reason=START_FAILED, message=said, exit_code=code, started_at=0)
+    return replace(container, reason=START_FAILED, message=message, exit_code=code, started_at=0)

@@ -1,4 +1,4 @@
-"""StopContainer: the stop signal, the grace period, SIGKILL, and the record of the end.
+"""StopContainer: send the stop signal, wait the grace period, send SIGKILL, wait until the exit is recorded.
 
 No lock is held while waiting: a second call with a shorter timeout runs beside the first and kills sooner.
 """
@@ -16,13 +16,13 @@ from crishim.node import Node
 from crishim.operations.restore_container import end_unrestored
 
 KILL_PATIENCE = 60.0  # seconds after SIGKILL; longer only in uninterruptible sleep
-MONITOR_PATIENCE = 10.0  # seconds after SIGKILL until conmon must have recorded the end
+MONITOR_PATIENCE = 10.0  # seconds after SIGKILL until conmon must have recorded the exit
 
 log = logging.getLogger("crishim.stop")
 
 
 async def stop_container(node: Node, id: str, timeout: float) -> None:
-    """Stop a container; OK if it has ended or is not there.
+    """Stop a container; OK if it has exited or does not exist.
 
     timeout: seconds between the stop signal and SIGKILL; 0 or less kills at once. Raises DEADLINE if the process
     survives SIGKILL for a minute.
@@ -41,9 +41,11 @@ async def stop_container(node: Node, id: str, timeout: float) -> None:
         if after is None or not has_process(after.state):
             return
         container = after
-    # A created container's process is still the runtime's own init: it knows no signal but SIGKILL.
+    # A created container's process is still the runtime's own init, which only SIGKILL ends.
     created = container.state is ContainerState.CREATED
-    await node.netdevices.hold_namespaces(container.pod_id)  # what the container has hidden would end with it
+    await node.netdevices.hold_namespaces(
+        container.pod_id
+    )  # devices in namespaces the container made would be lost with it
     if timeout > 0 and not created:
         if await _signalled(node, container, container.stop_signal, timeout):
             return
@@ -60,8 +62,8 @@ async def stop_container(node: Node, id: str, timeout: float) -> None:
 
 
 async def _end_monitor(container: ContainerRecord) -> None:
-    """Kill the conmon of a container that is dead and not recorded: it was stopped, or waits at a FIFO that a pod put
-    in the place of its log. The end is recorded without an exit code then (exits.py).
+    """Kill the conmon of a dead container whose exit is not recorded: conmon was stopped (SIGSTOP), or blocks on a FIFO
+    that a pod put in place of its log. The exit is then recorded without a code (exits.py).
     """
     if container.process is None or container.monitor is None:
         return
@@ -71,7 +73,7 @@ async def _end_monitor(container: ContainerRecord) -> None:
 
 
 async def _signalled(node: Node, container: ContainerRecord, number: int, patience: float) -> bool:
-    """Send a signal and wait for the end to be recorded; False if patience (seconds) ran out."""
+    """Send a signal and wait until the exit is recorded; False if that takes longer than patience seconds."""
     if container.process:
         await executors.processes(processes.send_signal, container.process, number)
     with contextlib.suppress(TimeoutError):

@@ -1,8 +1,8 @@
-"""StopPodSandbox: containers, then NRI plugins, then network devices, then the primary network, then the namespaces.
+"""StopPodSandbox: stop containers, notify NRI plugins, return network devices, CNI DEL, remove the namespaces.
 
-The order matters. Devices return while the namespace lives and before CNI DEL, since a plugin may flush it; CNI DEL
-comes after the last container, since one that still runs would lose its network under its feet. What the runtime and we
-clean up after a dead container goes on beside it, unless hooks or plugins come with that.
+The order matters. Devices are returned while the network namespace exists and before CNI DEL, since a plugin may flush
+it; CNI DEL comes after the last container, since a running one would lose its network. Exited containers are cleaned up
+at the same time, or before if poststop hooks or NRI plugins are involved.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from crishim.tracing import timed
 
 
 async def stop_pod(node: Node, id: str) -> None:
-    """Stop a pod; OK if it is stopped or not there.
+    """Stop a pod; OK if it is stopped or does not exist.
 
-    Containers that run are killed at once: a client that wants grace stops them first. If the network cannot be torn
-    down the error is raised, the pod stays NOTREADY and the next call tries again.
+    Running containers are killed at once: a client that wants a grace period stops them first. If the network cannot be
+    torn down the error is raised, the pod stays NOTREADY and the next call tries again.
     """
     try:
         pod = node.pods.find(id)
@@ -60,7 +60,7 @@ async def stop_pod(node: Node, id: str) -> None:
 
 
 async def _released(node: Node, own: Sequence[ContainerRecord]) -> None:
-    """Wait until the root file systems and cgroups of ended containers are gone, their hooks over, NRI plugins told."""
+    """Wait until exited containers have no root file system, cgroup or hooks left, and NRI plugins are notified."""
     for container in own:
         async with node.locks.holding(container.id):
             await nri_events.container_stopped(node, container.id)
@@ -76,9 +76,9 @@ def _hooks_follow(bundles: Sequence[Path]) -> bool:
 
 
 async def tear_down(node: Node, pod: PodRecord) -> None:
-    """Return devices, end init and network side by side, then the namespaces. May be repeated; raises if a step fails.
+    """Return devices, end init and network concurrently, then the namespaces. May be repeated; raises if a step fails.
 
-    A device that cannot be returned keeps its namespace for the next try, but not the pod's address.
+    If a device cannot be returned, its namespace is kept for the next try; the pod's address is released.
     """
     alive = bool(pod.namespaces.net) and await executors.kernel(namespaces.is_pinned, pod.namespaces.net)
     stuck: CrishimError | None = None
@@ -88,7 +88,7 @@ async def tear_down(node: Node, pod: PodRecord) -> None:
         except CrishimError as error:
             stuck = error
     netns = pod.namespaces.net if alive else ""
-    if pod.namespaces.net and pod.network is None:  # adopted, and nothing tells by which network
+    if pod.namespaces.net and pod.network is None:  # adopted, with an unknown network
         network = timed("CNI DEL", node.networks.release, pod.id, netns)
     else:
         network = timed("CNI DEL", node.networks.delete, pod, netns)
@@ -99,13 +99,13 @@ async def tear_down(node: Node, pod: PodRecord) -> None:
 
 
 async def _end_init(node: Node, pod: PodRecord) -> None:
-    """It has no part in the network: its namespace is the host's."""
+    """The init uses the host's network namespace, so it can be ended during CNI DEL."""
     if pod.namespaces.pid:
         await timed("init", node.inits.stop, pod, node.handlers.get(pod.handler))
 
 
 async def tear_down_unknown(node: Node, pod_id: str) -> None:
-    """As tear_down() and forget_pod() for a pod of which only the id is known. Its devices are recovery's."""
+    """As tear_down() and forget_pod(), for a pod of which only the id is known. Recovery returns its devices."""
     netns = str(node.sandboxes.directory(pod_id) / "ns/net")
     alive = await executors.kernel(namespaces.is_pinned, netns)
     try:
@@ -116,7 +116,7 @@ async def tear_down_unknown(node: Node, pod_id: str) -> None:
 
 
 async def forget_pod(node: Node, pod: PodRecord) -> None:
-    """Take away what a stopped pod still has: records of devices it lost, its directory, its cgroup."""
+    """Remove what a stopped pod still has: records of lost devices, its directory, its cgroup."""
     await node.netdevices.forget(pod.id)
     await node.sandboxes.remove(pod.id)
     await remove_cgroup(node, pod)
@@ -135,7 +135,7 @@ async def _remove_own(node: Node, path: str) -> None:
 
 
 def device_pod(pod: PodRecord) -> PodRef:
-    """The pod as the network-device driver knows it. Its namespace is its metadata's: labels are its author's."""
+    """The pod for the network-device driver. Its namespace is from the metadata: the pod's author sets labels."""
     metadata = pod.parse_config().metadata
     title = f"{metadata.namespace}/{metadata.name}"
     return PodRef(id=pod.id, netns=pod.namespaces.net, title=title, namespace=metadata.namespace)

@@ -1,8 +1,8 @@
-"""PID mode TARGET: a container joins the PID namespace of another one of its pod, as `kubectl debug --target` asks.
+"""PID mode TARGET: a container joins the PID namespace of another one of its pod (`kubectl debug --target`).
 
-A pid is a number: between looking at the target and the runtime's opening of /proc/PID/ns/pid it can end, and the
-number can be another process's, the node's own. So the namespace is opened here, then the process is found to be still
-the same one, and the runtime is given our descriptor as a path, which means this namespace whatever happens meanwhile.
+A pid may be reused: before the runtime opens /proc/PID/ns/pid the target may exit and its pid become that of a process
+of the host. So the namespace is opened here, then the process is checked to be the same, and the runtime is given our
+descriptor's path, which stays valid.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from crishim.pb import cri_pb2 as cri
 
 @contextlib.asynccontextmanager
 async def target_namespace(node: Node, pod: PodRecord, config: cri.ContainerConfig) -> AsyncIterator[str]:
-    """A path of the PID namespace to join, good until the block ends; "" for another PID mode.
+    """A path of the PID namespace to join, valid during the context; "" for another PID mode.
 
-    PRECONDITION if the target does not run in this pod.
+    Raises PRECONDITION if the target does not run in this pod.
     """
     options = config.linux.security_context.namespace_options
     if options.pid != cri.TARGET:
@@ -40,7 +40,7 @@ async def target_namespace(node: Node, pod: PodRecord, config: cri.ContainerConf
 
 
 def open_namespace(process: ProcessRef) -> int | None:
-    """A descriptor of the PID namespace of exactly this process; None if it has ended."""
+    """A descriptor of this process's PID namespace; None if it has exited."""
     try:
         fd = os.open(f"/proc/{process.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -1,5 +1,5 @@
-"""Operations as tasks of their own: a client's deadline cancels its RPC handler, and a second cancellation would skip
-the rollback. So the operation runs in a task of ours, the handler waits for it, and shutdown waits for all of them.
+"""Run operations in tasks of their own: a client's deadline cancels its RPC handler, and a second cancellation would
+skip the rollback. The handler waits for its task, and shutdown waits for all of them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Tasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Run work to its end in the background; a failure is logged. The task keeps the caller's log context."""
+        """Run work in the background; an error is logged. The task keeps the caller's log context."""
         task = self._start(work, name)
         task.add_done_callback(_report)
         return task
@@ -30,8 +30,8 @@ class Tasks:
     async def run(self, work: Coroutine[Any, Any, T], *, name: str, for_caller: bool = False) -> T:
         """Start work and wait for it; cancelling the waiter does not cancel the work.
 
-        for_caller: nobody else has any use for it, so it is cancelled with its waiter, once, and ends by itself.
-        ABORTED if the work itself was cancelled: its caller is to hear of it.
+        for_caller: only the caller needs the work, so it is cancelled with the waiter, once, and not waited for. Raises
+        ABORTED if the work itself was cancelled.
         """
         task = self._start(work, name)
         task.add_done_callback(_retrieve)
@@ -51,7 +51,7 @@ class Tasks:
         return task
 
     async def drain(self, timeout: float) -> list[str]:
-        """Wait until all tasks have ended, at most timeout seconds; the names of those still running."""
+        """Wait until all tasks have ended, at most timeout seconds; returns the names of those still running."""
         pending = set(self._tasks)
         if pending:
             _, pending = await asyncio.wait(pending, timeout=timeout)
@@ -59,18 +59,18 @@ class Tasks:
 
 
 def _is_cancelled() -> bool:
-    """Whether the current task itself is to end."""
+    """Whether the current task itself was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _report(task: asyncio.Task[Any]) -> None:
-    """Nobody waits for a background task: its failure must not go unseen."""
+    """Log a background task's error: no caller gets it."""
     if not task.cancelled() and task.exception() is not None:
         log.error("a background task failed", extra={"task": task.get_name()}, exc_info=task.exception())
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Take note of the outcome, so that an abandoned call's failure is not reported as never retrieved."""
+    """Retrieve the error, so that asyncio does not report that of an abandoned call as never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -1,10 +1,10 @@
-"""UpdateContainerResources: new limits for a container that waits or runs, all of them or none.
+"""UpdateContainerResources: set new limits of a created or running container, all of them or none.
 
     NRI plugins -> merge with what is in force -> check -> save the cgroup files
     -> runtime update, huge pages, oom score -> record
 
-The record comes last: a crash before it leaves limits in force that the client has no answer for, and its retry, which
-gives them again, succeeds.
+The record is written last: after a crash before that, the new limits are in force without a response, and the client's
+retry sets them again.
 """
 
 import errno
@@ -29,7 +29,7 @@ from crishim.spec.nri_resources import to_cri
 from crishim.spec.nri_resources import to_oci as plugins_to_oci
 from crishim.spec.resources import merge, to_oci
 
-_UNSET: dict[str, dict[str, int]] = {  # what a kernel has for a limit that nobody gave
+_UNSET: dict[str, dict[str, int]] = {  # the kernel's default for a limit that is not set
     "cpu": {"shares": 1024, "quota": -1, "period": 100_000},
     "memory": {"limit": -1, "swap": -1},
 }
@@ -37,10 +37,10 @@ UPDATABLE = (ContainerState.CREATED, ContainerState.STARTING, ContainerState.RUN
 
 
 async def update_container(node: Node, id: str, update: cri.LinuxContainerResources) -> None:
-    """Put the given values in force, as NRI plugins change them; what is 0, "" or absent stays as it is.
+    """Set the given values, as NRI plugins change them; those that are 0, "" or absent stay as they are.
 
-    Raises NOT_FOUND, INVALID for values that cannot be, PRECONDITION for a container that has ended and for what this
-    host cannot limit, and what a plugin refuses with. After an error the old limits are in force.
+    Raises NOT_FOUND, INVALID for invalid values, PRECONDITION for a container that has exited and for what this host
+    cannot limit, and a plugin's refusal. After an error the old limits are in force.
     """
     container = node.containers.find(id)
     async with node.locks.holding(container.id):
@@ -58,7 +58,7 @@ async def update_container(node: Node, id: str, update: cri.LinuxContainerResour
 async def update_resources(
     node: Node, id: str, update: cri.LinuxContainerResources, of_plugin: nri.LinuxResources
 ) -> None:
-    """As update_container(), for an NRI plugin, and without asking plugins. of_plugin: with what CRI does not know."""
+    """As update_container(), for an NRI plugin, without asking plugins. of_plugin: with fields CRI does not have."""
     async with node.locks.holding(id):
         await _put_in_force(node, _updatable(node, id), update, of_plugin)
 
@@ -78,7 +78,7 @@ def _updatable(node: Node, id: str) -> ContainerRecord:
 async def _put_in_force(
     node: Node, container: ContainerRecord, update: cri.LinuxContainerResources, of_plugin: nri.LinuxResources | None
 ) -> None:
-    """All or nothing; the record last."""
+    """Set all limits or none; the record last."""
     current = cri.LinuxContainerResources.FromString(container.resources)
     merged = merge(current, update)
     limits = to_oci(merged, node.host)
@@ -86,7 +86,7 @@ async def _put_in_force(
         merge_oci(limits, plugins_to_oci(of_plugin, node.host))
     if any(pages.limit for pages in update.hugepage_limits) and "hugetlb" not in node.host.controllers:
         raise CrishimError(Kind.PRECONDITION, "huge pages cannot be limited: the hugetlb controller is not there")
-    # What is not given is not clamped again: it was, or is what the container started with.
+    # A score that is not given is not clamped again: it was at its last change.
     notes: list[str] = []
     score = clamp_oom_score(update.oom_score_adj, node.host, notes) if update.oom_score_adj else None
     node.launcher.say_once(notes, container.id)
@@ -96,7 +96,7 @@ async def _put_in_force(
             saved = await executors.kernel(cgroup_limits.save, cgroup, list(merged.unified))
             rollback.push("the limits", lambda: executors.kernel(cgroup_limits.restore, saved))
             runtime = node.handlers.get(container.handler)
-            if runtime.systemd:  # the files alone would change again when systemd reads its units anew
+            if runtime.systemd:  # systemd's reload would undo a change of the files alone
                 former = former_values(limits, to_oci(current, node.host))
                 rollback.push("the unit's properties", lambda: runtime.update(container.id, former))
             await _set_limits(container, runtime, limits)
@@ -109,7 +109,7 @@ async def _put_in_force(
 
 
 def former_values(limits: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, dict[str, int | str]]:
-    """OCI resources that undo an update of CPU and memory; before: what was in force, all of OCI's form."""
+    """OCI resources that undo an update of CPU and memory. limits: the update; before: the resources in force."""
     former = {}
     for part, unset in _UNSET.items():
         values = unset | before.get(part, {})
@@ -118,13 +118,13 @@ def former_values(limits: Mapping[str, Any], before: Mapping[str, Any]) -> dict[
 
 
 def touches_cgroup(update: cri.LinuxContainerResources) -> bool:
-    """Whether an update gives anything but oom_score_adj."""
+    """Whether an update sets anything but oom_score_adj."""
     return any(field.name != "oom_score_adj" for field, _ in update.ListFields())
 
 
 async def _set_limits(container: ContainerRecord, runtime: Runtime, limits: dict[str, Any]) -> None:
-    """Have the runtime write OCI resources, and write what it cannot: runc's update knows no huge pages, crun 1.8's no
-    unlimited CPU quota (under systemd it is left to them: the unit would bring the old one back)."""
+    """Have the runtime set OCI resources, and set what it cannot: runc's update has no huge pages, crun 1.8's no
+    unlimited CPU quota (with systemd that is left to the runtime, as the unit would restore the old one)."""
     pages = {entry["pageSize"]: entry["limit"] for entry in limits.pop("hugepageLimits", [])}
     cpu = limits.get("cpu", {})
     lift = cpu.get("quota", 0) < 0 and not runtime.systemd
@@ -146,11 +146,11 @@ async def _set_limits(container: ContainerRecord, runtime: Runtime, limits: dict
 
 
 def kind_of_refusal(error: CrishimError) -> Kind:
-    """Whose fault it is that a runtime cannot set a limit, by the kernel's word in its complaint."""
-    said = error.message.lower()
-    if any(word in said for word in ("out of range", "invalid argument", "numerical result")):
+    """INVALID or PRECONDITION for a limit that a runtime cannot set, by the kernel's error in its message."""
+    message = error.message.lower()
+    if any(word in message for word in ("out of range", "invalid argument", "numerical result")):
         return Kind.INVALID
-    if any(word in said for word in ("busy", "unable to set memory limit", "permission denied")):
+    if any(word in message for word in ("busy", "unable to set memory limit", "permission denied")):
         return Kind.PRECONDITION
     return error.kind
 

@@ -1,7 +1,7 @@
-"""UpdatePodSandboxResources: what the pod as a whole may use, as its client sees it.
+"""UpdatePodSandboxResources: record the overhead and resources of a pod.
 
-The pod's cgroup is the client's: the kubelet sets its limits itself, before or after this call. What is left to the
-runtime is to know them, for those who ask (verbose PodSandboxStatus) and for plugins.
+The pod's cgroup is the client's: the kubelet sets its limits itself, before or after this call. The runtime only
+records them, for verbose PodSandboxStatus and for NRI plugins.
 """
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from crishim.pb import cri_pb2 as cri
 async def update_pod(node: Node, request: cri.UpdatePodSandboxResourcesRequest) -> None:
     """Record overhead and resources of a pod; a part that is not given stays as it is.
 
-    Raises NOT_FOUND, and what an NRI plugin refuses with.
+    Raises NOT_FOUND, and an NRI plugin's refusal.
     """
     pod = node.pods.find(request.pod_sandbox_id)
     changes = {

@@ -1,1 +1,1 @@
-"""OpenTelemetry: calls and their spans to a collector, by OTLP over HTTP. Imported only where the settings name one."""
+"""OpenTelemetry: sends calls and their spans to a collector, by OTLP over HTTP. Imported only if one is configured."""

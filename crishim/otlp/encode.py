@@ -1,4 +1,4 @@
-"""Calls as an ExportTraceServiceRequest (OTLP 1.x; the names of attributes are those of its semantic conventions)."""
+"""Encode calls as an ExportTraceServiceRequest (OTLP 1.x; attributes are named by its semantic conventions)."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from crishim.tracing import Call
 
 
 class Told(NamedTuple):
-    """A call that has ended, and the id and NAMESPACE/NAME of its pod, "" if it is about none."""
+    """A call that has ended, and the id and NAMESPACE/NAME of its pod, "" if it has none."""
 
     call: Call
     pod: str

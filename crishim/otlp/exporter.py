@@ -1,5 +1,5 @@
-"""Sends calls to a collector from a thread of its own. One that is down, slow or hangs costs traces, and nothing else:
-what waits is bounded, and what does not fit is lost and counted.
+"""Sends calls to a collector from a thread of its own. A collector that is down, slow or hangs loses traces and delays
+nothing: the queue is bounded, and calls that do not fit are dropped and counted.
 """
 
 import http.client
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 1000  # calls
 MOST_AT_ONCE = 100  # calls in a request
-PAUSE = 1.0  # seconds in which calls gather
-PATIENCE = 5.0  # seconds for the collector to take a connection, and each time it is waited for
-_MOST_ANSWERED = 1 << 16  # bytes
-_LAST = 0.5  # seconds for what waits at the end: a restart is short, and a collector that hangs makes it no longer
+PAUSE = 1.0  # seconds in which calls are gathered into one request
+PATIENCE = 5.0  # seconds for connecting, and for each read and write
+_MOST_ANSWERED = 1 << 16  # bytes read of a response
+_LAST = 0.5  # seconds stop() waits: a collector that hangs must not delay a restart
 MILLION = 1_000_000
 
 log = logging.getLogger("crishim.otlp")
 
 
 class Exporter:
-    """From its making on it takes every call that traces keep; stop() ends it."""
+    """Exports every call that traces keep, from its construction until stop()."""
 
     def __init__(self, endpoint: str, sampling_rate_per_million: int, traces: Traces, *, pause: float = PAUSE) -> None:
-        """endpoint: http://HOST:PORT or https://; /v1/traces is the path where it has none."""
+        """endpoint: http://HOST:PORT or https://; its path is /v1/traces if it has none."""
         self._url = urlsplit(endpoint)
         self._rate = sampling_rate_per_million
         self._traces = traces
@@ -43,7 +43,7 @@ class Exporter:
         traces.export = self._offer
 
     def stop(self) -> None:
-        """Send what waits, for half a second at most. Blocks."""
+        """Send queued calls, for half a second at most. Blocks."""
         self._traces.export = None
         self._stopping.set()
         try:
@@ -53,7 +53,7 @@ class Exporter:
         self._thread.join(_LAST)
 
     def _offer(self, call: Call, pod: str, name: str) -> None:
-        """Of a call whose client traces the client has decided (trace-flags); of others the rate, by the trace's id."""
+        """Queue a call if it is sampled: the client's trace-flags decide, without them the rate, by the trace id."""
         sampled = call.parent.sampled if call.parent else call.trace_id % MILLION < self._rate
         if not sampled:
             return
@@ -63,7 +63,7 @@ class Exporter:
             self._traces.lost += 1
 
     def _run(self) -> None:
-        from crishim.otlp.encode import Told, encode  # here: the daemon's start does not wait for it
+        from crishim.otlp.encode import Told, encode  # here, so that the daemon's start does not wait for it
 
         while told := [Told(*each) for each in self._gather()]:
             self._tell(encode(told), told)
@@ -80,7 +80,7 @@ class Exporter:
             except queue.Empty:
                 break
             if each is None:
-                self._waiting.put_nowait(None)  # for the next turn, which ends with it
+                self._waiting.put_nowait(None)  # for the next call, which returns []
                 break
             found.append(each)
         return found
@@ -101,7 +101,7 @@ class Exporter:
 
 
 def _post(url: SplitResult, body: bytes) -> None:
-    """Raises OSError, or http.client's, unless the collector answers with success."""
+    """Raises OSError or http.client.HTTPException unless the collector answers 2xx."""
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "", url.port, timeout=PATIENCE)
     try:
