@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
+from crishim.cli import toml_text
 from crishim.config import Config, Section
 
 
@@ -25,7 +26,7 @@ def _render(section: Section, prefix: str, lines: list[str]) -> None:
             tables.append((name, value))
             continue
         lines += [f"# {text}" for text in _descriptions(hints[name])]
-        lines += [f"{name} = {_toml(value)}", ""]
+        lines += [f"{name} = {toml_text.encode(value)}", ""]
     for name, value in tables:
         if isinstance(value, dict):
             lines += [f"# {text}" for text in _descriptions(hints[name])]
@@ -42,7 +43,7 @@ def described_settings(kind: type[Section] = Config, prefix: str = "") -> Iterat
         if isinstance(value, Section):
             yield from described_settings(type(value), f"{prefix}{name}.")
         elif name in kind.__struct_fields__:
-            default = "" if isinstance(value, dict) and value else f" = {_toml(value)}"
+            default = "" if isinstance(value, dict) and value else f" = {toml_text.encode(value)}"
             yield f"{prefix}{name}{default}", "; ".join(_descriptions(hint))
 
 
@@ -52,15 +53,3 @@ def _descriptions(hint: Any) -> list[str]:
     base, *metas = get_args(hint)
     choices = [" | ".join(f'"{a}"' for a in get_args(base))] if get_origin(base) is Literal else []
     return [m.description for m in metas if isinstance(m, Meta) and m.description] + choices
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, dict):
-        return "{}"
-    return str(value)
