@@ -41,7 +41,7 @@ from crishim.netdev.observe import Observation, observe
 from crishim.netdev.orphans import Orphans, outlives_its_pod
 from crishim.netdev.plan import Plan
 from crishim.netdev.pod_watch import PodWatch
-from crishim.netdev.policy import Terms
+from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.presence import Presence
 from crishim.netdev.records import ORPHANED, Attachment, DeviceRequest, Mover, PodRef, State
 from crishim.netdev.return_device import recover_device, return_devices
@@ -50,7 +50,6 @@ from crishim.netdev.watch import Watch
 
 log = logging.getLogger("crishim.netdev")
 T = TypeVar("T")
-STRICT = Terms()  # nothing by annotation
 
 
 class NetDevices:
@@ -62,11 +61,12 @@ class NetDevices:
         copies: Path | None = None,
         *,
         host_netns: Path | None = None,
-        terms: Terms = STRICT,
+        terms: Terms | None = None,
         dad_timeout: float = 3.0,
     ) -> None:
         """journal: directory of the attachment files, copies: of copies of them; made if missing.
-        host_netns: where devices come from, the process's own namespace if None. terms: who may have which device.
+        host_netns: where devices come from, the process's own namespace if None. terms: who may have which device;
+        without them an annotation gets none.
         dad_timeout: seconds to wait for duplicate address detection."""
         self.metrics = Metrics()
         self._journal = Journal(journal, copies)
@@ -74,12 +74,12 @@ class NetDevices:
         self._host = Path("/proc/self/ns/net") if host_netns is None else host_netns
         self._nested = NestedNamespaces()
         self._sysfs = Kept()  # of the host
-        self._leases = Leases(self._journal, terms)
-        self._terms = terms
+        self._terms = terms or Terms(Policy())
+        self._leases = Leases(self._journal, self._terms)
         self._dad_timeout = dad_timeout
         self._locks: dict[str, asyncio.Lock] = {}
         self.orphans = Orphans(self._journal, self._host, self._lock, self._return)
-        self._watch = Watch(self.orphans, self._journal, self._host, Arrivals(terms.policy))
+        self._watch = Watch(self.orphans, self._journal, self._host, Arrivals(self._terms.policy))
         self._pod_watch = PodWatch(self._journal, self.metrics)
 
     def allow(self, rules: Sequence[Rule]) -> None:

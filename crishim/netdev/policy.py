@@ -68,7 +68,7 @@ class Policy:
 class Terms(NamedTuple):
     """What decides who may have which device: settings, and what other parts of the daemon know of host links."""
 
-    policy: Policy = Policy()
+    policy: Policy  # each driver its own: reloaded settings replace its rules
     allow_node_device: bool = False
     node_addresses: frozenset[bytes] = frozenset()  # 4 or 16 bytes
     network_links: Callable[[], Collection[str]] = tuple  # names of links that the pods' CNI network is built on

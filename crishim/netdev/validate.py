@@ -24,7 +24,7 @@ class View(NamedTuple):
     host_links: Sequence[Link]
     pod_links: Sequence[Link]
     attachments: Sequence[Attachment]  # that hold a device, of every pod
-    terms: Terms = Terms()
+    terms: Terms
     around: LinkUsage = LinkUsage()  # of the links to be moved
 
     @property

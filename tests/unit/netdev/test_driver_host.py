@@ -34,7 +34,7 @@ async def test_the_hosts_links(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     held = scene.known(5)
     monkeypatch.setattr(module, "list_links", lambda *what: [what])
     found: Any = await scene.driver.host_links()
-    assert found == [(scene.host, [held], module.STRICT)]
+    assert found == [(scene.host, [held], scene.driver._terms)]
     assert scene.paths == [("/host",)]
 
 

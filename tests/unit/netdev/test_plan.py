@@ -14,7 +14,7 @@ from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leases
 from crishim.netdev.metrics import Metrics
 from crishim.netdev.plan import Plan
-from crishim.netdev.policy import Terms
+from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.records import Attachment, Captured, Identity, Mover, State
 from crishim.netdev.restore import Problems, ReturnOutcome
 from crishim.netdev.transaction import Transaction
@@ -53,7 +53,7 @@ class Scene:
 
     def plan(self, *new: Attachment, kept: tuple[Attachment, ...] = ()) -> Plan:
         self.journal.open([*kept, *new])
-        made = Transaction(attachment().pod, self.journal, Leases(self.journal, Terms()), 3.0)
+        made = Transaction(attachment().pod, self.journal, Leases(self.journal, Terms(Policy())), 3.0)
         made._new, made._kept = [a.id for a in new], [a.id for a in kept]
         lock: Any = self if new or kept else None
         return Plan(made, cast(Any, self.threads(("/host", "/pod"))), lock, self.metrics)

@@ -89,7 +89,7 @@ def test_a_refusal_tells_nothing_of_the_host() -> None:
 
 def test_what_roots_source_gives_anyway_is_not_denied() -> None:
     """A CDI device that an annotation of the same container names too; alone the annotation is refused."""
-    view = View(POD, HOST, (), ())
+    view = View(POD, HOST, (), (), Terms(Policy()))
     requests = [DeviceRequest(device="x", source=s) for s in (Source.CDI, Source.ANNOTATION)]
     (merged,) = resolve(requests, view)
     assert not merged.by_annotation

@@ -10,7 +10,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import IFF_UP
 from crishim.netdev.journal import Journal
 from crishim.netdev.lease import Leases
-from crishim.netdev.policy import Terms
+from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.records import Captured, Mover, PodRef, State
 from crishim.netdev.transaction import Transaction, mark, move
 from tests.unit.netdev.fake_links import FakeEnd, attachment, veth
@@ -65,7 +65,7 @@ def test_a_lease_that_nobody_got(tmp_path: Path) -> None:
         attachment(id="3" * 16, state=State.INTENT, pod=PodRef(id="pod-b", netns="")),
     ]
     journal.open([attachment(id="1" * 16, state=State.INTENT), *left])
-    Transaction(KNOWN.pod, journal, Leases(journal, Terms()), 3.0).abandon()
+    Transaction(KNOWN.pod, journal, Leases(journal, Terms(Policy())), 3.0).abandon()
     assert sorted(a.id for a in journal.all()) == [a.id for a in left]
 
 
@@ -78,7 +78,7 @@ def test_what_is_known_of_it(tmp_path: Path) -> None:
     )
     kept, gone = attachment(id="3" * 16), attachment(id="4" * 16, state=State.INTENT)
     journal.open([mine, its, kept, gone])
-    leases: Any = Leases(journal, Terms())
+    leases: Any = Leases(journal, Terms(Policy()))
     leases.take = lambda *_: ([mine, its, gone], [kept])
     made = Transaction(KNOWN.pod, journal, leases, 3.0)
     assert made.is_empty
