@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from crishim.linux import mounts, proc_files
+from crishim.linux.directories import PUBLIC, make_missing
 
 ROOT = Path("/sys/fs/cgroup")
 _KILL_ROUNDS, _KILL_PAUSE = 100, 0.01  # at most a second until the killed are gone from the group
@@ -101,7 +102,7 @@ def kill(path: str) -> bool:
 def make(path: str) -> None:
     """Make a cgroup in every hierarchy, with those above it. Limits and v2's controllers are left to the runtime."""
     for hierarchy in {*hierarchies().values()} or {ROOT}:
-        (hierarchy / path.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_missing(hierarchy / path.lstrip("/"), PUBLIC)
 
 
 def remove_one(path: str) -> None:

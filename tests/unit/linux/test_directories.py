@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import crishim
 from crishim.linux import directories
 
-ROOT = Path(__file__).parents[4]
-HOME = "crishim/linux/directories.py"
+PRODUCT = Path(crishim.__file__).parent
+HOME = "linux/directories.py"
 MAKERS = {"mkdir", "makedirs", "mkdtemp", "TemporaryDirectory", "copytree"}
 
 
@@ -101,11 +102,11 @@ def test_make_temporary(tmp_path: Path) -> None:
 def test_nobody_else_makes_directories() -> None:
     """Each call that makes one stands in directories.py, so that no mode is left to chance."""
     found = []
-    for path in sorted((ROOT / "crishim").rglob("*.py")):
+    for path in sorted(PRODUCT.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Attribute | ast.Name):
                 continue
             name = node.attr if isinstance(node, ast.Attribute) else node.id
-            if name in MAKERS and str(path.relative_to(ROOT)) != HOME:
-                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+            if name in MAKERS and str(path.relative_to(PRODUCT)) != HOME:
+                found.append(f"{path.relative_to(PRODUCT)}:{node.lineno}: {name}")
     assert found == []

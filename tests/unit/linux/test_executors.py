@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import crishim
 from crishim.linux import executors
 from crishim.linux.executors import Executor
 from tests.support.eventually import eventually
 
-PRODUCT = Path(__file__).parents[4] / "crishim"
+PRODUCT = Path(crishim.__file__).parent
 FORBIDDEN = {"to_thread", "run_in_executor", "ThreadPoolExecutor", "set_default_executor"}
 
 
