@@ -1,5 +1,5 @@
-"""Container Device Interface: names of devices in JSON files of root's, and the edits of config.json they stand for.
+"""Container Device Interface: device names are resolved to edits of config.json, from files that root has installed.
 
-format.py reads a file, edits.py finds the devices named, apply.py works the edits into a spec. A driver (layer 2):
-imports linux/ and the vocabulary; operations/ and node.py import it.
+format.py parses a file, edits.py finds the devices, apply.py applies the edits to a spec. A driver (layer 2): imports
+linux/ and the vocabulary; operations/ and node.py import it.
 """

@@ -1,4 +1,4 @@
-"""CDI edits made to an OCI runtime spec, each kind by a function of its own. SPEC.md, "OCI Edits"."""
+"""Applies CDI edits to an OCI runtime spec, one function for each kind. SPEC.md, "OCI Edits"."""
 
 import os
 import stat
@@ -17,15 +17,15 @@ TYPES = {stat.S_IFBLK: "b", stat.S_IFCHR: "c", stat.S_IFIFO: "p"}
 def apply(spec: OciSpec, edits: Edits) -> None:
     """Edit an OCI runtime spec in place; network devices are left to the caller.
 
-    Raises PRECONDITION for a device node that is not on the host and that its file does not describe itself. Blocks
-    (stat of device nodes).
+    Raises PRECONDITION for a device node that is neither on the host nor fully described in its file. Blocks (stat of
+    device nodes).
     """
     for editor in EDITORS:
         editor(spec, edits)
 
 
 def _env(spec: OciSpec, edits: Edits) -> None:
-    """A variable that is there already is replaced where it stands."""
+    """An existing variable is replaced in its place."""
     if not edits.env:
         return
     process = spec.setdefault("process", {})
@@ -51,7 +51,7 @@ def _device_nodes(spec: OciSpec, edits: Edits) -> None:
 
 
 def _complete(node: DeviceNode) -> dict[str, Any]:
-    """The node as OCI wants it, what the file leaves out taken from the host's node."""
+    """The node in OCI's form; what the CDI file leaves out is taken from the host's node."""
     described = bool(node.type) and (node.major != 0 or node.type == "p")
     path = node.host_path or node.path
     made: dict[str, Any] = {"path": node.path, "type": node.type, "major": node.major, "minor": node.minor}

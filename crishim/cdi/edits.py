@@ -1,4 +1,4 @@
-"""CDI devices by name, from the specification directories, resolved to edits of an OCI spec."""
+"""Resolves CDI device names to edits of an OCI spec, from the specification directories."""
 
 import logging
 import os
@@ -22,26 +22,26 @@ SETTLED = 2_000_000_000  # ns: a file changed more recently may change again wit
 
 
 class _File(NamedTuple):
-    """A file as it was read. spec: None if it is not valid, and then why says so."""
+    """A file as it was read. spec: None if it is not valid; why: the reason."""
 
     path: Path
     stamp: tuple[int, ...]
     settled: bool
     spec: cdi.CdiSpec | None = None
     why: str = ""
-    claims: tuple[str, ...] = ()  # devices it defines, or would
+    claims: tuple[str, ...] = ()  # devices it defines, or would if it were valid
 
 
 class Registry:
     """The devices of the specification directories; a later directory overrides an earlier one."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
-        """directories: those that do not exist are skipped, each time anew."""
+        """directories: missing ones are skipped; they may be made later."""
         self._directories = list(directories)
         self._files: dict[Path, _File] = {}
 
     def look_in(self, directories: Sequence[Path]) -> None:
-        """Other directories from now on."""
+        """Replace the directories."""
         self._directories = list(directories)
 
     def resolve(self, devices: Sequence[str]) -> Edits:

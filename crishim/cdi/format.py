@@ -1,4 +1,4 @@
-"""Container Device Interface 1.1: the file format, its names and its version rules. Text in, records out, no files.
+"""Container Device Interface 1.1: parses the file format and checks its names and version rules. No I/O.
 
 Source: SPEC.md and specs-go of tags.cncf.io/container-device-interface (1.1.0). The reader is strict, as the reference
 implementation is: an unknown field makes a file invalid, and so does a field its cdiVersion does not have yet.
@@ -102,7 +102,7 @@ class CdiSpec(_Shape, frozen=True, kw_only=True):
 
 
 class Edits(msgspec.Struct, frozen=True, kw_only=True):
-    """The containerEdits of all devices a container asks for, in the order they are to be made."""
+    """The containerEdits of all devices a container asks for, in the order to apply them."""
 
     env: tuple[str, ...] = ()
     device_nodes: tuple[DeviceNode, ...] = ()
@@ -114,7 +114,7 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def merge(first: Edits, more: ContainerEdits, device: str) -> Edits:
-    """The edits with those of one more device (or of its file) behind them."""
+    """Append the edits of one more device, or of its file."""
     return Edits(
         env=first.env + more.env,
         device_nodes=first.device_nodes + more.device_nodes,
@@ -137,7 +137,7 @@ def is_qualified(name: str) -> bool:
 def names(fields: Sequence[str], annotations: Mapping[str, str]) -> list[str]:
     """Qualified device names of a container: CDI_devices first, then cdi.k8s.io/ annotations, without duplicates.
 
-    Raises INVALID for a name that is not VENDOR/CLASS=DEVICE, naming where it stands.
+    Raises INVALID for a name that is not VENDOR/CLASS=DEVICE, naming the field or annotation.
     """
     found: dict[str, None] = {}
     for place, name in _asked(fields, annotations):
@@ -164,7 +164,7 @@ def load_json(data: bytes) -> object:
 
 
 def device_names(raw: object) -> list[str]:
-    """Qualified names a file would define, were it valid; for error texts."""
+    """Qualified names that a file defines, also an invalid one; for error texts."""
     if not isinstance(raw, dict) or not isinstance(raw.get("devices"), list):
         return []
     return [f"{raw.get('kind')}={d.get('name')}" for d in raw["devices"] if isinstance(d, dict)]
@@ -184,9 +184,9 @@ def parse(raw: object) -> CdiSpec:
 
 
 def _without_nulls(raw: object, left: list[int]) -> object:
-    """A null member is as good as none: what an empty "containerEdits:" in YAML comes to.
+    """Remove null members: an empty "containerEdits:" in YAML is null.
 
-    left: how many values there may be; each alias of YAML counts as what it stands for.
+    left: how many more values are allowed; an alias in YAML counts as its value.
     """
     left[0] -= 1
     if left[0] < 0:
@@ -200,7 +200,7 @@ def _without_nulls(raw: object, left: list[int]) -> object:
 
 
 def _text(value: str) -> str:
-    """JSON can write half a surrogate pair, which nothing can be made of."""
+    """Refuse a lone surrogate, which JSON can hold and UTF-8 cannot."""
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise InvalidSpec(f"has a string that is no text: {value!r}")
     return value
@@ -217,7 +217,7 @@ def _version(spec: CdiSpec) -> str:
 
 
 def _needs(spec: CdiSpec) -> Iterator[tuple[str, str]]:
-    """(version, field) of what needs one above 0.3.0."""
+    """(version, field) of each field that needs more than 0.3.0."""
     for edits in spec.all_edits:
         rdt = edits.intel_rdt
         if edits.net_devices:
@@ -293,6 +293,6 @@ CHECKS: tuple[Callable[[CdiSpec], str], ...] = (_version, _names, _empty, _env, 
 
 
 def builtins(shape: _Shape) -> dict[str, Any]:
-    """The JSON-ready form, with CDI's field names, of one part."""
+    """One part as a dict with CDI's field names, as in JSON."""
     made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(shape))
     return made
