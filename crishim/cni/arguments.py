@@ -1,4 +1,4 @@
-"""What a pod asks of its network, in CNI's terms: CNI_ARGS and the capability arguments of the conventions document."""
+"""A pod's CNI_ARGS and capability arguments, from its CRI configuration. CNI's CONVENTIONS.md."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ _SUFFIXES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 
 
 def cni_args(pod_id: str, metadata: cri.PodSandboxMetadata) -> dict[str, str]:
-    """CNI_ARGS as every Kubernetes runtime gives them; IgnoreUnknown lets older plugins pass over the rest."""
+    """CNI_ARGS as every Kubernetes runtime gives them; with IgnoreUnknown plugins ignore those they do not know."""
     return {
         "IgnoreUnknown": "1",
         "K8S_POD_NAMESPACE": metadata.namespace,

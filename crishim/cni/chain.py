@@ -1,4 +1,4 @@
-"""Running a chain of CNI plugins: ADD in order, each given the result of the one before; DEL in reverse, each given the
+"""Runs a chain of CNI plugins: ADD in order, each with the result of the one before; DEL in reverse, each with the
 cached result. CNI specification 1.1, sections 2 to 4.
 """
 
@@ -23,12 +23,12 @@ from crishim.tracing import span
 T = TypeVar("T")
 
 CHECK_TIMEOUT = 5.0  # seconds a plugin has for CHECK; the pod cannot be stopped meanwhile
-_DYING = 5.0  # seconds a killed plugin has to be gone
-_PAUSE = 0.05  # seconds between two looks at the processes of an earlier daemon
+_DYING = 5.0  # seconds to wait for killed plugins
+_PAUSE = 0.05  # seconds between two reads of the processes of an earlier daemon
 
 
 class RuntimeConf(NamedTuple):
-    """Of one attachment, in libcni's word: a container (here a pod), its interface, and what the plugins may know."""
+    """libcni's RuntimeConf of one attachment: a container (here a pod), its interface, arguments for the plugins."""
 
     container_id: str
     netns: str  # path; "" when it is gone already, which DEL must accept
@@ -38,12 +38,12 @@ class RuntimeConf(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """What one plugin said to CHECK."""
+    """One plugin's answer to CHECK."""
 
     plugin: str  # its type
     error: str  # in one sentence; "" if it finds nothing wrong
     seconds: float
-    note: str = ""  # why what it complains of is no error of the pod
+    note: str = ""  # why its error is not the pod's (known_faults.py)
 
 
 class PluginChain:
@@ -85,9 +85,9 @@ class PluginChain:
     async def check(
         self, network: cni.NetworkList, conf: RuntimeConf, result: dict[str, Any]
     ) -> tuple[CheckResult, ...]:
-        """CHECK the attachment against its cached result, with every plugin, whatever the one before said.
+        """CHECK the attachment against its cached result, with every plugin, also after an error of one.
 
-        A plugin has CHECK_TIMEOUT seconds. For a list that unchecked() gives a reason for: ().
+        A plugin has CHECK_TIMEOUT seconds. () for a list that is not checked (unchecked()).
         """
         answers = []
         for plugin in network.plugins if not unchecked(network) else ():
@@ -107,10 +107,10 @@ class PluginChain:
             await self._execute("DEL", network, plugin, conf, previous)
 
     async def wait_for_plugins(self, container_id: str) -> None:
-        """Wait until no plugin works on a container any more, delegated ones included.
+        """Wait until no plugin runs for a container any more, delegated ones included.
 
-        For a daemon that starts: plugins of the one before may still run. Those that take longer than a plugin may are
-        killed; DEADLINE if they are not gone even then.
+        For the start of the daemon: plugins of an earlier one may still run. They are killed after the timeout of a
+        plugin; DEADLINE if they do not end then.
         """
         mark = f"CNI_CONTAINERID={container_id}".encode()
         left = self._timeout
@@ -128,7 +128,7 @@ class PluginChain:
             left -= _PAUSE
 
     async def status(self, network: cni.NetworkList) -> None:
-        """Raise if the network cannot take pods: a plugin is missing, or says so itself (STATUS, since 1.1.0)."""
+        """Raise if the network cannot take pods: a plugin is missing, or reports it (STATUS, since 1.1.0)."""
         await self.find_all(network.types)
         if not cni.at_least(network.version, (1, 1, 0)):
             return
@@ -147,7 +147,7 @@ class PluginChain:
     ) -> bytes:
         name = plugin["type"]
         with span(f"CNI {command} {name}", CNI, (command, name)):
-            done = await _to_its_end(
+            done = await _shielded(
                 programs.run(
                     [await executors.records(self.find, name)],
                     stdin=cni.plugin_input(network, plugin, conf.capability_args, previous),
@@ -175,10 +175,10 @@ class PluginChain:
         return variables
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await work; a caller that is cancelled waits for its end nevertheless, unless it is cancelled once more.
+async def _shielded(work: Coroutine[Any, Any, T]) -> T:
+    """Await work; a cancelled caller still waits for its end, unless it is cancelled again.
 
-    host-local, killed between making an address's file and writing whose it is, leaves one that no DEL finds.
+    If host-local is killed between creating an address's file and writing the container into it, no DEL finds the file.
     """
     task = asyncio.create_task(work)
     try:

@@ -1,5 +1,5 @@
-"""Which network configuration is in force. Looked up at each pod, so that a file dropped into the directory, the way
-network add-ons install themselves, counts without a restart; parsed again only when the directory changed.
+"""Chooses the network configuration. The directory is read for each pod, so that a file that a network add-on installs
+is used without a restart; the files are parsed again only when the directory has changed.
 """
 
 import logging
@@ -53,7 +53,7 @@ class ConfigDirectory:
             with os.scandir(self._path) as scan:
                 for entry in scan:
                     if Path(entry.name).suffix in _SUFFIXES and not entry.name.startswith("."):
-                        entries.append(_look(entry))
+                        entries.append(_fingerprint(entry))
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -62,7 +62,7 @@ class ConfigDirectory:
         return tuple(sorted(entries))
 
     def _pick(self, signature: Signature) -> NetworkList | CrishimError:
-        """The first valid file in the chosen order; a broken one is logged and passed over."""
+        """The first valid file in the chosen order; an invalid one is logged and skipped."""
         order = sorted(signature, key=lambda e: -e[1]) if self._choose == "newest" else list(signature)
         faults = []
         for name, *_ in order:
@@ -81,8 +81,8 @@ class ConfigDirectory:
         return CrishimError(Kind.UNAVAILABLE, f"the pod network is not ready: {reason}", path=str(self._path))
 
 
-def _look(entry: os.DirEntry[str]) -> tuple[str, int, int, int]:
-    """What tells one state of a file from the next; zeros for one that cannot be looked at, such as a dangling link."""
+def _fingerprint(entry: os.DirEntry[str]) -> tuple[str, int, int, int]:
+    """Name, mtime, size and inode, of which one changes with the file; zeros if stat(2) fails (a dangling link)."""
     try:
         status = entry.stat()
     except OSError:

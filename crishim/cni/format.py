@@ -1,4 +1,4 @@
-"""CNI's wire forms: configuration lists, the JSON a plugin is given and gives back. CNI specification 1.1.
+"""CNI's JSON: configuration lists, and a plugin's input, result and error. CNI specification 1.1.
 
 Sections: 1 configuration format, 2 execution protocol, 4 delegation, 5 result types.
 """
@@ -104,7 +104,7 @@ def plugin_error(stdout: bytes, plugin: str, command: str) -> CrishimError | Non
 
 
 def parse_result(stdout: bytes, plugin: str) -> dict[str, Any]:
-    """A plugin's ADD result. INTERNAL if it is no JSON object, or its interfaces and addresses cannot be such."""
+    """A plugin's ADD result. INTERNAL if it is no JSON object, or its interfaces or addresses are malformed."""
     try:
         data = msgspec.json.decode(stdout)
     except NOT_JSON:
@@ -124,7 +124,7 @@ def addresses(result: Mapping[str, Any], ifname: str = IFNAME) -> tuple[str, ...
     """The addresses, without prefix, a result gives `ifname` inside the sandbox, in its order (section 5).
 
     An address that names no interface belongs to the container. Before 0.3.0 a result had ip4 and ip6 instead of ips.
-    For results that parse_result() let through.
+    For results that parse_result() accepts.
     """
     interfaces: Sequence[Mapping[str, Any]] = result.get("interfaces") or []
     found = []

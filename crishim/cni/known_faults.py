@@ -1,13 +1,13 @@
-"""Complaints of plugins' CHECK that are the plugin's own fault: a healthy pod is not to be told sick."""
+"""Errors of CHECK that are known bugs of plugins and not faults of the pod."""
 
 from collections.abc import Sequence
 
 
 def own_fault(plugin: str, complaint: str, addresses: Sequence[str]) -> str:
-    """Why a complaint says nothing about the pod; "" where no such fault is known. addresses: the pod's own.
+    """Why an error of CHECK is a bug of the plugin; "" if it is none that is known. addresses: the pod's.
 
     portmap before 1.3 (Debian 12 has 1.1.1) looks for the rules of each address in iptables and in ip6tables, and finds
-    none of IPv4 in the latter: https://github.com/containernetworking/plugins/issues/819. IPv4 it looks at first.
+    none of IPv4 in the latter: https://github.com/containernetworking/plugins/issues/819. It checks IPv4 first.
     """
     if plugin != "portmap":
         return ""

@@ -1,4 +1,4 @@
-"""A pod's network, from the pod's point of view: made, checked and torn down through the configuration in force."""
+"""Sets up, checks and tears down the networks of pods, by the CNI configuration in force."""
 
 import asyncio
 import time
@@ -16,15 +16,15 @@ from crishim.linux.limiter import Limiter
 from crishim.model import Network, PodRecord
 from crishim.pb import cri_pb2 as cri
 
-STATUS_PATIENCE = 0.5  # seconds; the kubelet asks every five
+STATUS_PATIENCE = 0.5  # seconds to wait for STATUS; the kubelet asks every five
 
 
 class Check(msgspec.Struct, frozen=True):
-    """What CHECK found of a pod's network."""
+    """The result of CHECK of a pod's network."""
 
     at: int  # nanoseconds since the epoch
     answers: tuple[CheckResult, ...] = ()  # in the chain's order
-    skipped: str = ""  # why no plugin was asked, "" if they were
+    skipped: str = ""  # why CHECK was not run, "" if it was
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -41,10 +41,10 @@ class PodNetworks:
         self._checks: dict[str, Check] = {}
         self._asking: asyncio.Task[None] | None = None
         self._status = "the pod network's plugins have not told their status yet"
-        self.pod_cidr = ""  # UpdateRuntimeConfig; handed to plugins with the ipRanges capability
+        self.pod_cidr = ""  # UpdateRuntimeConfig; for plugins with the ipRanges capability
 
     async def plan(self, config: cri.PodSandboxConfig) -> Network:
-        """What add() is going to do for a pod; put it into the record first. UNAVAILABLE without a configuration."""
+        """The pod's network for add(), to be put into its record first. UNAVAILABLE without a configuration."""
         network = await executors.records(self._directory.current)
         await self._plugins.find_all(network.types)
         arguments = capability_args(config, self.pod_cidr)
@@ -59,7 +59,7 @@ class PodNetworks:
         return msgspec.structs.replace(pod.network, result=msgspec.json.encode(result), ips=cni.addresses(result))
 
     async def check(self, pod: PodRecord) -> Check:
-        """Run CHECK, and remember what the plugins said until delete(). The caller keeps DEL from running beside it."""
+        """Run CHECK; the result is kept until delete(). The caller makes sure that no DEL runs at the same time."""
         if pod.network is None:
             return Check(at=time.time_ns(), skipped="it has the host's network")
         network, conf = self._runtime_conf(pod, pod.network)
@@ -72,7 +72,7 @@ class PodNetworks:
         return found
 
     def last_check(self, pod_id: str) -> Check | None:
-        """What check() found last in this daemon's life; None if nobody asked, or the network is gone."""
+        """The last result of check() since the daemon's start; None if there is none, or after delete()."""
         return self._checks.get(pod_id)
 
     async def delete(self, pod: PodRecord, netns: str) -> None:
@@ -85,8 +85,8 @@ class PodNetworks:
     async def release(self, pod_id: str, netns: str) -> None:
         """Run DEL for a pod of which only the id is known; netns: "" when the namespace is gone.
 
-        Addresses are leased to the id and chains called by it, so the configuration in force will do. portmap does
-        nothing for a pod without mappings; of those it is given it does not use the ports, so one stands for all.
+        Addresses are leased to the id and iptables chains named by it, so the present configuration is enough. portmap
+        does nothing without mappings, and its DEL does not use their ports, so one is given.
         """
         await self._plugins.wait_for_plugins(pod_id)
         network = await executors.records(self._directory.current)
@@ -95,14 +95,14 @@ class PodNetworks:
         await self._plugins.delete(network, conf, None)
 
     async def wait_for_plugins(self, pod: PodRecord) -> None:
-        """Wait until no plugin of an earlier daemon works on a pod any more; see Plugins.wait_for_plugins."""
+        """Wait until no plugin of an earlier daemon runs for a pod any more; see PluginChain.wait_for_plugins."""
         if pod.network is not None:
             await self._plugins.wait_for_plugins(pod.id)
 
     async def ready(self) -> str:
         """ "" if pods can be given a network now, else the reason in one sentence.
 
-        Plugins that do not tell their status in time are asked on, and what they said before holds meanwhile.
+        If STATUS takes longer than STATUS_PATIENCE it goes on, and the last answer is returned.
         """
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
