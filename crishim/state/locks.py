@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 
 class Locks:
-    """Locks by id, made when first asked for and dropped when nobody holds or awaits them."""
+    """Locks by id, made on first use and dropped when they are not held or awaited."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
@@ -30,7 +30,7 @@ class Locks:
                 del self._users[id], self._locks[id]
 
     async def wanted(self, id: str, patience: float) -> None:
-        """Return as soon as somebody waits for a lock that the caller holds; after patience (seconds) at the latest."""
+        """Wait until somebody waits for a lock that the caller holds, at most `patience` seconds."""
         if self._users[id] > 1:
             return
         wanted = self._wanted[id] = asyncio.Event()

@@ -1,7 +1,7 @@
 """Names in use: a pod's (namespace, name, uid, attempt), a container's (pod, name, attempt).
 
-Reserved before anything is made, so that two racing creates of one name cannot both succeed; rebuilt from the records
-at start, so nothing of it is on disk.
+Reserved before anything is made, so that two racing creates of one name cannot both succeed. Not on disk: rebuilt from
+the records at start.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class Names:
         self._locks = Locks()
 
     def holding(self, name: Name) -> contextlib.AbstractAsyncContextManager[None]:
-        """One at a time for each name: who comes second sees what became of the first."""
+        """A lock for each name, so that a second create of it sees the first one's result."""
         return self._locks.holding("\0".join(name))
 
     def holder(self, name: Name) -> str | None:

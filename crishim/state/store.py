@@ -1,13 +1,13 @@
-"""Records on disk, and their cache in memory: one JSON file a record, `DIRECTORY/ID.json`, written beside and renamed.
+"""Records on disk, and their cache in memory: one JSON file a record, `DIRECTORY/ID.json`, replaced by rename(2).
 
 What recovery may assume (operations/recover.py):
-- A file that is there is whole: rename(2) is atomic. A file without its directory's other effects is an intent.
+- A file is whole: rename(2) is atomic. A record without the other effects of its operation is an intent.
 - On a full disk a change overwrites its file in place (linux/files.py), so that pods can be stopped and removed.
 - Files are not fsynced. Killing the daemon loses nothing; a power cut ends every pod of the node as well, and may leave
   a record empty.
 - Memory is a cache of the disk: update() writes first and publishes after.
-- A record that cannot be read, a newer version's for one, is left as it is (linux/record_files.py). What is found
-  out about its pod or container (operations/adopt.py) is kept in memory only: adopt().
+- A record that cannot be read (a newer version's) is left as it is (linux/record_files.py). A stand-in for it
+  (operations/adopt.py) is in memory only: adopt().
 """
 
 import asyncio
@@ -38,9 +38,9 @@ class Store(Generic[R]):
         check: Callable[[R, R], None],
         check_record: Callable[[R], object] = lambda record: None,
     ) -> None:
-        """noun: how errors call a record ("pod sandbox"). check(before, after) raises on a forbidden transition.
+        """noun: for errors ("pod sandbox"). check(before, after) raises on a forbidden transition.
 
-        check_record: raises for a well-formed record that nobody could work with.
+        check_record: raises for a well-formed record that cannot be used.
         """
         self._directory = directory
         self._kind = kind
@@ -54,15 +54,15 @@ class Store(Generic[R]):
         self.unread: dict[str, Unread] = {}  # by id, until it is adopted
 
     def load(self) -> None:
-        """Read every record of the directory, made (0700) if it is not there. Blocks: for before serving."""
+        """Read every record of the directory, which is made (0700) if missing. Blocks: call it before serving."""
         directories.own(self._directory)
         found = record_files.load(self._directory, self._kind, is_id, self.check_record)
         self._records |= found.read
         self.unread = found.unread
 
     def adopt(self, record: R) -> None:
-        """Take in what stands for a record that cannot be read. It is changed in memory only: the file is another's,
-        until remove() removes it."""
+        """Add a stand-in for a record that cannot be read. It is changed in memory only; the file is left as it is
+        until remove()."""
         self._records[record.id] = record
         self._adopted.add(record.id)
         self.unread.pop(record.id, None)
@@ -110,7 +110,7 @@ class Store(Generic[R]):
         return after
 
     async def remove(self, id: str) -> None:
-        """Forget a record; nothing happens if it is not there."""
+        """Remove a record; does nothing if it does not exist."""
         async with self._locks.setdefault(id, asyncio.Lock()):
             record = self._records.get(id)
             await executors.records(record_files.remove, self._directory / f"{id}.json")

@@ -1,6 +1,6 @@
-"""Clients that are told of changes, each with a queue of its own.
+"""Clients that subscribe to changes, each with its own queue.
 
-One that reads too slowly is cut off (its stream ends) rather than let memory grow or changes go missing in between.
+The stream of one that reads too slowly is ended, so that memory does not grow and no change is skipped.
 """
 
 import asyncio
@@ -29,26 +29,26 @@ class Subscriber(Generic[T]):
             self.overrun = True
 
     def end(self) -> None:
-        """Let the stream end once what is queued was sent."""
+        """End the stream after what is queued."""
         with contextlib.suppress(asyncio.QueueFull):
             self.queue.put_nowait(None)
 
 
 class Subscribers(Generic[T]):
-    """The subscribers of now."""
+    """The present subscribers."""
 
     def __init__(self) -> None:
         self._all: set[Subscriber[T]] = set()
         self.closed = False
 
     def close(self) -> None:
-        """End every stream, those to come too: a server that shuts down would wait for them otherwise."""
+        """End every stream, also later ones: a server that shuts down would wait for them otherwise."""
         self.closed = True
         for subscriber in self._all:
             subscriber.end()
 
     async def changes(self, subscriber: Subscriber[T]) -> AsyncIterator[T]:
-        """A subscriber's changes as they come, until the server's end. ABORTED if the client lags too far behind."""
+        """Yield a subscriber's changes until close(). ABORTED if the client lags more than QUEUE changes behind."""
         while not subscriber.overrun and not (self.closed and subscriber.queue.empty()):
             change = await subscriber.queue.get()
             if change is None:
