@@ -1,5 +1,5 @@
-"""What pods and containers use, from cgroups v1 and v2, /proc and rtnetlink.
+"""Resource usage of pods and containers, from cgroups v1 and v2 and /proc.
 
-provider.py is the face; measurements.py are its values. A driver (layer 2): imports linux/ and the vocabulary; cri/ and
-node.py import it.
+provider.py is what cri/ calls; measurements.py has its values. A driver (layer 2): imports linux/ and the vocabulary;
+cri/ and node.py import it.
 """

@@ -19,7 +19,7 @@ class Filesystem(msgspec.Struct, frozen=True):
 
 
 class BlockDevices:
-    """Looks names up once. Its calls block shortly."""
+    """Caches names. Its calls block briefly."""
 
     def __init__(self, sysfs: Path = Path("/sys/dev/block")) -> None:
         self._sysfs = sysfs
@@ -61,7 +61,7 @@ class BlockDevices:
 
 
 def mount_source(directory: Path) -> str:
-    """What the file system of a directory is mounted from; "" if the mount table does not say."""
+    """The mount source of a directory's file system; "" if the mount table does not have it."""
     path = str(directory.resolve())
     above = [p for p in mounts.table() if path == p.target or path.startswith(p.target.rstrip("/") + "/")]
     return max(above, key=lambda p: len(p.target)).source if above else ""

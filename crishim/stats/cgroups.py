@@ -1,6 +1,6 @@
-"""Reading a cgroup's files. Every call blocks for some 10 us a file: call them in a thread, one for a whole list.
+"""Reads a cgroup's files. Every call blocks for some 10 us a file: call them in a thread, one for a whole list.
 
-cgroupfs answers from counters in memory, so a group whose tasks hang is read as fast as any other.
+cgroupfs reads counters in memory, so a group whose tasks hang is read as fast as any other.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from crishim.stats import v1, v2
 from crishim.stats.measurements import Detail, Usage
 
 _CHUNK = 16384
-_MAX_GROUPS = 2000  # below one container: it may make groups of its own if it is privileged
+_MAX_GROUPS = 2000  # read below one container, which can make groups if it is privileged
 _HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
 
 
@@ -23,12 +23,12 @@ class Cgroups:
 
     def __init__(self, roots: Mapping[str, Path], version: int, huge_page_sizes: Iterable[str] = ()) -> None:
         """roots: mount point by controller (v1), "unified" for a v2 hierarchy. huge_page_sizes: "2MB", "1GB"."""
-        # Controllers mounted together ("cpu,cpuacct") are found under each of their names.
+        # Controllers mounted together ("cpu,cpuacct") have an entry each.
         self._roots = {name: str(root) for joint, root in roots.items() for name in joint.split(",")}
         self._kind = v2 if version == 2 else v1
         self._sizes = tuple(huge_page_sizes)
         self._detail = self._kind.DETAIL + self._kind.huge_page_files(self._sizes)
-        # The hierarchy that tells a group's processes.
+        # The hierarchy from which a group's processes are read.
         listing = ("unified",) if version == 2 else ("pids", "memory", "systemd", "unified")
         self._processes = next((self._roots[name] for name in listing if name in self._roots), "")
 
@@ -44,7 +44,7 @@ class Cgroups:
         return self._kind.usage(files, time.time_ns()) if files else None
 
     def detail(self, cgroup: str) -> Detail | None:
-        """What the metrics show beyond usage(); None if there is no such group."""
+        """What only the metrics show; None if there is no such group."""
         files = self._read(cgroup, self._detail)
         return self._kind.detail(files, self._sizes) if files else None
 
@@ -87,7 +87,7 @@ class Cgroups:
 
 
 def read_all(path: str) -> bytes:
-    """A file of any length; cgroup.procs comes in pieces."""
+    """A file of any length; cgroup.procs is returned in pieces."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         pieces = []
@@ -99,7 +99,7 @@ def read_all(path: str) -> bytes:
 
 
 def below(directory: str) -> list[str]:
-    """The groups directly below one; without any, the link count says so and nothing is listed."""
+    """The groups directly below one. The directory is not listed if its link count shows that there are none."""
     try:
         if os.stat(directory).st_nlink == 2:  # noqa: PTH116
             return []

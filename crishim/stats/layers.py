@@ -1,9 +1,8 @@
-"""What containers wrote: usage of their writable layers, measured beside the RPCs and never by them.
+"""Usage of containers' writable layers, measured in a thread and not in the RPCs.
 
-Measuring walks a tree a container may make as large as it likes, so one daemon thread does it, one layer after another,
-and callers get the last figure. A figure is renewed when somebody asks for it and it is older than MAX_AGE, or than
-twenty times what it took to measure: at most a twentieth of a core goes into this. A layer whose container has ended
-does not change any more.
+Measuring walks a tree of any size, so one daemon thread measures one layer after another, and callers get the last
+result. On request it is measured again if it is older than MAX_AGE and than SHARE times the time it took, so that at
+most a twentieth of a core is used. A layer whose container has ended does not change any more.
 """
 
 import asyncio
@@ -52,7 +51,7 @@ class Layers:
         self._measure = measure
         self._max_age = max_age
         self._known: dict[str, LayerUsage] = {}
-        # Measurings asked for and not done, the first of a list perhaps under way.
+        # Requested measurements; the first of a list may be running.
         self._pending: dict[str, list[asyncio.Future[None]]] = {}
         self._queue: queue.SimpleQueue[tuple[str, Path, asyncio.AbstractEventLoop]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -60,9 +59,9 @@ class Layers:
     async def usage(
         self, layers: Mapping[str, Layer], *, patience: float, fresh: bool = False
     ) -> dict[str, LayerUsage]:
-        """The last figure of each layer, by container id; a layer never measured in time is left out.
+        """The last result for each layer, by container id; a layer not measured in time is left out.
 
-        patience: seconds to wait in all, for layers that have no figure yet; fresh: for a new figure of each that may
+        patience: seconds to wait in all, for layers without a result; fresh: also for a new result of each that may
         have changed.
         """
         asked_at = time.time_ns()
@@ -90,14 +89,14 @@ class Layers:
         return self._is_final(known, layer) or age < max(self._max_age, known.took * SHARE)
 
     def _request(self, id: str, path: Path, fresh: bool) -> asyncio.Future[None]:
-        """A future that is done when the layer has been measured, or could not be; fresh: from now on."""
+        """A future that is done when the layer was measured, or could not be; fresh: by a measurement begun later."""
         pending = self._pending.setdefault(id, [])
         if not pending or (fresh and len(pending) == 1):
             loop = asyncio.get_running_loop()
             pending.append(loop.create_future())
             self._queue.put((id, path, loop))
             if self._thread is None:
-                # A daemon thread: a walk that takes minutes does not hold up the end of the process.
+                # A daemon thread: a walk that takes minutes does not delay the end of the process.
                 self._thread = threading.Thread(target=self._work, name="layers", daemon=True)
                 self._thread.start()
         return pending[-1]

@@ -1,4 +1,4 @@
-"""What is measured of a cgroup, an interface or a writable layer, whichever kernel interface it came from.
+"""Values measured of a cgroup or an interface, the same for all kernel interfaces.
 
 Times are nanoseconds: `taken_at` since the epoch, all others durations. Sizes are bytes.
 """
@@ -26,7 +26,7 @@ class Pressure(msgspec.Struct, frozen=True):
 
 class Memory(msgspec.Struct, frozen=True):
     usage: int = 0
-    working_set: int = 0  # usage less the file pages the kernel would drop first
+    working_set: int = 0  # usage less inactive file pages
     rss: int = 0  # anonymous memory
     page_faults: int = 0
     major_page_faults: int = 0
@@ -74,7 +74,7 @@ class Detail(msgspec.Struct, frozen=True):
     mapped_file: int = 0
     limit_hits: int = 0
     peak: int = 0
-    own_page_faults: int = 0  # of the group without those below it, where the kernel tells them apart
+    own_page_faults: int = 0  # of the group without those below it, where the kernel counts them
     own_major_page_faults: int = 0
     oom_kills: int = 0
     threads: int = 0

@@ -1,6 +1,6 @@
 """Interface counters of pods' network namespaces, read from /proc in a throw-away thread that joins one after another.
 
-The pods' own processes are not asked: a pod may have none, and its namespace is there all the same.
+Not from /proc of the pods' processes: a pod may have none.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""What processes hold: file descriptors, sockets among them, and the limit on them. proc_pid_fd(5), proc_pid_limits(5).
+"""Counts processes' file descriptors and sockets, and reads their limit. proc_pid_fd(5), proc_pid_limits(5).
 
-A container's processes come and go while they are looked at; one that is gone counts nothing.
+A process that ends meanwhile has no descriptors.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-MAX_LINKS = 20_000  # descriptors of one container that are asked what they are; the others are counted only
+MAX_LINKS = 20_000  # descriptors of one container whose type is read; the others are only counted
 
 
 class Processes(msgspec.Struct, frozen=True):
@@ -21,15 +21,15 @@ class Processes(msgspec.Struct, frozen=True):
 
 
 def look_at(pids: Iterable[int]) -> Processes:
-    """Count over some processes. Blocks: 2 us a descriptor."""
+    """Count over these processes. Blocks: 2 us a descriptor."""
     eldest_first = sorted(pids)
-    descriptors = sockets = asked = 0
+    descriptors = sockets = links = 0
     for pid in eldest_first:
         with contextlib.suppress(OSError):
             names = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
             descriptors += len(names)
-            for name in names[: max(MAX_LINKS - asked, 0)]:
-                asked += 1
+            for name in names[: max(MAX_LINKS - links, 0)]:
+                links += 1
                 with contextlib.suppress(OSError):
                     sockets += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")  # noqa: PTH115
     limit = open_files_limit(_limits(eldest_first[0])) if eldest_first else None

@@ -1,4 +1,4 @@
-"""Measuring many groups at once: one thread reads them all, however long the list."""
+"""Measures many groups at once, in one thread."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ class MeasuredGroup(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What was found; the keys of groups and namespaces that are not there are missing."""
+    """Measured values, by key; groups and namespaces that do not exist are left out."""
 
     usages: Mapping[str, Usage] = {}
     nano_cores: Mapping[str, int] = {}
@@ -31,7 +31,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class DetailedReading(msgspec.Struct, frozen=True):
-    """What the metrics are made from."""
+    """Values for the metrics, by key."""
 
     usages: Mapping[str, Usage]
     details: Mapping[str, Detail]
@@ -40,7 +40,7 @@ class DetailedReading(msgspec.Struct, frozen=True):
 
 
 class StatsProvider:
-    """Reads cgroups and network namespaces, and remembers samples to tell rates."""
+    """Reads cgroups and network namespaces, and keeps samples for rates."""
 
     def __init__(self, cgroups: Cgroups) -> None:
         self._cgroups = cgroups
@@ -65,7 +65,7 @@ class StatsProvider:
     async def read_details(
         self, groups: Sequence[MeasuredGroup], netns: Mapping[str, str] | None = None
     ) -> DetailedReading:
-        """All that is known of groups and of their processes."""
+        """All values of groups and of their processes."""
 
         def work() -> DetailedReading:
             usages = {g.key: u for g in groups if (u := self._cgroups.usage(g.cgroup)) is not None}

@@ -1,4 +1,4 @@
-"""Cores in use now: how much CPU time was consumed since an earlier sample, by how long ago that was."""
+"""Cores in use: CPU time since an earlier sample, divided by the time since then."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,13 @@ class _Sample(NamedTuple):
 
 
 class Rates:
-    """The last two samples of each thing measured, so that several clients that ask at once do not disturb it."""
+    """Two samples for each key, so that clients that ask at nearly the same time do not shorten the interval."""
 
     def __init__(self) -> None:
         self._samples: dict[str, tuple[_Sample, _Sample]] = {}  # (base, latest)
 
     def nano_cores(self, key: str, at: int, usage: int, since: int) -> int:
-        """The rate in billionths of a core; at the first sample, the average since the thing began.
+        """The rate in billionths of a core; at the first sample, the average since `since`.
 
         at: when usage (ns of CPU time) was read, since: when it was 0; both ns since the epoch.
         """
@@ -32,5 +32,5 @@ class Rates:
         return (usage - base.usage) * 1_000_000_000 // passed if passed > 0 else 0
 
     def forget(self, key: str) -> None:
-        """Drop what is known of a thing that is gone."""
+        """Drop the samples of a key."""
         self._samples.pop(key, None)

@@ -1,7 +1,7 @@
-"""cgroup v1: which files are read, and what they say (kernel admin-guide/cgroup-v1).
+"""cgroup v1: which files are read, and their meaning (kernel admin-guide/cgroup-v1).
 
-A file is named by its controller and its name. PSI is v2's, but a hybrid host has a v2 hierarchy without controllers
-beside the v1 ones, and where the runtime put the container there too, its pressure files are good.
+A file is given as CONTROLLER/NAME. PSI is v2's, but a hybrid host has a v2 hierarchy without controllers beside the v1
+ones: if the runtime has put the container there too, its pressure files are read.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ Files = Mapping[str, bytes]
 
 
 def usage(files: Files, taken_at: int) -> Usage:
-    """The usage a group's files tell; what is missing is zero."""
+    """Usage from a group's files; what is missing is zero."""
     stat = parse.keys(files.get("memory/memory.stat", b""))
     used = parse.number(files.get("memory/memory.usage_in_bytes"))
     memory_limit = parse.limit(files.get("memory/memory.limit_in_bytes"))
@@ -70,7 +70,7 @@ def huge_page_files(sizes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def detail(files: Files, sizes: tuple[str, ...]) -> Detail:
-    """What DETAIL and huge_page_files(sizes) tell."""
+    """Detail from the files of DETAIL and huge_page_files(sizes)."""
     stat = parse.keys(files.get("memory/memory.stat", b""))
     cpu = parse.keys(files.get("cpu/cpu.stat", b""))
     io = next((found for pair in _IO if (found := parse.blkio(*(files.get(name, b"") for name in pair)))), [])

@@ -1,4 +1,4 @@
-"""cgroup v2: which files are read, and what they say (kernel admin-guide/cgroup-v2.rst)."""
+"""cgroup v2: which files are read, and their meaning (kernel admin-guide/cgroup-v2.rst)."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ Files = Mapping[str, bytes]
 
 
 def usage(files: Files, taken_at: int) -> Usage:
-    """The usage a group's files tell; what is missing (a controller that is not enabled) is zero."""
+    """Usage from a group's files; what is missing (a controller that is not enabled) is zero."""
     stat = parse.keys(files.get("unified/memory.stat", b""))
     used = parse.number(files.get("unified/memory.current"))
     memory = Memory(
@@ -59,7 +59,7 @@ def huge_page_files(sizes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def detail(files: Files, sizes: tuple[str, ...]) -> Detail:
-    """What DETAIL and huge_page_files(sizes) tell. memory.peak came with Linux 5.19: before it, the usage of now."""
+    """Detail from the files of DETAIL and huge_page_files(sizes). Before Linux 5.19 (memory.peak) peak is the usage."""
     stat = parse.keys(files.get("unified/memory.stat", b""))
     cpu = parse.keys(files.get("unified/cpu.stat", b""))
     events = parse.keys(files.get("unified/memory.events", b""))
