@@ -1,5 +1,5 @@
 """config.json: a list of editors, each adds one subject to the draft. Read build.py first, then inputs.py.
 
-*_checks.py and validate.py refuse what cannot be. A driver (layer 2): imports linux/ and the vocabulary; operations/
-imports it.
+validate.py and *_checks.py check requests. A driver (layer 2): imports linux/ and the vocabulary; operations/ imports
+it.
 """

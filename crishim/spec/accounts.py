@@ -1,4 +1,4 @@
-"""passwd(5) and group(5) of an image: what a name means there. The text is the image's, so anything may be in it.
+"""Parses passwd(5) and group(5) of an image. The text is untrusted.
 
 A line that cannot be read (too few fields, an id that is no number or out of range) is skipped, as the C library does.
 """

@@ -1,19 +1,19 @@
-"""annotations, root, ociVersion, netDevices: the parts of a spec that are copied rather than decided."""
+"""annotations, root, ociVersion: the parts of a spec that are copied."""
 
 from typing import Final
 
 from crishim.linux import slices
 from crishim.spec.inputs import Draft, Inputs, security_context
 
-# Keys containerd writes, which tools that look at a running container's spec (debuggers, tracers) know.
+# containerd's keys, which debuggers and tracers read in a container's spec.
 _PREFIX: Final = "io.kubernetes.cri."
-# Annotations by which a runtime lets a config.json change how it runs itself; nothing in a pod may.
+# Annotations that change how the runtime itself runs; a pod must not set them.
 _RUNTIMES_OWN: Final = ("run.oci.", "org.systemd.property.", "org.criu.")
 _RUNTIMES_OWN_NAMES: Final = frozenset({"bundle"})
 
 
 def annotations(draft: Draft, inputs: Inputs) -> None:
-    """annotations: the container's own, then where it belongs to."""
+    """annotations: the container's own, then the names of its pod and image."""
     unsafe = tuple((inputs.features or {}).get("potentiallyUnsafeConfigAnnotations") or ())
     own = {k: v for k, v in inputs.config.annotations.items() if not _is_unsafe(k, unsafe)}
     pod, container = inputs.pod.metadata, inputs.config.metadata
@@ -28,13 +28,13 @@ def annotations(draft: Draft, inputs: Inputs) -> None:
         "image-name": image.user_specified_image or image.image,
     }
     by_systemd = bool(inputs.cgroups_path) and not inputs.cgroups_path.startswith("/")
-    told = {_PREFIX + key: value for key, value in belongs.items() if value}
-    draft.spec["annotations"] = own | told | (slices.ANNOTATIONS if by_systemd else {})
+    names = {_PREFIX + key: value for key, value in belongs.items() if value}
+    draft.spec["annotations"] = own | names | (slices.ANNOTATIONS if by_systemd else {})
 
 
-def _is_unsafe(key: str, told: tuple[str, ...]) -> bool:
-    """Ours, and what the runtime's features name: whole keys, or prefixes ending in a dot."""
-    listed = any(key.startswith(t) if t.endswith(".") else key == t for t in told)
+def _is_unsafe(key: str, unsafe: tuple[str, ...]) -> bool:
+    """Whether a key is in our lists or in the runtime's features: whole keys, or prefixes ending in a dot."""
+    listed = any(key.startswith(u) if u.endswith(".") else key == u for u in unsafe)
     return listed or key in _RUNTIMES_OWN_NAMES or key.startswith(_RUNTIMES_OWN)
 
 
@@ -43,7 +43,7 @@ def root(draft: Draft, inputs: Inputs) -> None:
 
 
 def oci_version(draft: Draft, inputs: Inputs) -> None:
-    """The newest version the runtime knows; the base's, an old one, for a runtime that does not say."""
+    """The newest version of the runtime's features; without features the base's, an old one."""
     newest = (inputs.features or {}).get("ociVersionMax")
     if newest:
         draft.spec["ociVersion"] = newest

@@ -1,7 +1,7 @@
 """AppArmor: process.apparmorProfile, from the request and from what this host has loaded.
 
-A nil field with an empty old one, like an empty struct, means the runtime's default (linux/apparmor.py loads it); where
-there is none, no profile. A profile asked for by name fails where it cannot be had.
+An unset field with an empty deprecated one, like an empty struct, is RuntimeDefault (linux/apparmor.py loads it); if
+there is no default, no profile. A profile asked for by name fails if it is not loaded.
 """
 
 from pathlib import Path

@@ -2,8 +2,8 @@
 
     bundles/base.json -> EDITORS, in order -> Built
 
-An editor takes (draft, inputs), changes the draft, and raises CrishimError where the request cannot be carried out.
-Blocks shortly (reads the image's passwd, stats devices): call it in a thread.
+An editor takes (draft, inputs), changes the draft, and raises CrishimError if the request cannot be carried out.
+Blocks briefly (reads the image's passwd, stats devices): call it in a thread.
 """
 
 import msgspec
@@ -32,7 +32,7 @@ __all__ = ["Built", "Editor", "Host", "ImageVolume", "Inputs", "Prepared", "Spec
 
 
 class Built(msgspec.Struct, frozen=True):
-    """The spec and what was found out on the way."""
+    """The spec, and the user and notes that the editors found."""
 
     spec: Spec  # config.json, still to be changed by CDI and NRI
     user: model.User

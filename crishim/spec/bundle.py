@@ -1,4 +1,4 @@
-"""The data below bundles/, wherever the package lives: beside crishim/ in a checkout, inside it once installed."""
+"""Reads the files of bundles/: beside crishim/ in a checkout, inside it once installed."""
 
 from functools import cache
 from importlib import resources
@@ -12,14 +12,14 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 def directory() -> Traversable:
-    """Where base.json and its neighbours are."""
+    """The directory with base.json and seccomp.json."""
     installed = resources.files("crishim").joinpath("bundles")
     return installed if installed.is_dir() else Path(__file__).parents[2] / "bundles"
 
 
 @cache
 def read(name: str) -> bytes:
-    """One file of it, read once."""
+    """One file of the directory, read once."""
     return directory().joinpath(name).read_bytes()
 
 

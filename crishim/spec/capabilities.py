@@ -1,4 +1,4 @@
-"""Capabilities: the base set, what the request adds and drops, and what the daemon has to give. capabilities(7)."""
+"""Capabilities: the base set, what the request adds and drops, and what the daemon holds. capabilities(7)."""
 
 from collections.abc import Iterable
 
@@ -14,8 +14,8 @@ _ALL = "CAP_ALL"
 def process_capabilities(draft: Draft, inputs: Inputs) -> None:
     """process.capabilities.
 
-    A privileged container gets all there is. In a user namespace of its own a process has every capability there
-    (user_namespaces(7)), so only the host's user namespace is bounded by what the daemon holds.
+    A privileged container gets all. In its own user namespace a process can have every capability
+    (user_namespaces(7)); in the host's, only those the daemon holds.
     """
     context = security_context(inputs)
     available = _KNOWN if inputs.record.namespaces.user else inputs.host.capabilities
@@ -39,7 +39,7 @@ def process_capabilities(draft: Draft, inputs: Inputs) -> None:
 def choose(base: Iterable[str], request: cri.Capability, available: frozenset[str]) -> tuple[set[str], set[str]]:
     """(bounding set, ambient set) that a request asks for.
 
-    ALL is looked at first, on both sides, then the single names: "drop ALL, add CHOWN" leaves CHOWN, "add ALL, drop
+    ALL is applied first, on both sides, then the single names: "drop ALL, add CHOWN" leaves CHOWN, "add ALL, drop
     CHOWN" leaves the others, both ALL leave nothing. A capability added by name must be available: PRECONDITION.
     """
     add = {canonical(n) for n in request.add_capabilities}

@@ -1,4 +1,4 @@
-"""What pods' and containers' requests have in common to be checked: names, ids, the user namespace's mode."""
+"""Checks that pods' and containers' requests share: names, sizes, ids, the user namespace's mode."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ _NAME_MAX = 253  # what Kubernetes allows
 
 
 def unusable_name(what: str, name: str) -> str | None:
-    """What is wrong with a name of the metadata; it ends up in file names and log lines."""
+    """What is wrong with a name of the metadata, which is used in file names and log lines."""
     if not name:
         return f"the metadata has no {what}"
     if len(name) > _NAME_MAX:
@@ -24,7 +24,7 @@ def unusable_name(what: str, name: str) -> str | None:
 
 
 def too_large(config: cri.PodSandboxConfig | cri.ContainerConfig, image: cri.ImageSpec | None = None) -> str | None:
-    """What is more than a list or a record can carry."""
+    """What exceeds the size of a list response or a record."""
     size = config.ByteSize()
     if size > MAX_CONFIG:
         return f"the configuration has {size} bytes, at most {MAX_CONFIG} are taken"

@@ -1,9 +1,8 @@
-"""What runs: arguments, environment, working directory, terminal, from the request and the image's configuration.
+"""The process's arguments, environment, working directory and terminal, from the request and the image's configuration.
 
 config.json is JSON and so UTF-8, while an environment value is bytes. Measured: crun refuses a file with other bytes,
-runc puts U+FFFD in their place. So a value that is not UTF-8 never goes through the file: the container's process is
-then started by a static busybox, bind-mounted read-only, whose `env` sets the bytes and executes the command. What it
-executes is the container's own command; nothing of busybox stays in the process.
+runc replaces them by U+FFFD. So a value that is not UTF-8 is not put into the file: the container's process is then
+started by a static busybox, bind-mounted read-only, whose `env` sets the bytes and executes the container's command.
 """
 
 import posixpath
@@ -13,13 +12,13 @@ from typing import Any, Final
 from crishim.errors import CrishimError, Kind
 from crishim.spec.inputs import Draft, Inputs
 
-LAUNCHER: Final = "/.crishim/busybox"  # where the launcher is seen in a container that needs it
+LAUNCHER: Final = "/.crishim/busybox"  # the launcher in a container that needs it
 _SHELLS_OWN: Final = ("PWD", "OLDPWD", "SHLVL")
 _LONGEST: Final = 120_000  # bytes of one argument; the kernel's limit is 128 KiB (MAX_ARG_STRLEN, execve(2))
 
 
 def process_args(draft: Draft, inputs: Inputs) -> None:
-    """process.args: command stands in for Entrypoint, args for Cmd; a command without args drops Cmd."""
+    """process.args: command replaces Entrypoint, args replace Cmd; a command without args drops Cmd."""
     config, image = inputs.config, _image_config(inputs)
     args = [*config.command, *config.args]
     if not config.command:
@@ -64,7 +63,7 @@ def process_terminal(draft: Draft, inputs: Inputs) -> None:
 def launch(args: Sequence[str], env: Sequence[str], raw: Mapping[str, bytes]) -> list[str]:
     """Arguments that set variables to raw bytes and then execute args, for the launcher in the container.
 
-    The shell in between would pass on no variable whose name is not an identifier, and would set three of its own.
+    The shell in between drops variables whose name is not an identifier, and sets three itself: these are set again.
     """
     if "=" in args[0]:
         raise CrishimError(
@@ -83,7 +82,7 @@ def launch(args: Sequence[str], env: Sequence[str], raw: Mapping[str, bytes]) ->
 
 
 def launched(args: Sequence[str]) -> list[str]:
-    """What of a container's args has to precede any other command in it: the launcher and its variables, or nothing."""
+    """The prefix of a container's args that an exec in it needs too: the launcher and its variables, or nothing."""
     return list(args[:5]) if args[0] == LAUNCHER else []
 
 

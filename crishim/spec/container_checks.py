@@ -1,4 +1,4 @@
-"""What can be wrong with a ContainerConfig, or with it in its pod: a small function each, returning the sentence."""
+"""Checks of a ContainerConfig, alone and in its pod: one function each, which returns the problem or None."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Device nodes and the device cgroup's rules: those the request names, or with privileged every one the host has."""
+"""Device nodes and the device cgroup's rules: those of the request, or for a privileged container all of the host's."""
 
 import os
 import stat
@@ -11,14 +11,12 @@ from crishim.linux import pod_paths
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Inputs, security_context
 
-# Below /dev: mounts of their own, which every container gets its own of, and the host's console.
-_NOT_HANDED_ON = frozenset(
-    {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/.udev", "/dev/.lxc"}
-)
+# Below /dev: mounts, of which each container has its own, and the host's console.
+_EXCLUDED = frozenset({"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/.udev", "/dev/.lxc"})
 
 
 def devices(draft: Draft, inputs: Inputs) -> None:
-    """linux.devices and linux.resources.devices. Rules follow the base's "deny all"; the last one that fits wins."""
+    """linux.devices and linux.resources.devices. Rules follow the base's "deny all"; the last one that matches wins."""
     linux = draft.spec["linux"]
     rules = linux["resources"]["devices"]
     if security_context(inputs).privileged:
@@ -35,7 +33,7 @@ def devices(draft: Draft, inputs: Inputs) -> None:
 
 
 def requested(device: cri.Device) -> list[dict[str, Any]]:
-    """The nodes one request means: one, or all below a directory. NOT_FOUND: nothing there; INVALID: no device."""
+    """The nodes of one request: one, or all below a directory. NOT_FOUND: no such path; INVALID: no device."""
     pod_paths.looking_at(device.host_path)
     source = os.path.realpath(device.host_path)
     target = device.container_path or device.host_path
@@ -81,7 +79,7 @@ def walk(directory: str) -> Iterator[str]:
         return
     for entry in entries:
         path = str(Path(directory) / entry.name)
-        if path in _NOT_HANDED_ON or entry.is_symlink():
+        if path in _EXCLUDED or entry.is_symlink():
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from walk(path)

@@ -1,6 +1,6 @@
 """What a config.json is made from, in one frozen value: the request, the pod, the image, and facts of this host.
 
-No editor looks these up: who builds a spec says what the host can do, so that a test can say otherwise.
+Editors do not read these themselves, so that a test can give others.
 """
 
 import os
@@ -25,27 +25,27 @@ _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts of this host and of the daemon's own process; `Host.probe()` asks the kernel."""
+    """Facts of this host and of the daemon's own process; `Host.probe()` reads them."""
 
     cgroup_version: int = 2  # 1 or 2 (hybrid counts as 1: that is what the runtimes use there)
     controllers: frozenset[str] = frozenset({"cpu", "cpuset", "memory", "pids"})
     swap: bool = True  # the kernel accounts for swap: memory.memsw.* (v1), memory.swap.max (v2)
     apparmor: bool = False
-    apparmor_profiles: str = "/sys/kernel/security/apparmor/profiles"  # which profiles are loaded, one a line
-    apparmor_default: str = ""  # loaded profile that RuntimeDefault means; "": none, containers run unconfined
+    apparmor_profiles: str = "/sys/kernel/security/apparmor/profiles"  # the loaded profiles, one a line
+    apparmor_default: str = ""  # loaded profile of RuntimeDefault; "": none, containers run unconfined
     selinux: bool = False
     seccomp: bool = True
     capabilities: frozenset[str] = frozenset(CAPABILITIES)  # what the daemon holds, CAP_ names
     rlimits: Mapping[str, tuple[int, int]] = msgspec.field(
         default_factory=dict
     )  # RLIMIT_ name: soft, hard; for containers
-    oom_floor: int = -1000  # least oom_score_adj the daemon may give
+    oom_floor: int = -1000  # lowest oom_score_adj the daemon may set
     machine: str = "x86_64"  # uname -m
     kernel: tuple[int, int] = (6, 1)
 
     @classmethod
     def probe(cls, **known: Any) -> "Host":
-        """Ask the kernel. Blocks shortly; call it once, at start. `known` overrides what it would find."""
+        """Read the facts. Blocks briefly; call it once, at start. `known` overrides facts."""
         held = capabilities.held()
         facts: dict[str, Any] = {
             "cgroup_version": 2 if (_CGROUP_ROOT / "cgroup.controllers").exists() else 1,
@@ -75,8 +75,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     cgroups_path: str  # linux.cgroupsPath, in the form of the cgroup driver
     host: Host
     features: Mapping[str, Any] | None = None  # `runtime features`; None: a runtime without that command
-    target: str = ""  # path of the PID namespace of the container a TARGET pid mode names
-    mounts: tuple[Prepared, ...] = ()  # what mounts.resolve() gave
+    target: str = ""  # for the pid mode TARGET: path of the target container's PID namespace
+    mounts: tuple[Prepared, ...] = ()  # of mounts.resolve()
     hostname: str = ""  # for the variable HOSTNAME; the pod's UTS namespace has it already
     hostname_path: str = ""  # /etc/hostname, /etc/hosts, /etc/resolv.conf, unless the container mounts its own
     hosts_path: str = ""
@@ -88,7 +88,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(kw_only=True)
 class Draft:
-    """A spec in the making: editors change `spec` and `user`, and leave `notes` for the log."""
+    """A spec that is being built: editors change `spec` and `user`, and add `notes` for the log."""
 
     spec: Spec
     user: model.User = field(default_factory=lambda: model.User(uid=0, gid=0, groups=(0,)))
@@ -104,7 +104,7 @@ def security_context(inputs: Inputs) -> cri.LinuxContainerSecurityContext:
 
 
 def _oom_floor(held: frozenset[str]) -> int:
-    """proc_pid_oom_score_adj(5): lowering it takes CAP_SYS_RESOURCE; what we run with can always be given."""
+    """proc_pid_oom_score_adj(5): lowering it needs CAP_SYS_RESOURCE; the daemon's own value can always be set."""
     if "CAP_SYS_RESOURCE" in held:
         return -1000
     return int(Path("/proc/self/oom_score_adj").read_text())
@@ -115,13 +115,13 @@ def _controllers() -> frozenset[str]:
     if unified.exists():
         return frozenset(unified.read_text().split())
     rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
-    # The directory alone says nothing: it stays behind when the hierarchy is unmounted.
+    # The directory alone is not enough: it stays when the hierarchy is unmounted.
     return frozenset(row[0] for row in rows if row[3] == "1" and (_CGROUP_ROOT / row[0] / "cgroup.procs").exists())
 
 
 def _counts_swap() -> bool:
     if (_CGROUP_ROOT / "cgroup.controllers").exists():
-        return Path("/proc/swaps").exists()  # memory.swap.max comes and goes with the kernel's swap support
+        return Path("/proc/swaps").exists()  # memory.swap.max exists if the kernel supports swap
     return (_CGROUP_ROOT / "memory/memory.memsw.limit_in_bytes").exists()
 
 

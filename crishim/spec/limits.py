@@ -1,4 +1,4 @@
-"""What bounds the process itself: no_new_privs, oom_score_adj, rlimits, the system calls' and files' fences."""
+"""Limits of the process: no_new_privs, oom_score_adj, rlimits, masked and read-only paths; the pod's IPC sysctls."""
 
 from crishim.errors import CrishimError, Kind
 from crishim.spec.inputs import Draft, Host, Inputs, security_context
@@ -10,7 +10,7 @@ def no_new_privileges(draft: Draft, inputs: Inputs) -> None:
 
 
 def oom_score(draft: Draft, inputs: Inputs) -> None:
-    """process.oomScoreAdj, only if the request has resources: without them there is no opinion to pass on."""
+    """process.oomScoreAdj, only if the request has resources."""
     if not inputs.config.linux.HasField("resources"):
         return
     asked = inputs.config.linux.resources.oom_score_adj
@@ -18,9 +18,9 @@ def oom_score(draft: Draft, inputs: Inputs) -> None:
 
 
 def clamp_oom_score(asked: int, host: Host, notes: list[str]) -> int:
-    """What may be set of what is asked for. INVALID outside -1000 to 1000 (proc_pid_oom_score_adj(5)).
+    """The value that can be set, at least host.oom_floor. INVALID outside -1000 to 1000 (proc_pid_oom_score_adj(5)).
 
-    notes: is told if that is something else.
+    notes: gets a line if it differs.
     """
     if not -1000 <= asked <= 1000:
         raise CrishimError(Kind.INVALID, f"oom_score_adj must be between -1000 and 1000, not {asked}")
@@ -31,7 +31,7 @@ def clamp_oom_score(asked: int, host: Host, notes: list[str]) -> int:
 
 
 def rlimits(draft: Draft, inputs: Inputs) -> None:
-    """process.rlimits: the daemon's, said out loud, since the runtimes raise their own and would pass those on."""
+    """process.rlimits: the daemon's, explicitly: the runtimes raise their own, which containers would inherit."""
     limits = inputs.host.rlimits
     if limits:
         draft.spec["process"]["rlimits"] = [
@@ -43,8 +43,8 @@ def rlimits(draft: Draft, inputs: Inputs) -> None:
 def fenced_paths(draft: Draft, inputs: Inputs) -> None:
     """linux.maskedPaths and readonlyPaths.
 
-    A security context's lists are what counts, empty ones too: that is how the kubelet says procMount Unmasked (it
-    sends the default lists otherwise). The base's lists are for requests without one. Privileged has none.
+    The lists of the security context, also empty ones, which are procMount Unmasked (the kubelet sends the default
+    lists otherwise). The base's lists are for requests without a security context. Privileged has none.
     """
     context, linux = security_context(inputs), draft.spec["linux"]
     if context.privileged:

@@ -1,4 +1,4 @@
-"""What can be said of CRI mounts without looking at the host: a flat list of rules, each on one request."""
+"""Checks of CRI mounts that do not need the host: a list of rules, each for one request."""
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
@@ -18,23 +18,23 @@ PROPAGATION: Final[Mapping[int, str]] = {
 
 
 class _Abilities(msgspec.Struct, frozen=True):
-    """What the runtime's `features` say; a runtime that says nothing is taken to have none of it."""
+    """What the runtime's `features` offer; nothing for a runtime without features."""
 
     idmap: bool
     recursive_read_only: bool
 
     @classmethod
     def of(cls, features: Mapping[str, Any] | None) -> "_Abilities":
-        told = features or {}
-        extensions = (told.get("linux") or {}).get("mountExtensions") or {}
+        offered = features or {}
+        extensions = (offered.get("linux") or {}).get("mountExtensions") or {}
         return cls(
             idmap=bool((extensions.get("idmap") or {}).get("enabled")),
-            recursive_read_only="rro" in (told.get("mountOptions") or ()),
+            recursive_read_only="rro" in (offered.get("mountOptions") or ()),
         )
 
 
 def check(requests: Sequence[cri.Mount], features: Mapping[str, Any] | None) -> None:
-    """INVALID for the first rule that is broken, PRECONDITION for what the OCI runtime does not offer."""
+    """INVALID for the first problem, PRECONDITION for what the OCI runtime does not offer."""
     problem = first_problem(requests)
     if problem:
         raise CrishimError(Kind.INVALID, problem)

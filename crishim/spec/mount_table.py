@@ -14,8 +14,8 @@ _SHM_SIZE = "65536k"
 def kernel_file_systems(draft: Draft, inputs: Inputs) -> None:
     """/sys, cgroup and mqueue as the container's privileges and namespaces allow them.
 
-    Who owns neither the network namespace (sysfs) nor the IPC namespace (mqueue) cannot mount them in a user namespace:
-    the node's are bound instead.
+    In a user namespace, sysfs cannot be mounted without a network namespace of its own, nor mqueue without an IPC
+    namespace: the node's are bind-mounted instead.
     """
     own_users = has_own(draft.spec, "user")
     for mount in draft.spec["mounts"]:
@@ -55,14 +55,14 @@ def pod_files(draft: Draft, inputs: Inputs) -> None:
 
 
 def container_mounts(draft: Draft, inputs: Inputs) -> None:
-    """The request's mounts; one with the destination of an earlier entry stands in for it."""
+    """The request's mounts; one with the destination of an earlier entry replaces it."""
     own = [entry(mount) for mount in inputs.mounts]
     taken = {mount["destination"] for mount in own}
     draft.spec["mounts"] = [m for m in draft.spec["mounts"] if m["destination"] not in taken] + own
 
 
 def mount_order(draft: Draft, inputs: Inputs) -> None:
-    """Outer before inner, so that none is hidden by a later one; otherwise as they come."""
+    """Outer before inner, so that none is hidden by a later one; otherwise in the same order."""
     draft.spec["mounts"].sort(key=_depth)
 
 

@@ -1,6 +1,6 @@
 """CRI mounts, resolved on the host: sources that exist, propagation the kernel will accept, image volumes, options.
 
-Each request is checked by mount_rules.py; resolve() then finds its source, and entry() makes what config.json says.
+Each request is checked by mount_rules.py; resolve() then finds its source, and entry() makes its entry in config.json.
 """
 
 import os
@@ -29,7 +29,7 @@ class ImageVolume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A CRI mount and what it comes from on this host."""
+    """A CRI mount and its source on this host."""
 
     request: cri.Mount
     source: str  # symlinks resolved; of an image volume: the directory (or its sub path) in the mounted image
@@ -37,7 +37,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     image_ref: str = ""
 
     def record(self) -> model.ResolvedMount:
-        """What the container's record keeps of it."""
+        """The mount in the container's record."""
         return model.ResolvedMount(
             container_path=self.request.container_path,
             host_path="" if self.image_id else self.source,
@@ -75,13 +75,13 @@ def entry(mount: Prepared) -> dict[str, Any]:
         access = "rro"
     elif request.readonly or is_image(request):
         access = "ro"
-    # An image is mounted nodev, which nobody may take away in a user namespace; runc before 1.2 does unless it is told.
-    fences = ["nodev", *request.mount_options] if is_image(request) else request.mount_options
+    # An image is mounted nodev, which cannot be cleared in a user namespace; runc before 1.2 tries to, if not given it.
+    flags = ["nodev", *request.mount_options] if is_image(request) else request.mount_options
     result: dict[str, Any] = {
         "destination": posixpath.normpath(request.container_path),
         "type": "bind",
         "source": mount.source,
-        "options": list(dict.fromkeys(["rbind", PROPAGATION[request.propagation], access, *fences])),
+        "options": list(dict.fromkeys(["rbind", PROPAGATION[request.propagation], access, *flags])),
     }
     if request.uidMappings or request.gidMappings:
         result["uidMappings"] = _id_mappings(request.uidMappings)
@@ -102,7 +102,7 @@ def _resolve_one(
 
 
 def _host_path(path: str, create_missing: bool) -> str:
-    """The path without symlinks: what is checked now is what gets mounted."""
+    """The path without symlinks, so that what is checked is what gets mounted."""
     pod_paths.looking_at(path)
     real = os.path.realpath(path)
     if os.path.lexists(real):

@@ -1,7 +1,7 @@
 """Namespaces: joined by the paths the pod has pinned, made anew, or left out (the node's). namespaces(7).
 
-User namespaces: the kernel is told by path alone. runc before 1.2 also wants the mappings the namespace has; runc from
-1.2 on warns that it will refuse them; crun takes both. `features` says mountExtensions from runc 1.2 on.
+A user namespace is joined by its path alone. runc before 1.2 also needs the namespace's mappings; runc from 1.2 on
+warns that it will refuse them; crun takes both. `features` has mountExtensions from runc 1.2 on.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ def user_mappings(draft: Draft, inputs: Inputs) -> None:
 
 
 def effective_options(config: cri.ContainerConfig, pod: cri.PodSandboxConfig) -> cri.NamespaceOption:
-    """The container's namespace options; a request without the message means those of its pod."""
+    """The container's namespace options; those of its pod if the request has none."""
     context = config.linux.security_context
     if context.HasField("namespace_options"):
         return context.namespace_options
@@ -48,7 +48,7 @@ def effective_options(config: cri.ContainerConfig, pod: cri.PodSandboxConfig) ->
 
 
 def knows_idmap_field(inputs: Inputs) -> bool:
-    """Whether the runtime's `features` has the section of runc 1.2 and newer (whatever it says in it)."""
+    """Whether the runtime's `features` has mountExtensions, as of runc 1.2 and newer."""
     return "mountExtensions" in ((inputs.features or {}).get("linux") or {})
 
 
@@ -107,7 +107,7 @@ def pod_shares_pids(draft: Draft, inputs: Inputs) -> None:
 
 
 def _cgroup(inputs: Inputs) -> dict[str, str] | None:
-    """Its own view of cgroup v2, as the peers have it; v1 mounts do not need it, privileged containers see the host's.
+    """A cgroup namespace on v2, as other runtimes have it. Not on v1, nor if privileged, which has the host's.
 
     In a user namespace cgroup2 can only be mounted by the owner of the cgroup namespace.
     """

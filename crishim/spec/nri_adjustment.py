@@ -1,8 +1,8 @@
-"""A merged NRI adjustment in config.json: one function a field of ContainerAdjustment, in the order NRI applies them.
+"""Applies a merged NRI adjustment to config.json: one function a field of ContainerAdjustment, in NRI's order.
 
-A key with a leading "-" takes the entry away (names of annotations, variables, devices, sysctls, namespace types,
-mount destinations). CDI devices and network devices are the caller's: they are resolved and leased, not edited in.
-Unlike Go's generator, a mark takes away what the container had from its start, variables and devices too.
+A key with a leading "-" removes the entry (names of annotations, variables, devices, sysctls, namespace types, mount
+destinations). CDI devices and network devices are left to the caller, who resolves and leases them.
+Unlike Go's generator, this also removes entries that the container had from its start, variables and devices too.
 """
 
 import posixpath
@@ -32,9 +32,9 @@ _PROPAGATION = {"rshared": "rshared", "shared": "rshared", "rslave": "rslave", "
 def adjust(
     draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment, cdi: Callable[[Spec], None] = lambda _: None
 ) -> None:
-    """Work the adjustment into the spec; cdi: what its CDI devices add. Blocks shortly.
+    """Apply the adjustment to the spec. cdi: applies its CDI devices. Blocks briefly.
 
-    INVALID or PRECONDITION name the field that cannot be, which is also a fact of theirs: field, and key if it has one.
+    INVALID or PRECONDITION for a field that cannot be applied. Facts: field, and key if it has one.
     """
     for edit in BEFORE_CDI:
         edit(draft, inputs, adjustment)
@@ -44,7 +44,7 @@ def adjust(
 
 
 def removed(name: str) -> str:
-    """The name a removal mark is about; "" for what is no mark."""
+    """NAME of a removal "-NAME"; "" if it is none."""
     return name[1:] if name.startswith("-") else ""
 
 
@@ -54,7 +54,7 @@ def refuse(field: str, why: str, *, key: str = "", kind: Kind = Kind.PRECONDITIO
 
 
 def _merge(into: dict[str, Any], changes: Iterable[tuple[str, Any]]) -> None:
-    """Removals first: a mark and a new value together replace what another had set."""
+    """Removals first: a removal and a new value of one name replace the old value."""
     changes = list(changes)
     for name, _ in changes:
         into.pop(removed(name), None)
@@ -67,7 +67,7 @@ def _annotations(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustme
 
 
 def _env(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """A variable that is there already is replaced where it stands."""
+    """An existing variable is replaced in its place."""
     if not adjustment.env:
         return
     process = draft.spec["process"]
@@ -119,7 +119,7 @@ def _device(device: nri.LinuxDevice) -> dict[str, Any]:
 
 
 def _cgroups_path(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """Refused: statistics, limits and the end of a container are looked for where its pod's cgroup is."""
+    """Refused: a container's statistics, limits and kill use its cgroup below the pod's."""
     if adjustment.linux.cgroups_path and adjustment.linux.cgroups_path != draft.spec["linux"].get("cgroupsPath"):
         raise refuse("linux.cgroups_path", "a container stays below its pod's cgroup")
 
@@ -155,7 +155,7 @@ def _scheduler(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment
 
 
 def _seccomp(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """The whole filter, in place of the one that was chosen."""
+    """Replaces the whole filter."""
     if not adjustment.linux.HasField("seccomp_policy"):
         return
     if not inputs.host.seccomp:
@@ -185,7 +185,7 @@ def _syscall(asked: nri.LinuxSyscall) -> dict[str, Any]:
 
 
 def _namespaces(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """By type. The network namespace is the pod's, where its devices are leased to: it stays."""
+    """Replaced or removed by type. Not the network namespace, which has the pod's devices."""
     for asked in adjustment.linux.namespaces:
         kind = removed(asked.type) or asked.type
         if kind == "network":
@@ -215,7 +215,7 @@ def _memory_policy(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjust
 
 
 def _rdt(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """linux.intelRdt. remove: what was there goes, then the values hold."""
+    """linux.intelRdt. remove: drop the old values, then set the new ones."""
     if not adjustment.linux.HasField("rdt"):
         return
     asked = adjustment.linux.rdt
@@ -229,7 +229,7 @@ def _rdt(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> N
 
 
 def _mounts(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """Each replaces the one at its destination. A shared or slave one needs a root mount that lets it through."""
+    """Each replaces the one at its destination. A shared or slave one needs a root mount with that propagation."""
     if not adjustment.mounts:
         return
     there = {posixpath.normpath(mount["destination"]): mount for mount in draft.spec["mounts"]}
@@ -261,7 +261,7 @@ def _mount(mount: nri.Mount) -> dict[str, Any]:
 
 
 def _rlimits(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """By type, RLIMIT_NOFILE or nofile; raised ones only as far as the daemon may."""
+    """By type, RLIMIT_NOFILE or nofile; at most what the daemon may set."""
     if not adjustment.rlimits:
         return
     process = draft.spec["process"]
@@ -275,7 +275,7 @@ def _rlimits(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) 
 
 
 def _within(inputs: Inputs, name: str, soft: int, hard: int, notes: list[str]) -> dict[str, int]:
-    """The limit, or as much of it as the daemon may give."""
+    """The limit, at most what the daemon may set."""
     most = inputs.host.rlimits.get(name, (0, -1))[1]
     if most < 0 or hard <= most or "CAP_SYS_RESOURCE" in inputs.host.capabilities:
         return {"soft": soft, "hard": hard}

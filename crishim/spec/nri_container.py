@@ -29,7 +29,7 @@ def describe(spec: Mapping[str, Any]) -> nri.Container:
 
 
 def from_cri(given: cri.LinuxContainerResources) -> nri.LinuxResources:
-    """A client's resources, those that are given: 0 and "" are CRI's way to say nothing."""
+    """A client's resources; 0 and "" mean "not given" in CRI."""
     made = nri.LinuxResources()
     for field, target in (
         ("memory_limit_in_bytes", made.memory.limit),

@@ -31,7 +31,7 @@ CPU = {
 
 
 def resources(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -> None:
-    """linux.resources, each value in place of the container's own."""
+    """linux.resources; each value replaces the container's own."""
     if adjustment.linux.HasField("resources"):
         oci = draft.spec["linux"].setdefault("resources", {})
         merge(oci, to_oci(adjustment.linux.resources, inputs.host))
@@ -54,7 +54,7 @@ def to_oci(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
 
 
 def to_cri(asked: nri.LinuxResources) -> cri.LinuxContainerResources:
-    """What is given, as far as CRI knows it: what a container's status says, and its next update starts from.
+    """What is given, as far as CRI has a field: for the container's status and as base of its next update.
 
     PRECONDITION names a field with a number that CRI cannot hold.
     """
@@ -84,7 +84,7 @@ def merge(oci: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 def given(message: Message) -> dict[str, Any]:
-    """The values of the optional fields that are there: NRI wraps each in a message with one field, `value`."""
+    """The values of the optional fields that are set: NRI wraps each in a message with one field, `value`."""
     return {field.name: one.value for field, one in message.ListFields() if hasattr(one, "value")}
 
 
@@ -105,7 +105,7 @@ def _memory(asked: nri.LinuxResources, host: Host) -> dict[str, Any]:
 
 
 def _huge_pages(asked: nri.LinuxResources, host: Host) -> list[dict[str, Any]]:
-    """A kubelet gives each size the node knows, 0 for those a pod has none of: without the controller that is so."""
+    """A kubelet sends a limit for every size of the node, mostly 0: without the controller those are left out."""
     if "hugetlb" in host.controllers:
         return [{"pageSize": h.page_size, "limit": h.limit} for h in asked.hugepage_limits]
     if any(h.limit for h in asked.hugepage_limits):

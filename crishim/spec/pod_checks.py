@@ -1,4 +1,4 @@
-"""What can be wrong with a PodSandboxConfig on its own: one small function each, which returns the sentence or None."""
+"""Checks of a PodSandboxConfig on its own: one function each, which returns the problem or None."""
 
 import ipaddress
 import re
@@ -96,7 +96,7 @@ def pod_user_mappings_are_single(c: cri.PodSandboxConfig) -> str | None:
 
 
 def pod_user_mappings_cover_root(c: cri.PodSandboxConfig) -> str | None:
-    """A container's root must be somebody: nothing could set the container up otherwise."""
+    """The container's id 0 must be mapped: the runtime sets the container up as it."""
     users = _options(c).userns_options
     for kind, mappings in (("uid", users.uids), ("gid", users.gids)):
         for mapping in mappings:
@@ -114,7 +114,7 @@ def pod_ids_are_in_range(c: cri.PodSandboxConfig) -> str | None:
 
 
 def pod_sysctls_stay_in_the_pod(c: cri.PodSandboxConfig) -> str | None:
-    """Which namespaced sysctls are safe is the kubelet's to say; which would change the node is ours."""
+    """Refuses sysctls that would change the node; which namespaced ones are safe is decided by the kubelet."""
     options = _options(c)
     for name in c.linux.sysctls:
         if is_net_sysctl(name):
@@ -137,7 +137,7 @@ def pod_sysctls_are_paths(c: cri.PodSandboxConfig) -> str | None:
 
 
 def pod_cgroup_parent_is_a_path(c: cri.PodSandboxConfig) -> str | None:
-    """Of the characters that kubelets use; a systemd slice may come without its path. Which is allowed: cgroups.py."""
+    """Characters that kubelets use; a systemd slice may be without its path. engine/sandbox.py checks where it is."""
     parent = c.linux.cgroup_parent
     if not parent or (_CGROUP.fullmatch(parent) and len(parent) <= _CGROUP_MAX):
         return None
@@ -145,7 +145,7 @@ def pod_cgroup_parent_is_a_path(c: cri.PodSandboxConfig) -> str | None:
 
 
 def pod_dns_is_made_of_words(c: cri.PodSandboxConfig) -> str | None:
-    """Each becomes a word of a resolv.conf, whose lines mean something by how they begin."""
+    """Each becomes one word in resolv.conf: white space or a newline in it would add others or a line."""
     dns = c.dns_config
     for kind, words in (("server", dns.servers), ("search domain", dns.searches), ("option", dns.options)):
         for word in words:

@@ -1,12 +1,12 @@
-"""Nothing but procfs lies at /proc, and what a container's setup writes there reaches the kernel.
+"""Checks that nothing is mounted over /proc, so that what the OCI runtime writes there reaches the kernel.
 
-The OCI runtime sets labels and limits through /proc when the container's mounts are made already. A file or volume
-mounted over a part of it, directly or through a symlink of the image or of another volume, takes those writes
+The OCI runtime sets labels and limits through /proc after the container's mounts are made. A file or volume mounted
+over a part of it, directly or through a symlink of the image or of another volume, would get those writes
 (CVE-2019-16884, CVE-2023-28642). runc refuses that, crun does not: the rule here is runc's, for both.
 
-nothing_over_proc() looks before, and its errors name the mount. A symlink in a volume that a running container shares
-can become another one before the runtime gets there; laid_over_proc() looks at what was mounted, while the container
-waits to be started.
+nothing_over_proc() checks the spec, and its errors name the mount. A symlink in a volume that a running container
+shares may be changed before the runtime follows it; so laid_over_proc() checks the mounts of the created container
+before its start.
 """
 
 import posixpath
@@ -19,7 +19,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import mounts, paths, pod_paths
 from crishim.spec.inputs import Draft, Inputs
 
-# Files that lxcfs and its like put their own over; runc's list.
+# Files that lxcfs and the like mount over; runc's list.
 _MAY_BE_COVERED: Final = frozenset(
     f"/proc/{name}"
     for name in (
@@ -34,10 +34,10 @@ _PROC_ROOT_INODE = 1
 
 
 class Tree:
-    """The container's file system as far as its mounts are made: which directory of the node is where."""
+    """The container's file system after the mounts so far: the node's directory by destination."""
 
     def __init__(self, rootfs: str) -> None:
-        self._mounts = {"/": rootfs}  # by resolved destination; "" for file systems that are new or the kernel's
+        self._mounts = {"/": rootfs}  # by resolved destination; "" for a file system that is no bind mount
 
     def add(self, destination: str, source: str) -> None:
         self._mounts[destination] = source
@@ -67,7 +67,7 @@ class Tree:
         return "/" + "/".join(done)
 
     def _link(self, path: str) -> str | None:
-        """What the symlink at a path means, none of whose parents is one; None if there is none."""
+        """The target of the symlink at a path whose parents are no symlinks; None if it is none."""
         above = path
         while above not in self._mounts:
             above = posixpath.dirname(above)
@@ -113,7 +113,7 @@ def _is_procfs(source: str) -> bool:
 
 
 def laid_over_proc(spec: Mapping[str, Any], table: Sequence[mounts.MountPoint]) -> str:
-    """What lies at or in /proc that config.json does not put there; "" for nothing. table: the container's mounts."""
+    """A mount at or in /proc that config.json does not have; "" if there is none. table: the container's mounts."""
     linux = spec["linux"]
     covered = _MAY_BE_COVERED | set(linux.get("maskedPaths", ()))
     read_only = set(linux.get("readonlyPaths", ()))

@@ -1,7 +1,7 @@
 """process.json of an exec: the container's own process with another command (runtime-spec, config.md, Process).
 
-User, groups, environment, directory, capabilities, no_new_privs, AppArmor and SELinux are the container's; its seccomp
-filter is the runtime's to apply, from the container's config.json.
+User, groups, environment, directory, capabilities, no_new_privs, AppArmor and SELinux are the container's. The runtime
+applies the seccomp filter of the container's config.json.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """cgroup limits: CRI's LinuxContainerResources as the OCI spec's linux.resources, for create and for update.
 
-Zero and "" mean "not given" in CRI. The spec speaks cgroup v1 throughout (cpu.shares, memory+swap); the runtimes
-translate for v2. `unified` are v2's own files, written last, so they win.
+Zero and "" mean "not given" in CRI. The spec has cgroup v1's values (cpu.shares, memory+swap); the runtimes convert
+them for v2. `unified` are v2's own files, written last, so they win.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def resources(draft: Draft, inputs: Inputs) -> None:
 
 
 def to_oci(request: cri.LinuxContainerResources, host: Host, notes: list[str] | None = None) -> dict[str, Any]:
-    """linux.resources for what is given; keys of nothing given are absent.
+    """linux.resources for what is given; keys without a value are left out.
 
     PRECONDITION: unified on cgroup v1, a swap limit where the kernel does not count swap.
     """
@@ -39,10 +39,10 @@ def to_oci(request: cri.LinuxContainerResources, host: Host, notes: list[str] | 
 
 
 def merge(current: cri.LinuxContainerResources, update: cri.LinuxContainerResources) -> cri.LinuxContainerResources:
-    """What is in force after an update: each value it gives, else the current one (UpdateContainerResources).
+    """The resources after an update: each value it gives, else the current one (UpdateContainerResources).
 
     Hugepage limits replace those of the same size, unified entries those of the same file. A memory limit without a
-    swap limit takes swap along, so that an update never leaves less memory+swap than memory, which no kernel accepts.
+    swap limit changes an equal swap limit too, so that memory+swap is never less than memory, which kernels refuse.
     """
     result = cri.LinuxContainerResources()
     result.CopyFrom(current)

@@ -1,8 +1,8 @@
-"""Whether a container that is restored from a checkpoint is the one a request asks for.
+"""Checks that a container restored from a checkpoint is the one that a request asks for.
 
-criu brings processes back as they were: with their credentials, capabilities, seccomp filter and mounts, whatever
-config.json says. What it says of mounts, cgroups, namespaces and the root file system is carried out. So the two
-config.json, the checkpoint's and the one made for the request, may differ only where the new one counts.
+criu restores processes with their credentials, capabilities, seccomp filter and mounts, whatever config.json has. The
+mounts, cgroups, namespaces and root file system of config.json are applied. So the checkpoint's config.json and that
+of the request may differ only where the new one is applied.
 """
 
 import posixpath
@@ -27,7 +27,7 @@ def with_command(config: cri.ContainerConfig, old: Spec) -> cri.ContainerConfig:
 
 
 def check_restored(config: cri.ContainerConfig, old: Spec, new: Spec, *, environment: bool) -> None:
-    """INVALID names the first thing that the request wants and the checkpoint cannot be.
+    """INVALID names the first difference between the request and the checkpoint that cannot be restored.
 
     old: config.json in the checkpoint, new: the one made for the request. environment: whether the request's variables
     have to be those of the checkpoint.
@@ -110,13 +110,13 @@ def _read_only(spec: Spec) -> bool:
 
 
 def _namespaces(spec: Spec) -> dict[str, str]:
-    """Whose each namespace is."""
+    """By type: "the pod's" or "its own"."""
     found = (spec.get("linux") or {}).get("namespaces") or []
     return {n["type"]: "the pod's" if n.get("path") else "its own" for n in found}
 
 
 def _mounts(spec: Spec) -> dict[str, str]:
-    """Every mount by where it lies, with what criu has to find again."""
+    """Every mount by destination, with what must be the same for criu."""
     return {posixpath.normpath(m["destination"]): _kind(m) for m in spec.get("mounts") or []}
 
 

@@ -1,7 +1,7 @@
-"""Seccomp: which profile, and a profile with conditions turned into the filter of one container.
+"""Seccomp: chooses a profile, and resolves its conditions to the filter of one container.
 
 A profile file may be the OCI spec's own linux.seccomp, or the format docker, containerd and the kubelet's users write:
-the same with archMap, and includes/excludes (arches, caps, minKernel) on each rule. Both come out as linux.seccomp.
+the same with archMap, and includes/excludes (arches, caps, minKernel) on each rule. Both become linux.seccomp.
 """
 
 import errno
@@ -47,7 +47,7 @@ _RULE_KEYS = ("names", "action", "errnoRet", "args")
 def seccomp(draft: Draft, inputs: Inputs) -> None:
     """linux.seccomp. Runs after the capabilities, whose bounding set decides which rules apply.
 
-    Nothing asked for means unconfined, and privileged ignores what was asked for.
+    Without a profile in the request it is unconfined; privileged ignores the profile.
     """
     context = security_context(inputs)
     kind, path = requested(context)
@@ -147,6 +147,6 @@ def _version(text: str) -> tuple[int, int]:
 
 
 def _runtime_has_seccomp(features: Mapping[str, Any] | None) -> bool:
-    """A runtime that reports its features says so; of one that does not, it is taken for granted."""
-    told = ((features or {}).get("linux") or {}).get("seccomp") or {}
-    return bool(told.get("enabled", True))
+    """linux.seccomp.enabled of the runtime's features; True if it is not there."""
+    reported = ((features or {}).get("linux") or {}).get("seccomp") or {}
+    return bool(reported.get("enabled", True))

@@ -1,5 +1,5 @@
-"""SELinux: process and mount labels, and relabelling volumes. A malformed label fails on every host, also one without
-SELinux; everything else here does nothing there.
+"""SELinux: process and mount labels, and relabelling volumes. A malformed label fails on every host; all else does
+nothing on a host without SELinux.
 
 A label is user:role:type:level; the level is a sensitivity and categories, s0:c1,c2 or s0-s0:c0.c1023.
 """
@@ -85,7 +85,7 @@ def check(options: cri.SELinuxOption) -> None:
 
 
 def level_of(pod_id: str) -> str:
-    """Two categories a pod's containers share and other pods hardly do: s0:cLOW,cHIGH, derived from the pod's id."""
+    """Two categories derived from the pod's id, which other pods hardly have: s0:cLOW,cHIGH."""
     number = int.from_bytes(hashlib.sha256(pod_id.encode()).digest()[:8])
     one, other = number % 1024, number // 1024 % 1023
     low, high = sorted((one, other + 1 if other >= one else other))
@@ -106,8 +106,8 @@ def relabel_volumes(spec: Spec, volumes: Iterable[Prepared]) -> None:
 def relabel(path: str, label: str) -> None:
     """Label a volume's files for the container (Mount.selinux_relabel), symlinks themselves and not their targets.
 
-    Walks by descriptor: another container that has the volume cannot lead it outside. INVALID for a directory of the
-    system's own, whose services would lose their files; else OSError as of setxattr(2). Blocks: call it in a thread.
+    Walks by descriptor, so that another container with the volume cannot redirect it outside. INVALID for a directory
+    of the system, whose services would lose access; else OSError as of setxattr(2). Blocks: call it in a thread.
     """
     if path in _NEVER_RELABELLED:
         raise CrishimError(Kind.INVALID, f"{path} belongs to the node's system and is not relabelled", path=path)

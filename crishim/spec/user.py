@@ -1,6 +1,6 @@
-"""Who the container's process is: uid, gid and groups, from the request, else from the image's USER.
+"""The process's uid, gid and groups, from the request, else from the image's USER.
 
-Names mean what the image's own /etc/passwd and /etc/group say; digits are always an id, even if the image has a user
+Names are looked up in the image's /etc/passwd and /etc/group; digits are always an id, even if the image has a user
 whose name is digits: an image must not be able to turn USER 1000, which the kubelet took for non-root, into root.
 """
 
@@ -57,7 +57,7 @@ def resolve(context: cri.LinuxContainerSecurityContext, image_user: str, read: R
 def _requested(
     context: cri.LinuxContainerSecurityContext, image_user: str, database: _Database
 ) -> tuple[Account, int | None]:
-    """The account meant, and the group the image's USER names beside it if the user is left to the image."""
+    """The account, and the group of the image's USER if the request has no user."""
     if context.HasField("run_as_user"):
         return _by_uid(database, context.run_as_user.value), None
     if context.run_as_username:

@@ -1,6 +1,6 @@
-"""Is a request sound, before anything is made for it? Flat lists of independent checks, the first problem is raised.
+"""Checks requests before anything is made for them: lists of independent checks, of which the first problem is raised.
 
-What needs the host (does the path exist, is the profile loaded) is left to the editors and to mounts.resolve().
+What needs the host (whether a path exists, a profile is loaded) is left to the editors and to mounts.resolve().
 """
 
 from crishim.errors import CrishimError, Kind
