@@ -159,7 +159,7 @@ def _numbers(value: bytes) -> tuple[int, ...]:
 
 
 def ipv4_changes(now: Devconf, wanted: Devconf) -> list[tuple[int, int]]:
-    """(id, value) of each net.ipv4.conf setting that differs, for links.set_settings."""
+    """(id, value) of each net.ipv4.conf setting that differs, for links.set_ipv4_settings."""
     pairs = enumerate(zip(now.ipv4, wanted.ipv4, strict=False), start=1)
     return [(kind, value & 0xFFFFFFFF) for kind, (is_now, value) in pairs if is_now != value and kind != MC_FORWARDING]
 
