@@ -1,7 +1,7 @@
-"""Captures host links: everything that a move loses or that a pod could change. audit.py reads the same after a return.
+"""Captures host links: everything that a move loses or that a pod could change. audit.py compares with it.
 
-Before anything is touched: a rename relabels IPv4 addresses, bringing a link down drops its IPv6 addresses and its
-routes. What one dump has of all links is read once for all.
+It must be done before any change: a rename relabels IPv4 addresses, bringing a link down drops its IPv6 addresses and
+its routes. A dump that has all links is read once for all.
 """
 
 import time

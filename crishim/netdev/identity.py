@@ -23,14 +23,14 @@ from crishim.netdev.records import Attachment, Identity
 RENAMED = 5  # times in a row that a link may be renamed while it is read
 
 
-def identify(link: Link, end: Netns) -> Identity:
+def identify(link: Link, netns: Netns) -> Identity:
     """A link's identity, read in the namespace where it is. Raises OSError, ENODEV if it is not there any more.
 
     A pod or udev may rename it at any time: what was read under a name counts only if the ifindex matches.
     """
     found: Link | None = link
     for _ in range(RENAMED):
-        inode = sysfs.device_inode(end.sysfs, found.name, link.index) if found else 0
+        inode = sysfs.device_inode(netns.sysfs, found.name, link.index) if found else 0
         if inode:
             return Identity(
                 inode=inode,
@@ -40,7 +40,7 @@ def identify(link: Link, end: Netns) -> Identity:
                 port=link.port,
                 permanent_mac=link.permanent_mac,
             )
-        found = links.get(end.netlink, link.index)
+        found = links.get(netns.netlink, link.index)
     raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), link.name)
 
 
@@ -61,7 +61,7 @@ def same_hardware(known: Identity, found: Identity) -> bool:
     return is_hardware(known) and here == there
 
 
-def is_device(attachment: Attachment, link: Link, end: Netns) -> bool:
+def is_device(attachment: Attachment, link: Link, netns: Netns) -> bool:
     """Whether a link, read in this namespace, is the attachment's device."""
     known = attachment.identity
     if known == Identity():  # journalled by a daemon that did not know identities
@@ -71,7 +71,7 @@ def is_device(attachment: Attachment, link: Link, end: Netns) -> bool:
     if link.kind != known.kind:
         return False
     try:
-        return same(known, identify(link, end))
+        return same(known, identify(link, netns))
     except OSError as error:
         if error.errno == errno.ENODEV:
             return False
@@ -94,23 +94,23 @@ def find_on_host(attachment: Attachment, host: Netns) -> Link | None:
     return _find(attachment, host, (attachment.altname, attachment.host.index, attachment.host.name))
 
 
-def find_by(attachment: Attachment, end: Netns, likely: Iterable[int | str]) -> Link | None:
+def find_by(attachment: Attachment, netns: Netns, likely: Iterable[int | str]) -> Link | None:
     """The attachment's device, if it has one of these ifindexes, names or altnames here. Raises OSError."""
     for key in likely:
-        link = links.get(end.netlink, key) if key else None
-        if link is not None and is_device(attachment, link, end):
+        link = links.get(netns.netlink, key) if key else None
+        if link is not None and is_device(attachment, link, netns):
             return link
     return None
 
 
-def _find(attachment: Attachment, end: Netns, likely: Iterable[int | str]) -> Link | None:
-    found = find_by(attachment, end, likely)
+def _find(attachment: Attachment, netns: Netns, likely: Iterable[int | str]) -> Link | None:
+    found = find_by(attachment, netns, likely)
     if found is not None:
         return found
-    return next((x for x in links.dump(end.netlink) if is_device(attachment, x, end)), None)
+    return next((x for x in links.dump(netns.netlink) if is_device(attachment, x, netns)), None)
 
 
-def find_impostor(attachment: Attachment, end: Netns) -> Link | None:
+def find_impostor(attachment: Attachment, netns: Netns) -> Link | None:
     """A link that has our altname and is not the device: a pod may give the altname to any link."""
-    link = links.get(end.netlink, attachment.altname)
-    return link if link is not None and not is_device(attachment, link, end) else None
+    link = links.get(netns.netlink, attachment.altname)
+    return link if link is not None and not is_device(attachment, link, netns) else None

@@ -17,8 +17,9 @@ from crishim.linux.stacking import PAIRED, below, is_tunnel
 from crishim.netdev.host_routes import Ways, survey
 
 _IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg
-ELSEWHERE = struct.pack("=HH", 8, links.IFLA_LINK_NETNSID)  # head of the attribute that links across namespaces have
-# So do the pods' eth0, which are many and do not matter: their kinds.
+# Head of the attribute of links whose lower device or peer is in another namespace.
+ELSEWHERE = struct.pack("=HH", 8, links.IFLA_LINK_NETNSID)
+# Kinds that do not depend on it: the pods' eth0, of which there are many.
 PAIR = tuple(text(links.IFLA_INFO_KIND, kind) for kind in sorted(PAIRED))
 
 

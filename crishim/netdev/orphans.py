@@ -1,5 +1,6 @@
-"""Finds and returns devices that are neither attached nor restored: LOST, DOWN, or back on the host without us. When
-their pod is stopped or removed, when they are requested again, and when watch.py sees them.
+"""Finds and returns devices that are neither attached nor restored: LOST, DOWN, or back on the host without us.
+
+Called when their pod is stopped or removed, when they are requested again, and by watch.py.
 """
 
 import asyncio

@@ -32,7 +32,7 @@ class Policy:
         self._rules = tuple(rules)
 
     def grants(self, names: Sequence[str], kind: str) -> list[Grant]:
-        """The rules that give a device of these names (name, altnames) and this kind ("": hardware) to somebody."""
+        """The rules that give a device of these names (name, altnames) and this kind ("": hardware) to some pod."""
         return [
             Grant(_place(i), tuple(r.namespaces)) for i, r in enumerate(self._rules) if r.names(names) and r.takes(kind)
         ]

@@ -62,7 +62,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.RETURNING: frozenset({State.DONE, State.DOWN, State.LOST}),
     State.DONE: frozenset(),
     State.DOWN: frozenset({State.DONE, State.LOST}),
-    State.LOST: frozenset({State.DONE, State.DOWN}),  # a lost device may turn up again
+    State.LOST: frozenset({State.DONE, State.DOWN}),  # a lost device may reappear
 }
 ORPHANED = frozenset({State.DOWN, State.LOST})  # not attached any more, and not as they were either: no lease
 

@@ -118,8 +118,8 @@ def _move_to_host(pod: Netns, host: Netns, link: Link, attachment: Attachment, p
 
 
 def _detach_programs(attachment: Attachment, host: Netns) -> None:
-    """Detach a pod's BPF programs at once: other devices may be moved before this one is restored, and somebody may
-    bring it up meanwhile. What is refused here is tried again, and reported, when it is restored."""
+    """Detach a pod's BPF programs at once, since the device may be brought up before it is restored (others are moved
+    first). What is refused here is tried again, and reported, when it is restored."""
     link = find_on_host(attachment, host)
     if link is None:
         return
@@ -128,9 +128,9 @@ def _detach_programs(attachment: Attachment, host: Netns) -> None:
         bpf_programs.take_off(RestoreContext(host, link.index, link.name, attachment.host), link)
 
 
-def _remove_altname(end: Netns, link: Link, altname: str, problems: Problems) -> None:
+def _remove_altname(netns: Netns, link: Link, altname: str, problems: Problems) -> None:
     what = f"the alternative name {altname[:64]} was not taken off"
-    problems.attempt(what, links.remove_altname, end.netlink, link.index, altname)
+    problems.attempt(what, links.remove_altname, netns.netlink, link.index, altname)
 
 
 def _free_name(attachment: Attachment, host: Netns, own: int, problems: Problems) -> str:

@@ -10,8 +10,8 @@ from crishim.netdev import differences
 from crishim.netdev.restore_context import RestoreContext
 
 
-def restore_fields(context: RestoreContext, end: Netns, link: Link) -> None:
-    """Flags but UP, MAC, MTU, queue length, group, alias, where they differ; at either end.
+def restore_fields(context: RestoreContext, netns: Netns, link: Link) -> None:
+    """Flags but UP, MAC, MTU, queue length, group, alias, where they differ; on the host or in the pod.
 
     A link that arrives on the host without MULTICAST joins no groups there, and not all of them later.
     """
@@ -19,15 +19,15 @@ def restore_fields(context: RestoreContext, end: Netns, link: Link) -> None:
     kept = links.IFF_KEPT & ~links.IFF_UP
     if (link.flags ^ was.flags) & kept:
         with context.attempt("flags"):
-            links.set_flags(end.netlink, link.index, was.flags, kept)
+            links.set_flags(netns.netlink, link.index, was.flags, kept)
     if link.mac != was.mac:
         with contextlib.suppress(OSError):  # the change itself reports what is wrong
-            links.set_flags(end.netlink, link.index, 0)  # many drivers refuse a new MAC while up
+            links.set_flags(netns.netlink, link.index, 0)  # many drivers refuse a new MAC while up
     for field in differences.FIELDS:
         value = getattr(was, field)
         if getattr(link, field) != value:
             with context.attempt(field.replace("_", " ")):
-                links.change(end.netlink, link.index, **{field: value})
+                links.change(netns.netlink, link.index, **{field: value})
 
 
 def restore_link(context: RestoreContext, link: Link) -> None:

@@ -1,6 +1,4 @@
-"""Checks and repairs a device in its pod, so that it is the same after either mover: name, UP, permanent global
-addresses.
-"""
+"""Checks and repairs a device in its pod, the same after either mover: name, UP, permanent global addresses."""
 
 from typing import NamedTuple
 

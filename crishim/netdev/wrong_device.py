@@ -1,6 +1,4 @@
-"""Returns a host device that the OCI runtime moved by mistake: it moves by name, and another link may have the name by
-then.
-
+"""Returns a host device that the OCI runtime moved by mistake: it moves by name, which another link may have by then.
 The right device is known by its identity and stays on the host. The link of that name in the pod is returned if it was
 on the host when the move was planned; otherwise it is one that the pod made.
 """
@@ -19,9 +17,9 @@ from crishim.netdev.records import Attachment
 log = logging.getLogger("crishim.netdev")
 
 
-def entries(end: Netns) -> dict[str, int]:
+def entries(netns: Netns) -> dict[str, int]:
     """The inode of each device's entry in sysfs, by name; renames and moves do not change it. 1 us each."""
-    directory = os.open("class/net", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.sysfs)
+    directory = os.open("class/net", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=netns.sysfs)
     try:
         with os.scandir(directory) as found:
             return {entry.name: entry.inode() for entry in found}

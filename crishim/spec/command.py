@@ -63,7 +63,7 @@ def process_terminal(draft: Draft, inputs: Inputs) -> None:
 def launch(args: Sequence[str], env: Sequence[str], raw: Mapping[str, bytes]) -> list[str]:
     """Arguments that set variables to raw bytes and then execute args, for the launcher in the container.
 
-    The shell in between drops variables whose name is not an identifier, and sets three itself: these are set again.
+    The shell in between drops variables whose name is not an identifier and sets three itself: env corrects both.
     """
     if "=" in args[0]:
         raise CrishimError(

@@ -1,6 +1,6 @@
-"""All other attributes of a link, compared and restored as bytes, also those not known here. linux/if_link.h.
+"""A link's attributes as bytes, compared and restored, also those not known here. linux/if_link.h.
 
-Names, MAC, MTU and the like are in links.py, the families' settings in devconf.py, XDP in xdp.py.
+Not those of other files: names, MAC, MTU and the like (links.py), the families' settings (devconf.py), XDP (xdp.py).
 """
 
 from crishim.linux.netlink.attribute_shapes import Attribute
