@@ -1,10 +1,10 @@
-"""What an image archive holds: the images, under which names, and how skopeo is to be asked for each.
+"""Read an image archive's index: its images, their names, and the skopeo reference of each.
 
     OCI archive or layout   index.json; a manifest's name is in its annotations (image-spec 1.1, annotations.md, or
-                            containerd's io.containerd.image.name, which is whole where the other may be a mere tag)
+                            containerd's io.containerd.image.name, a full name where the other may be only a tag)
     docker archive          manifest.json, a list of images with RepoTags
 
-Reads headers only; the content is skopeo's to unpack and verify. Blocks: a tar file has to be read through.
+Reads headers only; skopeo unpacks and verifies the content. Blocks: a tar file has to be read to its end.
 """
 
 import json
@@ -19,9 +19,9 @@ from crishim.images import reference
 from crishim.linux import paths
 
 if TYPE_CHECKING:
-    import tarfile  # 0.4 MB: imported when an archive is, as few nodes ever do that
+    import tarfile  # takes 0.4 MB: imported only when an archive is read
 
-MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json: far above any real one
+MAX_INDEX = 4 << 20  # bytes of an index.json or manifest.json; real ones are far smaller
 MAX_DICTIONARY = 128 << 20  # bytes that unpacking xz may need: `xz -9` takes 65 MiB, the format allows 4 GiB
 _XZ = b"\xfd7zXZ\0"
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -30,21 +30,21 @@ CONTAINERD_NAME = "io.containerd.image.name"
 
 @dataclass(frozen=True)
 class ArchivedImage:
-    """One name of one image: where in the archive it is, and the name to store it under."""
+    """One name of one image in an archive: how skopeo selects it, and the name to store it under."""
 
     transport: str  # of skopeo, containers-transports(5)
     selector: str  # which of the archive's images: "" the only one, a tag, a name, or @NUMBER
     name: str
 
     def source(self, path: Path) -> str:
-        """skopeo's reference, with the archive at this path; no colon may be in it."""
+        """skopeo's reference, for the archive at this path, which must not contain a colon."""
         return f"{self.transport}:{path}" + (f":{self.selector}" if self.selector else "")
 
 
 def members(path: Path, given_name: str = "") -> list[ArchivedImage]:
     """The images of a file or layout directory. given_name: for an archive whose one image has no name of its own.
 
-    NOT_FOUND if there is no such file, INVALID if it is no archive, or holds a name that is no reference.
+    Raises NOT_FOUND if there is no such file, INVALID if it is no archive or has a name that is no reference.
     """
     if not path.exists():
         raise CrishimError(Kind.NOT_FOUND, f"there is no image archive {path}", path=path)
@@ -55,7 +55,7 @@ def members(path: Path, given_name: str = "") -> list[ArchivedImage]:
             text = f"{path} is no OCI image layout: its index.json cannot be read: {error.strerror}"
             raise CrishimError(Kind.INVALID, text, path=path) from error
         return _oci("oci", path, _json(index, path), given_name)
-    if not path.is_file():  # a FIFO that nobody writes to would be read for ever
+    if not path.is_file():  # reading a FIFO without a writer would block for ever
         raise CrishimError(Kind.INVALID, f"{path} is no image archive: it is no regular file", path=path)
     found = _tar_headers(path)
     if "index.json" in found:
@@ -64,7 +64,7 @@ def members(path: Path, given_name: str = "") -> list[ArchivedImage]:
 
 
 class _Unxz:
-    """What an xz file holds, read in order, with a bound on the memory that it takes."""
+    """Reads an xz file in order, with limited memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -81,7 +81,7 @@ class _Unxz:
 
 
 def _opened(file: IO[bytes]) -> "tarfile.TarFile":
-    """The archive of a file, by its first bytes: compressed in a way that skopeo knows, too, or not at all."""
+    """Open a tar file, uncompressed or compressed in a format that skopeo supports, too, by its first bytes."""
     import tarfile
 
     from crishim.linux.tar_entries import BoundedEntry
@@ -98,7 +98,7 @@ def _opened(file: IO[bytes]) -> "tarfile.TarFile":
 
 
 def _tar_headers(path: Path) -> dict[str, bytes]:
-    """index.json or manifest.json of a tar file. A docker archive of today has both, and is an OCI layout as well."""
+    """index.json or manifest.json of a tar file. A current docker archive has both, and is an OCI layout as well."""
     import tarfile
 
     found: dict[str, bytes] = {}
@@ -121,7 +121,7 @@ def _tar_headers(path: Path) -> dict[str, bytes]:
 
 
 def _names_nothing(index: bytes | None) -> bool:
-    """Whether an index.json has no full name: then manifest.json beside it knows better."""
+    """Whether an index.json has no full name: then manifest.json is used instead."""
     try:
         manifests = json.loads(index or b"{}").get("manifests", [])
         return not any("/" in _annotated_name(m) for m in manifests)

@@ -1,8 +1,8 @@
-"""Registry credentials: from a PullImage request to an auth file for skopeo (containers-auth.json(5)).
+"""Registry credentials: from a PullImage request, written to an auth file for skopeo (containers-auth.json(5)).
 
-The file has mode 0600, lies in a private directory below the run directory and goes when the pull ends. The entry is
-keyed by the image's own repository: it wins over every entry of the node's auth file, and is never sent to a mirror.
-Nothing in here may reach a log: Credentials shows no secret in its repr.
+The file has mode 0600, is in a private directory below the run directory and is deleted when the pull ends. The entry's
+key is the image's repository: it has precedence over all entries of the node's auth file, and is never sent to a
+mirror. Secrets must not be logged: the repr of Credentials has none.
 """
 
 import base64
@@ -20,7 +20,7 @@ from crishim.images.reference import Reference
 
 @dataclass(frozen=True)
 class Credentials:
-    """One set of credentials for one registry. Empty means anonymous (or what the node's auth file says)."""
+    """Credentials for one registry. Empty: anonymous, or those in the node's auth file."""
 
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
@@ -30,7 +30,7 @@ class Credentials:
         return bool(self.username or self.password or self.identity_token)
 
     def fingerprint(self) -> str:
-        """Equal for equal credentials; tells nothing about them."""
+        """A hash, equal for equal credentials; "" for empty ones."""
         text = json.dumps([self.username, self.password, self.identity_token])
         return hashlib.sha256(text.encode()).hexdigest() if self else ""
 
@@ -41,8 +41,8 @@ ANONYMOUS = Credentials()
 def decode(username: str, password: str, auth: str, identity_token: str, registry_token: str) -> Credentials:
     """The fields of cri.AuthConfig as credentials; auth is base64 of "user:password", for an empty username.
 
-    INVALID for an auth that is not that; UNIMPLEMENTED for a bare registry_token, which skopeo takes from its command
-    line only, where every process of the node could read it.
+    Raises INVALID for another auth; UNIMPLEMENTED for a registry_token alone, which skopeo accepts only on its command
+    line, where every process of the node could read it.
     """
     if identity_token:
         return Credentials(username=username, identity_token=identity_token)
@@ -81,6 +81,6 @@ def auth_file(credentials: Credentials, reference: Reference, node: dict[str, An
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Create a file that only we can read. Blocks, but for microseconds: the run directory is a tmpfs."""
+    """Create a file of mode 0600. Blocks for microseconds: the run directory is a tmpfs."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(content)

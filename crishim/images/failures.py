@@ -1,9 +1,9 @@
-"""What skopeo's last words mean, as a kind of error. Pure.
+"""Map skopeo's error messages to kinds of errors. Pure.
 
 skopeo ends every failure with status 1 and one logrus line: time="..." level=fatal msg="...". The texts are those of
 containers/image 5.22 to 5.38 and of the registries' own error codes (distribution-spec 1.1, "Error Codes"). The kubelet
-shows special reasons for errors that start with RegistryUnavailable and SignatureValidationFailed, and reads them only
-under the code UNKNOWN (k8s.io/cri-api, pkg/errors).
+shows special reasons for errors that start with RegistryUnavailable and SignatureValidationFailed, if their code is
+UNKNOWN (k8s.io/cri-api, pkg/errors).
 """
 
 import json
@@ -15,10 +15,10 @@ REGISTRY_UNAVAILABLE = "RegistryUnavailable"
 SIGNATURE_INVALID = "SignatureValidationFailed"
 
 _MESSAGE = re.compile(r'level=fatal msg=("(?:[^"\\]|\\.)*")')
-# The outcome is the origin's, which is tried last; what the mirrors said before stays in the text only.
+# The kind is that of the origin's error, which is tried last; the mirrors' errors stay in the text only.
 _MIRRORS = re.compile(r"\(Mirrors also failed: \[.*\]\)")
 
-# In this order: a registry that asks for a password also fails its ping, and a full disk breaks a transfer.
+# The order matters: a registry that requires credentials also fails its ping, and a full disk ends a transfer.
 _MEANINGS: tuple[tuple[Kind, str, re.Pattern[str]], ...] = tuple(
     (kind, prefix, re.compile(pattern, re.IGNORECASE))
     for kind, prefix, pattern in (
@@ -51,7 +51,7 @@ _MEANINGS: tuple[tuple[Kind, str, re.Pattern[str]], ...] = tuple(
 
 
 def message_of(stderr: str) -> str:
-    """skopeo's own message out of its stderr; all of it, on one line, where it has no such line (a crash)."""
+    """skopeo's message from its stderr; without a logrus line (a crash) all of stderr, on one line."""
     found = _MESSAGE.findall(stderr)
     if not found:
         return " ".join(stderr.split())[-1000:] or "it said nothing"
@@ -62,7 +62,7 @@ def message_of(stderr: str) -> str:
 
 
 def failure(what: str, stderr: str, **facts: object) -> CrishimError:
-    """The error for a skopeo that failed; INTERNAL if its text says nothing known. what: "image X cannot be pulled"."""
+    """The error for a failed skopeo; INTERNAL if its message is not known. what: "image X cannot be pulled"."""
     message = message_of(stderr)
     origin = _MIRRORS.sub("", message)
     for kind, prefix, pattern in _MEANINGS:
@@ -73,5 +73,5 @@ def failure(what: str, stderr: str, **facts: object) -> CrishimError:
 
 
 def lost_a_layer(error: CrishimError) -> bool:
-    """Whether a copy failed because a removal took a layer it was about to share: the next try fetches it again."""
+    """Whether a copy failed because a layer it was to share was removed: the next try fetches that."""
     return bool(re.search(r"layer not known|layer is not known|parent layer", error.message, re.IGNORECASE))

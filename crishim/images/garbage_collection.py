@@ -1,14 +1,14 @@
-"""Removing images, and clearing what a killed or failed copy left in the store.
+"""Remove images, and what a killed or failed copy left in the store.
 
-`skopeo delete` does the first too, and is 20 ms of a program's start: what is removed are two records and some trees.
+`skopeo delete` removes images, too, but costs 20 ms for a process: here it is two records and some directories.
 
-What containers/storage does by itself: a layer is recorded as incomplete before its first byte and freed from the flag
-after its last; whoever opens the store for writing next removes incomplete ones. What it leaves: complete layers whose
-image never came, image records without their configuration, directories of layers without a record. Those are removed
-here, under the store's own lock (fcntl on layers.lock, containers/storage pkg/lockfile), with no copy of ours running.
+What containers/storage does by itself: a layer has the flag `incomplete` until it is written, and the next process that
+opens the store for writing removes incomplete ones. What it leaves: complete layers whose image was never recorded,
+image records without their configuration, directories of layers without a record. Those are removed here, under the
+store's own lock (fcntl on layers.lock, containers/storage pkg/lockfile), while no copy of ours runs.
 
-A complete layer without an image is worth keeping for a while: the retry of a failed pull takes it instead of fetching
-it again. So orphans go at start and when an image is removed, not after each failure.
+A complete layer without an image is useful for a while: the retry of a failed pull uses it instead of fetching it
+again. So orphans are removed at the start and when an image is removed, not after each failure.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ LOCK_PAUSE = 0.005
 
 
 def half_images(root: Path) -> list[str]:
-    """Store ids of image records that never got their configuration or their layers: to be deleted through skopeo."""
+    """Store ids of image records without their configuration or a layer: to be deleted by skopeo."""
     images = records.decode_images(_read(root / "overlay-images/images.json"))
     layers = _by_id(_read(root / "overlay-layers/layers.json"))
     return [i.id for i in images if not _has_config(root, i) or records.layer_chain(i.layer, layers) is None]
 
 
 def remove_orphans(root: Path) -> list[str]:
-    """Remove layers that no record needs, and directories of layers without a record; the ids removed. Blocks."""
+    """Remove layers that no record uses, and directories of layers without a record; returns their ids. Blocks."""
     if not (root / "overlay").is_dir():
         return []
     with _locked(root / "overlay-layers/layers.lock") as touch:
@@ -46,11 +46,11 @@ def remove_orphans(root: Path) -> list[str]:
 
 
 def remove_image(root: Path, stored_id: str) -> list[str]:
-    """Remove an image with all its names, and those of its layers that no record needs then; their ids. Blocks.
+    """Remove an image with all its names, and its layers that no record uses then; returns their ids. Blocks.
 
-    Fine if it is not there. Other layers stay: in a shared store they may be those of another program's pull, whose
-    image has no record yet. No copy of ours may be under way: it may be about to use one of these layers. PRECONDITION
-    if a container of another program has the image. Locks in containers/storage's order.
+    Does nothing if it does not exist. Other layers stay: in a shared store they may belong to another program's pull,
+    whose image has no record yet. No copy of ours may run: it may be about to use one of these layers. Raises
+    PRECONDITION if a container of another program uses the image. Locks in containers/storage's order.
     """
     with _locked(root / "overlay-layers/layers.lock") as touch_layers:
         with _locked(root / "overlay-images/images.lock") as touch:
@@ -73,9 +73,11 @@ def remove_image(root: Path, stored_id: str) -> list[str]:
 
 
 def _sweep(root: Path, touch: Callable[[], object], among: set[str] | None = None) -> list[str]:
-    """As remove_orphans(), with the lock held, and the data of images without a record. among: the layers that may go.
+    """As remove_orphans(), with the lock held; also the data of images without a record. among: layers that may be
+    removed.
 
-    Records go before files: a crash in between leaves a directory without record, which the next start removes.
+    Records are removed before files: a crash in between leaves a directory without record, which the next start
+    removes.
     """
     layers_file = root / "overlay-layers/layers.json"
     raw: list[dict[str, Any]] = json.loads(_read(layers_file) or b"[]")
@@ -97,7 +99,7 @@ def _sweep(root: Path, touch: Callable[[], object], among: set[str] | None = Non
 
 
 def _ids(directory: Path) -> set[str]:
-    """Directories that are called by an id."""
+    """The directories named by an id."""
     if not directory.is_dir():
         return set()
     return {e.name for e in os.scandir(directory) if records.is_layer_id(e.name) and e.is_dir(follow_symlinks=False)}
@@ -108,19 +110,19 @@ def _write(path: Path, kept: list[dict[str, Any]]) -> None:
 
 
 def _containers(root: Path) -> list[StoredContainer]:
-    """Those of other programs that share the store, podman's for one."""
+    """Containers of other programs that share the store, such as podman."""
     names = ("containers.json", "volatile-containers.json")
     return [c for name in names for c in records.decode_containers(_read(root / "overlay-containers" / name))]
 
 
 def _layers(root: Path) -> dict[str, StoredLayer]:
-    """Recorded layers by id, those of containers that end with the machine among them."""
+    """Recorded layers by id, including the volatile ones of containers."""
     files = (root / "overlay-layers" / name for name in ("layers.json", "volatile-layers.json"))
     return {id: layer for file in files for id, layer in _by_id(_read(file)).items()}
 
 
 def _below(images: list[StoredImage], layers: dict[str, StoredLayer], more: Collection[str] = ()) -> set[str]:
-    """Layers of images, and from more on, as far down as they are there."""
+    """The layers of images and of the layer ids in more, with all their recorded parents."""
     used: set[str] = set()
     for top in {*more, *(top for image in images for top in (image.layer, *image.mapped_layers))}:
         while top in layers and top not in used:
@@ -143,10 +145,10 @@ def _remove_files(root: Path, layer: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[Any]:
-    """Hold the store's lock for writing; the value marks the file as written, so that others read the records again.
+    """Hold the store's write lock; yields a function that marks the records as changed, so that others read them again.
 
-    It is the process's: two threads would have it at a time, and closing the file in one takes it from the other.
-    DEADLINE if another process keeps it.
+    It is a lock of the process (fcntl): it does not exclude other threads, and any close of the file releases it.
+    Raises DEADLINE if another process keeps it.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -181,8 +183,8 @@ def _by_id(text: bytes) -> dict[str, StoredLayer]:
 
 
 def _read(path: Path) -> bytes:
-    """The store's records; b"" where there are none yet. ValueError for an empty file: it is damaged, and taken for no
-    images every layer would be an orphan."""
+    """A file of the store's records; b"" if it does not exist. Raises ValueError for an empty file, which is damaged:
+    as "no images" it would make every layer an orphan."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

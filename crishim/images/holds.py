@@ -1,8 +1,8 @@
-"""Who needs an image right now, so that none is removed under a container that is being made from it.
+"""Keeps images from being removed while a container is being created from them.
 
-Containers on record are one half: a function tells their images. The other half are holds: from the moment an operation
-has looked an image up until the record of its container is written. All of it happens on the event loop, so each check
-and the mark that follows it are one step.
+An image is in use by recorded containers, for which there is a function, and by holds: an operation has one from
+looking up the image until its container's record is written. All of it runs on the event loop, so each check and the
+mark that follows it are atomic.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ class Holds:
     """Holds and removals of images, by Image.id."""
 
     def __init__(self, in_use: Callable[[], Collection[str]]) -> None:
-        """in_use: ids of the images of all containers on record, image volumes included."""
+        """in_use: returns the ids of the images of all recorded containers, image volumes included."""
         self._in_use = in_use
         self._held: Counter[str] = Counter()
         self._removing: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def hold(self, image_id: str) -> Iterator[None]:
-        """Keep an image from being removed; NOT_FOUND if its removal has begun."""
+        """Keep an image from being removed. Raises NOT_FOUND if its removal has begun."""
         if self._removing[image_id]:
             raise CrishimError(Kind.NOT_FOUND, f"image {image_id} is being removed", image=image_id)
         with _counted(self._held, image_id):
@@ -31,9 +31,9 @@ class Holds:
 
     @contextlib.contextmanager
     def removing(self, image_id: str) -> Iterator[None]:
-        """Keep new containers from an image; PRECONDITION if one has it. Parallel removals of one image are fine.
+        """Keep new containers from using an image; may be nested. Raises PRECONDITION if a container uses it.
 
-        A container of which nobody knows the image ("", operations/adopt.py) may have any.
+        An adopted container whose image is not known ("", operations/adopt.py) may use any.
         """
         in_use = self._in_use()
         if self._held[image_id] or image_id in in_use or "" in in_use:

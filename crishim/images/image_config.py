@@ -1,7 +1,6 @@
-"""The image configuration: what of it says how a container is run. OCI image-spec 1.1, config.md.
+"""Parse the image configuration: the part about running a container. OCI image-spec 1.1, config.md.
 
-Whoever built the image wrote it, and what pulls it does not look inside: nothing in it has its type until it was read
-here.
+The image's author wrote it, and pulling does not check it: types are checked here.
 """
 
 from typing import Any
@@ -29,7 +28,7 @@ _decoder = msgspec.json.Decoder(_Image)
 
 
 def parse(raw: bytes) -> dict[str, Any]:
-    """{"config": {"Env": [...], "User": ...}}: what is there and known, each of its type. INVALID says what is not."""
+    """The known keys, {"config": {"Env": [...], "User": ...}}. Raises INVALID for a wrong type or no JSON."""
     try:
         image = _decoder.decode(raw)
     except NOT_JSON as error:
@@ -39,7 +38,7 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def user(raw: bytes) -> str:
-    """The user it names, without the group; "" for none, and for a configuration that cannot be read."""
+    """Its user, without the group; "" for none, and for an unreadable configuration."""
     try:
         settings = parse(raw).get("config") or {}
     except CrishimError:

@@ -1,9 +1,9 @@
-"""Asking a registry which manifest a name stands for, without fetching it (distribution-spec 1.1, "Checking if content
+"""Ask a registry for the digest of a name's manifest, without fetching it (distribution-spec 1.1, "Checking if content
 exists in the registry").
 
-As containers/image does it: GET /v2/ tells how the registry wants to be asked; credentials go to it, or to the token
-server it names, only then; and HEAD has the digest. What does not go straight is answered by "": skopeo then finds out,
-and says what is wrong. A digest is the registry's word: it may only keep an image that is stored under it already.
+Like containers/image: GET /v2/ returns the authentication scheme; only then are credentials sent to the registry, or to
+the token server it names; and HEAD returns the digest. In every other case the result is "": skopeo then pulls, and
+reports errors. The digest is not verified: it only confirms an image that is already stored under it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from crishim.images.reference import Reference
 from crishim.images.registry_http import MAX_PORT, UNVERIFIED, HttpAddress, HttpResponse, request
 from crishim.images.registry_rules import Endpoint
 
-TIMEOUT = 5.0  # seconds for all of it: a registry that takes longer is skopeo's
+TIMEOUT = 5.0  # seconds for all requests; after that skopeo pulls
 MAX_REDIRECTS = 3
 ACCEPT = ", ".join(
     (
@@ -39,18 +39,18 @@ log = logging.getLogger("crishim.images")
 
 
 class NotPlain(Exception):
-    """The registry wants something that is skopeo's to do."""
+    """The registry requires something that only skopeo does."""
 
 
 async def manifest_digest(image: Reference, endpoint: Endpoint, credentials: Credentials) -> str:
-    """The digest of the manifest or index that the registry has for a name now; "" if this could not be learned."""
+    """The digest of the manifest or index that the registry has for a name now; "" if it is not known."""
     answer = await ask("HEAD", image, endpoint, credentials)
     found = answer.header("docker-content-digest") if answer else ""
     return found if _DIGEST.fullmatch(found) and image.digest in ("", found) else ""
 
 
 async def ask(method: str, image: Reference, endpoint: Endpoint, credentials: Credentials) -> HttpResponse | None:
-    """The registry's answer about a manifest if that is 200; None for anything else, or none within TIMEOUT."""
+    """The registry's response for a manifest if its status is 200; None otherwise, or after TIMEOUT."""
     schemes = (UNVERIFIED, "http") if endpoint.insecure else ("https",)
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -83,7 +83,7 @@ async def _asked(method: str, image: Reference, registry: HttpAddress, credentia
 
 
 async def _authorization(image: Reference, registry: HttpAddress, credentials: Credentials) -> str:
-    """The Authorization header that the registry asks for; "" if it asks for none, whatever credentials there are."""
+    """The Authorization header that the registry requires; "" if it requires none, even with credentials."""
     ping = await request("GET", registry, "/v2/", {})
     if ping.status == 200:
         return ""
@@ -124,7 +124,7 @@ def _basic(credentials: Credentials) -> str:
 
 
 def _url(text: str, sender: HttpAddress) -> tuple[HttpAddress, str]:
-    """Where a URL of the registry's leads. Verified there; HTTP only if a sender on HTTP says so."""
+    """Address and target of a URL in a response; http only if the response came by http. Raises NotPlain."""
     parts = urllib.parse.urlsplit(text)
     port = parts.port
     if not parts.hostname or parts.username is not None or not (port is None or 0 < port <= MAX_PORT):

@@ -1,7 +1,7 @@
-"""How many bytes a pull has to fetch, from the image's manifest (OCI image-spec 1.1, manifest.md and image-index.md).
+"""How many bytes a pull fetches, from the image's manifest (OCI image-spec 1.1, manifest.md and image-index.md).
 
-For people who watch: the registry's word, never checked, and 0 where it cannot be had. It costs a manifest more than
-the pull itself; registries that count those are not asked.
+For display only: as the registry says, not verified, and 0 if not known. It costs one manifest request more than the
+pull itself; registries with a rate limit for those are not asked.
 """
 
 import platform
@@ -14,9 +14,9 @@ from crishim.images.manifest_digest import ask
 from crishim.images.reference import DEFAULT_DOMAIN, Reference
 from crishim.images.registry_rules import Endpoint
 
-COUNTING = frozenset({DEFAULT_DOMAIN})  # registries that allow so many manifests an hour
+COUNTING = frozenset({DEFAULT_DOMAIN})  # registries with a rate limit of manifest requests
 MAX_SIZE = 1 << 50
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}  # as uname(2) and as Go says
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname(2)'s name to Go's
 
 
 class _Platform(msgspec.Struct, frozen=True):
@@ -39,10 +39,10 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 async def download_size(image: Reference, endpoint: Endpoint | None, credentials: Credentials) -> int:
-    """Bytes of an image's layers and configuration as the registry has them; 0 if that is not known."""
+    """Bytes of an image's layers and configuration in the registry (compressed); 0 if not known."""
     if endpoint is None or image.domain in COUNTING:
         return 0
-    for _ in range(2):  # the second time for the manifest that an index names
+    for _ in range(2):  # the second time for the manifest in an index
         answer = await ask("GET", image, endpoint, credentials)
         try:
             found = msgspec.json.decode(answer.body if answer else b"{}", type=_Manifest)

@@ -1,8 +1,8 @@
-"""Noticing copies that do not get on: a registry that accepts a connection and then sends nothing.
+"""Detect stalled copies: a registry that accepts a connection and then sends nothing.
 
-A copy's progress is what it reads and writes, sockets included: rchar and wchar of proc_pid_io(5). One that waits for
-the store's lock moves nothing either, while another unpacks a large layer; so the clock runs only while no copy at all
-gets on.
+A copy's progress is the bytes it reads and writes, sockets included: rchar and wchar of proc_pid_io(5). A copy that
+waits for the store's lock makes no progress either, while another unpacks a large layer; so only the time in which no
+copy makes progress counts.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.failures import REGISTRY_UNAVAILABLE
 
 T = TypeVar("T")
-CHECKS = 10  # looks within the limit
+CHECKS = 10  # checks within the limit
 
 
 class Progress:
     """Watches all copies into one store."""
 
     def __init__(self, limit: float) -> None:
-        """limit: seconds without any progress after which a copy is given up."""
+        """limit: seconds without progress after which a copy is cancelled."""
         self._limit = limit
         self._moved: dict[int, bytes] = {}
         self._moved_at = 0.0
 
     async def watch(self, work: Callable[[Callable[[int], None]], Awaitable[T]], what: str) -> T:
-        """The result of work, which tells the function it is given the pid of the program it runs.
+        """Run work and return its result; work passes the pid of its program to the function it gets.
 
-        When the program stands still, work is cancelled and UNKNOWN raised, with the prefix RegistryUnavailable.
+        If the program stalls, work is cancelled and UNKNOWN raised, with the prefix RegistryUnavailable.
         """
         pids: list[int] = []
         started = time.monotonic()
@@ -51,7 +51,7 @@ class Progress:
                 self._moved.pop(pid, None)
 
     def _last_move(self, pid: int) -> float:
-        """When any program was last seen to get on, as far as this look at one of them tells (monotonic seconds)."""
+        """Check one program, and return when any of them last made progress (monotonic seconds)."""
         try:
             counters = Path(f"/proc/{pid}/io").read_bytes()
         except OSError:

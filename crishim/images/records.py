@@ -1,4 +1,4 @@
-"""The store's own records, as containers/storage writes them, read into ImageRecord. Pure: bytes in, records out.
+"""Decode the records of containers/storage into ImageRecord. Pure: bytes in, records out.
 
     ROOT/overlay-images/images.json     one object an image: id, names, top layer, names of its big data
     ROOT/overlay-layers/layers.json     one object a layer: id, parent, sizes
@@ -6,8 +6,8 @@
                                         manifest or index the image was pulled by
     ROOT/overlay/LAYER/diff             the files of a layer, whiteouts in overlayfs's form
 
-An image record appears before its big data (containers/image 5.22, Debian 12), so one without its configuration, or
-with a layer missing, is a pull or a removal under way or killed: it is no image yet.
+An image record is written before its big data (containers/image 5.22, Debian 12), so one without its configuration, or
+with a layer missing, belongs to a pull or removal that is in progress or was killed: it is not an image yet.
 """
 
 import base64
@@ -31,7 +31,7 @@ INDEX_TYPES = frozenset(
 
 
 class StoredImage(msgspec.Struct, frozen=True):
-    """One object of images.json; what is not used here is not read."""
+    """One object of images.json: the fields used here."""
 
     id: str
     layer: str = ""  # the topmost; empty for an image without layers
@@ -47,7 +47,7 @@ class StoredImage(msgspec.Struct, frozen=True):
         own = "sha256:" + self.id
         if own in self.big_data_names:
             return own
-        # An id may be something else than the digest (partial pulls): then the configuration is the one digest named.
+        # The id may differ from the digest (partial pulls): then the configuration is the only sha256 key.
         return next((n for n in self.big_data_names if n.startswith("sha256:")), "")
 
     @property
@@ -69,7 +69,7 @@ class StoredLayer(msgspec.Struct, frozen=True):
 
 
 class StoredContainer(msgspec.Struct, frozen=True):
-    """One object of overlay-containers/containers.json: crishim makes none there."""
+    """One object of overlay-containers/containers.json: another program's, as crishim writes none."""
 
     id: str
     image: str = ""
@@ -100,12 +100,12 @@ def decode_containers(text: bytes) -> list[StoredContainer]:
 
 
 def is_layer_id(name: str) -> bool:
-    """Whether a directory entry of ROOT/overlay is a layer (the others are `l` and passing tests of the driver)."""
+    """Whether a directory entry of ROOT/overlay is a layer (others are `l` and temporary ones of the driver)."""
     return _LAYER.fullmatch(name) is not None
 
 
 def is_index(manifest: bytes) -> bool:
-    """Whether a manifest is a multi-platform index; False for what cannot be read."""
+    """Whether a manifest is a multi-platform index; False if it cannot be parsed."""
     try:
         head = _media_type.decode(manifest)
     except NOT_JSON:
@@ -114,7 +114,7 @@ def is_index(manifest: bytes) -> bool:
 
 
 def big_data_file(key: str) -> str:
-    """The file name of a big data item: its key, or "=" and base64 where that has other characters."""
+    """The file name of a big data item: its key, or "=" and base64 if it has other characters."""
     return key if _PLAIN.fullmatch(key) else "=" + base64.b64encode(key.encode()).decode()
 
 
@@ -142,8 +142,9 @@ def repo_digests(image: StoredImage, pulled_by: Sequence[str]) -> tuple[str, ...
     """The digest references of an image.
 
     pulled_by: the digests its tags resolved to: the indexes if it has any, else its manifests. The store does not
-    record which tag came with which, so each repository gets each. A name that is a digest reference stands for itself
-    alone. An image that lost its last name to a newer pull keeps the digests of its former repositories, as elsewhere.
+    record which tag had which digest, so each repository gets all. A name that is a digest reference is kept as it is.
+    An image whose last name was moved by a newer pull keeps the digests of its former repositories, as in other
+    runtimes.
     """
     exact = [n for n in image.names if "@" in n]
     tagged = [n for n in (image.names or image.names_history) if "@" not in n]
@@ -161,7 +162,7 @@ def image_record(
     pulled_by: Sequence[str],
     pinned: Iterable[str],
 ) -> ImageRecord:
-    """An image as the rest of the daemon knows it. pinned: shell patterns of names."""
+    """A stored image as ImageRecord. pinned: shell patterns of names."""
     ids = tuple(chain)
     tags = tuple(n for n in image.names if "@" not in n)
     size = sum(max(layers[i].diff_size, 0) for i in ids) + sum(max(s, 0) for s in image.big_data_sizes.values())
@@ -169,7 +170,7 @@ def image_record(
         id=image.config_key,
         repo_tags=tags,
         repo_digests=repo_digests(image, pulled_by),
-        size=max(size, 1),  # the kubelet takes 0 for a broken answer
+        size=max(size, 1),  # the kubelet rejects 0
         config=config,
         layers=ids,
         pinned=any(fnmatchcase(name, pattern) for pattern in pinned for name in image.names),

@@ -1,12 +1,12 @@
-"""Image references: the names of the distribution specification, normalised as docker, podman and the kubelet do.
+"""Image references: names of the distribution specification, normalised like docker, podman and the kubelet.
 
     reference  = [domain "/"] path [":" tag] ["@" digest]
     busybox          docker.io/library/busybox:latest
     quay.io/a/b@sha256:...
 
 The first component is a domain if it has a dot or a colon, is "localhost", or has an upper-case letter (a path never
-has one). Without domain it is docker.io, and there a single component lies in library/. Grammar: OCI distribution-spec
-1.1, section "Pulling manifests", and the reference package of the distribution project, which every client copies.
+has one). Without a domain it is docker.io, where a single component is below library/. Grammar: OCI distribution-spec
+1.1, section "Pulling manifests", and the reference package of the distribution project.
 """
 
 import re
@@ -29,7 +29,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A normalised reference. At least one of tag and digest is set; both may be, and then the digest decides."""
+    """A normalised reference. It has a tag or a digest; with both, the digest is used."""
 
     domain: str
     path: str
@@ -43,7 +43,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The reference as the store and the registries know it: by digest if there is one, else by tag."""
+        """The reference for the store and the registry: by digest if it has one, else by tag."""
         return f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
 
     def __str__(self) -> str:
@@ -56,9 +56,9 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> Reference:
-    """Parse and normalise a reference; INVALID with the reason if it is none.
+    """Parse and normalise a reference. Raises INVALID with the reason.
 
-    64 hexadecimal digits alone are refused: they mean an image id.
+    64 hexadecimal digits alone are invalid: they are an image id.
     """
     name, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):

@@ -1,7 +1,7 @@
-"""One HTTP request to a registry or its token server, over a connection of its own (h11: RFC 9112).
+"""Send one HTTP request to a registry or its token server, over a new connection (h11: RFC 9112).
 
-The answer comes from a stranger: its head and body are bounded while they are read. Nothing is followed, kept or tried
-again; a time limit is the caller's. Nothing blocks: names are resolved and certificates loaded in threads.
+The response is not trusted: its head and body are limited while they are read. No redirects, keep-alive or retries; the
+caller sets a time limit. Nothing blocks: names are resolved and certificates loaded in threads.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ import msgspec
 from crishim.linux import executors
 
 MAX_HEAD = 32 << 10  # bytes of an answer's head
-MAX_BODY = 64 << 10  # bytes of its body: a token takes a few KB
+MAX_BODY = 64 << 10  # bytes of its body: a token has a few KB
 MAX_INFORMATIONAL = 4  # answers of 1xx before it
-_CHUNK = 4 << 10  # bytes parsed at a time: as chunks of one byte they take 10 ms, and the event loop waits
+_CHUNK = 4 << 10  # bytes parsed at a time: as HTTP chunks of one byte they take 10 ms of the event loop
 MAX_PORT = 65535
 
 
@@ -55,10 +55,10 @@ class HttpResponse(msgspec.Struct, frozen=True):
 
 
 async def request(method: str, address: HttpAddress, target: str, headers: dict[str, str]) -> HttpResponse:
-    """Send a request without a body, and read the answer.
+    """Send a request without a body, and read the response.
 
-    OSError (ssl.SSLError is one) if there is no connection; h11.ProtocolError for what is no HTTP, is too long, or may
-    not be sent.
+    Raises OSError (ssl.SSLError is one) if it cannot connect; h11.ProtocolError for invalid HTTP, also in the request,
+    or a response that is too long.
     """
     sent = h11.Request(
         method=method,
@@ -81,7 +81,7 @@ async def _answer(connection: h11.Connection, reader: asyncio.StreamReader) -> H
         if event is h11.NEED_DATA:
             data = await reader.read(_CHUNK)
             received += len(data)
-            if received > MAX_HEAD + MAX_BODY:  # heads of 1xx and chunks' frames too
+            if received > MAX_HEAD + MAX_BODY:  # including heads of 1xx and chunk framing
                 raise h11.RemoteProtocolError("the answer is too long")
             connection.receive_data(data)
             await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def _connected(address: HttpAddress) -> AsyncIterator[tuple[asyncio.Stream
 async def _first(
     hosts: list[str], address: HttpAddress, context: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first of several addresses that takes one; the last one's error."""
+    """Connect to the first of several addresses that accepts; raises the last one's error."""
     failure: OSError = OSError(f"{address.host} has no address")
     for host in dict.fromkeys(hosts):
         try:
@@ -138,7 +138,7 @@ async def _context(scheme: str) -> ssl.SSLContext | None:
 
 
 def authorities() -> ssl.SSLContext:
-    """TLS that trusts whom the host trusts, as its file of authorities is now. Blocks for 30 ms when that is new."""
+    """A TLS context with the host's CA file, read again when it has changed. Blocks for 30 ms then."""
     file = ssl.get_default_verify_paths().cafile
     with contextlib.suppress(OSError):
         if file:

@@ -1,14 +1,14 @@
 """Which registries may be asked directly whether an image has changed: those for which the host's configuration of
-containers/image says nothing that only containers/image knows how to follow.
+containers/image has nothing that only containers/image implements.
 
     registries.conf   containers-registries.conf(5): no mirror, no other location, not blocked, no credential helpers
-    policy.json       containers-policy.json(5): everything is accepted, so that no signature has to be looked at
+    policy.json       containers-policy.json(5): everything is accepted, so that no signature has to be verified
     certs.d           containers-certs.d(5): no certificates of the registry's own
-    auth.json         containers-auth.json(5): none, or the call brought credentials, which win over it
+    auth.json         containers-auth.json(5): none, or the call has credentials, which have precedence
     environment       no proxy, no other place for any of these
 
-In every other case, and where a file cannot be read, the answer is None: skopeo is run, and it judges. All of the
-places count where containers/image would take the first that is there: this can only send more to skopeo.
+In every other case, and if a file cannot be read, the result is None: skopeo is run, and decides. All files are
+considered where containers/image uses the first that exists: that can only make skopeo run more often.
 """
 
 import json
@@ -23,16 +23,16 @@ import msgspec
 from crishim.images.credentials import Credentials
 from crishim.images.reference import DEFAULT_DOMAIN, Reference
 
-DOCKER_HUB = "registry-1.docker.io"  # where docker.io's images are
-MAX_FILE = 1 << 20  # bytes of a configuration file: far above any real one
+DOCKER_HUB = "registry-1.docker.io"  # the registry of docker.io
+MAX_FILE = 1 << 20  # bytes of a configuration file; real ones are far smaller
 ACCEPTED = {"type": "insecureAcceptAnything"}
 _PLAIN_KEYS = {"prefix", "location", "insecure", "blocked", "mirror"}
-# Words of the environment that containers/image or Go's HTTP client follows.
+# Environment variables that containers/image or Go's HTTP client uses.
 _STEERING = {"REGISTRY_AUTH_FILE", "CONTAINERS_REGISTRIES_CONF", "DOCKER_CONFIG", "HTTP_PROXY", "HTTPS_PROXY"}
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a registry is asked. insecure: its certificate is not looked at, and plain HTTP comes after HTTPS."""
+    """A registry's address. insecure: its certificate is not verified, and HTTP is tried after HTTPS."""
 
     host: str  # a name or an address, without brackets
     port: int | None  # None: the scheme's own
@@ -40,7 +40,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where containers/image looks for its configuration."""
+    """The files and directories where containers/image looks for its configuration."""
 
     registries: tuple[Path, ...]  # files
     drop_ins: tuple[Path, ...]  # directories of more of them
@@ -51,11 +51,11 @@ class Sources(msgspec.Struct, frozen=True):
 
 
 def host_sources(registries_conf: Path | None, policy: Path | None, node_auth: Path | None) -> Sources:
-    """The host's own, with files that take the place of some."""
+    """The host's own files, with those given instead of some."""
     environ = dict(os.environ)
     home = Path(environ.get("HOME") or "/root")
     user, system = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers", Path("/etc/containers")
-    mine = home / ".config/containers"  # some of them do not ask XDG_CONFIG_HOME
+    mine = home / ".config/containers"  # some lookups ignore XDG_CONFIG_HOME
     runtime = (f"{environ.get('XDG_RUNTIME_DIR') or '/run'}/containers", f"/run/containers/{os.getuid()}")
     auth = (*(Path(directory) / "auth.json" for directory in runtime), user / "auth.json", mine / "auth.json")
     return Sources(
@@ -69,8 +69,8 @@ def host_sources(registries_conf: Path | None, policy: Path | None, node_auth: P
 
 
 def endpoint(image: Reference, credentials: Credentials, sources: Sources) -> Endpoint | None:
-    """Where to ask about an image; None if only skopeo may. Blocks: reads a few small files."""
-    if credentials.identity_token or any(_steers(name) for name, value in sources.environ.items() if value):
+    """The registry's address for an image; None if only skopeo may ask it. Blocks: reads a few small files."""
+    if credentials.identity_token or any(_is_steering(name) for name, value in sources.environ.items() if value):
         return None
     if not credentials and any(path.exists() for path in sources.auth):
         return None
@@ -89,12 +89,12 @@ def endpoint(image: Reference, credentials: Credentials, sources: Sources) -> En
     return _address(image.domain, insecure.pop())
 
 
-def _steers(name: str) -> bool:
+def _is_steering(name: str) -> bool:
     return name.upper() in _STEERING
 
 
 def _accepts_anything(policies: tuple[Path, ...]) -> bool:
-    """Whether there is a policy, and none asks anything of an image from a registry."""
+    """Whether there is a policy, and none requires anything of an image from a registry."""
     found = [json.loads(_read(path)) for path in policies if path.exists()]
     needed = [policy["default"] for policy in found]
     needed += [scope for policy in found for scope in policy.get("transports", {}).get("docker", {}).values()]
@@ -102,7 +102,7 @@ def _accepts_anything(policies: tuple[Path, ...]) -> bool:
 
 
 def _registries(sources: Sources) -> list[dict[str, Any]]:
-    """registries.conf and what is dropped in. ValueError: one of them has more than we follow."""
+    """registries.conf and its drop-ins. Raises ValueError if one has settings not implemented here."""
     files = [path for path in sources.registries if path.exists()]
     files += [path for directory in sources.drop_ins for path in sorted(directory.glob("*.conf"))]
     found = [tomllib.loads(_read(path).decode()) for path in dict.fromkeys(files)]
@@ -115,7 +115,7 @@ def _registries(sources: Sources) -> list[dict[str, Any]]:
 
 
 def _matching(conf: dict[str, Any], image: Reference) -> list[dict[str, Any]]:
-    """The [[registry]] tables for an image, whichever of them would win."""
+    """All [[registry]] tables that match an image."""
     return [entry for entry in conf.get("registry", []) if _matches(_prefix(entry), image)]
 
 
@@ -124,7 +124,7 @@ def _prefix(entry: dict[str, Any]) -> str:
 
 
 def _matches(prefix: str, image: Reference) -> bool:
-    if prefix.startswith("*."):  # of any host below one
+    if prefix.startswith("*."):  # any host in that domain
         host = image.domain.partition(":")[0]
         return host.endswith(prefix[1:].partition("/")[0].partition(":")[0])
     rest = image.name.removeprefix(prefix)
@@ -132,10 +132,10 @@ def _matches(prefix: str, image: Reference) -> bool:
 
 
 def _is_plain(entry: dict[str, Any]) -> bool:
-    """Whether a table says at most that its registry is insecure."""
+    """Whether a table sets nothing but `insecure`."""
     return (
         entry.keys() <= _PLAIN_KEYS
-        and not _prefix(entry).startswith("*.")  # matched more loosely here than there
+        and not _prefix(entry).startswith("*.")  # _matches() is less strict for those
         and not entry.get("blocked")
         and not entry.get("mirror")
         and entry.get("location", _prefix(entry)) == _prefix(entry)
@@ -144,7 +144,7 @@ def _is_plain(entry: dict[str, Any]) -> bool:
 
 
 def _address(domain: str, insecure: bool) -> Endpoint:
-    """The parts of a reference's domain, which has been checked: HOST, HOST:PORT or [ADDRESS]:PORT."""
+    """The address of a valid reference's domain: HOST, HOST:PORT or [ADDRESS]:PORT."""
     name = DOCKER_HUB if domain == DEFAULT_DOMAIN else domain
     host, colon, port = name.rpartition(":")
     if not colon or name.endswith("]"):

@@ -1,14 +1,14 @@
-"""Root file systems of containers: overlayfs over the layers of an image, mounted by ourselves. overlayfs(5) in the
-kernel's Documentation/filesystems/overlayfs.rst.
+"""Mount root file systems of containers: overlayfs over the layers of an image (the kernel's
+Documentation/filesystems/overlayfs.rst).
 
     STATE/upper, STATE/work    the writable layer, on the disk of the state directory
     TARGET                     the mount point, below the run directory
 
-Directories reach the kernel as /proc/self/fd/N: the mount options of 200 layers fit in their one page, and no character
-of a path means anything to the option parser. With a user namespace the layers are seen through one idmapped mount of
-the whole store (mount_setattr(2)), so nothing is chowned or copied; it is unmounted as soon as overlayfs has its own
-clone. The writable layer is `volatile`: no sync of the whole disk at each unmount. A container does not outlive a power
-cut, and its writable layer lives no longer than it does.
+Directories are passed as /proc/self/fd/N: the mount options of 200 layers fit into one page, and no character of a path
+is special to the option parser. With a user namespace the lower directories are in one idmapped mount of the whole
+store (mount_setattr(2)), so nothing is chowned or copied; it is unmounted as soon as overlayfs has its own clone. The
+overlay is mounted `volatile`: no sync of the whole disk at each unmount. A container does not survive a power cut, and
+its writable layer is not used after it.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ REMOVE_TIMEOUT = 120.0  # seconds for rm of a writable layer
 
 
 class IdMap(msgspec.Struct, frozen=True):
-    """Owners of a container with a user namespace."""
+    """The id mappings of a container with a user namespace."""
 
     uids: tuple[OwnerRange, ...]
     gids: tuple[OwnerRange, ...]
@@ -50,10 +50,10 @@ class RootFilesystems:
     ) -> Path:
         """Mount an image with a writable layer of its own, and return target.
 
-        state and target are made if they are not there, mode 0700; their parents are there. idmap: of the pod's user
-        namespace, whose root then owns the file system's root. label: an SELinux label for all its files. After an
-        error nothing is mounted. PRECONDITION where the kernel or a file system lacks overlayfs or idmapped mounts,
-        NOT_FOUND if a layer is gone.
+        state and target are created if needed, mode 0700; their parents must exist. idmap: of the pod's user namespace,
+        whose root then owns the file system's root. label: an SELinux label for all its files. After an error nothing
+        is mounted. Raises PRECONDITION if the kernel or a file system lacks overlayfs or idmapped mounts, NOT_FOUND if
+        a layer is gone.
         """
         with _explained(image, target):
             await executors.kernel(self._mount, image, state, target, idmap, label)
@@ -68,20 +68,20 @@ class RootFilesystems:
         return target
 
     async def unmount(self, target: Path) -> None:
-        """Unmount a file system and remove its mount point; fine if there is none."""
+        """Unmount a file system and remove its mount point, if there is one."""
         await executors.kernel(_unmount, target)
 
     async def remove(self, state: Path, target: Path) -> None:
-        """Unmount a container's file system and remove its writable layer; fine if there is none."""
+        """Unmount a container's file system and remove its writable layer, if there is one."""
         await self.unmount(target)
         try:
             await executors.deletion(_remove_tree, state)
         except (OSError, RecursionError):
-            # Deeper than Python walks; or it is busy, and then rm says so.
+            # Too deep for shutil.rmtree; or busy, which rm reports.
             await programs.run(["rm", "-rf", "--one-file-system", "--", state], timeout=REMOVE_TIMEOUT)
 
     async def usage(self, state: Path) -> DiskUsage:
-        """What a container wrote: bytes and inodes of its writable layer."""
+        """Bytes and inodes of a container's writable layer."""
         return await executors.statistics(measure, state / "upper")
 
     def _mount(self, image: ImageRecord, state: Path | None, target: Path, idmap: IdMap | None, label: str) -> None:
@@ -92,9 +92,9 @@ class RootFilesystems:
             with contextlib.ExitStack() as stack:
                 overlay = stack.enter_context(self._mapped(target, idmap)) if idmap else self._overlay
                 lowers = [_open(stack, overlay / layer / "diff") for layer in image.layers]
-                # overlayfs wants a layer, and two where none is writable.
+                # overlayfs needs a lower layer, and two without an upper one.
                 while len(lowers) < (1 if state else 2):
-                    empty = self._empty / str(len(lowers))  # one directory cannot be two layers
+                    empty = self._empty / str(len(lowers))  # a directory can be only one layer
                     directories.own(self._empty)
                     directories.own(empty, directories.PUBLIC)
                     lowers.append(_open(stack, empty))
@@ -115,12 +115,12 @@ class RootFilesystems:
     def _make_writable(self, state: Path, image: ImageRecord, idmap: IdMap | None) -> None:
         """The upper directory, with the owner and mode of the image's root: the merged root shows the upper's."""
         upper, work = state / "upper", state / "work"
-        shutil.rmtree(work, ignore_errors=True)  # of an earlier mount: its mark of volatile forbids another
+        shutil.rmtree(work, ignore_errors=True)  # of an earlier volatile mount, which forbids another
         directories.own(state)
         directories.make_new(work)
         top = (self._overlay / image.layers[0] / "diff").stat() if image.layers else None
         uid, gid = (top.st_uid, top.st_gid) if top else (0, 0)
-        # containers/storage makes roots 0555 where the image does not say; everybody else 0755.
+        # containers/storage makes roots 0555 if the image has no mode; other runtimes 0755.
         directories.own(upper, (top.st_mode & 0o7777 if top else 0) | 0o755)
         if idmap:
             uid, gid = host_id(uid, idmap.uids), host_id(gid, idmap.gids)
@@ -128,7 +128,7 @@ class RootFilesystems:
 
     @contextlib.contextmanager
     def _mapped(self, target: Path, idmap: IdMap) -> Iterator[Path]:
-        """The store's layers with their owners mapped, for as long as it takes to mount an overlay of them."""
+        """An idmapped mount of the store's layers, during the context."""
         point = target.with_name(target.name + ".mapped")
         directories.own(point)
         try:
@@ -149,7 +149,7 @@ class RootFilesystems:
 
 
 def host_id(id: int, ranges: tuple[OwnerRange, ...]) -> int:
-    """An id of the container as the host's; INVALID if it is not mapped."""
+    """The host id of a container's id. Raises INVALID if it is not mapped."""
     for part in ranges:
         if part.container <= id < part.container + part.length:
             return part.host + id - part.container
@@ -157,7 +157,7 @@ def host_id(id: int, ranges: tuple[OwnerRange, ...]) -> int:
 
 
 def _open(stack: contextlib.ExitStack, path: Path) -> str:
-    """A directory as a path of a few characters, good until the stack unwinds."""
+    """A directory as a path of a few characters, valid until the stack is closed."""
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
     return f"/proc/self/fd/{fd}"
@@ -176,7 +176,7 @@ def _remove_tree(state: Path) -> None:
 
 @contextlib.contextmanager
 def _explained(image: ImageRecord, target: Path) -> Iterator[None]:
-    """OSError of a mount as an error that names the image."""
+    """Turn an OSError of a mount into a CrishimError that names the image."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Identical work under way at once is done once: later callers join the first.
+"""SingleFlight: concurrent calls with the same key run the work once; later callers join the first.
 
-The work belongs to all its callers together. One that is cancelled leaves without harm to the others; when the last
-one leaves, the work is cancelled too, and a caller that comes then starts anew.
+A cancelled caller does not affect the others; when the last one is cancelled, the work is cancelled too, and the next
+caller starts it again.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ class _Call(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """Joins callers by a key."""
+    """Runs work once for all concurrent callers of a key."""
 
     def __init__(self) -> None:
         self._under_way: dict[Hashable, _Call[T]] = {}
         self._leaving: set[asyncio.Task[T]] = set()
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of work(), which another caller with an equal key may have begun; or its error."""
+        """The result or error of work(), which another caller with an equal key may have started."""
         call = self._under_way.get(key)
         if call is None:
             call = self._under_way[key] = _Call(asyncio.create_task(_run(work)))
@@ -46,10 +46,10 @@ class SingleFlight(Generic[T]):
     def _left(self, task: asyncio.Task[T]) -> None:
         self._leaving.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieved: nobody waits for it any more
+            task.exception()  # retrieved: it has no caller any more
 
     async def settled(self) -> None:
-        """Wait until the work of callers that left has ended."""
+        """Wait until all cancelled work has ended."""
         while self._leaving:
             await asyncio.wait(set(self._leaving))
 

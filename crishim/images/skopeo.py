@@ -1,11 +1,11 @@
-"""One skopeo run: the store it works on, its configuration files, a private scratch directory, its end with ours.
+"""Run skopeo: with the store, configuration files and a private scratch directory; it is killed when the daemon ends.
 
-skopeo is given the whole store on its command line and a storage.conf of ours beside it, so that the host's own
-/etc/containers/storage.conf (other stores, mount programs) changes nothing. skip_mount_home keeps containers/storage
-from leaving a bind mount of the store in the host's mount table. The rest of the host's configuration counts as it does
-for podman: registries.conf, policy.json, registries.d, certs.d, proxies from the environment.
+skopeo gets the store's paths on its command line and a storage.conf of ours, so that the host's own
+/etc/containers/storage.conf (other stores, mount programs) has no effect. skip_mount_home keeps containers/storage from
+leaving a bind mount of the store in the host's mount table. The rest of the host's configuration is used as by podman:
+registries.conf, policy.json, registries.d, certs.d, proxies from the environment.
 
-A run dies with the daemon, so that at the next start nothing writes to the store.
+A run is killed with the daemon, so that nothing writes to the store at the next start.
 """
 
 import contextlib
@@ -32,17 +32,17 @@ from crishim.linux.scratch import Discarded
 _UNSAFE = re.compile(r"[\[\]@+:,\s\"\\]")
 
 
-# A run lives for a fraction of a second with a heap of a few MB: collecting a quarter as often saves 8 % of a pull.
+# A run takes a fraction of a second with a heap of a few MB: collecting a quarter as often saves 8 % of a pull.
 GO = {"GOGC": "400"}
 
 
 class StoreDirectories(msgspec.Struct, frozen=True):
-    """Where an image store lies. Absolute paths; root and scratch belong on the disk, run and secrets on a tmpfs."""
+    """The directories of an image store. Absolute paths; root and scratch on the disk, run and secrets on a tmpfs."""
 
     root: Path  # graph root: layers and records
     run: Path  # run root: locks and caches of containers/storage, gone after a reboot
-    scratch: Path  # downloads of pulls under way; emptied at start
-    secrets: Path  # auth files of pulls under way; emptied at start
+    scratch: Path  # downloads of running pulls; emptied at start
+    secrets: Path  # auth files of running pulls; emptied at start
 
     def prepare(self) -> None:
         """Make the directories, private, and empty the temporary ones. Blocks."""
@@ -54,7 +54,7 @@ class StoreDirectories(msgspec.Struct, frozen=True):
                     path=path,
                 )
             directories.make_missing(path.parent, directories.PUBLIC)
-            if not path.is_dir():  # one that is there may be an administrator's, and shared with podman
+            if not path.is_dir():  # an existing one may be an administrator's, and shared with podman
                 directories.make_new(path)
         for path in (self.scratch, self.secrets):
             shutil.rmtree(path, ignore_errors=True)
@@ -88,7 +88,7 @@ class Skopeo:
         stall_timeout: float = 300.0,
     ) -> None:
         """registries_conf, policy, node_auth: files to use in place of the host's own (containers-registries.conf(5),
-        containers-policy.json(5), containers-auth.json(5)). stall_timeout: seconds a copy may stand still."""
+        containers-policy.json(5), containers-auth.json(5)). stall_timeout: seconds a copy may make no progress."""
         self.place = place
         self._program = program
         self._node_auth = node_auth
@@ -97,7 +97,7 @@ class Skopeo:
         self._discarded = Discarded(executors.deletion)
 
     def use(self, registries_conf: Path | None, policy: Path | None) -> None:
-        """These files from the next run on, also by who asks a registry itself (registry_rules.py)."""
+        """Use these files from the next run on, also for direct requests to registries (registry_rules.py)."""
         self._registries_conf, self._policy = registries_conf, policy
         self.sources = host_sources(registries_conf, policy, self._node_auth)
 
@@ -112,10 +112,10 @@ class Skopeo:
         credentials: Credentials | None = None,
         pull: Pull | None = None,
     ) -> None:
-        """skopeo copy. what: how an error calls the undertaking. timeout: seconds, then DEADLINE.
+        """Run skopeo copy. what: prefix of an error's text. timeout: seconds, then DEADLINE.
 
-        image and credentials: whose registry gets which. pull: is told where the downloads are. Cancelling kills the
-        run; its files are gone on return.
+        image, credentials: the credentials for the image's registry. pull: its scratch directory is set. Cancelling
+        kills the run; its temporary files are removed on return.
         """
         async with self._scratch() as (directory, secrets):
             if pull:
@@ -124,7 +124,7 @@ class Skopeo:
             await self._run(["copy", "--quiet", *options, source, target], what, timeout, directory)
 
     async def delete(self, stored_id: str, *, timeout: float) -> None:
-        """Remove an image with all its names, and the layers that no other image needs; fine if it is not there."""
+        """Remove an image, if it exists, with all its names and the layers that no other image uses."""
         async with self._scratch() as (directory, _):
             what = f"image {stored_id[:12]} cannot be removed"
             try:
@@ -135,7 +135,7 @@ class Skopeo:
 
     @contextlib.asynccontextmanager
     async def linked(self, path: Path) -> AsyncIterator[Path]:
-        """A symbolic link to path whose own path is safe in a skopeo reference, where a colon would end it."""
+        """A symbolic link to path; its own path has no colon, which would end the path in a skopeo reference."""
         async with self._scratch() as (directory, _):
 
             def make() -> Path:
@@ -153,7 +153,7 @@ class Skopeo:
             options += ["--registries-conf", str(self._registries_conf)]
         if self._policy:
             options += ["--policy", str(self._policy)]
-        # TMPDIR as well: not everything in skopeo asks the option.
+        # TMPDIR as well: not everything in skopeo uses --tmpdir.
         env = GO | environment.inherited(CONTAINERS_STORAGE_CONF=str(self.place.storage_conf), TMPDIR=str(scratch))
         argv = programs.dying_with_us([self._program, *options, *arguments])
         try:
@@ -182,7 +182,7 @@ class Skopeo:
     @contextlib.asynccontextmanager
     async def _scratch(self) -> AsyncIterator[tuple[Path, Path]]:
         """A directory for large files and one for secrets, for one run."""
-        name = f"tmp{token_hex(8)}"  # known before it is made: a caller that is cancelled meanwhile removes it
+        name = f"tmp{token_hex(8)}"  # chosen before it is made, so that a cancelled caller can remove it
         directory, secrets = self.place.scratch / name, self.place.secrets / name
 
         def make() -> None:
@@ -193,4 +193,4 @@ class Skopeo:
             await executors.records(make)
             yield directory, secrets
         finally:
-            await self._discarded.discard(secrets, directory)  # a killed run leaves what it downloaded
+            await self._discarded.discard(secrets, directory)  # a killed run leaves its downloads

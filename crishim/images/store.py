@@ -1,8 +1,8 @@
-"""The image store as List, Status and CreateContainer see it: read-only, cached until the files change.
+"""Read the image store, for List, Status and CreateContainer: cached until the files change.
 
-containers/storage writes its records to a new file and renames it, so a file is always whole, and its identity (inode,
-size, time) tells whether it changed. images.json is read before layers.json: layers come before and go after their
-image, so an image whose layers are not there is being removed, and is left out.
+containers/storage writes its records to a new file and renames it, so a file is always complete, and has changed if its
+inode, size or time differ. images.json is read before layers.json: layers are recorded before their image and removed
+after it, so an image whose layers are missing is being removed, and is left out.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from crishim.images.records import StoredImage, StoredLayer
 from crishim.linux import executors
 from crishim.model import ImageRecord
 
-MIN_PREFIX = 3  # hex digits: shorter ones are more likely a short name than an id
+MIN_PREFIX = 3  # hex digits: fewer are more likely a name than an id
 HEX = frozenset("0123456789abcdef")
 
 Identity = tuple[int, int, int] | None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The images of one moment. Lookups are dictionary accesses; records are shared between snapshots."""
+    """The images at one moment. Lookups are dictionary accesses; records are shared between snapshots."""
 
     images: tuple[ImageRecord, ...] = ()
     stored_ids: Mapping[str, str] = {}  # Image.id -> the store's own id
@@ -34,10 +34,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     manifests: Mapping[str, frozenset[str]] = {}  # name in the store -> digests of its image's manifests and indexes
 
     def find(self, text: str) -> ImageRecord | None:
-        """The image a user means by a tag, digest reference, id, or the beginning of an id; None if there is none.
+        """The image with a tag, digest reference, id or id prefix; None if there is none, also for an invalid
+        reference.
 
-        Names come before ids, as elsewhere: an image named "beef" hides the one whose id starts so. A prefix of two
-        images is INVALID. What cannot be any of these is None too: a question about it has the answer no.
+        Names have precedence over ids, as in other runtimes: an image named "beef" hides one whose id starts so. Raises
+        INVALID for a prefix of two images.
         """
         if text.startswith("sha256:"):
             return self._by_prefix(text.removeprefix("sha256:"))
@@ -65,19 +66,19 @@ class ImageStore:
         self.root = root
         self._pinned = tuple(pinned)
         self._files = (root / "overlay-images/images.json", root / "overlay-layers/layers.json")
-        self._seen: tuple[object, ...] = ()  # what the snapshot was made of
+        self._seen: tuple[object, ...] = ()  # _identities() of the snapshot
         self._snapshot = Snapshot()
         self._reading = asyncio.Lock()
         self._contents: dict[str, tuple[bytes, tuple[str, ...]]] = {}  # store id -> configuration, digests
 
     def pin(self, patterns: Sequence[str]) -> None:
-        """Other patterns of names from now on."""
+        """Replace the patterns of pinned names."""
         self._pinned = tuple(patterns)
 
     async def snapshot(self) -> Snapshot:
         """The images now: two stat(2) calls in a thread, and a read only if a file changed.
 
-        INTERNAL if the records cannot be read.
+        Raises INTERNAL if the records cannot be read.
         """
         if await executors.records(self._identities) != self._seen:
             async with self._reading:
@@ -128,7 +129,7 @@ class ImageStore:
         return records.image_record(image, chain, layers, config, digests, self._pinned)
 
     def _content(self, image: StoredImage) -> tuple[bytes, tuple[str, ...]]:
-        """Configuration and the digests its tags stand for; read again when the image got another manifest."""
+        """Configuration and the digests its tags resolve to; read again when the image has another manifest."""
         cached = self._contents.get(image.id)
         digests = image.manifest_digests
         if cached and len(digests) == len(cached[1]) == 1 and digests[0] == cached[1][0]:

@@ -1,8 +1,7 @@
-"""Images in and out of the store: pull, import, remove, and what a killed daemon left.
+"""Change the image store: pull, import and remove images, and remove what a killed daemon left.
 
-One skopeo run does each of them, and nothing else writes to the store. Locking between runs is containers/storage's
-own; here is only what it cannot know: identical pulls are one, removal of an image is one however often it is asked
-for, and garbage collection runs alone.
+Pull and import are one skopeo run each. containers/storage locks between runs; added here: identical concurrent pulls
+or removals run once, and garbage collection excludes copies.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ from crishim.tracing import span
 
 REMOVE_TIMEOUT = 120.0  # seconds; a large image on a slow disk takes ten
 # containers/storage has no lock between a pull that found a layer and the removal of that layer's last image. The pull
-# then fails and has to be repeated; each repetition can only lose to yet another removal.
+# then fails and is repeated; a repetition fails only if there is yet another removal.
 TRIES = 8
 
 log = logging.getLogger("crishim.images")
@@ -42,21 +41,21 @@ class Transport:
     """Everything that changes the image store."""
 
     def __init__(self, skopeo: Skopeo, store: ImageStore, *, pull_timeout: float = 3600.0) -> None:
-        """pull_timeout: seconds for one pull or import, whoever waits for it."""
+        """pull_timeout: seconds for one pull or import, however many callers wait for it."""
         self._skopeo = skopeo
         self.use = skopeo.use
         self._store = store
         self._timeout = pull_timeout
-        self.pulls = Pulls()  # under way
+        self.pulls = Pulls()  # in progress
         self._pull_flight: SingleFlight[ImageRecord] = SingleFlight()
         self._removals: SingleFlight[None] = SingleFlight()
         self._copies = 0
         self._collecting = asyncio.Lock()
 
     async def recover(self, *, collect_garbage: bool = True) -> None:
-        """Make the directories and clear what killed copies left. Call it once, before anything else.
+        """Make the directories and remove what killed copies left. Call it once, before anything else.
 
-        collect_garbage: not where the store's records cannot be trusted.
+        collect_garbage: False if the store's records cannot be trusted.
         """
         place = self._skopeo.place
         await executors.deletion(place.prepare)
@@ -68,10 +67,10 @@ class Transport:
         await self.collect_garbage()
 
     async def pull(self, reference: Reference, credentials: Credentials = ANONYMOUS) -> ImageRecord:
-        """Fetch an image and return its record; always asks the registry, as a tag may have moved.
+        """Pull an image and return its record; always asks the registry, as a tag may have moved.
 
-        Calls for the same name with the same credentials that overlap are one pull. Cancelling leaves the others'
-        pull alone; the last one's cancellation kills it. Errors: see failures.py, and DEADLINE after pull_timeout.
+        Concurrent calls for the same name with the same credentials are one pull, which is killed when all of them are
+        cancelled. Errors: see failures.py, and DEADLINE after pull_timeout.
         """
         key = (reference.name, credentials.fingerprint())
         return await self._pull_flight.join(key, lambda: self._pull(reference, credentials))
@@ -121,10 +120,10 @@ class Transport:
         return record
 
     async def _unchanged(self, reference: Reference, credentials: Credentials) -> ImageRecord | None:
-        """The image that is stored under a name, if its registry says that nothing newer is there.
+        """The image stored under a name, if its registry still has that digest for it; None if skopeo has to pull.
 
-        The registry is asked with the call's own credentials, under the rules skopeo would follow; None leaves it to
-        skopeo. Looked up again after the answer: the image may have been removed meanwhile, or another one pulled.
+        The registry is asked with the call's own credentials, if registry_rules.py allows it. The store is read again
+        after the response: the image may have been removed meanwhile, or another one pulled.
         """
         name = reference.name
         if name not in (await self._store.snapshot()).manifests:
@@ -152,9 +151,9 @@ class Transport:
         return found
 
     async def remove(self, image: ImageRecord) -> None:
-        """Remove an image with all its names; nothing happens if it is gone. The caller sees to it that nobody uses it.
+        """Remove an image, if it exists, with all its names. The caller makes sure that it is not in use.
 
-        Calls for the same image that overlap are one; it is gone when each returns.
+        Concurrent calls for the same image are one; it is removed when each returns.
         """
         stored_id = (await self._store.snapshot()).stored_ids.get(image.id)
         if stored_id is None:
@@ -165,7 +164,7 @@ class Transport:
         await self.collect_garbage()
 
     async def _removed_alone(self, stored_id: str) -> bool:
-        """Remove an image without a program; False, and nothing done, while a copy has layers without an image."""
+        """Remove an image without skopeo; False, and nothing done, while a copy runs: its layers have no image yet."""
         async with self._collecting:
             if self._copies:
                 return False
@@ -178,7 +177,7 @@ class Transport:
         return True
 
     async def collect_garbage(self) -> None:
-        """Remove layers without an image, unless a copy is under way, whose layers have no image yet."""
+        """Remove layers without an image, unless a copy is running, whose layers have no image yet."""
         async with self._collecting:
             if not self._copies:
                 orphans = await asyncio.shield(

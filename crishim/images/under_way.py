@@ -1,7 +1,7 @@
-"""Pulls under way: which, since when, how much of each is there. For `crishim images list --pulling` and the log.
+"""The running pulls: since when, and bytes fetched. For `crishim images list --pulling` and the log.
 
-What was fetched is what lies in the pull's scratch directory: containers/image puts each layer there as the registry
-sends it, and unpacks it from there. A layer that the store had already is not fetched, but is part of the total.
+The bytes fetched are the size of the pull's scratch directory: containers/image downloads each layer to it and unpacks
+it from there. A layer that the store had already is not fetched, but is part of the total.
 """
 
 import asyncio
@@ -14,50 +14,50 @@ from pathlib import Path
 
 from crishim.linux import executors
 
-ASK_AFTER = 2.0  # seconds: a pull that has ended by then needs no total
+ASK_AFTER = 2.0  # seconds until the total is requested; most pulls end before
 LOG_EVERY = 10.0  # seconds between two lines in the log for one pull
-MAX_FILES = 10_000  # of a scratch directory: one for each layer, and a few more
+MAX_FILES = 10_000  # counted in a scratch directory; there are a few more than layers
 
 log = logging.getLogger("crishim.images")
 
 
 class Pull:
-    """One pull under way."""
+    """One running pull."""
 
     def __init__(self, image: str) -> None:
         self.image = image
         self.since = time.time_ns()
-        self.fetched = 0  # bytes, as of the last look
-        self.total = 0  # bytes of all layers and the configuration, by the registry's word; 0: not known
-        self.scratch: Path | None = None  # where it downloads to
+        self.fetched = 0  # bytes, as of the last look()
+        self.total = 0  # bytes of all layers and the configuration, as the registry says; 0: not known
+        self.scratch: Path | None = None  # its downloads
 
     @property
     def seconds(self) -> float:
         return round((time.time_ns() - self.since) / 1e9, 1)
 
     async def look(self) -> None:
-        """Bring `fetched` up to date. It never gets less: a run that starts again has fetched that much."""
+        """Update `fetched`. It never decreases, also if the run is repeated."""
         if self.scratch:
             self.fetched = max(self.fetched, await executors.statistics(size_of_files, self.scratch))
 
 
 class Pulls:
-    """All pulls under way into one store."""
+    """All running pulls into one store."""
 
     def __init__(self) -> None:
         self._pulls: list[Pull] = []
 
     async def now(self) -> list[Pull]:
-        """Those there are, oldest first, looked at just now."""
+        """The running pulls, oldest first, with `fetched` updated."""
         pulls = list(self._pulls)
         await asyncio.gather(*(pull.look() for pull in pulls))
         return pulls
 
     @contextlib.asynccontextmanager
     async def following(self, image: str, total: Callable[[], Awaitable[int]]) -> AsyncIterator[Pull]:
-        """Keep a pull in the list, and its progress in the log, until the block ends.
+        """List a pull and log its progress during the context.
 
-        total: asks how many bytes there are, 0 if that cannot be known; called for pulls that take a while.
+        total: returns how many bytes there are, 0 if not known; called for pulls that take longer than ASK_AFTER.
         """
         pull = Pull(image)
         self._pulls.append(pull)
@@ -82,7 +82,7 @@ async def _report(pull: Pull, total: Callable[[], Awaitable[int]]) -> None:
 
 
 def size_of_files(directory: Path) -> int:
-    """Bytes of the files below a directory, which may go while it is walked. Blocks."""
+    """Bytes of the files below a directory, which may be removed meanwhile. Blocks."""
     size = count = 0
     with contextlib.suppress(OSError):
         for _, _, names, fd in os.fwalk(directory):

@@ -1,10 +1,10 @@
-"""Disk usage of directory trees: of a container's writable layer, and of the image store.
+"""Measure the disk usage of directory trees: a container's writable layer, and the image store.
 
 A tree may belong to a hostile container that changes it meanwhile: directories are opened relative to their parent and
-never through a symlink, and depth is bounded.
+never through a symlink, and depth is limited.
 
 The store's usage is the sum over its layers. Layers never change, so each is walked once, in a thread; a call after
-that costs two stat(2) calls. It counts allocated blocks, as statfs(2) of the file system would see them freed.
+that costs two stat(2) calls. It counts allocated blocks: what statfs(2) would show as freed by a removal.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ class StoreUsage(msgspec.Struct, frozen=True):
 
 
 def measure(directory: Path) -> DiskUsage:
-    """The usage of a tree; zero if it is not there. A file with several names counts once. Blocks.
+    """The usage of a tree; zero if it does not exist. A file with several hard links counts once. Blocks.
 
-    What vanishes while it is looked at is not counted; below MAX_DEPTH directories count, but not their content.
+    Files removed meanwhile are not counted; below MAX_DEPTH directories count, but not their content.
     """
     try:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -72,7 +72,7 @@ def _open_directory(name: str, parent: int) -> int | None:
     try:
         return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except OSError:
-        return None  # gone, or no directory any more
+        return None  # removed, or no directory any more
 
 
 def _list(fd: int, linked: set[tuple[int, int]]) -> tuple[DiskUsage, list[str]]:
@@ -107,7 +107,7 @@ class StoreMeter:
         self._measuring = asyncio.Lock()
 
     async def usage(self) -> StoreUsage:
-        """Bytes and inodes of all images now. The first call walks every layer; callers that overlap share the walk."""
+        """Bytes and inodes of all images now. The first call walks every layer; concurrent callers share the walk."""
         async with self._measuring:
             snapshot = await self._store.snapshot()
             if snapshot is not self._measured:
