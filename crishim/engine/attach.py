@@ -1,11 +1,11 @@
 """Client of conmon's attach socket: a container's own stdin, stdout and stderr.
 
-Facts of conmon 2.1 (conn_sock.c, ctrl.c): the socket is SOCK_SEQPACKET; what the container writes comes as packets of
-one byte (2: stdout, 3: stderr) and up to 8 KiB of data; what we send goes to its stdin, at most 32 KiB a packet. The
-end of our sending side (shutdown) ends the container's stdin, unless conmon runs with --leave-stdin-open, and so does
-closing the connection: stdin_once is conmon's business. The size of a terminal goes to the ctl fifo, one line "1 HEIGHT
-WIDTH". conmon writes to its clients with blocking sends: while a client does not read, the container's output, its log
-included, stands still. That is the backpressure docker has too; a client that is gone is closed at once.
+conmon 2.1 (conn_sock.c, ctrl.c): the socket is SOCK_SEQPACKET. The container's output comes in packets of one byte (2:
+stdout, 3: stderr) and up to 8 KiB of data; packets we send, of up to 32 KiB, go to its stdin. shutdown(2) of our
+sending side, or closing the connection, ends the container's stdin, unless conmon runs with --leave-stdin-open: so
+conmon implements stdin_once. A terminal's size is a line "1 HEIGHT WIDTH" in the ctl FIFO. conmon sends to its clients
+in blocking mode: while a client does not read, the container's output and its log stall (backpressure, as with docker);
+a client that is gone is closed at once.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ RECEIVED = 64 * 1024  # more than conmon sends at once
 
 
 class AttachSession:
-    """One connection; satisfies crishim.cri.stream.runtime.ProcessSession. Made by connect()."""
+    """One connection; implements crishim.cri.stream.runtime.ProcessSession. Made by connect()."""
 
     def __init__(self, connection: SeqpacketSocket, control: Path, *, stdout: bool, stderr: bool, tty: bool) -> None:
         self._connection = connection
@@ -50,10 +50,10 @@ class AttachSession:
 
     async def resize(self, width: int, height: int) -> None:
         if self._tty:
-            await executors.records(_tell, self._control, b"1 %d %d\n" % (height, width))
+            await executors.records(_write_control, self._control, b"1 %d %d\n" % (height, width))
 
     async def wait(self) -> int:
-        """Until the container's streams end; attach has no exit code."""
+        """Wait until the container's streams end; returns 0, as attach has no exit code."""
         await asyncio.shield(self._reading)
         return 0
 
@@ -63,7 +63,7 @@ class AttachSession:
         self._connection.close()
 
     async def _read(self) -> None:
-        """Sort packets into the outputs that are wanted. An output that is not read holds up the others, and conmon."""
+        """Put packets into their output's queue. An output that is not read blocks the other one, and conmon."""
         while packet := await self._connection.receive(RECEIVED):
             output = self._outputs.get(packet[0])
             if output is not None and len(packet) > 1:
@@ -78,22 +78,22 @@ class AttachSession:
             return b""
         data = await output.get()
         if not data:
-            output.put_nowait(b"")  # the end stays the end
+            output.put_nowait(b"")  # further reads return the end, too
         return data
 
 
 async def connect(socket: Path, control: Path, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> AttachSession:
     """Connect to a conmon.
 
-    socket: conmon's attach socket (any length of path). control: its `ctl` FIFO. stdin needs no preparation: it is
-    there if the container was created with it. PRECONDITION if conmon is gone.
+    socket: conmon's attach socket (path of any length). control: its `ctl` FIFO. stdin is not used: it is open if the
+    container was created with it. Raises PRECONDITION if conmon is gone.
     """
     connection = await executors.records(_connect, socket)
     return AttachSession(SeqpacketSocket(connection), control, stdout=stdout, stderr=stderr and not tty, tty=tty)
 
 
 def _connect(path: Path) -> sockets.socket:
-    """Connect through the directory's descriptor: a socket's own path may have 107 bytes at most (unix(7))."""
+    """Connect through the directory's descriptor: a socket's path may have at most 107 bytes (unix(7))."""
     connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
     try:
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -110,8 +110,8 @@ def _connect(path: Path) -> sockets.socket:
     return connection
 
 
-def _tell(control: Path, line: bytes) -> None:
-    """Write to the ctl fifo; a monitor that is gone needs no size."""
+def _write_control(control: Path, line: bytes) -> None:
+    """Write to the ctl FIFO; does nothing if conmon is gone."""
     with contextlib.suppress(OSError):
         fd = os.open(control, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

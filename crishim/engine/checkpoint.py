@@ -1,6 +1,6 @@
-"""Checkpoints: the OCI runtime has criu write the state of a container's processes to files. criu(8).
+"""Checkpoints: the OCI runtime runs criu, which writes the state of a container's processes to files. criu(8).
 
-Whether that works is up to three parties: a criu, a runtime built to call it, and a kernel this criu knows.
+It needs criu, a runtime built with support for it, and a kernel this criu supports.
 """
 
 import re
@@ -15,12 +15,12 @@ _CHECK_TIMEOUT = 20.0  # seconds
 _ERROR = re.compile(r"Error \([^)\n]*\): (.+)")
 # criu says so on a host that has not CAP_SYS_RESOURCE, and goes on.
 _HARMLESS = re.compile(r"rlimit: Can't setup RLIMIT_NOFILE")
-_LOG_END = 64 << 10  # bytes of criu's log that are looked at
+_LOG_END = 64 << 10  # bytes read from the end of criu's log
 _ERRORS, _LONGEST_ERROR = 2, 200
 
 
 async def obstacle(runtime: Runtime) -> str:
-    """Why containers of this runtime cannot be checkpointed, in a few words; "" if they can."""
+    """Why containers of this runtime cannot be checkpointed; "" if they can."""
     criu = await executors.records(shutil.which, "criu")
     if criu is None:
         return "criu is not installed"
@@ -33,9 +33,9 @@ async def obstacle(runtime: Runtime) -> str:
 
 
 async def dump(runtime: Runtime, container_id: str, images: Path, work: Path, *, timeout: float) -> None:
-    """Write the processes' state to images, and criu's log to work; the container runs on.
+    """Write the processes' state to images, and criu's log to work; the container keeps running.
 
-    Raises DEADLINE after timeout seconds, INTERNAL with the runtime's words. The container may be left frozen then.
+    Raises DEADLINE after timeout seconds, INTERNAL with the runtime's message; the container may then be left frozen.
     """
     argv = [
         runtime.path,
@@ -56,7 +56,7 @@ async def dump(runtime: Runtime, container_id: str, images: Path, work: Path, *,
 
 
 def complaint(log: Path) -> str:
-    """The first errors in a log of criu's, to be added to a sentence; "" if there are none. Blocks."""
+    """The first errors in a criu log, to be appended to a message; "" if there are none. Blocks."""
     try:
         text = files.tail(log, _LOG_END).decode(errors="replace")
     except OSError:
@@ -66,7 +66,7 @@ def complaint(log: Path) -> str:
 
 
 async def _calls_criu(runtime: Runtime) -> bool:
-    """runc says so among its features, crun in its version text."""
+    """Whether the runtime supports criu: from runc's features, from crun's --version."""
     annotations = (await runtime.features()).get("annotations") or {}
     if annotations.get("org.opencontainers.runc.checkpoint.enabled") == "true":
         return True

@@ -1,11 +1,10 @@
-"""The archive that CheckpointContainer writes: opened, looked through, unpacked.
+"""Open, check and unpack an archive that CheckpointContainer wrote.
 
-criu's images hold the memory, the credentials and the capabilities of processes: who writes one decides what runs here
-and as whom. So a file is taken only where root put it: open_trusted(). Its form is not trusted all the same. Of its
-entries only those named here are unpacked, as regular files of ours. The writable layer in it, what a container wrote,
-may not have a name that leads out of it or below a link, nor a device: then tar(1) unpacks it into an empty directory.
-
-All of it blocks: for a thread.
+criu's images hold the memory, credentials and capabilities of processes: whoever writes one decides what runs here and
+as which user. So only files that root alone can write are used: open_trusted(). Their format is not trusted
+nevertheless. Only the entries named here are unpacked, as regular files. The writable layer in it must have no name
+that leads out of it or below a link, and no device; then tar(1) unpacks it into an empty directory. All functions
+block.
 """
 
 import contextlib
@@ -25,12 +24,12 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import directories, files, paths
 
 if TYPE_CHECKING:
-    import tarfile  # 0.4 MB: imported when an archive is opened
+    import tarfile  # takes 0.4 MB: imported when an archive is opened
 
 IMAGES = "checkpoint"  # the directory of criu's images, in an archive and unpacked
 LAYER = "rootfs-diff.tar"
 MAX_DESCRIPTION = 8 << 20  # bytes of config.dump and spec.dump
-MAX_ENTRIES = 1 << 20  # entries of an archive, links of a layer: half a dozen entries a process
+MAX_ENTRIES = 1 << 20  # entries of an archive, links of a layer; a process has half a dozen entries
 _CHUNK = 1 << 20
 _IMAGE = re.compile(rf"{IMAGES}/[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -51,7 +50,7 @@ class ArchiveFile(NamedTuple):
 
     name: str
     size: int
-    start: int  # where its data begin
+    start: int  # offset of its data in the archive
     extents: tuple[tuple[int, int], ...]  # (offset in the file, length) of the data, one after the other
 
 
@@ -65,7 +64,7 @@ class Archive(NamedTuple):
 
 @contextlib.contextmanager
 def opened(top: Path, path: str) -> Iterator[Archive]:
-    """An archive below the directory top, for as long as the context lasts; errors of open_trusted() and read()."""
+    """An archive below the directory top, open during the context. Raises as open_trusted() and read()."""
     fd = open_trusted(top, path)
     with os.fdopen(fd, "rb") as file:
         yield read(path, file)
@@ -74,8 +73,8 @@ def opened(top: Path, path: str) -> Iterator[Archive]:
 def open_trusted(top: Path, path: str) -> int:
     """A descriptor to read the regular file at an absolute path below the directory top.
 
-    Through no symbolic link, and only if root owns it and each directory from top on, and none but root may write to
-    them: else DENIED. NOT_FOUND, INVALID.
+    Follows no symbolic link. Raises DENIED unless root owns the file and each directory from top on, and only root may
+    write to them; NOT_FOUND, INVALID.
     """
     try:
         inside = Path(path).relative_to(top)
@@ -111,7 +110,7 @@ def _check_owner(fd: int, path: str) -> None:
 
 
 def read(path: str, file: IO[bytes]) -> Archive:
-    """Look through an archive: one that is not compressed. INVALID says what is wrong with it."""
+    """Read the entries of an uncompressed archive. Raises INVALID, with what is wrong."""
     with _explained(path):
         parts = {part.name: part for part in _parts(path, file)}
     if "deleted.files" in parts:
@@ -151,7 +150,7 @@ def _entries(file: IO[bytes]) -> "Iterator[tarfile.TarInfo]":
     with tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedEntry) as tar:
         for entry in tar:
             yield entry
-            tar.members = []  # type: ignore[attr-defined]  # it keeps all that it has read
+            tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps all entries
 
 
 def _decoded(path: str, file: IO[bytes], part: ArchiveFile, kind: type[Any]) -> Any:
@@ -164,9 +163,9 @@ def _decoded(path: str, file: IO[bytes], part: ArchiveFile, kind: type[Any]) -> 
 
 
 def unpack(archive: Archive, directory: Path, stopped: threading.Event) -> Path:
-    """Write criu's images and the layer, which is checked, below a directory; the path of the layer.
+    """Write criu's images and the checked layer below a directory; returns the layer's path.
 
-    What is not stored of a sparse file takes no space. stopped: set by a caller that does not want it any more.
+    Sparse files stay sparse. stopped: set by the caller to stop it; then ABORTED is raised.
     """
     directories.make_new(directory / IMAGES)
     with _explained(archive.path):
@@ -211,7 +210,7 @@ def _check_layer(path: str, layer: Path, stopped: threading.Event) -> None:
 
 
 def _fault(entry: "tarfile.TarInfo", links: set[str]) -> str:
-    """What is wrong with an entry of a layer; "" if nothing is. links: the symbolic links so far, its own added."""
+    """What is wrong with a layer's entry; "" if nothing. links: the links so far; the entry is added if it is one."""
     for named in (entry.name, entry.linkname) if entry.islnk() else (entry.name,):
         if named.startswith("/") or ".." in named.split("/"):
             return "which leads out of it"

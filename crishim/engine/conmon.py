@@ -1,8 +1,8 @@
-"""conmon, one for each container: it runs the runtime's create, holds the container's console, writes the CRI log and,
-when the container has ended, its exit code. It outlives the daemon, which is why it is used.
+"""Run conmon, the monitor of each container: it runs the runtime's create, holds the container's console, writes the
+CRI log and, when the container has exited, its exit code. It outlives the daemon.
 
-Files it keeps in the bundle directory: pidfile, conmon.pid, ctl and winsz (fifos), attach (socket, SOCK_SEQPACKET), oom
-(made at an OOM kill), exit (the code as text, written by rename once the log is complete). conmon(8).
+Its files in the bundle directory: pidfile, conmon.pid, ctl and winsz (FIFOs), attach (socket, SOCK_SEQPACKET), oom
+(created at an OOM kill), exit (the code as text, written by rename once the log is complete). conmon(8).
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from crishim.linux import environment, executors, process_trees, processes, prog
 from crishim.model import ProcessRef
 from crishim.records import UnreadableError
 
-_LOG = "k8s-file:"  # the log's driver
-_LONGEST_REPORT = 1 << 20  # bytes; it holds what the runtime said
+_LOG = "k8s-file:"  # the log driver
+_LONGEST_REPORT = 1 << 20  # bytes; it includes the runtime's output
 _REOPEN_LOGS = b"2 0 0\n"  # ctl message: type, height, width
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """What conmon has to know of a container."""
+    """Arguments of conmon for a container."""
 
     container_id: str
     bundle: Path
-    log_path: str  # "" keeps no log
+    log_path: str  # "": no log
     tty: bool = False
     stdin: bool = False
-    stdin_once: bool = False  # the first attached client's end of input is the container's
-    images: Path | None = None  # criu's: it is restored from them
+    stdin_once: bool = False  # stdin is closed when the first attached client's input ends
+    images: Path | None = None  # criu's, to restore the container from
 
 
 class Launched(msgspec.Struct, frozen=True):
@@ -47,11 +47,10 @@ class Launched(msgspec.Struct, frozen=True):
 
 
 async def create(conmon: str, runtime: Runtime, launch: Launch) -> Launched:
-    """Start conmon, which runs `runtime create`; return when the container's process waits to be started.
+    """Start conmon, which runs `runtime create`; returns when the container's process waits to be started.
 
-    With images it runs `runtime restore`: the processes run again then.
-
-    Raises with the runtime's words if create fails, DEADLINE if it hangs; the caller then deletes the container.
+    With images it runs `runtime restore`, and the processes run. Raises an error with the runtime's message if create
+    fails, DEADLINE if it hangs; the caller then deletes the container.
     """
     receive, send = os.pipe()
     try:
@@ -93,13 +92,13 @@ def _arguments(conmon: str, runtime: Runtime, launch: Launch) -> list[str]:
 
 
 def _short_directory(bundle: Path) -> str:
-    """conmon makes the console socket in TMPDIR, and a socket's path has 107 bytes at most (unix(7))."""
+    """conmon's TMPDIR, where it makes the console socket: a socket's path may have at most 107 bytes (unix(7))."""
     private = bundle.parent
     return str(private) if len(str(private)) < 80 else "/tmp"
 
 
 async def _first_line(receive: int, launch: Launch, timeout: float) -> bytes:
-    """What conmon reports when create has ended: one line of JSON. At the timeout it is killed, create with it."""
+    """conmon's report after create, one line of JSON. At the timeout conmon and create are killed."""
     reader = asyncio.StreamReader(limit=_LONGEST_REPORT)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(
@@ -150,19 +149,19 @@ def monitor_file(bundle: Path) -> Path:
 
 
 def find_monitor(bundle: Path, running: Mapping[Path, ProcessRef] | None = None) -> ProcessRef | None:
-    """The living conmon of a bundle; found among those running() should its file be gone or wrong."""
+    """The running conmon of a bundle, by its pid file, or among running() if that is missing or wrong."""
     pid = _number(monitor_file(bundle)) or 0
     reference = processes.reference(pid) if pid > 0 else None
-    mark = os.fsencode(monitor_file(bundle))  # an argument of its own
+    mark = os.fsencode(monitor_file(bundle))  # one of its arguments
     if reference and mark in process_trees.command_line(pid) and processes.is_alive(reference):
         return reference
     return (running or {}).get(bundle)
 
 
 def running() -> dict[Path, ProcessRef]:
-    """The conmons there are, by their bundles. Blocks: looks at all processes.
+    """All running conmons, by bundle. Blocks: reads /proc of all processes.
 
-    Not those in a PID namespace of their own: a pod gives its processes what arguments it likes.
+    Without processes in other PID namespaces: a pod can give its processes any arguments.
     """
     found = {}
     for pid, command in process_trees.command_lines().items():
@@ -175,7 +174,7 @@ def running() -> dict[Path, ProcessRef]:
 
 
 def find_process(bundle: Path, monitor: ProcessRef | None) -> ProcessRef | None:
-    """The container's first process, which conmon is the parent of; None if it has ended. Blocks."""
+    """The container's first process, a child of conmon; None if it has exited. Blocks."""
     if monitor is None:
         return None
     noted = _number(bundle / "pidfile") or 0
@@ -185,22 +184,22 @@ def find_process(bundle: Path, monitor: ProcessRef | None) -> ProcessRef | None:
 
 
 def log_path(monitor: ProcessRef) -> str:
-    """Where a running conmon writes its log; "" for none."""
+    """The log path of a running conmon; "" for none."""
     paths = [word for word in process_trees.command_line(monitor.pid) if word.startswith(_LOG.encode())]
     return os.fsdecode(paths[0]).removeprefix(_LOG) if paths else ""
 
 
 def launched(bundle: Path) -> Launched | None:
-    """What a create or restore that nobody waited for has left: a monitor with a process. Blocks."""
+    """The monitor and process that an interrupted create or restore has left; None without both. Blocks."""
     monitor = find_monitor(bundle)
     process = find_process(bundle, monitor) if (bundle / "pidfile").exists() else None
     return Launched(process, monitor) if process and monitor else None
 
 
 def kill_monitor(bundle: Path, *, search: bool = False) -> None:
-    """Kill the conmon of a bundle, if any, with the runtime's call and the container, and wait until they are gone.
+    """Kill the conmon of a bundle, if any, with the runtime it runs and the container. Blocks.
 
-    search: it may have been killed before it wrote its pid, and what it had forked runs on. Blocks.
+    search: look through all processes if there is no pid file: a call killed early may have left a conmon without one.
     """
     monitor = find_monitor(bundle)
     if monitor is None and search:
@@ -212,7 +211,7 @@ def kill_monitor(bundle: Path, *, search: bool = False) -> None:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a small file, which may be damaged: then None."""
+    """The number in a small file; None if it is missing or damaged."""
     try:
         return int(record_files.read(path, 32))
     except (UnreadableError, ValueError):
@@ -220,7 +219,7 @@ def _number(path: Path) -> int | None:
 
 
 def exit_record(bundle: Path) -> tuple[int, int] | None:
-    """(exit code, when in ns since the epoch) of a container that has ended; None while its conmon has not said so."""
+    """(exit code, time in ns since the epoch) of an exited container; None until conmon has written its exit file."""
     code = _number(bundle / "exit")
     return None if code is None or not -(1 << 31) <= code < 1 << 31 else (code, (bundle / "exit").lstat().st_mtime_ns)
 
@@ -230,16 +229,16 @@ def was_oom_killed(bundle: Path) -> bool:
 
 
 def _unread(fifo: int) -> int:
-    """How many bytes its reader has yet to read."""
+    """How many bytes in a FIFO its reader has not read yet."""
     found = array("i", [0])
     fcntl.ioctl(fifo, termios.FIONREAD, found)
     return found[0]
 
 
 def reopen_log(bundle: Path, *, again: bool = False) -> None:
-    """Make conmon open its log anew. again: unless it has something to read already, as if it had been told before.
+    """Have conmon reopen its log. again: do nothing if an unread message is in the FIFO, an earlier daemon's.
 
-    PRECONDITION if there is no conmon to hear it.
+    Raises PRECONDITION if there is no conmon.
     """
     try:
         fd = os.open(bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK)

@@ -1,7 +1,7 @@
-"""Which OCI runtime a pod's runtime_handler means (RuntimeClass.handler).
+"""Map a pod's runtime_handler (RuntimeClass.handler) to its OCI runtime.
 
-A handler may be taken out of the settings while it has containers. Only the runtime that made them can end them, so
-which program that was is kept, as a symbolic link called as the handler, for as long as it has any.
+A handler may be removed from the settings while it has containers. Only the runtime that created them can delete them,
+so a symbolic link to its program, named like the handler, is kept as long as it has any.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,18 +13,18 @@ from crishim.linux import directories, record_files
 
 
 class Handlers:
-    """The configured runtimes by name, "" being the default one, and the retired ones."""
+    """The configured runtimes by name, "" for the default one, and the retired ones."""
 
     def __init__(
         self, runtimes: dict[str, Runtime], default: str, retired: Mapping[str, Runtime] | None = None
     ) -> None:
-        """retired: no longer configured, for what they made."""
+        """retired: no longer configured, for their existing containers."""
         self._runtimes = runtimes
         self._retired = retired or {}
         self.default = default
 
     def offered(self, name: str) -> Runtime:
-        """The runtime for a new pod. INVALID names an unknown handler and those there are."""
+        """The runtime for a new pod. Raises INVALID for an unknown handler, listing the configured ones."""
         runtime = self._runtimes.get(name or self.default)
         if runtime is None:
             known = ", ".join(sorted(self._runtimes))
@@ -32,7 +32,7 @@ class Handlers:
         return runtime
 
     def get(self, name: str) -> Runtime:
-        """The runtime of what is there already, which may be a retired one."""
+        """The runtime of an existing pod or container, which may be a retired one."""
         return self._retired.get(name) or self.offered(name)
 
     def all_offered(self) -> list[Runtime]:
@@ -43,9 +43,9 @@ class Handlers:
 
 
 def remember(links: Path, programs: Mapping[str, str], states: Path) -> dict[str, str]:
-    """Note which programs the configured handlers are; the programs of the retired ones. Both by handler. Blocks.
+    """Link the configured handlers' programs, and return those of the retired handlers. Both by handler. Blocks.
 
-    links: directory of the notes. states: directory of the runtimes' state directories, each called as its handler.
+    links: directory of the links. states: directory of the runtimes' state directories, named like the handlers.
     """
     directories.own(links)
     for name, program in programs.items():
@@ -53,7 +53,7 @@ def remember(links: Path, programs: Mapping[str, str], states: Path) -> dict[str
         if not link.is_symlink() or str(link.readlink()) != program:
             record_files.remove(link)
             link.symlink_to(program)
-    # What is no link is another version's, or damage: it says nothing here, and stays.
+    # Anything but a link is another version's, or damaged: it is ignored and left.
     retired = {link.name: link for link in links.iterdir() if link.name not in programs and link.is_symlink()}
     for name, link in list(retired.items()):
         if not any(p.is_dir() for p in (states / name).glob("*")):

@@ -1,8 +1,8 @@
-"""The init of a pod that shares its PID namespace: catatonit -P, which reaps and waits. No other pod has one.
+"""The init of a pod with a shared PID namespace: catatonit -P, which reaps processes. No other pod has one.
 
-It runs under the pod's OCI runtime, in a root file system that holds nothing but itself: in a shared PID namespace a
-container with SYS_PTRACE can look through /proc/1/root, and must not find the host there. STATE_DIR/init holds it, and
-is bound into the pod's directory: the root of a user namespace can reach it there and nowhere else.
+The pod's OCI runtime runs it, in a root file system with nothing but its program: in a shared PID namespace a container
+with SYS_PTRACE can read /proc/1/root, which must not be the host's root. STATE_DIR/init is that root file system. It is
+bind-mounted into the pod's directory, the only place where the root of a user namespace can reach it.
 """
 
 import os
@@ -19,7 +19,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import directories, executors, mounts, namespaces, processes, programs, slices
 from crishim.model import OwnerRange, PodRecord, ProcessRef
 
-KILL_PATIENCE = 10.0  # seconds for the init and all of its PID namespace to end
+KILL_PATIENCE = 10.0  # seconds for the init and all processes of its PID namespace to exit
 
 Mappings = tuple[tuple[OwnerRange, ...], tuple[OwnerRange, ...]]  # of uids and gids
 
@@ -30,22 +30,22 @@ class Inits:
     def __init__(self, program: str, template: bytes, state_dir: Path) -> None:
         """program: absolute path of catatonit. template: the OCI configuration (bundles/init.json).
 
-        state_dir: on a file system that is not mounted noexec, as /run often is.
+        state_dir: on a file system mounted without noexec, which /run often has.
         """
         self._program = program
         self._template = template
         self._rootfs = state_dir / "init"
 
     async def start(self, pod: PodRecord, directory: Path, runtime: Runtime) -> ProcessRef | None:
-        """Start the init of a pod and pin its PID namespace to pod.namespaces.pid; None for a pod that shares none.
+        """Start the init of a pod and pin its PID namespace to pod.namespaces.pid; None if the pod has none.
 
         directory: the pod's.
         """
         if not pod.namespaces.pid:
             return None
-        told = (await runtime.features()).get("linux") or {}
+        linux = (await runtime.features()).get("linux") or {}
         # As for containers (spec/namespaces.py): runc before 1.2 wants the mappings again.
-        mappings = user_mappings(pod.parse_config()) if "mountExtensions" not in told else ((), ())
+        mappings = user_mappings(pod.parse_config()) if "mountExtensions" not in linux else ((), ())
         await executors.records(self._write_bundle, pod, directory / "init", mappings, runtime.systemd)
         bundle = directory / "init"
         argv = [runtime.path, *runtime.global_arguments, "run", "--detach", "--bundle", str(bundle)]
@@ -54,7 +54,7 @@ class Inits:
         return await executors.kernel(self._pin, pod, bundle)
 
     async def stop(self, pod: PodRecord, runtime: Runtime) -> None:
-        """End it, and with it every process of its PID namespace; fine if it is gone."""
+        """Kill it, and so every process of its PID namespace; may be repeated."""
         dead = pod.init is not None
         if pod.init is not None:
             await executors.processes(processes.send_signal, pod.init, signal.SIGKILL)
@@ -94,5 +94,5 @@ class Inits:
 
 
 def init_id(pod_id: str) -> str:
-    """The runtime's name for a pod's init."""
+    """The container id of a pod's init, for the runtime."""
     return f"{pod_id}-init"

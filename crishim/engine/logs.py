@@ -1,18 +1,18 @@
-"""A container's log. conmon opens it as root, follows symbolic links and waits at a FIFO, in a directory that pods may
-write to: one with a hostPath of the node's logs can put there what it likes, also after we have looked.
+"""Open a container's log safely. conmon opens it as root, follows symbolic links and blocks on a FIFO, in a directory
+that a pod with a hostPath of the node's logs can write to, also after we have checked it.
 
-So conmon opens nothing in that directory. The file is made and opened here, a name at a time, where nothing is followed
-or waited for; a mount of that very file stands in a directory only root may enter, and there conmon finds it by a
-symbolic link of ours:
+So conmon opens nothing in that directory. The file is created and opened here, one path component at a time, without
+following links or blocking; it is bind-mounted in a directory only root may enter, where conmon opens it by a symbolic
+link of ours:
 
     roots/ID/log-file             the mount
     roots/ID/log/NAME             the link, for the start
-    roots/ID/log/NAME.tmp         for a reopening: conmon opens it and renames it to NAME, so a link that is gone is
-                                  a reopening that is done
+    roots/ID/log/NAME.tmp         for a reopening: conmon opens it and renames it to NAME, so the reopening is done
+                                  when it is gone
 
-Not on a tmpfs: a kubelet (cAdvisor) takes each mount of one for a file system of its own, looks for the node's state in
-any of those that share its device number, and its statistics fail when ours is gone. There the link names the file
-itself, and what replaces it between our look and conmon's is opened.
+Not on a tmpfs: the kubelet (cAdvisor) takes each mount of a tmpfs for a file system of its own, uses any of those with
+the device number of the node's state, and its statistics fail when ours is unmounted. There the link points to the file
+itself, and a file that replaces it after our check is opened.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _FENCES = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 
 
 class File:
-    """A file held (O_PATH); closed when nobody has it any more, as when its opening came too late for the caller."""
+    """An open file (O_PATH); also closed when garbage-collected, if its caller was cancelled before it got it."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -45,11 +45,11 @@ class File:
 
 
 def open_file(top: str, log_path: str, *, anew: bool) -> File:
-    """The log's file, made if it is not there. top: the pod's log directory, above it.
+    """Open the log's file, created if it does not exist. top: the pod's log directory.
 
-    anew: another file in place of the one that has the name, in a directory that is there already; else missing
-    directories are made, mode 0755. INVALID if a symbolic link is on the way from top down, or if anything but a
-    regular file has the name; PRECONDITION if the directory is not there, EXHAUSTED on a full disk. Blocks.
+    anew: replace the file by a new one, in an existing directory; else missing directories are made, mode 0755. Raises
+    INVALID if a symbolic link is in the path below top, or the name is no regular file's; PRECONDITION if the directory
+    does not exist, EXHAUSTED on a full disk. Blocks.
     """
     path = Path(log_path)
     top_path = Path(top) if top and path.is_relative_to(top) else path.parent
@@ -72,7 +72,7 @@ def open_file(top: str, log_path: str, *, anew: bool) -> File:
 
 
 def _opened(directory: int, name: str) -> File:
-    """A file of this name, there or not."""
+    """Open the file of this name, created if it does not exist."""
     try:
         return _made(directory, name)
     except FileExistsError:
@@ -83,12 +83,12 @@ def _opened(directory: int, name: str) -> File:
 
 
 def _replaced(directory: int, path: Path) -> File:
-    """A new file, which has the log's name from now on."""
+    """Create a new file and rename it to the log's name."""
     beside = f"{path.name}.tmp"
     for name in (path.name, beside):
         if not _is_free(directory, name):
             raise OSError(errno.EINVAL, "no regular file", str(path.with_name(name)))
-    if os.access(beside, os.F_OK, dir_fd=directory, follow_symlinks=False):  # of a daemon that died right here
+    if os.access(beside, os.F_OK, dir_fd=directory, follow_symlinks=False):  # of a daemon that was killed right here
         os.unlink(beside, dir_fd=directory)
     made = _made(directory, beside)
     os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -96,7 +96,7 @@ def _replaced(directory: int, path: Path) -> File:
 
 
 def _is_free(directory: int, name: str) -> bool:
-    """Whether nothing has this name but maybe a file that can be replaced."""
+    """Whether the name is free, or a regular file's, which can be replaced."""
     try:
         return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
     except FileNotFoundError:
@@ -109,16 +109,17 @@ def _made(directory: int, name: str) -> File:
 
 
 def link_file(file: File, log_path: str, link: Path) -> bool:
-    """Make link lead to a file: what conmon opens next. False if the link is there: an earlier one waits for conmon.
+    """Make the link that conmon opens next point to a file. False if it exists: conmon has not opened an earlier one
+    yet.
 
-    log_path: where the file lies. Blocks.
+    log_path: the file's path. Blocks.
     """
     _remove_older(link.parent)
     directories.own(link.parent)
     target = Path(log_path)
     if not mounts.is_tmpfs(file.fd):
         target = link.parent.with_name(_MOUNT)
-        mounts.unmount(target)  # who has the last one open keeps it
+        mounts.unmount(target)  # conmon keeps the last one open
         target.touch(0o600)
         mounts.bind(f"/proc/self/fd/{file.fd}", target)
         mounts.mount("", "", target, flags=mounts.MS_REMOUNT | mounts.MS_BIND | _FENCES)
@@ -130,7 +131,7 @@ def link_file(file: File, log_path: str, link: Path) -> bool:
 
 
 def unlink_file(root: Path) -> None:
-    """Take away what link_file() made in a container's directory, and what an older version did. Blocks."""
+    """Remove what link_file(), or an older version, made in a container's directory. Blocks."""
     mounts.unmount(root / _MOUNT)
     (root / _MOUNT).unlink(missing_ok=True)
     _remove_older(root / _LINKS)
@@ -139,12 +140,12 @@ def unlink_file(root: Path) -> None:
 
 
 def _remove_older(directory: Path) -> None:
-    """An older version's directory: a mount of the one the log lies in, or a link to that."""
+    """Remove an older version's mount of the log's directory, or link to it."""
     mounts.unmount(directory)
     if directory.is_symlink():
         directory.unlink()
 
 
 def place(root: Path, log_path: str) -> Path:
-    """Where conmon finds the log of a container whose directory is root."""
+    """The link by which conmon opens a container's log. root: the container's directory."""
     return root / _LINKS / Path(log_path).name

@@ -1,6 +1,6 @@
-"""The OCI runtime (crun, runc): the commands of its life cycle, each one short run of the program.
+"""The OCI runtime (crun, runc): its lifecycle commands, each one short run of the program.
 
-create is conmon's to call (conmon.py); signals go straight to the process by pidfd, without the runtime.
+conmon runs create (conmon.py); signals are sent to the process by pidfd, without the runtime.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _GONE = re.compile(r"does not exist|no such container|not found|No such file or 
 
 
 def classify(said: str) -> Kind:
-    """The kind of a runtime's complaint: a command that is not there is the request's fault, a full disk is not."""
+    """The kind of a runtime's error: INVALID for a command that does not exist, EXHAUSTED for a full disk."""
     if "No space left" in said or "Disk quota" in said:
         return Kind.EXHAUSTED
     if _COMMAND_MISSING.search(said):
@@ -32,7 +32,7 @@ def classify(said: str) -> Kind:
 
 
 def error_message(stderr: bytes) -> str:
-    """What a runtime complains of, on one line: of runc's log lines the message of the last error."""
+    """A runtime's error on one line: from runc's log lines the message of the last error, else all of stderr."""
     errors = _LOGGED_ERROR.findall(stderr.decode(errors="replace"))
     return programs.complaint(re.sub(r"\\(.)", _unescaped, errors[-1][1]).encode() if errors else stderr)
 
@@ -63,19 +63,19 @@ class Runtime:
         if self._features is None:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())
-            self._features = await asyncio.shield(self._asking)  # for all who ask: a caller that leaves ends nothing
+            self._features = await asyncio.shield(self._asking)  # shared: a cancelled caller does not cancel it
         return self._features
 
     async def _ask(self) -> dict[str, Any]:
         done = await programs.run([self.path, "features"], timeout=self.timeout, check=False)
-        return decode_features(done.stdout) if done.returncode == 0 else _unsaid(self.path)
+        return decode_features(done.stdout) if done.returncode == 0 else _default_features(self.path)
 
     async def start(self, container_id: str) -> None:
-        """Let the created process execute its command. Raises with the runtime's own words."""
+        """Let the created process execute its command. Raises an error with the runtime's message."""
         await self._call("start", container_id)
 
     async def pause(self, container_id: str) -> None:
-        """Freeze the container's processes; linux/cgroup_limits.py thaws them. Returns when all stand still."""
+        """Freeze the container's processes; linux/cgroup_limits.py thaws them. Returns when all are frozen."""
         await self._call("pause", container_id)
 
     async def state(self, container_id: str) -> str:
@@ -86,13 +86,13 @@ class Runtime:
         return str(msgspec.json.decode(done.stdout).get("status", ""))
 
     async def delete(self, container_id: str, *, dead: bool = False) -> None:
-        """Kill what is left of the container and forget it, its cgroup too; fine if that is done already.
+        """Kill the container's processes and delete its state and cgroup; may be repeated.
 
-        dead: its processes have ended. runc's --force kills, then sleeps 100 ms before it looks, even so; without it
-        runc only forgets. If the runtime says that something lives after all, it is killed.
+        dead: its processes have exited. runc's --force kills and sleeps 100 ms even then; without it runc only deletes
+        the state. If that fails because a process still runs, --force is used.
         """
         if not await executors.records((self.root / container_id).exists):
-            return  # it has no state of it
+            return  # the runtime has no such container
         done = await self._call("delete", *(() if dead else ("--force",)), container_id, check=False)
         if dead and done.returncode != 0 and not _GONE.search(error_message(done.stderr)):
             done = await self._call("delete", "--force", container_id, check=False)
@@ -121,15 +121,15 @@ class Runtime:
         return done
 
 
-def _unsaid(path: str) -> dict[str, Any]:
-    """What a runtime without `features` can do. crun got the command in 1.9; 1.8.1 was tried: both of these work."""
+def _default_features(path: str) -> dict[str, Any]:
+    """The features of a runtime without the command. crun has it since 1.9; with 1.8.1 both of these were tested."""
     if Path(path).name != "crun":
         return {}
     return {"mountOptions": ["rro"], "linux": {"mountExtensions": {"idmap": {"enabled": True}}}}
 
 
 def decode_features(stdout: bytes) -> dict[str, Any]:
-    """The features object; {} if it is none."""
+    """Parse the features object; {} if it is invalid."""
     try:
         data = msgspec.json.decode(stdout)
     except NOT_JSON:
@@ -138,7 +138,7 @@ def decode_features(stdout: bytes) -> dict[str, Any]:
 
 
 def moves_devices(features: Mapping[str, Any]) -> bool:
-    """Whether a runtime says it honours linux.netDevices."""
+    """Whether a runtime's features include linux.netDevices."""
     linux = features.get("linux")
     device = linux.get("netDevices") if isinstance(linux, dict) else None
     return isinstance(device, dict) and device.get("enabled") is True

@@ -1,11 +1,11 @@
-"""What a pod has on the node before any container: namespaces, pinned; hostname, hosts and resolv.conf; /dev/shm.
+"""A pod's sandbox, before any container: pinned namespaces; hostname, hosts and resolv.conf; /dev/shm.
 
-All of it lies in RUN_DIR/pods/ID/, which nobody else on the host may enter but the root of the pod's user namespace:
+It is in RUN_DIR/pods/ID/, which only root and the root of the pod's user namespace may enter:
     ns/{net,ipc,uts,user,pid}   handles, bind mounts of nsfs
     hostname hosts resolv.conf  files the containers see, unless they mount their own
     shm                         tmpfs of the pod's IPC namespace
     init/                       bundle of the init of a shared PID namespace (init.py)
-    record.json                 the pod's record as it was made: operations/adopt.py
+    record.json                 copy of the pod's record at its creation: operations/adopt.py
 """
 
 import fcntl
@@ -41,9 +41,9 @@ class Sandboxes:
     def __init__(
         self, run_dir: Path, sysctls: Mapping[str, str], cgroup_parent: str, cgroup_roots: Sequence[str] = ()
     ) -> None:
-        """sysctls: of every pod with the namespace they belong to; the pod's own win.
+        """sysctls: of every pod that has their namespace; the pod's own have precedence.
 
-        cgroup_parent: of pods for which the client names no cgroup. cgroup_roots: where a client may put pods besides.
+        cgroup_parent: of pods for which the client names no cgroup. cgroup_roots: where else a client may put pods.
         """
         self._cgroup_roots = (cgroup_parent, *cgroup_roots)
         self._root = run_dir / "pods"
@@ -54,7 +54,7 @@ class Sandboxes:
         return self._root / pod_id
 
     def plan(self, pod_id: str, config: cri.PodSandboxConfig) -> NamespacePaths:
-        """Where the handles of the namespaces this configuration asks for will be."""
+        """The paths of the namespaces that a pod with this configuration will have."""
         options = config.linux.security_context.namespace_options
         ns = self.directory(pod_id) / "ns"
         own_network = options.network != cri.NODE
@@ -67,7 +67,7 @@ class Sandboxes:
         )
 
     def check_cgroup(self, config: cri.PodSandboxConfig) -> None:
-        """INVALID unless the cgroup the client names is one that pods belong in."""
+        """Raise INVALID if the client names a cgroup that pods must not be in."""
         parent = config.linux.cgroup_parent
         if parent and not is_kubelets_cgroup(parent) and not any(is_at_or_below(parent, r) for r in self._cgroup_roots):
             raise CrishimError(
@@ -78,7 +78,7 @@ class Sandboxes:
             )
 
     def cgroup(self, pod_id: str, config: cri.PodSandboxConfig) -> str:
-        """The cgroup a pod's containers go below: the kubelet's for this pod, or one of ours."""
+        """The parent cgroup of a pod's containers: the kubelet's for this pod, or one of ours."""
         return config.linux.cgroup_parent or slices.of_pod(self._cgroup_parent, pod_id)
 
     def files(self, pod: PodRecord) -> SandboxFiles:
@@ -87,7 +87,7 @@ class Sandboxes:
         return SandboxFiles(str(d / "hostname"), str(d / "hosts"), str(d / "resolv.conf"), shm)
 
     async def make(self, pod: PodRecord) -> None:
-        """Make all of it but the network. On failure call remove(); INVALID names a sysctl that is refused."""
+        """Make the sandbox, without its network. Call remove() after an error. Raises INVALID for a refused sysctl."""
         config = pod.parse_config()
         ns = self.directory(pod.id) / "ns"
         await executors.records(self._make_directories, pod)
@@ -118,16 +118,16 @@ class Sandboxes:
         await async_files.write(self.directory(pod.id) / "hosts", text.encode())
 
     async def remove(self, pod_id: str) -> None:
-        """Unmount and delete all of it; fine if some or all of it is gone."""
+        """Unmount and delete the sandbox, as far as it exists."""
         await executors.kernel(_remove_tree, self.directory(pod_id))
 
     def is_whole(self, pod: PodRecord) -> bool:
-        """Whether the pod's namespaces still exist: not after a reboot."""
+        """Whether the pod's namespaces still exist; they do not after a reboot."""
         paths = (pod.namespaces.net, pod.namespaces.ipc, pod.namespaces.uts, pod.namespaces.user)
         return self.directory(pod.id).is_dir() and all(namespaces.is_pinned(p) for p in paths if p)
 
     def known(self) -> set[str]:
-        """Ids that have a directory here, whether or not there is a record."""
+        """The ids of all sandboxes, with or without a record."""
         return {p.name for p in self._root.iterdir()} if self._root.exists() else set()
 
     def _make_directories(self, pod: PodRecord) -> None:
@@ -154,16 +154,16 @@ class Sandboxes:
 
 
 def is_kubelets_cgroup(parent: str) -> bool:
-    """Whether a path lies below a cgroup kubepods, as kubelets name theirs, wherever their cgroupRoot is.
+    """Whether a path is below the kubelet's cgroup kubepods, with any cgroupRoot.
 
-    /kubepods/burstable/podUID, or of systemd the last of /kubepods.slice/kubepods-podUID.slice.
+    /kubepods/burstable/podUID, or with systemd the last component of /kubepods.slice/kubepods-podUID.slice.
     """
     *above, last = parent.strip("/").split("/")
     return "kubepods" in above or (last.endswith(".slice") and "kubepods" in last.split("-")[:-1])
 
 
 def is_at_or_below(path: str, root: str) -> bool:
-    """Whether a cgroup's path is another's or begins with it."""
+    """Whether a cgroup's path is root or below it."""
     return f"{path.rstrip('/')}/".startswith(f"{root.rstrip('/')}/")
 
 

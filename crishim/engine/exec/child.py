@@ -1,11 +1,11 @@
-"""`RUNTIME exec` as a child process of ours: starting it, its exit code, and killing what it started.
+"""`RUNTIME exec` as a child process: start it, get its exit code, kill what it started.
 
-The runtime stays in the foreground as the parent of the command, for only the parent learns the exit code. Facts, found
-with crun 1.8.1 and runc 1.1.5 and 1.5.2:
+The runtime stays in the foreground as the parent of the command, as only the parent gets the exit code. Observed with
+crun 1.8.1 and runc 1.1.5 and 1.5.2:
 
-- The pid file appears if and only if the command was executed. Without it, the runtime's log says why.
-- Warnings and errors go to the log file when there is one; the error is repeated on stderr.
-- runc starts the command in a session of its own, crun leaves it in the runtime's, which is ours.
+- The pid file exists if and only if the command was executed. Without it, the runtime's log has the reason.
+- Warnings and errors are written to the log file if there is one; the error also to stderr.
+- runc starts the command in a session of its own (setsid(2)), crun in the runtime's, which we make.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import async_files, directories, environment, executors, process_trees, processes, programs
 from crishim.linux.scratch import Discarded
 
-EXIT_TIMEOUT = 1.0  # seconds for the runtime to end after its child was killed
+EXIT_TIMEOUT = 1.0  # seconds for the runtime to exit after its child was killed
 KILL_ATTEMPTS = 3
 
 _discarded = Discarded(executors.records)
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What is to be executed in a running container."""
+    """A command to execute in a running container."""
 
     runtime: Path  # crun or runc
     root: Path  # its --root
     container_id: str
-    process: Mapping[str, Any]  # an OCI runtime-spec process object; its `terminal` decides about a tty
-    scratch: Path  # an existing directory for small files of the session; nothing is left there
+    process: Mapping[str, Any]  # an OCI runtime-spec process object; `terminal` for a tty
+    scratch: Path  # an existing directory for temporary files of the session
 
 
 class ExecChild:
-    """One run of the runtime's exec command. prepare(), then spawn(); close() must be called whatever they do."""
+    """One run of the runtime's exec command. Call prepare(), then spawn(); and always close(), also after an error."""
 
     def __init__(self, command: Command) -> None:
         self.directory = command.scratch / f"x{token_hex(8)}"  # made by prepare()
@@ -54,12 +54,12 @@ class ExecChild:
         return self._spawned.pid
 
     async def prepare(self) -> None:
-        """Make the directory, with what is to be executed in it."""
+        """Make the directory, with process.json in it."""
         await executors.records(directories.make_new, self.directory)
         await async_files.write(self.directory / "process.json", msgspec.json.encode(self._command.process))
 
     async def spawn(self, stdio: tuple[int, int, int], *options: str) -> None:
-        """Start the runtime with these descriptors as stdin, stdout and stderr. PRECONDITION if it cannot be run."""
+        """Start the runtime with these descriptors as stdio. Raises PRECONDITION if it cannot be run."""
         runtime, root = self._command.runtime, self._command.root
         argv = [str(runtime), "--root", str(root), "--log", str(self.directory / "log"), "--log-format", "json"]
         argv += ["exec", "--process", str(self.directory / "process.json"), "--pid-file", str(self.pid_file)]
@@ -72,13 +72,13 @@ class ExecChild:
             raise CrishimError(Kind.PRECONDITION, f"cannot run {runtime}: {error.strerror}") from error
 
     async def wait(self) -> int:
-        """The runtime's own status; negative: ended by that signal."""
+        """Wait for the runtime's exit status; negative: killed by that signal."""
         return await self._spawned.wait()
 
     async def exit_code(self, status: int) -> int:
-        """The command's exit code, of the runtime's status or what the kernel told.
+        """The command's exit code, from the runtime's status or the kernel's.
 
-        Raises with the runtime's words if the command could not be executed.
+        Raises an error with the runtime's message if the command could not be executed.
         """
         failure = await executors.records(self._failure)
         if failure is not None:
@@ -88,17 +88,17 @@ class ExecChild:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send the runtime itself a signal."""
+        """Send a signal to the runtime."""
         with contextlib.suppress(ProcessLookupError):
             self._spawned.send_signal(number)
 
     async def kill_runtime(self) -> None:
-        """Kill the runtime alone, should it still run; the command has ended."""
+        """Kill the runtime if it still runs; the command has exited."""
         if self._spawned.returncode is None:
             await programs.end(self._spawned)
 
     async def close(self) -> None:
-        """Kill the runtime and the command with its descendants, if it still runs; remove the files."""
+        """Kill the runtime and the command with its descendants, if they still run; remove the files."""
         process = self._process
         try:
             if process is not None and process.returncode is None:
@@ -107,7 +107,7 @@ class ExecChild:
             await _discarded.discard(self.directory)
 
     async def _kill(self, process: asyncio.subprocess.Process) -> None:
-        """Kill what the runtime started; it then reaps its child and ends by itself, unless it was half-way."""
+        """Kill what the runtime started; it then reaps its child and exits, unless it was still starting it."""
         for _ in range(KILL_ATTEMPTS):
             if not await executors.processes(self._kill_below, process.pid):
                 break
@@ -118,7 +118,7 @@ class ExecChild:
         await programs.end(process)
 
     def _kill_below(self, runtime: int) -> bool:
-        """Kill all but the runtime itself; False if that is gone."""
+        """Kill the runtime's descendants; False if the runtime is gone."""
         reference = processes.reference(runtime)
         if reference is None:
             return False
@@ -132,7 +132,7 @@ class ExecChild:
         return self._process
 
     def _command_pid(self, runtime: int) -> int | None:
-        """The command's pid while it is the runtime's child: then it is certainly the process we mean."""
+        """The command's pid if it is a child of the runtime, so that it cannot be a reused pid."""
         try:
             pid = int(self.pid_file.read_text())
         except (OSError, ValueError):
@@ -140,7 +140,7 @@ class ExecChild:
         return pid if process_trees.parent(pid) == runtime else None
 
     def _failure(self) -> CrishimError | None:
-        """Why the command was not executed, in the runtime's words; None if it was."""
+        """The error with the runtime's message if the command was not executed; None if it was."""
         if self.pid_file.exists():
             return None
         said = programs.complaint(self._last_error().encode()) or "the runtime said nothing"

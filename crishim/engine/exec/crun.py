@@ -1,6 +1,6 @@
-"""`crun exec`: it hands its own stdio to the command, and a terminal's master to us, and is out of the way.
+"""`crun exec`: the command inherits crun's stdio, or a terminal whose master crun sends to us; crun copies nothing.
 
-It ignores the size of a terminal it would have to copy from, so it is never given one of ours.
+crun ignores size changes of a terminal on its own stdio, so it is never given one.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import executors, terminals
 from crishim.linux.pipes import ReadEnd
 
-CONSOLE_TIMEOUT = 30.0  # seconds for the runtime to send the terminal
+CONSOLE_TIMEOUT = 30.0  # seconds for crun to send the terminal
 SOCKET_PATH = 107  # bytes, sockaddr_un
 
 
@@ -36,21 +36,21 @@ class CrunExec:
         return master
 
     def resized(self, child: ExecChild) -> None:
-        """Nothing: the command has this terminal itself, and the kernel tells it."""
+        """Nothing to do: it is the command's own terminal, and the kernel sends SIGWINCH."""
 
     async def wait(self, child: ExecChild, outputs: Sequence[ReadEnd]) -> int:
         return await child.wait()
 
 
 async def _receive(console: terminals.ConsoleSocket, child: ExecChild) -> int:
-    """The terminal's master. DEADLINE if it does not come; raises if the command cannot be executed."""
+    """The terminal's master. Raises DEADLINE if it is not sent, and if the command cannot be executed."""
     receiving = asyncio.create_task(console.receive())
     exiting = asyncio.create_task(child.wait())
     try:
         async with asyncio.timeout(CONSOLE_TIMEOUT):
             await asyncio.wait([receiving, exiting], return_when=asyncio.FIRST_COMPLETED)
             if not receiving.done():
-                await child.exit_code(exiting.result())  # if it was executed, the terminal is on its way
+                await child.exit_code(exiting.result())  # no error: it was executed, the terminal will come
             return await receiving
     except TimeoutError:
         raise CrishimError(Kind.DEADLINE, f"no terminal came within {CONSOLE_TIMEOUT:g} s") from None
@@ -61,7 +61,7 @@ async def _receive(console: terminals.ConsoleSocket, child: ExecChild) -> int:
 
 
 def _socket_path(directory: Path) -> Path:
-    """A place for a socket: in the directory, or where the path is short enough."""
+    """The console socket's path: in the directory, or in the temporary directory if that is too long."""
     path = directory / "console"
     if len(str(path).encode()) <= SOCKET_PATH:
         return path

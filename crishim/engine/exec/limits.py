@@ -1,7 +1,7 @@
-"""How many commands of ExecSync run at once, and how much of their output is kept: for one container and for all.
+"""Limits of concurrent ExecSync commands and of their buffered output, for one container and for all.
 
-A command costs the daemon a runtime process, some descriptors and, under runc, looks at its children. One that finds no
-free slot waits, first come, first served. A command's own time begins when it has its slot.
+A command costs a runtime process, some descriptors and, with runc, polling of its children. Without a free slot a
+command waits, first come, first served. Its own timeout begins when it has its slot.
 """
 
 import asyncio
@@ -12,31 +12,31 @@ from dataclasses import dataclass, field
 
 from crishim.errors import CrishimError, Kind
 
-SLOTS = 512  # for all containers; fewer where descriptors are few
-CONTAINER_SLOTS = 32  # for one of them, and at most a quarter of all
-CONTAINER_QUEUE = 256  # calls for one container that may wait
-OUTPUT = 128 << 20  # bytes kept for all containers
+SLOTS = 512  # for all containers; fewer if RLIMIT_NOFILE is low
+CONTAINER_SLOTS = 32  # for one container, and at most a quarter of all
+CONTAINER_QUEUE = 256  # waiting calls for one container
+OUTPUT = 128 << 20  # bytes buffered for all containers
 CONTAINER_OUTPUT = 32 << 20
-_DESCRIPTORS = 9  # of one command while it starts: pipes, pidfds, a program's own pipe
+_DESCRIPTORS = 9  # of one command while it starts: pipes, pidfds, subprocess's own pipe
 
 
 @dataclass
 class _Container:
     free: asyncio.Semaphore
-    calls: int = 0  # that run or wait
+    calls: int = 0  # running and waiting
     output: int = 0  # bytes kept
 
 
 @dataclass
 class Slot:
-    """What one command has while it runs."""
+    """The slot of one running command, and the output it has reserved."""
 
     _limits: "ExecLimits"
     _container: _Container
     _reserved: int = 0
 
     def reserve(self, size: int) -> int:
-        """How many of so many bytes of output may be kept; they count until the slot is free again."""
+        """Reserve up to size bytes of output; returns how many are within the limits. Counted until release()."""
         size = max(0, min(size, OUTPUT - self._limits.output, CONTAINER_OUTPUT - self._container.output))
         self._count(size)
         return size
@@ -57,7 +57,7 @@ def _slots() -> int:
 
 @dataclass
 class ExecLimits:
-    """slots: of all containers together. container_slots, container_queue: of one, and how many of its calls wait."""
+    """slots: of all containers. container_slots, container_queue: slots and waiting calls of one container."""
 
     slots: int = field(default_factory=_slots)
     container_slots: int = CONTAINER_SLOTS
@@ -72,10 +72,10 @@ class ExecLimits:
 
     @contextlib.asynccontextmanager
     async def slot(self, id: str, timeout: float) -> AsyncIterator[Slot]:
-        """Wait for a slot for a command in a container, and have it for as long as the context lasts.
+        """Wait for a slot for a command in a container, and hold it during the context.
 
-        timeout: seconds to wait at most, 0 for as long as the caller does. EXHAUSTED if none became free, or too many
-        calls wait already.
+        timeout: seconds to wait at most, 0 for no limit. Raises EXHAUSTED if none became free, or too many calls wait
+        already.
         """
         mine = self._containers.setdefault(id, _Container(asyncio.Semaphore(self.container_slots)))
         if mine.calls >= self.container_slots + self.container_queue:
@@ -95,7 +95,7 @@ class ExecLimits:
                 del self._containers[id]
 
     async def _wait(self, id: str, mine: _Container, timeout: float, held: contextlib.AsyncExitStack) -> None:
-        """First for one of the container's own slots: who waits there takes none of the others'."""
+        """Wait for one of the container's slots first, so that waiting there holds none of all slots."""
         running = f"runs {self.container_slots} commands"
         try:
             async with asyncio.timeout(timeout or None):

@@ -1,4 +1,4 @@
-"""Commands whose daemon was killed: they are ended at the next start, before anything is executed."""
+"""Kill commands of a killed daemon, at the next start, before any command is executed."""
 
 import os
 import shutil
@@ -9,9 +9,9 @@ from crishim.linux import process_trees, processes
 
 
 def kill_orphans(scratch: Path) -> int:
-    """Kill what an earlier daemon executed, and remove its files in scratch; how many there were. Blocks.
+    """Kill commands of an earlier daemon, and remove their files in scratch; returns how many there were. Blocks.
 
-    A runtime is recognised by its arguments, which name its directory in scratch.
+    A runtime is recognised by its arguments, which contain its directory in scratch.
     """
     directories = [d for d in scratch.iterdir() if d.is_dir()] if scratch.exists() else []
     commands = process_trees.command_lines() if directories else {}

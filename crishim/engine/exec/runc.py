@@ -1,14 +1,14 @@
-"""`runc exec`: it copies between the command and its own stdio, and stays until all holders of its pipes have ended.
+"""`runc exec`: it copies between the command and its own stdio, and exits once no process holds its pipes any more.
 
-With a terminal it copies between the container's and the one it was started on. So it gets one of ours, in raw mode,
-and is told with SIGWINCH when our size changes.
+With a terminal it copies between the container's and the one on its own stdio. So it gets one of ours, in raw mode, and
+SIGWINCH when its size changes.
 
-A command that leaves a background process behind, which keeps its stdout open, would hold up its session until that
-process ends; containerd and CRI-O do wait. Here the command counts as ended when it is gone and its output has been
-idle for a while. The exit code, which the runtime would only tell by its own, then comes from the kernel (pidfds.py,
-since Linux 6.15). For the kernel to be asked, a pidfd must have been opened before the command ended. The pid file
-comes only after the command has begun, and a short command may be gone by then. So the pidfds of all children of the
-runtime are opened while it prepares, and the pid file tells which of them it was.
+A command that leaves a background process behind, which keeps its stdout open, would keep its session open until that
+process exits; containerd and CRI-O do wait. Here the session ends when the command has exited and its output has been
+idle for IDLE_TIMEOUT. The exit code, which runc returns only at its own exit, then comes from the kernel (pidfds.py,
+since Linux 6.15). That needs a pidfd opened before the command exits. The pid file is written only after the command
+has started, and a short command may have exited by then. So pidfds of all children of runc are opened while it starts
+the command, and the pid file selects one of them.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import executors, pidfds, process_trees, terminals
 from crishim.linux.pipes import ReadEnd
 
-IDLE_TIMEOUT = 0.5  # seconds of idle output after which a background process does not count as output any more
-IDLE_TIMEOUT_UNKNOWN = 10.0  # the same where the exit code will not be known: on older kernels, or a too short command
-_POLL = (0.002, 0.008)  # seconds between looks for the runtime's children, the first and the longest
-_IDLE_POLL = 0.05  # seconds between looks at the output
+IDLE_TIMEOUT = 0.5  # seconds of idle output after the command's exit until the session ends
+IDLE_TIMEOUT_UNKNOWN = 10.0  # the same without an exit code: on older kernels, or if the command was too short
+_POLL = (0.002, 0.008)  # seconds between polls of the runtime's children, the first and the longest
+_IDLE_POLL = 0.05  # seconds between polls of the output
 
 
 class RuncExec:
-    """The strategy for runc, and for any runtime that is not known; see strategy.py."""
+    """The strategy for runc, and for any runtime but crun; see strategy.py."""
 
     async def open_terminal(self, child: ExecChild) -> int:
         master, slave = terminals.open_raw_pair()
@@ -48,7 +48,7 @@ class RuncExec:
         child.send_signal(signal.SIGWINCH)
 
     async def wait(self, child: ExecChild, outputs: Sequence[ReadEnd]) -> int:
-        """INTERNAL if the command has ended, its output is held, and its exit code is not known."""
+        """Raises INTERNAL if the command has exited, its output is still open, and its exit code is not known."""
         exited = asyncio.create_task(child.wait())
         try:
             with _Children(child.pid) as children:
@@ -57,12 +57,12 @@ class RuncExec:
                 status = exited.result() if exited.done() else await _wait_idle(command, exited, outputs)
         finally:
             exited.cancel()
-        await child.kill_runtime()  # it waits for a process that is none of this session's
+        await child.kill_runtime()  # it still waits for a background process
         return status
 
 
 class _Children:
-    """Pidfds of a process's children, opened as they are seen."""
+    """Pidfds of a process's children, opened by each open_new()."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
@@ -85,10 +85,10 @@ class _Children:
 
 
 async def _find_command(children: _Children, pid_file: Path, exited: asyncio.Task[int]) -> int | None:
-    """The command's pidfd; None if the runtime has ended, or the command was gone before it was seen."""
+    """The command's pidfd; None if the runtime has exited, or the command exited before its pidfd was opened."""
 
     def look() -> int | None:
-        """The command's pid, once it has begun; before the look, so that one that still runs is among the children."""
+        """The command's pid once it has started; read before open_new(), which then includes a running command."""
         try:
             begun = int(pid_file.read_text() or 0)
         except FileNotFoundError:
@@ -112,7 +112,7 @@ def _pauses() -> Iterator[float]:
 
 
 async def _wait_ended(command: int | None, exited: asyncio.Task[int]) -> None:
-    """Wait for the end of the command or of the runtime."""
+    """Wait until the command or the runtime has exited."""
     if command is None:
         return
     with pidfds.watched(command) as ended:
@@ -121,7 +121,7 @@ async def _wait_ended(command: int | None, exited: asyncio.Task[int]) -> None:
 
 
 async def _wait_idle(command: int | None, exited: asyncio.Task[int], outputs: Sequence[ReadEnd]) -> int:
-    """The command is gone: wait for the runtime's exit, or for its output to stay idle with all of it read."""
+    """After the command's exit, wait for the runtime's exit, or until its output is read and stays idle."""
     idle = 0.0
     while True:
         await asyncio.wait([exited], timeout=_IDLE_POLL)

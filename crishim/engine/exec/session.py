@@ -1,7 +1,7 @@
-"""A command in a running container, with its stdin, stdout, stderr or terminal.
+"""An interactive command in a running container, with its stdin, stdout, stderr or terminal.
 
-Without a terminal the command's stdio are pipes, whatever the runtime. How a terminal comes, and what the end of the
-runtime means, is the strategy's: crun.py, runc.py.
+Without a terminal the command's stdio are pipes, with every runtime. How a terminal is opened, and how the command's
+exit is detected, depends on the strategy: crun.py, runc.py.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ from crishim.engine.exec.strategy import Strategy, choose
 from crishim.linux import terminals
 from crishim.linux.pipes import ReadEnd, WriteEnd
 
-TERMINAL_IDLE = 0.3  # seconds without output after which a terminal that others still hold counts as ended
+TERMINAL_IDLE = 0.3  # seconds without output until a terminal that other processes still hold counts as ended
 
 
 async def start(command: Command, *, stdin: bool, stdout: bool = True, stderr: bool = True) -> "ExecSession":
-    """Start a command; these of its streams are for us, the others are /dev/null. With a terminal there is no stderr.
+    """Start a command with the given streams; the others are /dev/null. With a terminal there is no stderr.
 
-    That it cannot be executed shows here or in wait(): INVALID, PRECONDITION or INTERNAL, with the runtime's words.
+    A command that cannot be executed raises here or in wait(): INVALID, PRECONDITION or INTERNAL, with the runtime's
+    message.
     """
     session = ExecSession(ExecChild(command), await choose(command.runtime))
     try:
@@ -31,7 +32,7 @@ async def start(command: Command, *, stdin: bool, stdout: bool = True, stderr: b
 
 
 class ExecSession:
-    """Made by start(); satisfies crishim.cri.stream.runtime.ProcessSession. Owns the child and its descriptors."""
+    """Made by start(); implements crishim.cri.stream.runtime.ProcessSession. Owns the child and its descriptors."""
 
     def __init__(self, child: ExecChild, strategy: Strategy) -> None:
         self._child = child
@@ -42,7 +43,7 @@ class ExecSession:
         self._terminal = -1  # the master
 
     async def open(self, *, terminal: bool, stdin: bool, stdout: bool, stderr: bool) -> None:
-        """Start the child. What was opened belongs to the session from the moment it is: close() after a failure."""
+        """Start the child. The session owns all descriptors once they are opened: call close() after an error."""
         await self._child.prepare()
         if terminal:
             self._terminal = await self._strategy.open_terminal(self._child)
@@ -71,9 +72,9 @@ class ExecSession:
             self._strategy.resized(self._child)
 
     async def wait(self) -> int:
-        """The exit code; what the command left unread is still there for read_stdout and read_stderr.
+        """The exit code; unread output can still be read by read_stdout and read_stderr.
 
-        Raises with the runtime's words if the command could not be executed.
+        Raises an error with the runtime's message if the command could not be executed.
         """
         outputs = [end for end in (self._stdout, self._stderr) if end is not None]
         try:

@@ -1,4 +1,4 @@
-"""What OCI runtimes do differently in `exec`, and which of the two ways a runtime program has."""
+"""The differences between OCI runtimes in `exec`, and the choice of a strategy for a runtime."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ _chosen: dict[Path, "Strategy"] = {}
 
 
 class Strategy(Protocol):
-    """How one kind of runtime is started with a terminal, told of its size, and waited for."""
+    """How a runtime is started with a terminal, notified of its size, and waited for."""
 
     async def open_terminal(self, child: ExecChild) -> int:
-        """Start the prepared child with a terminal; a descriptor of its master, which the caller then owns."""
+        """Start the prepared child with a terminal; returns the descriptor of its master, which the caller closes."""
 
     def resized(self, child: ExecChild) -> None:
         """The size of the master has changed."""
 
     async def wait(self, child: ExecChild, outputs: Sequence[ReadEnd]) -> int:
-        """Wait for the end of the command; its exit status, for ExecChild.exit_code()."""
+        """Wait until the command has exited; returns its status, for ExecChild.exit_code()."""
 
 
 async def choose(runtime: Path) -> Strategy:
-    """The strategy of a runtime program, by what --version prints. Only crun is known to be like crun."""
+    """The strategy for a runtime, by its --version: CrunExec for crun, RuncExec for all others."""
     if runtime not in _chosen:
         done = await programs.run([runtime, "--version"], timeout=10, check=False)
         _chosen[runtime] = CrunExec() if done.stdout.startswith(b"crun ") else RuncExec()

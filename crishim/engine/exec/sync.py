@@ -1,4 +1,4 @@
-"""A command in a running container, run to its end, with what it printed: ExecSync, probes."""
+"""Run a command in a running container to its end and collect its output: ExecSync, probes."""
 
 import asyncio
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from crishim.engine.exec.limits import Slot
 from crishim.engine.exec.session import ExecSession, start
 from crishim.errors import CrishimError, Kind
 
-OUTPUT_LIMIT = 16 * 1024 * 1024 - 64 * 1024  # bytes of stdout and stderr together: the answer must fit 16 MiB
+OUTPUT_LIMIT = 16 * 1024 * 1024 - 64 * 1024  # bytes of stdout and stderr together: the response must fit into 16 MiB
 
 
 class SyncResult(NamedTuple):
@@ -20,11 +20,10 @@ class SyncResult(NamedTuple):
 async def run(command: Command, slot: Slot, *, timeout: float = 0, limit: int = OUTPUT_LIMIT) -> SyncResult:
     """Run a command and wait for it. Its process must have no terminal.
 
-    timeout: seconds, 0 for none; then the command and its descendants are killed and DEADLINE is raised.
-    limit: bytes of stdout and stderr together. What goes beyond it, or beyond what the slot reserves, is read and
-    dropped. A non-zero exit is no error. A background process the command leaves behind may hold its output open: it is
-    not waited for (see runc.py). A command that cannot be executed is INVALID, PRECONDITION or INTERNAL, with the
-    runtime's words.
+    timeout: seconds, 0 for none; then the command and its descendants are killed and DEADLINE is raised. limit: bytes
+    of stdout and stderr together. Output beyond it, or beyond what the slot reserves, is read and dropped. A non-zero
+    exit code is no error. A background process that holds the output open is not waited for (see runc.py). A command
+    that cannot be executed raises INVALID, PRECONDITION or INTERNAL, with the runtime's message.
     """
     session: ExecSession | None = None
     try:
@@ -43,7 +42,7 @@ async def run(command: Command, slot: Slot, *, timeout: float = 0, limit: int = 
 
 
 class _Output:
-    """What is kept of stdout and stderr, of both together no more than may be."""
+    """Collects stdout and stderr, up to a common limit."""
 
     def __init__(self, slot: Slot, limit: int) -> None:
         self.stdout = bytearray()
@@ -62,7 +61,7 @@ class _Output:
     def _keep(self, kept: bytearray, data: bytes) -> None:
         size = self._slot.reserve(min(len(data), self._left))
         if size < len(data):
-            self._left = size  # nothing after a gap
+            self._left = size  # nothing is kept after a gap
         kept += data[:size]
         self._left -= size
 
@@ -80,7 +79,7 @@ async def _collect(session: ExecSession, output: _Output) -> SyncResult:
 
 
 async def _close(session: ExecSession) -> None:
-    """Close it to the end, also when the caller is cancelled meanwhile."""
+    """Close the session completely, also if the caller is cancelled meanwhile."""
     closing = asyncio.create_task(session.close())
     try:
         await asyncio.shield(closing)
