@@ -1,5 +1,5 @@
-"""The Node Resource Interface: plugins see and shape pods and containers.
+"""The Node Resource Interface (NRI): plugins get events of pods and containers, and adjust containers.
 
-mux.py, ttrpc.py and session.py are the wire; adjustments.py with what stands below it is what plugins may
-ask for. A driver (layer 2): imports linux/ and the vocabulary; operations/ and node.py import it.
+mux.py, ttrpc.py and session.py are the wire protocol; adjustments.py and what it imports merge what plugins request. A
+driver (layer 2): imports linux/ and the vocabulary; operations/ and node.py import it.
 """

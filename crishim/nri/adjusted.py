@@ -1,6 +1,6 @@
-"""A container as an adjustment makes it: what the next plugin is shown. Pure; config.json is spec/'s business.
+"""Apply an adjustment to NRI's Container message, for the next plugin. Pure; spec/ changes config.json.
 
-CDI devices are names until they are resolved, and are not shown; a container has no place for a memory policy.
+CDI devices are names until they are resolved, and are left out; the Container message has no memory policy.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ def _keyed(made: nri.Container, rule: Keyed, adjustment: nri.ContainerAdjustment
 
 
 def _environment(made: nri.Container, adjustment: nri.ContainerAdjustment) -> None:
-    """A variable that changes keeps its place."""
+    """A variable that is changed keeps its position."""
     if not adjustment.env:
         return
     changes = {entry.key: f"{entry.key}={entry.value}" for entry in adjustment.env}

@@ -1,12 +1,12 @@
-"""What several plugins want of one container being created, made one ContainerAdjustment. Pure.
+"""Merge the adjustments of several plugins for one container being created into one ContainerAdjustment. Pure.
 
-Plugins answer one after the other; each sees the container as those before it changed it. Removals of an answer come
-first, then its values: a key marked with "-" takes away what the container or an earlier plugin has there. In the
-result a key is there once, with its value, or marked and without one.
+Plugins answer one after the other; each gets the container as those before it changed it. An answer's removals are
+applied first, then its values: a key marked with "-" removes what the container or an earlier plugin has. In the result
+a key occurs once, with its value, or marked and without one.
 
-    args        a first element "" takes over from another plugin and is not part of the command
-    hooks       of all plugins, in order; so are rules of devices in resources
-    linux.rdt   remove: whatever was there goes, then the values hold
+    args        a first element "" overrides another plugin's args and is not part of the command
+    hooks       those of all plugins, in order; likewise the device rules in resources
+    linux.rdt   remove: everything set before is removed, then the values are set
     rlimits, CDI_devices and resources have no removal
 
 Source: docs of github.com/containerd/nri v0.12.5 and its pkg/adaptation, which applies map keys and their removals in
@@ -89,9 +89,10 @@ class Adjustments:
         self.owners = Owners()
 
     def collect(self, plugin: str, given: nri.ContainerAdjustment) -> None:
-        """Add one plugin's answer. PRECONDITION: another plugin set what it sets; INVALID: a key or command is empty.
+        """Add one plugin's answer. Raises PRECONDITION if another plugin set the same, INVALID for an empty key or
+        command.
 
-        After an error the round is over: what was collected is of no use.
+        After an error the merged adjustment must not be used.
         """
         for keyed in KEYED:
             self._keyed(plugin, keyed, given)

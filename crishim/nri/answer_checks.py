@@ -1,7 +1,7 @@
-"""What makes an answer to CreateContainer nonsense whatever the container is: it is refused before it is merged.
+"""Checks of a plugin's answer to CreateContainer that need no knowledge of the container; run before it is merged.
 
-A flat list of checks, each a generator of (field, what is wrong). What contradicts the pod or the node is found where
-it is applied. Removals have a marked key and no other value that counts.
+A flat list of checks, each a generator of (field, what is wrong). Conflicts with the pod or the node are found when it
+is applied. In a removal only the marked key is checked.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ DEVICES = ("c", "b", "u", "p")
 
 
 def check(plugin: str, adjustment: nri.ContainerAdjustment) -> None:
-    """INVALID names the plugin and the first field that is wrong."""
+    """Raise INVALID for the first wrong field, with the plugin and the field."""
     for each in CHECKS:
         for field, what in each(adjustment):
             raise CrishimError(
@@ -29,7 +29,7 @@ def check(plugin: str, adjustment: nri.ContainerAdjustment) -> None:
 
 
 def unknown_fields(adjustment: nri.ContainerAdjustment) -> Faults:
-    """Those of a later NRI: what a plugin asks for and does not get would not be noticed."""
+    """Fields of a later NRI: ignoring them would silently leave out what the plugin requests."""
     for message in _messages(adjustment):
         unknown = UnknownFieldSet(message)
         for field in (unknown[i] for i in range(len(unknown))):
@@ -37,7 +37,7 @@ def unknown_fields(adjustment: nri.ContainerAdjustment) -> Faults:
 
 
 def texts(adjustment: nri.ContainerAdjustment) -> Faults:
-    """The kernel ends a string at a zero byte."""
+    """Strings with a zero byte, where the kernel would end them."""
     for message in _messages(adjustment):
         for field, value in message.ListFields():
             if field.type == FieldDescriptor.TYPE_STRING and _has_zero(value):
@@ -128,7 +128,7 @@ def net_devices(adjustment: nri.ContainerAdjustment) -> Faults:
 
 
 def _messages(message: Message) -> Iterator[Message]:
-    """A message and all within it."""
+    """A message and all messages in it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is None:

@@ -1,12 +1,12 @@
-"""One plugin's way from its connection to the list of those that are called, and to its end.
+"""One plugin's connection, from registration to its end.
 
-    registers itself, within the registration timeout; a launched one's name is its program's
-    is configured, and says which events it wants
-    is put into the list, in a moment when no request is inside the gate, with its lock held: its hooks queue up
-    is told what there was in that moment (Synchronize), within the registration timeout once more
-    is called, until its connection is closed by either side
+    it registers, within the registration timeout; a launched plugin has its program's name
+    it is configured, and answers with the events it subscribes to
+    it is added to the roster while no request is inside the gate, with its lock held: its events queue up
+    it gets the pods and containers of that moment (Synchronize), within the registration timeout again
+    it is called, until either side closes the connection
 
-Each plugin goes its way in a task of its own: one that is silent, or slow, waits alone.
+Each plugin has a task of its own: a silent or slow one delays no other.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ log = logging.getLogger("crishim.nri")
 
 @dataclass(frozen=True)
 class LaunchedPlugin:
-    """What is known of a plugin before it registers."""
+    """What is known of a launched plugin before it registers."""
 
     index: str
     name: str
@@ -47,7 +47,7 @@ class LaunchedPlugin:
 
 
 class Office(Protocol):
-    """What an applicant is taken in by."""
+    """What an Applicant needs of the driver (plugins.py)."""
 
     settings: DriverSettings
     roster: Roster
@@ -59,7 +59,7 @@ class Office(Protocol):
 
 
 class Unfit(Exception):
-    """The plugin goes no further; the text says why, as the end of "it ..."."""
+    """The plugin cannot be used; the text says why, to follow "it"."""
 
 
 class Applicant:
@@ -68,10 +68,10 @@ class Applicant:
         self._launched = launched
         self._registered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         self._plugin: Plugin | None = None
-        self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # False: it never will be
+        self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # False: it ended before
 
     async def serve(self, method: str, payload: bytes) -> Message:
-        """The Runtime service."""
+        """Serve the plugin's calls of NRI's Runtime service."""
         if method == "RegisterPlugin":
             return self._register(nri.RegisterPluginRequest.FromString(payload))
         request = nri.UpdateContainersRequest.FromString(payload)
@@ -80,7 +80,7 @@ class Applicant:
         return await self._office.update_containers(self._plugin, request)
 
     async def run(self, connection: PluginConnection) -> None:
-        """Go the whole way; returns when the connection is closed, and closes it when cancelled. Never raises."""
+        """Run all steps; returns when the connection is closed, and closes it when cancelled. Never raises."""
         try:
             plugin = self._plugin = await self._enter(connection)
             async with plugin.locked():
@@ -107,7 +107,7 @@ class Applicant:
             self._office.roster.remove(self._plugin)
             about["plugin"] = self._plugin.label
         if self._registered.done() and not self._registered.cancelled():
-            self._registered.exception()  # it has been told
+            self._registered.exception()  # retrieved: the plugin got it as an answer
         log.info("an NRI plugin is gone", extra=about)
 
     def _register(self, request: nri.RegisterPluginRequest) -> nri.Empty:
@@ -124,7 +124,7 @@ class Applicant:
         return nri.Empty()
 
     async def _enter(self, connection: PluginConnection) -> Plugin:
-        """Registered and configured."""
+        """Wait until it has registered, and configure it. Raises Unfit."""
         timeout = self._office.settings.registration_timeout
         waits: list[asyncio.Future[Any]] = [self._registered, connection.closed]
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +158,7 @@ class Applicant:
         plugin.subscribe(answer.events, answer.failure_policy)
 
     async def _join(self, plugin: Plugin) -> list[nri.ContainerUpdate]:
-        """In the list and synchronized; we hold the plugin's lock. What it asks for of the containers it was told."""
+        """Add it to the roster and synchronize it; returns the updates it requests. The caller holds its lock."""
         settings = self._office.settings
         async with self._office.gate.alone():
             pods, containers = await self._office.pods_and_containers()
@@ -173,13 +173,13 @@ class Applicant:
             raise self._unfit(plugin, str(error)) from error
 
     def _unfit(self, plugin: Plugin, why: str) -> Unfit:
-        """Closed before its lock is released: hooks that wait for it must not reach it."""
+        """Close the connection before the plugin's lock is released: queued events must not be sent to it."""
         plugin.connection.close(why)
         return Unfit(why)
 
 
 def bad_name(index: str, name: str) -> str:
-    """What is wrong with a plugin's name or index, as the end of "it ..."; "" if nothing is."""
+    """What is wrong with a plugin's name or index, to follow "it"; "" if nothing is."""
     if not _INDEX.fullmatch(index):
         return f'registers with the index "{index[:MAX_NAME]}", which is not two digits'
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
@@ -188,5 +188,5 @@ def bad_name(index: str, name: str) -> str:
 
 
 def facts(plugin: Plugin) -> dict[str, object]:
-    """Of a log line."""
+    """The facts of a log line about a plugin."""
     return {"plugin": plugin.label, "pid": plugin.connection.pid, "events": ", ".join(plugin.status().events)}

@@ -1,8 +1,8 @@
-"""The runtime's end of one plugin's trunk, in the event loop.
+"""The runtime's end of one plugin's connection (its trunk), over asyncio.
 
-What the plugin can cost is bounded: one message each way is held, MAX_QUEUED bytes wait to be read by it, MAX_CALLS of
-its own calls run at once, and in WINDOW seconds it may send MAX_RECEIVED bytes and MAX_IGNORED things that mean
-nothing. Beyond any of them the trunk is closed, as it is for bytes that break the format.
+A plugin's use of resources is limited: one message in each direction is buffered, MAX_QUEUED bytes wait to be read by
+it, MAX_CALLS of its own calls run at once, and in WINDOW seconds it may send MAX_RECEIVED bytes and MAX_IGNORED
+meaningless frames, messages and refused calls. Beyond a limit the trunk is closed, as after a malformed frame.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ MAX_CALLS = 16
 WINDOW = 10.0
 MAX_RECEIVED = 64 << 20
 MAX_IGNORED = 256
-GRACE = 0.25  # seconds an answer may be late: a handler that ends at its deadline has something to say
+GRACE = 0.25  # seconds an answer may be late: a handler that ends at its deadline still answers
 
 log = logging.getLogger("crishim.nri")
 
@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 class Unanswered(Exception):
-    """The trunk is closed: no answer will come. The text says why, as the end of "it ..."."""
+    """The trunk is closed: no answer will come. The text says why, to follow "it"."""
 
 
 class TimedOut(Unanswered):
@@ -58,7 +58,7 @@ class TimedOut(Unanswered):
 
 
 class MethodHandler(Protocol):
-    """What serves the plugin's calls: the answer to a method, or CrishimError."""
+    """Serves the plugin's calls: returns the answer to a method, or raises CrishimError."""
 
     def __call__(self, method: str, payload: bytes) -> Awaitable[Message]: ...
 
@@ -77,13 +77,10 @@ class PluginConnection(asyncio.Protocol):
         self._calls: dict[int, asyncio.Future[Response]] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._refused = 0  # calls of the plugin above MAX_CALLS
-        self._window = (
-            asyncio.get_running_loop().time(),
-            0,
-            0,
-        )  # when it began, bytes received in it, meaningless things before it
+        # when it began, bytes received in it, nonsense counted before it
+        self._window = (asyncio.get_running_loop().time(), 0, 0)
         self._transport: asyncio.Transport | None = None
-        self.pid = 0  # of the peer as the kernel knows it; 0 in another pid namespace. Only for people.
+        self.pid = 0  # of the peer, by SO_PEERCRED; 0 in another PID namespace. For display only.
         self.reason = ""  # why it is closed
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -97,7 +94,7 @@ class PluginConnection(asyncio.Protocol):
         self.close(f"closed its connection{f': {exc}' if exc else ''}")
 
     def close(self, reason: str) -> None:
-        """Close the trunk at once; all calls end with Unanswered(reason). Idempotent: the first reason counts."""
+        """Close the trunk at once; all calls raise Unanswered(reason). Idempotent: the first reason is kept."""
         if self.closed.done():
             return
         self.reason = self.reason or reason
@@ -111,7 +108,7 @@ class PluginConnection(asyncio.Protocol):
             self._transport.abort()
 
     async def finish(self, reason: str) -> None:
-        """Close when what was written has been sent, or after GRACE seconds."""
+        """Close once written data has been sent, or after GRACE seconds."""
         if self._transport and not self.closed.done():
             self.reason = reason
             self._transport.close()
@@ -121,8 +118,8 @@ class PluginConnection(asyncio.Protocol):
     async def call(self, method: str, request: Message, answer: type[M], timeout: float) -> M:
         """Call a method of the plugin and wait for its answer.
 
-        timeout: seconds the plugin has; GRACE more are waited for it. Refused, TimedOut, Unanswered; TooLarge: the
-        request cannot be sent, which is no fault of the plugin's. An answer that is not of its type closes the trunk.
+        timeout: seconds the plugin has; GRACE more are waited. Raises Refused, TimedOut, Unanswered, and TooLarge for a
+        request that cannot be sent. An answer of a wrong type closes the trunk.
         """
         if self.closed.done():
             raise Unanswered(self.reason)

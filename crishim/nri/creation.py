@@ -1,4 +1,4 @@
-"""The events whose answers change containers: CreateContainer with its validation, UpdateContainer, StopContainer."""
+"""Events whose answers change containers: CreateContainer with its validation, UpdateContainer, StopContainer."""
 
 from typing import NamedTuple
 
@@ -14,28 +14,28 @@ from crishim.pb import nri_pb2 as nri
 
 
 class Changes(NamedTuple):
-    """Of other containers than the one the event is about."""
+    """Changes to other containers than the event's."""
 
     updates: tuple[nri.ContainerUpdate, ...] = ()
     evictions: tuple[nri.ContainerEviction, ...] = ()
 
 
 class Creation(NamedTuple):
-    adjustment: nri.ContainerAdjustment  # merged; a key is there once, with a value or marked for removal
+    adjustment: nri.ContainerAdjustment  # merged; each key once, with a value or marked for removal
     changes: Changes
     owners: nri.FieldOwners  # which plugin set what
 
 
 class Update(NamedTuple):
-    resources: nri.LinuxResources  # what to set in place of what was asked for
+    resources: nri.LinuxResources  # to set in place of the requested ones
     changes: Changes
 
 
 async def create_container(
     rounds: Rounds, settings: Validator, pod: nri.PodSandbox, container: nri.Container
 ) -> Creation:
-    """Ask all plugins, each with what those before it changed. CrishimError: one refuses, answers nonsense, sets what
-    another has set, or a validator rejects the result."""
+    """Ask all plugins, each with the changes of those before it. Raises CrishimError if one refuses, its answer is
+    invalid, two set the same, or a validator rejects the result."""
     adjustments, updates, evictions = Adjustments(), Updates(creating=container.id), []
     view = container
     for plugin in rounds.roster.wanting(events.CREATE):
@@ -62,7 +62,7 @@ async def _validate(
     made: Creation,
     updates: Updates,
 ) -> None:
-    """DENIED: the default validator or a plugin rejects it. A validator that does not answer rejects, too."""
+    """Raise DENIED if the default validator or a plugin rejects it; a validator without an answer rejects, too."""
     validators = rounds.roster.wanting(events.VALIDATE)
     if not settings.enable and not validators:
         return
@@ -97,7 +97,7 @@ async def _ask_validator(rounds: Rounds, plugin: Plugin, request: nri.ValidateCo
 async def update_container(
     rounds: Rounds, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
 ) -> Update:
-    """Ask all plugins, each with the resources as those before it changed them. Errors as create_container()."""
+    """Ask all plugins, each with the resources as changed by those before it. Raises as create_container()."""
     updates, evictions = Updates(updating=container.id, requested=resources), list[nri.ContainerEviction]()
     for plugin in rounds.roster.wanting(events.UPDATE):
         request = nri.UpdateContainerRequest(pod=pod, container=container, linux_resources=updates.requested)
@@ -111,7 +111,7 @@ async def update_container(
 
 
 async def stop_container(rounds: Rounds, pod: nri.PodSandbox, container: nri.Container) -> Changes:
-    """Tell all plugins; what they want changed of others. An update that conflicts is left out. Never raises."""
+    """Notify all plugins; returns their changes to other containers. Conflicting updates are left out. Never raises."""
     updates = Updates()
     for plugin, answer in await rounds.notify(events.STOP, nri.StopContainerRequest(pod=pod, container=container)):
         for update in answer.update:

@@ -1,4 +1,4 @@
-"""The events plugins subscribe to, as a table: the method of each, its messages, and what a refusal means."""
+"""The events plugins subscribe to, as a table: method and answer of each, and whether a refusal fails the call."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ class Event:
     number: int
     method: str
     answer: type[Message]
-    notice: bool  # a refusal changes nothing: it is logged, and the other plugins are told all the same
-    state_change: bool  # plugins of before v0.12 know it as StateChange only
+    notice: bool  # a refusal is only logged, and the other plugins are notified nevertheless
+    state_change: bool  # plugins before v0.12 get it as StateChange
 
     @property
     def bit(self) -> int:
@@ -49,7 +49,7 @@ EVENTS = (
 
 
 def state_change(event: Event, request: Any) -> nri.StateChangeEvent:
-    """A request in the older form."""
+    """The StateChange form of a request, for older plugins."""
     change = nri.StateChangeEvent(event=event.number, pod=request.pod)  # type: ignore[arg-type]
     if "container" in request.DESCRIPTOR.fields_by_name:
         change.container.CopyFrom(request.container)

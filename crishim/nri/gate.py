@@ -1,10 +1,10 @@
-"""The gate that makes Synchronize exact: requests share it, a plugin that is being added has it alone.
+"""A shared/exclusive lock that makes Synchronize exact: requests share it, adding a plugin takes it exclusively.
 
-What a request tells plugins and what it makes visible must be one step to a plugin that comes: either in its set, or
-told to it, never neither, never both. A request inside the gate may enter it again, as may the tasks it starts.
+A new plugin must get each pod or container exactly once: in its Synchronize, or by an event. So a request holds the
+gate from its event until the object is visible. It may enter the gate again inside, as may the tasks it starts.
 
-Who wants to be alone waits until no request is inside; meanwhile others wait outside, at most `patience` seconds. Then
-they go first for as long, and so on: one that hangs holds up the plugin, not the node.
+alone() waits until no request is inside. Meanwhile new requests wait, at most `patience` seconds; then they enter first
+for as long, and so on: a request that hangs delays the plugin, not the node.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 
 
 class _Pass:
-    """One request's being inside: how many times it has entered."""
+    """How many times one request is inside."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -26,13 +26,13 @@ class Gate:
         self._patience = patience
         self._inside: set[_Pass] = set()
         self._alone = False
-        self._preferred = 0  # of those who want to be alone, how many keep new requests outside now
+        self._preferred = 0  # how many calls of alone() keep new requests waiting now
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._pass: contextvars.ContextVar[_Pass | None] = contextvars.ContextVar("nri_request", default=None)
 
     @contextlib.asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Be inside with other requests."""
+        """Enter together with other requests."""
         before = self._pass.get()
         mine = before if before and before.depth else _Pass()
         if mine is not before:
@@ -50,7 +50,7 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Be inside with nobody else. What is done there must be quick; a request there would wait for itself."""
+        """Enter exclusively. Keep it short; a shared() inside would deadlock."""
         while not await self._cleared(preferred=True) and not await self._cleared(preferred=False):
             pass
         try:
@@ -60,7 +60,7 @@ class Gate:
             self._changed()
 
     async def _cleared(self, *, preferred: bool) -> bool:
-        """Wait until nobody is inside, and be there alone; False if it took longer than there is patience."""
+        """Wait until no request is inside, and enter exclusively; False after `patience` seconds."""
         self._preferred += preferred
         try:
             async with asyncio.timeout(self._patience):
@@ -88,7 +88,7 @@ class Gate:
         self._alone = False
 
     async def _enter(self, take: Callable[[], bool], undo: Callable[[], None]) -> None:
-        """Wait until take() succeeds; undo() if the caller was cancelled just then."""
+        """Wait until take() succeeds; undo() if the caller is cancelled after that."""
         if take():
             return
         entry = (take, asyncio.get_running_loop().create_future())
@@ -104,7 +104,7 @@ class Gate:
             raise
 
     def _changed(self) -> None:
-        """Let those in who can enter now."""
+        """Wake those that can enter now."""
         for entry in list(self._waiting):
             take, entered = entry
             if not entered.done() and take():

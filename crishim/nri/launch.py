@@ -1,8 +1,7 @@
-"""Plugins the runtime starts itself: programs NN-name of a directory, each with its end of a connection as descriptor
-3.
+"""Launch plugins: programs NN-NAME of a directory, each with its end of a connection as descriptor 3.
 
-They get three environment variables and nothing else, as every runtime gives them, no PATH among them. A program is
-killed when the daemon stops, and meets the end of its connection when the daemon is killed; it is not started again.
+Their environment is NRI's three variables, without PATH, as with other runtimes. A program is killed when the daemon
+stops; if the daemon is killed, its connection ends. It is not restarted.
 """
 
 import asyncio
@@ -21,8 +20,8 @@ from crishim.nri.applicant import LaunchedPlugin, bad_name
 SOCKET_FD = 3
 MAX_CONFIG = 1 << 20  # bytes of a configuration file
 MAX_PLUGINS = 64
-KEPT = 4096  # bytes of what a program said last, for the log line of its end
-REAPING = 2.0  # seconds a killed program has to be gone
+KEPT = 4096  # bytes of a program's last output, for the log line of its end
+REAPING = 2.0  # seconds a killed program has to exit
 
 log = logging.getLogger("crishim.nri")
 
@@ -30,7 +29,7 @@ log = logging.getLogger("crishim.nri")
 def found(directory: Path, config_directory: Path) -> list[LaunchedPlugin]:
     """The executable files of the directory in the order of their names, with their configuration. Blocks.
 
-    Others are left out, with a line each for those whose name is no NN-name. A directory that is not there is empty.
+    Files that are not executable are left out, and those not named NN-NAME with a log line. Without the directory: [].
     """
     try:
         entries = sorted(directory.iterdir())
@@ -65,13 +64,13 @@ class PluginProcess:
 
     def __init__(self, launched: LaunchedPlugin) -> None:
         self._launched = launched
-        self._said = bytearray()
+        self._output = bytearray()
         self.pid = 0
         self._pidfd = -1
-        self._over: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Start it, with a protocol of factory at our end of its connection. OSError: it cannot be started."""
+        """Start it, with a protocol of factory at our end of its connection. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
             read, write = os.pipe2(os.O_CLOEXEC)
@@ -84,21 +83,21 @@ class PluginProcess:
                 raise
             finally:
                 os.close(write)
-        self._over = asyncio.create_task(self._watch(read), name=f"nri program {self._launched.name}")
+        self._watching = asyncio.create_task(self._watch(read), name=f"nri program {self._launched.name}")
         ours.setblocking(False)
         await asyncio.get_running_loop().create_unix_connection(factory, sock=ours)
 
     async def end(self) -> None:
-        """Kill it, with what it started in its process group, and wait until it is gone, REAPING seconds at most."""
-        if self._over is None:
+        """Kill its process group and wait until it has exited, REAPING seconds at most."""
+        if self._watching is None:
             return
-        if not self._over.done():
+        if not self._watching.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        await asyncio.wait([self._over], timeout=REAPING)
+        await asyncio.wait([self._watching], timeout=REAPING)
 
     async def _watch(self, output: int) -> None:
-        """Read what it says, and reap it when it ends."""
+        """Read its output, and reap it when it exits."""
         loop = asyncio.get_running_loop()
         os.set_blocking(output, False)
         loop.add_reader(output, self._read, output)
@@ -111,33 +110,33 @@ class PluginProcess:
             loop.remove_reader(output)
             os.close(output)
             os.close(self._pidfd)
-        said = " ".join(self._said.decode(errors="replace").split())
+        output_text = " ".join(self._output.decode(errors="replace").split())
         log.info(
             "a launched NRI plugin has ended",
-            extra={"path": self._launched.path, "exit_code": pidfds.to_code(status), "said": said},
+            extra={"path": self._launched.path, "exit_code": pidfds.to_code(status), "said": output_text},
         )
 
     def _reap(self) -> int:
-        """Its wait status; it has ended."""
+        """The wait status of the exited program."""
         return os.waitpid(self.pid, os.WNOHANG)[1]
 
     def _read(self, output: int) -> None:
         with contextlib.suppress(BlockingIOError):
             data = os.read(output, 64 << 10)
-            self._said += data
-            del self._said[:-KEPT]
+            self._output += data
+            del self._output[:-KEPT]
             if not data:
                 asyncio.get_running_loop().remove_reader(output)
 
 
 def _spawn(launched: LaunchedPlugin, connection: int, output: int) -> int:
-    """posix_spawn(3), since asyncio's subprocesses keep the numbers of descriptors: the plugin's must be 3."""
+    """posix_spawn(3): asyncio's subprocesses cannot pass the socket as descriptor 3."""
     environment = {
         "NRI_PLUGIN_NAME": launched.name,
         "NRI_PLUGIN_IDX": launched.index,
         "NRI_PLUGIN_SOCKET": str(SOCKET_FD),
     }
-    # Away from the numbers that are set below, or one would be overwritten before it is used.
+    # Above the numbers that are set below, so that none is overwritten before it is used.
     high = [_above(fd) for fd in (connection, output)]
     try:
         actions = [
@@ -154,7 +153,7 @@ def _spawn(launched: LaunchedPlugin, connection: int, output: int) -> int:
 
 
 def _inherited() -> list[int]:
-    """Descriptors a program would get of this process: libraries open some without close-on-exec."""
+    """Descriptors a program would inherit: libraries open some without close-on-exec."""
     return [fd for fd in (int(path.name) for path in Path("/proc/self/fd").iterdir()) if fd > SOCKET_FD]
 
 

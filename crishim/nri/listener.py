@@ -1,4 +1,4 @@
-"""The socket plugins come to. Whoever can connect to it is as powerful as the runtime: it is root's alone."""
+"""The socket plugins connect to. Access to it is as powerful as root, so only root may connect."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from crishim.linux import executors, unix_listener
 
 
 class PluginListener:
-    """Owns the socket's file."""
+    """Listens, and owns the socket's file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,7 +18,7 @@ class PluginListener:
         self._inode = (0, 0)
 
     async def open(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Listen, with the directory made if need be (0700). PRECONDITION: the path is taken, or cannot be used."""
+        """Listen; makes the directory if needed (0700). Raises PRECONDITION if the path is in use or cannot be used."""
         try:
             listening = await executors.records(unix_listener.listen, self._path, "runtime")
         except OSError as error:
@@ -29,7 +29,7 @@ class PluginListener:
         self._server = await asyncio.get_running_loop().create_unix_server(factory, sock=listening)
 
     async def close(self) -> None:
-        """No new connections, and no file, unless somebody has put another one in its place."""
+        """Stop listening, and remove the file unless another one is in its place."""
         if self._server is None:
             return
         self._server.close()

@@ -1,12 +1,12 @@
 """NRI's multiplexer: numbered connections over one unix stream, the trunk.
 
-A frame is eight bytes, connection and payload length as big-endian u32, and the payload. Nothing opens or closes a
-connection: both ends know the two there are, and a frame for any other is dropped.
+A frame is eight bytes, connection and payload length as big-endian u32, and the payload. Connections are not opened or
+closed: there are two fixed ones, and a frame for any other is dropped.
 
-How a message is cut matters to peers written in Go. Their multiplexer gives a whole frame to one read and fails if it
-does not fit, and what reads there has a buffer of 4096 bytes: a message's first frame must not be larger. The rest may
-come in one frame, and must not come in many: 256 frames are queued, more end the trunk. No frame may have bytes of two
-messages. (github.com/containerd/nri, pkg/net/multiplex; how Go peers read was measured.)
+How a message is split matters to peers written in Go. Their multiplexer passes a whole frame to one read, whose buffer
+has 4096 bytes, and fails if it does not fit: a message's first frame must not be larger. The rest should be one frame:
+more than 256 queued frames end the trunk. No frame may have bytes of two messages. (github.com/containerd/nri,
+pkg/net/multiplex; how Go peers read was measured.)
 """
 
 from struct import Struct
@@ -40,16 +40,16 @@ def frames(connection: int, message: bytes) -> bytes:
 
 
 class Demultiplexer:
-    """The receiving half: bytes of the trunk to parts of connections, however they are cut. Holds no payload."""
+    """The receiving half: bytes of the trunk, in pieces of any size, to parts of connections. Buffers no payload."""
 
     def __init__(self) -> None:
-        self._head = b""  # of a frame, as far as it came
+        self._head = b""  # of a frame, as far as received
         self._connection = 0
         self._missing = 0  # bytes of the open frame
-        self.dropped = 0  # frames for connections that are not there, and empty ones
+        self.dropped = 0  # frames for unknown connections, and empty ones
 
     def receive(self, data: bytes) -> list[TrunkData]:
-        """BadTrunk: a frame longer than MAX_PAYLOAD."""
+        """Decode received bytes. Raises BadTrunk for a frame longer than MAX_PAYLOAD."""
         parts, view, at = [], memoryview(data), 0
         while at < len(view):
             if not self._missing:
@@ -63,7 +63,7 @@ class Demultiplexer:
         return parts
 
     def _read_head(self, view: memoryview, at: int) -> int:
-        """Take what is there of a frame's head; where its payload begins."""
+        """Read a frame's head, as far as received; returns where its payload begins."""
         end = at + _HEAD.size - len(self._head)
         self._head += bytes(view[at:end])
         if len(self._head) == _HEAD.size:

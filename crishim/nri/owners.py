@@ -1,7 +1,8 @@
-"""Which plugin set what: each field, or each key of a field that has keys, belongs to the one that set it first.
+"""Records which plugin set which field: each field, or each key of a keyed field, is owned by the one that set it
+first.
 
-A plugin that means to override another one's value marks the key for removal, in the same answer or an earlier one; the
-key is then its own.
+A plugin that overrides another one's value marks the key for removal, in the same answer or an earlier one; it then
+owns the key.
 """
 
 from crishim.errors import CrishimError, Kind
@@ -10,18 +11,18 @@ from crishim.pb.nri import fields_pb2
 
 
 def field_name(field: int) -> str:
-    """As the definition calls it."""
+    """The field's name in NRI's definition."""
     return fields_pb2.Field.DESCRIPTOR.values_by_number[field].name
 
 
 class Owners:
-    """Of one container."""
+    """The owners of one container's fields."""
 
     def __init__(self) -> None:
         self._owners: dict[tuple[int, str], tuple[str, bool]] = {}  # by field and key: plugin, and whether it removed
 
     def claim(self, field: int, plugin: str, key: str = "") -> None:
-        """The plugin sets it. PRECONDITION: somebody else has set or removed it, or the plugin sets it twice."""
+        """The plugin sets it. Raises PRECONDITION if another one has set or removed it, or it is set twice."""
         owner, removed = self._owners.get((field, key), (plugin, True))
         if owner != plugin or not removed:
             raise CrishimError(
@@ -34,11 +35,11 @@ class Owners:
         self._owners[field, key] = plugin, False
 
     def take_over(self, field: int, plugin: str, key: str = "") -> None:
-        """The plugin removes what is there, whoever set it; it may set it anew."""
+        """The plugin removes the value, whoever set it; it may set it again."""
         self._owners[field, key] = plugin, True
 
     def add(self, field: int, plugin: str) -> None:
-        """The plugin adds to a field that all may add to."""
+        """The plugin adds to a field that every plugin may add to."""
         before, _ = self._owners.get((field, ""), ("", False))
         self._owners[field, ""] = (f"{before},{plugin}" if before else plugin), False
 
@@ -48,7 +49,7 @@ class Owners:
         return made
 
     def message(self) -> nri.FieldOwners:
-        """As validators get it. A removed key is its remover's."""
+        """The message validators get. A removed key is owned by the plugin that removed it."""
         made = nri.FieldOwners()
         for (field, key), (plugin, _) in self._owners.items():
             if key:

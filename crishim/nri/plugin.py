@@ -1,8 +1,8 @@
-"""A plugin that has registered: what it subscribed to, calling it, and what is counted of it.
+"""A registered plugin: its subscriptions, calls to it, and its counters.
 
-One call at a time: runtimes have never sent plugins two at once, and plugins count on it. Others wait their turn, and
-have the whole time when it comes. But behind a call that got no answer the waiting counts, too, so that a plugin that
-hangs costs each caller its time once, however many there are.
+One call at a time: no runtime sends a plugin two at once, and plugins rely on that. Others queue, and have their whole
+timeout from then on. But after a call without an answer the time in the queue counts, too, so that a plugin that hangs
+costs each caller one timeout, however many there are.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ M = TypeVar("M", bound=Message)
 
 @dataclass
 class Counters:
-    """Of one plugin since it registered. Seconds are of calls that were answered."""
+    """Counters of one plugin since it registered. Seconds are of answered calls."""
 
     calls: dict[str, int] = field(default_factory=dict)  # by method
     refused: int = 0  # answered with an error
@@ -34,7 +34,7 @@ class Counters:
     longest: float = 0.0
 
     def add(self, other: "Counters") -> None:
-        """Count another's as well."""
+        """Add another's counts."""
         for method, calls in other.calls.items():
             self.calls[method] = self.calls.get(method, 0) + calls
         self.refused += other.refused
@@ -51,7 +51,7 @@ class PluginStatus:
     index: str
     pid: int
     state: str  # "registering", "synchronizing", "ready"; "closed: why"
-    launched: str  # path of its program, "" if it came by itself
+    launched: str  # path of its program, "" if it connected by itself
     events: tuple[str, ...]  # methods it is called for
     since: float  # seconds since the epoch
     counters: Counters
@@ -62,7 +62,7 @@ class PluginStatus:
 
 
 class Plugin:
-    """Its connection is the caller's to close."""
+    """The caller closes its connection."""
 
     def __init__(self, name: str, index: str, connection: PluginConnection, launched: str = "") -> None:
         self.name = name
@@ -75,12 +75,12 @@ class Plugin:
         self.counters = Counters()
         self.since = time.time()
         self._events = 0
-        self._state_changes: set[int] = set()  # events it does not know by their own method
+        self._state_changes: set[int] = set()  # events it gets as StateChange
         self._lock = asyncio.Lock()
         self._hanging = False  # the last call got no answer
 
     def subscribe(self, mask: int, policy: nri.FailurePolicy) -> None:
-        """Take the answer to Configure; no events is all of them."""
+        """Set the subscription of the answer to Configure; an empty mask means all events."""
         self._events = mask or events.ALL
         self.policy = policy
 
@@ -96,7 +96,7 @@ class Plugin:
         )
 
     async def tell(self, event: Event, request: Any, timeout: float) -> Any:
-        """Send an event, in the form the plugin knows, and return its answer. Errors as PluginConnection.call()."""
+        """Send an event, in the form the plugin supports; returns its answer. Raises as PluginConnection.call()."""
         if event.number not in self._state_changes:
             try:
                 return await self.call(event.method, request, event.answer, timeout)
@@ -108,7 +108,7 @@ class Plugin:
         return event.answer()
 
     async def call(self, method: str, request: Message, answer: type[M], timeout: float) -> M:
-        """Call when it is this call's turn; timeout: seconds from then on. Errors as PluginConnection.call()."""
+        """Queue a call; timeout: seconds from when it is sent. Raises as PluginConnection.call()."""
         asked = time.monotonic()
         async with self._lock:
             waited = time.monotonic() - asked
@@ -119,7 +119,7 @@ class Plugin:
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Have all calls to oneself; call_now() is for who has."""
+        """Keep other calls out; the holder uses call_now()."""
         async with self._lock:
             yield
 

@@ -1,8 +1,8 @@
-"""The node's NRI plugins: the face of this driver. One coroutine an event, named as the event is.
+"""The node's NRI plugins: the interface of this driver. One coroutine an event, with the event's name.
 
-Each returns when all plugins that want the event have answered. With none it returns at once, and create_container asks
-the default validator alone, if it is on. A request holds the gate (requests()) around an event and what makes the pod
-or container visible or invisible in Runtime.pods_and_containers().
+Each returns when all plugins subscribed to the event have answered; without any at once, but create_container runs the
+default validator, if enabled. A request holds the gate (requests()) around an event and the change that makes the pod
+or container visible or invisible in RuntimeOperations.pods_and_containers().
 """
 
 import asyncio
@@ -35,16 +35,16 @@ __all__ = ["Changes", "Creation", "DriverSettings", "PluginStatus", "Plugins", "
 
 
 class RuntimeOperations(Protocol):
-    """What the node does for its plugins."""
+    """The node's operations that plugins use."""
 
     async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
-        """What there is, for a plugin that comes. Quick, and without requests(): it is called with the gate closed."""
+        """All pods and containers, for a new plugin. Must be quick and not use requests(): the gate is held."""
 
     async def update_container(self, update: nri.ContainerUpdate) -> None:
-        """Change a container's resources. CrishimError: it cannot be done."""
+        """Change a container's resources. Raises CrishimError."""
 
     async def evict_container(self, eviction: nri.ContainerEviction) -> None:
-        """Stop a container because a plugin wants it. CrishimError: it cannot be done."""
+        """Stop a container because a plugin evicts it. Raises CrishimError."""
 
 
 class Plugins:
@@ -60,9 +60,9 @@ class Plugins:
         self._applicants: set[asyncio.Task[None]] = set()
 
     async def start(self, runtime: RuntimeOperations) -> None:
-        """Launch the plugins of the directory, side by side, wait until each is ready or given up; then listen.
+        """Launch the directory's plugins concurrently, wait until each is ready or has failed; then listen.
 
-        A plugin that cannot be launched is logged. PRECONDITION: the socket cannot be made.
+        A plugin that cannot be launched is logged. Raises PRECONDITION if the socket cannot be made.
         """
         self._runtime = runtime
         directory, config = self.settings.plugin_directory, self.settings.config_directory
@@ -85,27 +85,27 @@ class Plugins:
         self._programs.clear()
 
     def requests(self) -> AbstractAsyncContextManager[None]:
-        """What a request holds: no plugin is added meanwhile. It may be entered again inside."""
+        """The context of a request: no plugin is added meanwhile. It may be entered again inside."""
         return self.gate.shared()
 
     @property
     def active(self) -> bool:
-        """Whether an event can make a difference: a plugin is in the list, or the default validator is on.
+        """Whether events have an effect: a plugin is in the roster, or the default validator is enabled.
 
-        To be read inside requests(): there no plugin comes between it and the event.
+        Read it inside requests(), so that no plugin is added between it and the event.
         """
         return bool(self.roster.all()) or self.settings.validator.enable
 
     def status(self) -> list[PluginStatus]:
-        """Of all plugins, in the order they are called; then of those gone of late."""
+        """The status of all plugins, in the order they are called; then of recently closed ones."""
         return self.roster.status()
 
     def totals(self) -> tuple[int, dict[str, Counters]]:
-        """How many plugins are called, and what was counted of all there were, by label. From another thread, too."""
+        """The number of plugins, and the counters of all since the start, by label. Thread-safe."""
         return len(self.roster), self.roster.totals()
 
     async def run_pod_sandbox(self, pod: nri.PodSandbox) -> None:
-        """CrishimError: a plugin refuses. It may have told others, who are to get stop_ and remove_pod_sandbox."""
+        """Raises CrishimError if a plugin refuses; call stop_ and remove_pod_sandbox then, for those before it."""
         await self._tell(events.RUN_POD, nri.RunPodSandboxRequest(pod=pod))
 
     async def update_pod_sandbox(
@@ -127,7 +127,7 @@ class Plugins:
         await self._notify(events.REMOVE_POD, nri.RemovePodSandboxRequest(pod=pod))
 
     async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> Creation:
-        """CrishimError: a plugin refuses or two conflict, or a validator rejects what comes of it."""
+        """Raises CrishimError if a plugin refuses, two conflict, or a validator rejects the result."""
         async with self.requests():
             return await creation.create_container(self._rounds, self.settings.validator, pod, container)
 
@@ -144,7 +144,7 @@ class Plugins:
     async def update_container(
         self, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
     ) -> Update:
-        """CrishimError: a plugin refuses or two conflict."""
+        """Raises CrishimError if a plugin refuses or two conflict."""
         async with self.requests():
             return await creation.update_container(self._rounds, pod, container, resources)
 
@@ -159,16 +159,16 @@ class Plugins:
         await self._notify(events.REMOVE, nri.RemoveContainerRequest(pod=pod, container=container))
 
     async def apply(self, changes: Changes) -> None:
-        """Update and evict the containers that plugins asked for. Failures are logged. To be called without locks."""
+        """Update and evict containers as plugins requested. Errors are logged. Call it without holding locks."""
         await self._apply("", changes)
 
     async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
-        """For applicants."""
+        """For Synchronize (applicant.py)."""
         assert self._runtime is not None
         return await self._runtime.pods_and_containers()
 
     async def update_containers(self, plugin: Plugin, request: nri.UpdateContainersRequest) -> Message:
-        """What a plugin asks for by itself; the answer has the updates that failed."""
+        """A plugin's UpdateContainers; the answer has the updates that failed."""
         failed = await self._apply(plugin.label, Changes(tuple(request.update), tuple(request.evict)))
         return nri.UpdateContainersResponse(failed=failed)
 
@@ -221,7 +221,7 @@ class Plugins:
 
     def _admit(self, applicant: Applicant, connection: PluginConnection, program: launch.PluginProcess | None) -> None:
         if program:
-            connection.pid = program.pid  # the kernel says ours: we made both ends
+            connection.pid = program.pid  # SO_PEERCRED has ours: we made both ends
         if len(self._applicants) >= MAX_CONNECTIONS:
             connection.close(f"was one too many: there are {MAX_CONNECTIONS} connections")
             log.warning("an NRI plugin is turned away: there are too many", extra={"pid": connection.pid})

@@ -1,4 +1,4 @@
-"""LinuxResources of several plugins made one, for a container being created and for updates of those that are there."""
+"""Merge LinuxResources of several plugins, for a container being created and for updates of existing ones."""
 
 from collections.abc import Callable
 
@@ -32,23 +32,23 @@ OTHERS = {"blockio_class": fields.BlockioClass, "rdt_class": fields.RdtClass, "p
 
 
 def is_set(message: Message, name: str) -> bool:
-    """Whether a field is there: a message at all, text or a list that is not empty."""
+    """Whether a field is set: a message that is present, or a text or list that is not empty."""
     field = message.DESCRIPTOR.fields_by_name[name]
     return message.HasField(name) if field.has_presence else bool(getattr(message, name))
 
 
 def put(target: Message, source: Message, name: str) -> None:
-    """Set a field as it is in another message of the type."""
+    """Copy a field from another message of the same type."""
     target.ClearField(name)
     if isinstance(value := getattr(source, name), Message):
-        getattr(target, name).SetInParent()  # also one that holds nothing but its being there
+        getattr(target, name).SetInParent()  # an empty message, too
         getattr(target, name).CopyFrom(value)
     else:
         setattr(target, name, value)
 
 
 def merge(target: nri.LinuxResources, given: nri.LinuxResources, claim: Claim) -> None:
-    """Set in target what is set in given, each after its claim. What claim raises comes out, with target half done."""
+    """Set in target what is set in given, each after claim(). Raises what claim() does; target is then incomplete."""
     for name, field in MEMORY.items():
         if given.HasField("memory") and is_set(given.memory, name):
             claim(field, "")
@@ -69,9 +69,9 @@ def merge(target: nri.LinuxResources, given: nri.LinuxResources, claim: Claim) -
     for key, value in given.unified.items():
         claim(fields.CgroupsUnified, key)
         target.unified[key] = value
-    target.devices.extend(given.devices)  # rules are a list that is gone through in order: all may add
+    target.devices.extend(given.devices)  # an ordered list of rules: every plugin may add
 
 
 def lay_over(target: nri.LinuxResources, given: nri.LinuxResources) -> None:
-    """Set in target what is set in given, whoever set it."""
+    """Set in target what is set in given, without claims."""
     merge(target, given, lambda field, key: None)

@@ -1,26 +1,26 @@
-"""The plugins that are called, in order: by index, then by name, then by when they came. And those that are gone."""
+"""The plugins that are called, in order: by index, name, and time of connection; and those recently closed."""
 
 from collections import deque
 
 from crishim.nri.events import Event
 from crishim.nri.plugin import Counters, Plugin, PluginStatus
 
-REMEMBERED = 32  # plugins that are gone, for status()
-LABELS, OTHERS = 256, "others"  # plugins counted one by one after they are gone, and what the rest is counted as
+REMEMBERED = 32  # closed plugins kept for status()
+LABELS, OTHERS = 256, "others"  # labels with counters of closed plugins, and the label for all further ones
 
 
 class Roster:
     def __init__(self) -> None:
         self._plugins: list[Plugin] = []
-        self._registered: list[Plugin] = []  # those among them, and those that will be
+        self._registered: list[Plugin] = []  # all that have registered, also those not in _plugins yet
         self._gone: deque[PluginStatus] = deque(maxlen=REMEMBERED)
-        self._counted: dict[str, Counters] = {}  # of plugins that are gone, by label
+        self._counted: dict[str, Counters] = {}  # of closed plugins, by label
 
     def __len__(self) -> int:
         return len(self._plugins)
 
     def arrive(self, plugin: Plugin) -> None:
-        """It has registered, and is not called yet."""
+        """Add a plugin that has registered and is not called yet."""
         self._registered.append(plugin)
 
     def add(self, plugin: Plugin) -> None:
@@ -28,7 +28,7 @@ class Roster:
         self._plugins.sort(key=lambda each: (each.index, each.name))  # stable: among equals the older is first
 
     def remove(self, plugin: Plugin) -> None:
-        """Its connection is closed."""
+        """Remove a plugin whose connection is closed."""
         if plugin in self._registered:
             self._registered.remove(plugin)
             self._gone.append(plugin.status())
@@ -44,12 +44,12 @@ class Roster:
         return [plugin for plugin in self._plugins if plugin.wants(event)]
 
     def status(self) -> list[PluginStatus]:
-        """Of all that are connected, in order, and of those gone of late."""
+        """The status of all connected plugins, in order, then of recently closed ones."""
         here = sorted(self._registered, key=lambda each: (each.index, each.name))
         return [plugin.status() for plugin in here] + list(self._gone)
 
     def totals(self) -> dict[str, Counters]:
-        """What was counted since the daemon started, by label; of connections one after the other together."""
+        """Counters since the daemon's start, by label; a plugin's successive connections are added up."""
         found: dict[str, Counters] = {}
         current = [(plugin.label, plugin.counters) for plugin in self._registered]
         for label, counters in [*self._counted.items(), *current]:

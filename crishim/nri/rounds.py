@@ -1,8 +1,7 @@
-"""One event, told to the plugins that want it, one after the other: what they answer, and what it means if they do not.
+"""Send one event to the subscribed plugins, one after the other, and handle refusals and missing answers.
 
-An error a plugin answers with ends the round and fails the request, except for notices, which every plugin gets
-whatever the others say. A plugin that does not answer is dropped, and the round goes on as if it had never been there,
-unless its failure policy asks for something else.
+A plugin's error ends the round and fails the request, except for notices, which every plugin gets. A plugin that does
+not answer is disconnected and the round continues without it, unless its failure policy says otherwise.
 """
 
 import asyncio
@@ -18,8 +17,8 @@ from crishim.nri.ttrpc import Code
 
 log = logging.getLogger("crishim.nri")
 
-# What a plugin answers is not NOT_FOUND or DEADLINE to the runtime's client: a kubelet takes a pod it hears that of for
-# gone, or asks again at once.
+# A plugin's error is never NOT_FOUND or DEADLINE to the client: the kubelet would take the pod for removed, or retry at
+# once.
 KINDS = {
     Code.INVALID_ARGUMENT: Kind.INVALID,
     Code.PERMISSION_DENIED: Kind.DENIED,
@@ -36,12 +35,12 @@ class Rounds:
         self._timeout = timeout
 
     async def tell(self, event: Event, request: Any) -> None:
-        """Tell all that want it. CrishimError: one refuses, and those after it have not been told."""
+        """Send an event to all subscribed plugins. Raises CrishimError if one refuses; those after it do not get it."""
         for plugin in self.roster.wanting(event):
             await self.ask(plugin, event, request)
 
     async def notify(self, event: Event, request: Any) -> list[tuple[Plugin, Any]]:
-        """Tell all that want it, whatever they say; the answers. What goes wrong is logged, never raised."""
+        """Send an event to all subscribed plugins; returns their answers. Errors are logged, not raised."""
         answers = []
         for plugin in self.roster.wanting(event):
             try:
@@ -53,7 +52,7 @@ class Rounds:
         return answers
 
     async def ask(self, plugin: Plugin, event: Event, request: Any) -> Any:
-        """One plugin's answer; None if it gave none and that is to make no difference. CrishimError otherwise."""
+        """One plugin's answer; None if there is none and its policy ignores that. Raises CrishimError otherwise."""
         try:
             return await plugin.tell(event, request, self._timeout)
         except Refused as error:
@@ -97,7 +96,7 @@ def about(plugin: Plugin, event: Event, request: Any, error: Exception) -> dict[
 
 
 async def gather(work: list[Any]) -> list[Any]:
-    """All at once; the first error comes out when all have ended."""
+    """Run all concurrently; raises the first error after all have ended."""
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

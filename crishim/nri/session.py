@@ -1,7 +1,7 @@
-"""One end of an NRI connection: two ttrpc connections over one trunk, as a machine of bytes and events.
+"""One end of an NRI connection: two ttrpc connections over one trunk; sans-IO, bytes in and events out.
 
-The runtime calls services of the plugin (connection 1) and serves its own (2); a plugin does the reverse. Both ends are
-here: the runtime's is the driver's, the plugin's is for plugins written with this library, our tests' among them.
+The runtime calls the plugin's service on connection 1 and serves its own on connection 2; a plugin does the reverse.
+The driver uses the runtime's end, stub.py the plugin's.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Peer(Enum):
 
 
 class Session:
-    """Bytes in by receive(), bytes out by data_to_send(). After BadTrunk or BadMessage only closing can follow."""
+    """Bytes in by receive(), bytes out by data_to_send(). After BadTrunk or BadMessage close the connection."""
 
     def __init__(self, end: Peer) -> None:
         self._calls_on = end.value
@@ -31,7 +31,7 @@ class Session:
 
     @property
     def ignored(self) -> int:
-        """How much came that had no meaning: frames for nobody, responses to nothing, messages of unknown types."""
+        """How many frames of unknown connections, unexpected responses and messages of unknown types were received."""
         return self._trunk.dropped + self._client.ignored + self._server.ignored
 
     @property
@@ -40,13 +40,13 @@ class Session:
         return len(self._server.waiting)
 
     def call(self, service: str, method: str, payload: bytes, timeout: float = 0.0) -> int:
-        """Begin a call and return its stream. timeout: seconds the peer is told it has. TooLarge: nothing is sent."""
+        """Begin a call and return its stream. timeout: seconds, sent to the peer. Raises TooLarge."""
         stream, message = self._client.request(service, method, payload, timeout)
         self._out += frames(self._calls_on, message)
         return stream
 
     def forget(self, stream: int) -> None:
-        """Give a call up."""
+        """Give up a call."""
         self._client.forget(stream)
 
     def respond(self, stream: int, payload: bytes) -> None:
@@ -58,7 +58,7 @@ class Session:
         self._out += frames(self._serves_on, self._server.fail(stream, code, text))
 
     def receive(self, data: bytes) -> Iterator[Request | Response]:
-        """What the peer asks and answers; take all of it before the next call. BadTrunk, BadMessage."""
+        """The peer's requests and responses; consume all before the next call. Raises BadTrunk, BadMessage."""
         for part in self._trunk.receive(data):
             if part.connection == self._calls_on:
                 yield from self._client.receive(part.data)

@@ -1,4 +1,4 @@
-"""What the driver is told. Each setting's default for users is config.py's; these are NRI's own."""
+"""The driver's settings. Defaults for users are in config.py; these are NRI's own."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,11 +7,11 @@ import crishim
 from crishim.config import Config
 from crishim.nri.validator import Validator
 
-NRI_VERSION = "v0.12.5"  # whose definition api/nri.proto matches; plugins choose by it what to expect
+NRI_VERSION = "v0.12.5"  # of the definition in api/nri.proto; plugins choose their behaviour by it
 
 
 class DriverSettings(NamedTuple):
-    socket: Path | None = Path("/var/run/nri/nri.sock")  # None: no plugin comes by itself
+    socket: Path | None = Path("/var/run/nri/nri.sock")  # None: no plugin can connect by itself
     plugin_directory: Path | None = Path("/opt/nri/plugins")  # None: none is launched
     config_directory: Path = Path("/etc/nri/conf.d")
     registration_timeout: float = 5.0  # seconds a plugin has to register, and to answer Synchronize
@@ -22,7 +22,7 @@ class DriverSettings(NamedTuple):
 
 
 def from_config(config: Config) -> DriverSettings:
-    """The section [nri]; without enable nobody connects, nothing is launched and nothing validated."""
+    """The section [nri]; if not enabled: no socket, no launched plugins and no validator."""
     nri = config.nri
     if not nri.enable:
         return DriverSettings(socket=None, plugin_directory=None)

@@ -1,4 +1,4 @@
-"""The other end: an NRI plugin in Python. Nothing in the daemon uses it; packaging/examples/nri-macvlan does.
+"""Stub: write an NRI plugin in Python. Not used by the daemon but by packaging/examples/nri-macvlan.
 
     class Hello(Stub):
         async def RunPodSandbox(self, request: nri.RunPodSandboxRequest) -> nri.RunPodSandboxResponse:
@@ -6,9 +6,9 @@
 
     await Hello("10", "hello").serve(Path("/var/run/nri/nri.sock"))
 
-A method of the subclass called as an event (events.EVENTS, and Synchronize) is its handler; the plugin subscribes to
-the events it has handlers for. A handler takes the request and returns the response, None for an empty one; it is a
-coroutine or not, and Refusal is an answer. One that is late is dropped by the runtime.
+A method of the subclass named like an event (events.EVENTS, and Synchronize) is its handler; the plugin subscribes to
+the events it has handlers for. A handler, a function or a coroutine, takes the request and returns the response, None
+for an empty one, or raises Refusal. The runtime disconnects a plugin whose answer is late.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ PACKAGE = "nri.pkg.api.v1alpha1"
 
 
 class Refusal(Exception):
-    """An error as the answer to a call, with its status."""
+    """An error as the answer to a call. code: its status."""
 
     def __init__(self, text: str, code: Code = Code.UNKNOWN) -> None:
         super().__init__(text)
@@ -40,15 +40,15 @@ class Stub:
     def __init__(self, index: str, name: str) -> None:
         """index: two digits, plugins are called in their order. name: letters, digits and -_.+"""
         self.index, self.name = index, name
-        self.configuration = nri.ConfigureRequest()  # what the runtime said of itself, and our settings
-        self.closed = asyncio.Event()  # the runtime is gone
+        self.configuration = nri.ConfigureRequest()  # the runtime's name and version, and our settings
+        self.closed = asyncio.Event()  # the runtime has closed the connection
         self.writer: asyncio.StreamWriter | None = None
         self._session = Session(Peer.PLUGIN)
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, path: Path) -> None:
-        """Connect, register, and serve until the runtime closes. OSError: nobody listens; Refusal: it refuses us."""
+        """Connect, register, and serve until the runtime closes. Raises OSError if it cannot connect, Refusal."""
         try:
             await self.connect(path)
             await self.closed.wait()
@@ -66,7 +66,7 @@ class Stub:
         await self.call("RegisterPlugin", request, nri.Empty)
 
     async def close(self) -> None:
-        """End the connection and the handlers that run. Idempotent."""
+        """Close the connection and cancel running handlers. Idempotent."""
         if self.writer:
             self.writer.close()
         for task in list(self._tasks):
@@ -74,7 +74,7 @@ class Stub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def call(self, method: str, request: Message, answer: type[M]) -> M:
-        """Call the runtime. Refusal is what it refused with, ConnectionError if it closed."""
+        """Call the runtime. Raises Refusal for an error it answers, ConnectionError if it closed the connection."""
         if self.closed.is_set():
             raise ConnectionResetError("the runtime closed")
         stream = self._session.call(f"{PACKAGE}.Runtime", method, request.SerializeToString())

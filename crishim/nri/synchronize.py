@@ -1,6 +1,6 @@
-"""Telling a plugin what is there already: Synchronize, in as few parts as the size of a message allows.
+"""Synchronize: send a plugin the existing pods and containers, in as few parts as the message size allows.
 
-All but the last part say more, and the plugin must answer more to each: one that does not cannot take parts.
+All parts but the last have `more` set, and the plugin must set it in each answer: else it does not support parts.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ from crishim.nri.plugin import Plugin
 from crishim.nri.ttrpc import MAX_BODY
 from crishim.pb import nri_pb2 as nri
 
-ROOM = 1 << 10  # bytes of a message for what is around the payload
+ROOM = 1 << 10  # bytes of a message beside the payload
 PART = MAX_BODY - ROOM
 
 
 class CannotSynchronize(Exception):
-    """The text says why, as the end of "it ..."."""
+    """The text says why, to follow "it"."""
 
 
 def parts(pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]) -> list[nri.SynchronizeRequest]:
-    """All of them, pods first, in requests of at most PART bytes. CannotSynchronize: one object is larger than that."""
+    """All objects, pods first, in requests of at most PART bytes. Raises CannotSynchronize for a larger object."""
     made = [nri.SynchronizeRequest()]
     size = 0
     items: list[nri.PodSandbox | nri.Container] = [*pods, *containers]
@@ -43,9 +43,10 @@ def parts(pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]) -
 async def synchronize(
     plugin: Plugin, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container], timeout: float
 ) -> list[nri.ContainerUpdate]:
-    """The updates the plugin asks for. timeout: seconds for all parts together. The caller holds its lock.
+    """Send all parts; returns the updates the plugin requests. timeout: seconds for all parts. The caller holds its
+    lock.
 
-    CannotSynchronize, Refused, TimedOut, Unanswered.
+    Raises CannotSynchronize, Refused, TimedOut, Unanswered.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout

@@ -1,9 +1,9 @@
-"""ttrpc: RPC with small frames, one connection's messages and both ends' state. containerd/ttrpc, PROTOCOL.md.
+"""ttrpc, sans-IO: the messages of one connection, and the state of both ends. containerd/ttrpc, PROTOCOL.md.
 
 A message is a head of ten bytes, big-endian: length u32 (of the body), stream u32, type u8, flags u8. Type 1 is a
-request and opens the stream, 2 its response and the end of it, 3 data of streaming calls, which NRI has none of. The
-client chooses odd, rising numbers. There is no handshake, no cancelling and no closing: a client that gives up forgets
-the stream, and a late response is dropped.
+request, which opens the stream, 2 its response, which ends it, 3 data of streaming calls, which NRI does not use. The
+client chooses odd, ascending stream numbers. There is no handshake and no cancellation: a client that gives up a call
+forgets its stream, and a late response is dropped.
 """
 
 from collections.abc import Iterator
@@ -63,11 +63,11 @@ class Request(NamedTuple):
     service: str
     method: str
     payload: bytes
-    timeout: float  # seconds from its arrival on, 0.0: none
+    timeout: float  # seconds from its arrival, 0.0: none
 
 
 class Response(NamedTuple):
-    """code is OK and payload the answer, or text says what went wrong."""
+    """code is OK and payload the answer, or else text the error."""
 
     stream: int
     code: int
@@ -82,13 +82,13 @@ def encode(message: TtrpcMessage) -> bytes:
 
 
 class MessageReader:
-    """Bytes to messages, however they are cut. Holds at most one message."""
+    """Bytes, in pieces of any size, to messages. Buffers at most one message."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def receive(self, data: bytes) -> Iterator[TtrpcMessage]:
-        """BadMessage: a body above MAX_BODY. Take all of them before the next call."""
+        """Raises BadMessage for a body above MAX_BODY. Consume all messages before the next call."""
         self._buffer += data
         at = 0
         try:
@@ -112,10 +112,10 @@ class Client:
         self._next = 1
         self._open: set[int] = set()
         self._reader = MessageReader()
-        self.ignored = 0  # messages that answered nothing we wait for
+        self.ignored = 0  # messages that are no response to an open call
 
     def request(self, service: str, method: str, payload: bytes, timeout: float = 0.0) -> tuple[int, bytes]:
-        """The new call's stream, and the message to send. timeout: seconds. TooLarge leaves nothing behind."""
+        """The new call's stream, and the message to send. timeout: seconds. Raises TooLarge; no call is open then."""
         if self._next > MAX_STREAM:
             raise BadMessage("all streams of the connection are used up")
         stream = self._next
@@ -126,11 +126,11 @@ class Client:
         return stream, message
 
     def forget(self, stream: int) -> None:
-        """Give a call up: its response, if it comes, is dropped."""
+        """Give up a call: its response, if one comes, is dropped."""
         self._open.discard(stream)
 
     def receive(self, data: bytes) -> Iterator[Response]:
-        """Responses to open calls, each once. BadMessage."""
+        """Responses to open calls, each once. Raises BadMessage."""
         for message in self._reader.receive(data):
             if message.kind != RESPONSE or message.stream not in self._open:
                 self.ignored += 1
@@ -145,11 +145,11 @@ class Server:
     def __init__(self) -> None:
         self._last = 0
         self._reader = MessageReader()
-        self.ignored = 0  # messages that are no requests
+        self.ignored = 0  # messages that are not requests
         self.waiting: set[int] = set()  # streams that have no answer yet
 
     def receive(self, data: bytes) -> Iterator[Request | bytes]:
-        """Requests, and answers to be sent at once to those that break the rules. BadMessage."""
+        """Requests; and as bytes, messages to send at once, which refuse invalid requests. Raises BadMessage."""
         for message in self._reader.receive(data):
             if message.kind != REQUEST:
                 self.ignored += 1
@@ -164,7 +164,7 @@ class Server:
                 yield _request(message)
 
     def respond(self, stream: int, payload: bytes) -> bytes:
-        """The message that answers a call; an error in its place if it is too large."""
+        """The message that answers a call; an error instead if the answer is too large."""
         self.waiting.discard(stream)
         body = ttrpc_pb2.Response(payload=payload).SerializeToString()
         if len(body) > MAX_BODY:

@@ -1,4 +1,4 @@
-"""What plugins want changed of containers that are there: one ContainerUpdate for each, out of all answers. Pure."""
+"""Merge plugins' updates of existing containers into one ContainerUpdate for each. Pure."""
 
 from crishim.errors import CrishimError, Kind
 from crishim.nri import resources
@@ -10,8 +10,8 @@ class Updates:
     """Collects the answers of one round."""
 
     def __init__(self, *, creating: str = "", updating: str = "", requested: nri.LinuxResources | None = None) -> None:
-        """creating: id of a container that is being created, which cannot be updated. updating, requested: the
-        container an UpdateContainer is about, and what it asks for, which plugins change."""
+        """creating: id of the container being created, which cannot be updated. updating, requested: the container of
+        an UpdateContainer and the resources it requests, which plugins change."""
         self._creating = creating
         self._updating = updating
         self._updates: dict[str, nri.ContainerUpdate] = {}
@@ -23,8 +23,8 @@ class Updates:
     def collect(self, plugin: str, given: nri.ContainerUpdate) -> None:
         """Add one update of one plugin's answer.
 
-        A value another plugin set as well is PRECONDITION; with ignore_failure the update is left out, all of it.
-        INVALID: the container is the one being created, or none is named.
+        Raises PRECONDITION if another plugin set the same value; with ignore_failure the whole update is left out
+        instead. Raises INVALID if it names no container, or the one being created.
         """
         if not given.container_id or given.container_id == self._creating:
             what = "during creation" if given.container_id else "without an id"
@@ -44,7 +44,7 @@ class Updates:
         self._keep(given, merged)
 
     def others(self) -> tuple[nri.ContainerUpdate, ...]:
-        """Of all containers but the one an UpdateContainer is about, in the order they were first named."""
+        """The updates of all containers but UpdateContainer's own, in the order they were first named."""
         return tuple(self._updates.values())
 
     def owners(self) -> dict[str, nri.FieldOwners]:

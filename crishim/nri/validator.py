@@ -1,7 +1,7 @@
-"""The default validator: what a node's administrator does not let plugins do, whoever they are. Pure.
+"""The default validator: adjustments that the node's administrator forbids, whichever plugin makes them. Pure.
 
-The settings are containerd's and CRI-O's. Each check is a function of the settings and of the request validators get,
-and returns why the adjustment is refused, or "". Source: github.com/containerd/nri v0.12.5, docs/validation-plugins.md.
+The settings are containerd's and CRI-O's. Each check takes the settings and the validators' request, and returns why
+the adjustment is refused, or "". Source: github.com/containerd/nri v0.12.5, docs/validation-plugins.md.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class Validator(NamedTuple):
-    """Settings. required_plugins: names without index; without one of them no container is created, but in pods whose
-    annotation tolerate_missing_plugins_annotation (a key) is true."""
+    """Settings. required_plugins: names without index; if one is missing, no container is created, except in pods whose
+    annotation with the key tolerate_missing_plugins_annotation is true."""
 
     enable: bool = False
     reject_oci_hook_adjustment: bool = False
