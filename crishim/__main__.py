@@ -1,4 +1,4 @@
-"""The command line. Everything heavy is imported by the command that needs it."""
+"""The command line: parses the arguments and runs a command, which then imports what it needs."""
 
 import argparse
 import gc
@@ -11,7 +11,7 @@ from crishim.cli.default_config import render_default
 from crishim.config import Config, ConfigError
 from crishim.config_files import DEFAULT_PATH, drop_ins, load, sources
 
-Command = Callable[..., argparse.ArgumentParser]  # adds one: its name, what runs it, help, the group it is in
+Command = Callable[..., argparse.ArgumentParser]  # adds a command: its name, function, help text and group
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,14 +30,14 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="crishim", description="A CRI runtime shim.")
     parser.add_argument("--version", action="version", version=crishim.__version__)
-    said = f"settings, default {DEFAULT_PATH}"
-    parser.add_argument("--config", type=Path, metavar="FILE", help=said)
+    config_help = f"settings, default {DEFAULT_PATH}"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=config_help)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, help: str, parent: object = commands) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = parent.add_parser(name, help=help, description=help)  # type: ignore[attr-defined]
         sub.set_defaults(run=run)
-        sub.add_argument("--config", type=Path, metavar="FILE", help=said, default=argparse.SUPPRESS)
+        sub.add_argument("--config", type=Path, metavar="FILE", help=config_help, default=argparse.SUPPRESS)
         return sub
 
     command("serve", _serve, "run the daemon")
@@ -86,8 +86,8 @@ def _watching_commands(command: Command) -> None:
     top.add_argument("--once", action="store_true", help="print it once; so too if the output is no terminal")
     top.add_argument("--json", action="store_true", help="print JSON, once")
     page = command("page", _page, "serve a page that shows the node, live, to a browser on it, until Ctrl-C")
-    said = "loopback address to serve at, default 127.0.0.1:0, which takes a free port"
-    page.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:0", help=said)
+    listen_help = "loopback address to serve at, default 127.0.0.1:0, which takes a free port"
+    page.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:0", help=listen_help)
     page.add_argument("--unix", type=Path, metavar="PATH", help="serve at a Unix socket of this path instead")
 
 
@@ -118,7 +118,7 @@ def _netdev_commands(command: Command, netdev: object) -> None:
 
 
 def parser_group(commands: object, name: str, help: str) -> object:
-    """A command that only holds others."""
+    """A command with subcommands only."""
     group = commands.add_parser(name, help=help)  # type: ignore[attr-defined]
     return group.add_subparsers(required=True, metavar="COMMAND")
 
@@ -131,7 +131,7 @@ def _seconds(text: str) -> float:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    gc.disable()  # an eighth of the imports' time, and they leave nothing to collect; cli/serve.py turns it on again
+    gc.disable()  # saves an eighth of the import time, and imports leave no garbage; cli/serve.py enables it again
     from crishim.cli.serve import serve
 
     return serve(lambda: load(arguments.config))

@@ -1,7 +1,7 @@
-"""The part of the node that is there from the first moment: settings, OCI runtimes, pod networks.
+"""BaseNode: the part of the node that exists when the daemon starts: settings, OCI runtimes, pod networks.
 
-It answers Version, Status and RuntimeConfig (cri/status.py) while the rest of the daemon's code is still being imported
-and no record is read; node.py makes the whole Node around it.
+It answers Version, Status and RuntimeConfig (cri/status.py) while the rest of the code is imported and records are
+read; node.py makes the complete Node from it.
 """
 
 import time
@@ -22,7 +22,7 @@ from crishim.traces import Traces
 
 
 class CurrentSettings:
-    """What changes when settings are reloaded (operations/reload_settings.py)."""
+    """The settings in force, replaced by a reload (operations/reload_settings.py)."""
 
     def __init__(self, config: Config) -> None:
         self.in_force = config
@@ -30,24 +30,24 @@ class CurrentSettings:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BaseNode:
-    """What needs neither records nor images nor devices."""
+    """The settings and the drivers that need neither records nor images nor devices."""
 
-    config: Config  # as the daemon began with it
+    config: Config  # at the daemon's start; settings.in_force after a reload
     settings: CurrentSettings
     fitness: Fitness
-    began: int  # when this daemon began, ns since the epoch
+    began: int  # when this daemon started, ns since the epoch
     tasks: Tasks
     handlers: Handlers
     network_configs: ConfigDirectory
     networks: PodNetworks
     traces: Traces
-    limiter: Limiter  # of heavy programs: CNI ADD, the OCI runtime's create
+    limiter: Limiter  # of expensive programs: CNI ADD, the OCI runtime's create
 
 
 def open_base_node(config: Config) -> BaseNode:
-    """Find the runtimes and make the drivers, after make_directories(); nothing runs yet. Blocks briefly.
+    """Find the runtimes and make the drivers; starts nothing. Call make_directories() before. Blocks briefly.
 
-    ConfigError if the default runtime is not there.
+    Raises ConfigError if the default runtime is not installed.
     """
     limiter = Limiter()
     networks = ConfigDirectory(Path(config.network.config_dir), config.network.choose)
@@ -66,21 +66,21 @@ def open_base_node(config: Config) -> BaseNode:
 
 
 def _handlers(config: Config) -> Handlers:
-    """The runtimes that are there; only the default one has to be."""
+    """The installed runtimes; only the default one must be installed."""
     programs = {name: find_program(handler.path) for name, handler in config.runtimes.handlers.items()}
     if programs[config.runtimes.default] is None:
         handler = config.runtimes.handlers[config.runtimes.default]
         raise ConfigError(f"runtimes.handlers.{config.runtimes.default}.path: there is no program {handler.path}")
-    there = {name: path for name, path in programs.items() if path is not None}
+    installed = {name: path for name, path in programs.items() if path is not None}
     run = Path(config.run_dir)
-    retired = remember(run / "handlers", there, run / "runtime")
+    retired = remember(run / "handlers", installed, run / "runtime")
 
     def runtime(name: str, path: str) -> Runtime:
         systemd = config.runtimes.cgroup_driver == "systemd"
         return Runtime(name, path, run / "runtime" / name, timeout=config.runtimes.timeout, systemd=systemd)
 
     return Handlers(
-        {name: runtime(name, path) for name, path in there.items()},
+        {name: runtime(name, path) for name, path in installed.items()},
         config.runtimes.default,
         {name: runtime(name, path) for name, path in retired.items()},
     )

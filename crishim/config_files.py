@@ -1,7 +1,7 @@
-"""Where settings are: one TOML file, and drop-ins beside it, as config.toml and config.d/*.toml.
+"""Read settings from a TOML file and its drop-ins, as config.toml and config.d/*.toml.
 
-A drop-in is read after the file and after those whose names sort before its own. Its keys win, table by table; a list,
-and all else that is no table, takes the place of what stood there.
+Drop-ins are read after the file, sorted by name. Tables are merged, and a later file's keys win; a list or any other
+value replaces the earlier one.
 """
 
 import re
@@ -16,7 +16,7 @@ _KEY = re.compile(r"[\w.]+")
 
 
 class ConfigFile(NamedTuple):
-    """One file, and what it says."""
+    """One file and its content."""
 
     path: Path
     settings: dict[str, Any]
@@ -25,13 +25,13 @@ class ConfigFile(NamedTuple):
 def load(path: Path | None) -> Config:
     """Settings from a file and its drop-ins; with None from the default place, or the defaults if nothing is there.
 
-    ConfigError names the files that have to do with it.
+    Raises ConfigError, which names the files concerned.
     """
     return settings_of(sources(path))
 
 
 def sources(path: Path | None) -> list[ConfigFile]:
-    """The files that settings come from, in the order they are read. ConfigError for one that cannot be."""
+    """The files that settings come from, in the order they are read. Raises ConfigError for one that cannot be."""
     main = path or DEFAULT_PATH
     there = [main] if path is not None or main.exists() else []
     return [_read(each) for each in (*there, *drop_ins(main))]
@@ -50,7 +50,7 @@ def drop_ins(main: Path) -> list[Path]:
 
 
 def settings_of(files: list[ConfigFile]) -> Config:
-    """The settings that files amount to, read one after the other."""
+    """The settings of several files, merged in their order. Raises ConfigError."""
     merged: dict[str, Any] = {}
     for path, settings in files:
         try:
@@ -60,12 +60,12 @@ def settings_of(files: list[ConfigFile]) -> Config:
     try:
         return convert(merged)
     except ConfigError as error:
-        said = ", ".join(str(each) for each in _concerned(files, str(error)))
-        raise ConfigError(f"{said}: {error}" if said else str(error)) from None
+        names = ", ".join(str(each) for each in _concerned(files, str(error)))
+        raise ConfigError(f"{names}: {error}" if names else str(error)) from None
 
 
 def origin(files: list[ConfigFile], key: tuple[str, ...]) -> list[Path]:
-    """The files that a setting's value comes from: the last that has it; of a table, all that say something of it."""
+    """The files that a setting's value comes from: the last that sets it; for a table, all that set a key of it."""
     having = [(each.path, found) for each in files if (found := _at(each.settings, key)) is not None]
     if having and all(isinstance(found, dict) for _, found in having):
         return [path for path, _ in having]
@@ -93,7 +93,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any], prefix: str = "") -> di
 
 
 def _concerned(files: list[ConfigFile], problem: str) -> list[Path]:
-    """The files of the key that a problem begins with, or of the table it is missing in; all if it names none."""
+    """The files that set the key a problem begins with, or else its table; all files if it names no key."""
     matched = _KEY.match(problem)
     names = tuple(matched.group().rstrip(".").split(".")) if matched else ()
     for length in range(len(names), 0, -1):

@@ -1,4 +1,4 @@
-"""Whether the paths and programs of the settings can be used; nothing is made."""
+"""Check the paths and programs of the settings; creates nothing."""
 
 import os
 import re
@@ -11,12 +11,12 @@ _UNFIT = re.compile(r"[\[\]@+:,\s\"\\]")
 
 
 def check_paths(config: Config) -> None:
-    """Raise ConfigError for the first path that cannot be used; makes nothing."""
+    """Raise ConfigError for the first path or program that cannot be used."""
     directories = {"state_dir": config.state_dir, "run_dir": config.run_dir, "images.root": config.images.root}
     for key, name in directories.items():
         if name:
             _check_directory(key, Path(name))
-            # What skopeo's references to the store cannot hold; images.root moves the store away from state_dir.
+            # Characters not allowed in skopeo's references to the store; images.root moves the store out of state_dir.
             if _UNFIT.search(name) and not (key == "state_dir" and config.images.root):
                 raise ConfigError(f"{key}: images cannot lie at {name!r}: no spaces, nor any of []@+:,")
     if Path(config.run_dir).is_relative_to(config.state_dir):
@@ -37,7 +37,7 @@ def check_paths(config: Config) -> None:
 
 
 def check_nri(config: Config) -> None:
-    """As check_paths(), for what only a daemon uses."""
+    """As check_paths(), for the path that only a daemon uses."""
     if config.nri.enable and config.nri.socket:
         _check_socket("nri.socket", Path(config.nri.socket))
 
@@ -50,7 +50,7 @@ def check_sysctls(config: Config) -> None:
 
 
 def _check_directory(key: str, path: Path) -> None:
-    """It is a directory one can write to, or one can be made there."""
+    """Raise ConfigError unless it is a writable directory, or one can be made there."""
     if not path.is_absolute():
         raise ConfigError(f"{key}: {path} is not an absolute path")
     nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
@@ -69,5 +69,5 @@ def _check_socket(key: str, path: Path) -> None:
 
 
 def find_program(name: str) -> str | None:
-    """Absolute path of a program, also where a service's PATH leaves out sbin."""
+    """Absolute path of a program; None if it is not found. Searches sbin, too, which a service's PATH may lack."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")

@@ -1,4 +1,4 @@
-"""What is wrong with the values of settings, where a type and its bounds cannot say it. Pure: nothing is looked up."""
+"""Checks of the settings' values beyond types and bounds. Pure: reads no files."""
 
 import ipaddress
 import re
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from crishim.config import Config
 
 _CGROUP = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.:@-]+)+")
-_HANDLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")  # it names a file below run_dir
+_HANDLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")  # used as a file name below run_dir
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 def problems(config: "Config") -> Iterator[str]:
-    """One line for each, which begins with the key."""
+    """All problems, one line each that begins with the key."""
     for check in CHECKS:
         yield from check(config)
 

@@ -1,4 +1,4 @@
-"""What msgspec raises for bytes that are not the JSON they should be: two of the three are not its DecodeError."""
+"""NOT_JSON: the exceptions of msgspec.json.decode() for invalid input; two of the three are no DecodeError."""
 
 import msgspec
 

@@ -1,20 +1,20 @@
 """The one exception of this project: a kind, one sentence that names the thing, and facts.
 
-Raised once where the fact is known, logged once at the edge, and turned into a gRPC code by the table in
-crishim/cri/errors.py. No gRPC in here: the kinds are the domain's own, and happen to be few.
+It is logged once, by the gRPC server (cri/server.py), and mapped to a gRPC code by the table in cri/errors.py. This
+module does not import grpc.
 """
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What went wrong, as the caller can act on it."""
+    """What went wrong, by what the caller can do about it."""
 
     INVALID = "invalid"  # the request can never work as it is written
     NOT_FOUND = "not found"
     EXISTS = "exists"  # a name or id is taken
     PRECONDITION = "precondition"  # the state of the node or the pod forbids it now
-    ABORTED = "aborted"  # lost a race for a thing somebody else holds
+    ABORTED = "aborted"  # another operation holds the thing, or the work was cancelled
     DENIED = "denied"  # policy or credentials
     EXHAUSTED = "exhausted"  # disk, addresses, memory
     DEADLINE = "deadline"
@@ -27,8 +27,8 @@ class Kind(StrEnum):
 class CrishimError(Exception):
     """An error with a kind and facts.
 
-    message: one sentence for a person, naming the thing. facts: what a log line or a test wants to find without
-    parsing the sentence (pod, container, device, path, stderr, ...).
+    message: one sentence for a person, naming the thing. facts: values for log lines and tests, which need not parse
+    the sentence then (pod, container, device, path, stderr, ...).
     """
 
     def __init__(self, kind: Kind, message: str, **facts: object) -> None:

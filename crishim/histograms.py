@@ -1,4 +1,4 @@
-"""What the daemon measures of itself, for the metrics endpoint: plain numbers, an observation costs a microsecond.
+"""Histograms of the daemon's own durations, for the metrics endpoint: plain numbers, a microsecond an observation.
 
 Observed from the event loop, read from the endpoint's thread. Label values come from the code or from root's files,
 never from a client: their number is bounded.
@@ -19,15 +19,15 @@ class Histogram:
     """Durations by labels, as Prometheus has them."""
 
     def __init__(self, name: str, help: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
-        """bounds: upper ones of the buckets, in seconds, rising."""
+        """bounds: upper bounds of the buckets, in seconds, ascending."""
         self.name = name
         self.help = help
         self.labels = labels
         self.bounds = bounds
-        self._found: dict[tuple[str, ...], list[float]] = {}  # of each bucket, and beyond; then the sum
+        self._found: dict[tuple[str, ...], list[float]] = {}  # counts per bucket, and beyond; then the sum
 
     def start_at_zero(self, labels: tuple[str, ...]) -> None:
-        """Show these labels before anything is observed of them, so that a rate has its first step."""
+        """Show these labels before their first observation, so that rate() sees the first step."""
         self._found.setdefault(labels, [0] * (len(self.bounds) + 2))
 
     def observe(self, labels: tuple[str, ...], seconds: float) -> None:

@@ -1,13 +1,13 @@
-"""The lives of a pod and of a container, as data: which state may follow which.
+"""The states of pods and containers, and tables of the transitions between them.
 
-One enum each, its transient states in it; nothing in the project infers a state from timestamps or flags. A transient
-state on disk after a crash tells recover.py what was under way, and thus what to finish or undo.
+One enum each, which includes the transient states; no code infers a state from timestamps or flags. From a transient
+state on disk after a crash recover.py knows which operation to finish or undo.
 
     pod        CREATING -> READY -> STOPPING -> NOTREADY -> REMOVING
     container  CREATING -> CREATED -> STARTING -> RUNNING -> EXITED -> REMOVING
 
-STOPPING of a container is not a state: a container that is being stopped is RUNNING until it has exited. UNKNOWN is
-never on disk: a container that lives, and of which nothing says whose it is (operations/adopt.py).
+A container has no STOPPING: one that is being stopped is RUNNING until it has exited. UNKNOWN is never on disk: a
+running container whose pod is not known (operations/adopt.py).
 """
 
 from enum import StrEnum
@@ -18,7 +18,7 @@ from crishim.errors import CrishimError, Kind
 class PodState(StrEnum):
     CREATING = "creating"
     READY = "ready"
-    STOPPING = "stopping"  # also: a stop that failed half-way and waits for the next
+    STOPPING = "stopping"  # also after a stop that failed half-way, until the next
     NOTREADY = "notready"
     REMOVING = "removing"
 
@@ -35,7 +35,7 @@ class ContainerState(StrEnum):
 
 POD_TRANSITIONS: dict[PodState, frozenset[PodState]] = {
     PodState.CREATING: frozenset({PodState.READY, PodState.STOPPING, PodState.REMOVING}),
-    PodState.READY: frozenset({PodState.STOPPING, PodState.NOTREADY}),  # NOTREADY: its namespaces died with the host
+    PodState.READY: frozenset({PodState.STOPPING, PodState.NOTREADY}),  # NOTREADY: a reboot removed its namespaces
     PodState.STOPPING: frozenset({PodState.NOTREADY}),
     PodState.NOTREADY: frozenset({PodState.STOPPING, PodState.REMOVING}),  # a second stop is allowed and does nothing
     PodState.REMOVING: frozenset(),
@@ -44,7 +44,7 @@ POD_TRANSITIONS: dict[PodState, frozenset[PodState]] = {
 CONTAINER_TRANSITIONS: dict[ContainerState, frozenset[ContainerState]] = {
     ContainerState.CREATING: frozenset({ContainerState.CREATED, ContainerState.REMOVING}),
     ContainerState.CREATED: frozenset({ContainerState.STARTING, ContainerState.EXITED, ContainerState.REMOVING}),
-    # back to CREATED: recovery found that the runtime had not been asked yet
+    # back to CREATED: recovery found that the runtime had not started it
     ContainerState.STARTING: frozenset({ContainerState.RUNNING, ContainerState.EXITED, ContainerState.CREATED}),
     ContainerState.RUNNING: frozenset({ContainerState.EXITED}),
     ContainerState.EXITED: frozenset({ContainerState.REMOVING}),
@@ -85,10 +85,10 @@ def has_process(state: ContainerState) -> bool:
 
 
 def is_visible_pod(state: PodState) -> bool:
-    """Whether List and Status show a pod: from the answer of its RunPodSandbox to that of its RemovePodSandbox."""
+    """Whether List and Status show a pod: once RunPodSandbox has succeeded, until RemovePodSandbox has."""
     return state not in (PodState.CREATING, PodState.REMOVING)
 
 
 def is_visible_container(state: ContainerState) -> bool:
-    """As is_visible_pod(): from the answer of its CreateContainer to that of its RemoveContainer."""
+    """As is_visible_pod(): once CreateContainer has succeeded, until RemoveContainer has."""
     return state not in (ContainerState.CREATING, ContainerState.REMOVING)

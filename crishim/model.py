@@ -1,4 +1,4 @@
-"""Frozen records: what the daemon knows of pods, containers and images, in the shape it has on disk.
+"""Frozen records of pods, containers and images, in the form they have on disk.
 
 The CRI configuration of a pod or container is kept as the serialized message it came in, so that labels, annotations
 and unknown fields survive byte for byte; the fields beside it are what the daemon found out itself. The only way to
@@ -39,7 +39,7 @@ class NamespacePaths(Record, frozen=True, kw_only=True):
 
 
 class Network(Record, frozen=True, kw_only=True):
-    """What the CNI chain was asked and answered; kept so that DEL and CHECK get the same (CNI spec, section 4)."""
+    """Input and result of CNI ADD, kept so that DEL and CHECK get the same (CNI spec, section 4)."""
 
     name: str  # of the network configuration list
     conflist: bytes  # JSON as it was read
@@ -57,10 +57,10 @@ class PodRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
     namespaces: NamespacePaths = NamespacePaths()
     network: Network | None = None  # None: host network
     init: ProcessRef | None = None  # of a shared PID namespace
-    cgroup_parent: str = ""  # where this pod's containers go: the kubelet's pod cgroup, or one of ours
+    cgroup_parent: str = ""  # parent of its containers' cgroups: the kubelet's pod cgroup, or one of ours
     overhead: bytes = b""  # runtime.v1.LinuxContainerResources, UpdatePodSandboxResources
     resources: bytes = b""
-    announced: bool = False  # CREATING: NRI plugins may know of it
+    announced: bool = False  # CREATING: NRI plugins may have got its RunPodSandbox
     stop_announced: bool = False  # NRI plugins have got StopPodSandbox
     detached: tuple[tuple[str, ...], ...] = ()  # names of network devices that DetachNetDevice was asked to return
 
@@ -69,7 +69,7 @@ class PodRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag=1):
 
 
 class User(Record, frozen=True, kw_only=True):
-    """The numeric identity a container's process starts with."""
+    """The numeric ids a container's process starts with."""
 
     uid: int
     gid: int
@@ -77,7 +77,7 @@ class User(Record, frozen=True, kw_only=True):
 
 
 class ResolvedMount(Record, frozen=True, kw_only=True):
-    """A CRI mount as it was carried out: what ContainerStatus adds to the request."""
+    """A CRI mount as it was mounted: what ContainerStatus adds to the request."""
 
     container_path: str
     host_path: str = ""  # symlinks resolved; empty for an image volume
@@ -92,7 +92,7 @@ class ContainerRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag
     config: bytes  # runtime.v1.ContainerConfig
     handler: str  # resolved name, never ""
     image_id: str  # Image.id of the root file system
-    image_ref: str  # what PullImage answered for it: the same
+    image_ref: str  # PullImage's image_ref: the same
     created_at: int
     started_at: int = 0
     finished_at: int = 0
@@ -107,10 +107,10 @@ class ContainerRecord(Record, frozen=True, kw_only=True, tag_field="schema", tag
     cgroup: str = ""  # cgroupsPath below the hierarchy's root
     process: ProcessRef | None = None  # the container's init
     monitor: ProcessRef | None = None  # its conmon
-    oom_kills_before: int | None = None  # that its pod's slice had counted when it was started (systemd driver)
-    announced: bool = False  # CREATING: NRI plugins may know of it
-    stop_unannounced: bool = False  # EXITED: NRI plugins are still to get StopContainer
-    restore: bool = False  # from a checkpoint and not restored yet: there is no process, nor a monitor
+    oom_kills_before: int | None = None  # oom_kill count of its pod's slice when it was started (systemd driver)
+    announced: bool = False  # CREATING: NRI plugins may have got its CreateContainer
+    stop_unannounced: bool = False  # EXITED: NRI plugins have not got StopContainer yet
+    restore: bool = False  # from a checkpoint and not restored yet: it has no process and no monitor
 
     def parse_config(self) -> cri.ContainerConfig:
         return cri.ContainerConfig.FromString(self.config)

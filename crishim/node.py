@@ -1,6 +1,6 @@
-"""The node as the daemon works on it: its records, and a driver for each thing outside. Opened from the settings.
+"""Node: the stores of records and the drivers, opened from the settings.
 
-An operation takes the Node first and uses what it needs of it; drivers and editors never see it. It is frozen: what
+Every operation takes the Node as its first argument; drivers and spec editors do not get it. It is frozen: state that
 changes is in the stores and drivers.
 """
 
@@ -54,7 +54,7 @@ log = logging.getLogger("crishim")
 
 
 class StreamUrls(Protocol):
-    """What hands out the streaming server's URLs (cri/stream/server.py)."""
+    """Makes the streaming server's URLs (cri/stream/server.py)."""
 
     def exec_url(self, request: cri.ExecRequest) -> str: ...
     def attach_url(self, request: cri.AttachRequest) -> str: ...
@@ -88,7 +88,7 @@ class Node(BaseNode):
     host: Host
     exec_limits: ExecLimits
     nri: NriPlugins
-    # what they use
+    # statistics
     stats: StatsProvider
     layers: Layers
     block_devices: BlockDevices
@@ -98,16 +98,16 @@ class Node(BaseNode):
 
 
 class Checks(Protocol):
-    """Whether a well-formed record can be worked with (cri/record_checks.py): each raises for one that cannot."""
+    """Checks of well-formed records (cri/record_checks.py): each raises if a record's values cannot be used."""
 
     def pod(self, record: PodRecord) -> None: ...
     def container(self, record: ContainerRecord) -> None: ...
 
 
 def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
-    """Read the records and make the drivers; nothing runs yet. Blocks.
+    """Read the records and make the drivers; starts nothing. Blocks.
 
-    ConfigError names a program that is not there.
+    Raises ConfigError for a program that is not installed.
     """
     config, handlers, limiter = base.config, base.handlers, base.limiter
     state, run = Path(config.state_dir), Path(config.run_dir)
@@ -118,7 +118,7 @@ def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
     set_right(config, pods, containers)
     sandboxes = Sandboxes(run, config.pods.sysctls, cgroup_parent, config.pods.cgroup_roots)
     images, transport = image_parts(config)
-    uses = Holds(lambda: _images_in_use(containers))
+    holds = Holds(lambda: _images_in_use(containers))
     paths, host = PodPaths(config.runtimes.path_timeout), Host.probe()
     stats, layers = StatsProvider(Cgroups.probe()), Layers(measure)
     _forget_removed(pods, containers, stats, layers)
@@ -134,11 +134,11 @@ def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
         netdevices=_netdevices(config, base.network_configs),
         images=images,
         transport=transport,
-        image_holds=uses,
+        image_holds=holds,
         image_usage=StoreMeter(images),
         filesystems=Filesystems(
             images,
-            uses,
+            holds,
             RootFilesystems(images.root),
             Places(state / "writable", run / "roots"),
             handlers,
@@ -176,7 +176,7 @@ def stores(state_dir: Path, checks: Checks) -> tuple[Store[PodRecord], Store[Con
 
 
 def load_records(pods: Store[PodRecord], containers: Store[ContainerRecord], names: Names, adoption: Adoption) -> None:
-    """Read the records, and take note of their names; a name is free when its record says REMOVING. Blocks."""
+    """Read the records and reserve their names; a record in REMOVING reserves none. Blocks."""
     pods.load()
     containers.load()
     adoption.run(pods, containers)
@@ -187,18 +187,20 @@ def load_records(pods: Store[PodRecord], containers: Store[ContainerRecord], nam
         metadata = container.parse_config().metadata
         name = container_name(container.pod_id, metadata.name, metadata.attempt)
         _reserve(names, name, container.id, "container")
-    pods.subscribe(lambda before, after: names.release(before.id) if before and _goes(before, after) else None)
-    containers.subscribe(lambda before, after: names.release(before.id) if before and _goes(before, after) else None)
+    pods.subscribe(lambda before, after: names.release(before.id) if before and _is_removed(before, after) else None)
+    containers.subscribe(
+        lambda before, after: names.release(before.id) if before and _is_removed(before, after) else None
+    )
 
 
-def _goes(before: PodRecord | ContainerRecord, after: PodRecord | ContainerRecord | None) -> bool:
-    """Whether a change is the one with which a pod or container goes from a client's sight."""
+def _is_removed(before: PodRecord | ContainerRecord, after: PodRecord | ContainerRecord | None) -> bool:
+    """Whether a change removes a pod or container for clients: to REMOVING, or of the record itself."""
     removing = (PodState.REMOVING, ContainerState.REMOVING)
     return before.state not in removing and (after is None or after.state in removing)
 
 
 def _reserve(names: Names, name: Name, id: str, noun: str) -> None:
-    """Of two records of one name, which only a damaged or copied record can be, the second goes without."""
+    """Reserve a name. A second record of the same name, which must be damaged or a copy, reserves none."""
     try:
         names.reserve(name, id, noun)
     except CrishimError as error:
@@ -208,7 +210,7 @@ def _reserve(names: Names, name: Name, id: str, noun: str) -> None:
 def _forget_removed(
     pods: Store[PodRecord], containers: Store[ContainerRecord], stats: StatsProvider, layers: Layers
 ) -> None:
-    """What was measured of a pod or container goes with its record."""
+    """Drop the measurements of a pod or container with its record."""
     pods.subscribe(lambda before, after: stats.forget(before.id) if before and not after else None)
     containers.subscribe(lambda before, after: stats.forget(before.id) if before and not after else None)
     containers.subscribe(lambda before, after: layers.forget(before.id) if before and not after else None)
@@ -226,7 +228,7 @@ def _netdevices(config: Config, networks: ConfigDirectory) -> NetDevices:
 
 
 def image_parts(config: Config) -> tuple[ImageStore, Transport]:
-    """The image store and what changes it; `crishim images import` uses them without a daemon."""
+    """The image store and its transport; `crishim images import` uses them without a daemon."""
     settings = config.images
     root = Path(settings.root) if settings.root else Path(config.state_dir) / "images"
     run = Path(config.run_dir)
@@ -264,6 +266,6 @@ def _program(key: str, name: str) -> str:
 
 
 def _static_busybox() -> str:
-    """The busybox of PATH if it is static, so that it runs in any root file system: it names no interpreter."""
+    """The busybox of PATH if it is static (has no ELF interpreter), so that it runs in any root file system; or ""."""
     path = find_program("busybox")
     return path if path and b"/ld-" not in Path(path).read_bytes()[:4096] else ""

@@ -1,11 +1,11 @@
-"""Records as JSON, and the version of their shape they carry.
+"""Encode and decode records as JSON with a schema number.
 
-The first field, "schema", is the tag of the record's type (msgspec), a number. It grows when a daemon of the version
-before could not act rightly on the new shape; a field that older daemons may ignore, and lose, does not make it grow. A
-record without it is of the time before there were numbers: schema 1.
+The first field, "schema", is the tag of the record's type (msgspec), a number. It is raised when a daemon of the
+version before could not handle the new form correctly; not for a field that older daemons may ignore, and lose. A
+record without it has schema 1.
 
-Whatever the schema, a record is a JSON object, and a field that keeps its name keeps its meaning and type. That is what
-salvage() stands on, when this daemon meets a record of a later one.
+Whatever the schema, a record is a JSON object, and a field that keeps its name keeps its meaning and type. salvage()
+relies on this for records of later versions.
 """
 
 import types
@@ -20,7 +20,7 @@ _NOTHING: Any = object()
 
 
 class UnreadableError(Exception):
-    """A record that this version cannot read; the text says why, as the end of "its record ..."."""
+    """A record that this version cannot read; the text is the reason, to follow "its record"."""
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -28,7 +28,7 @@ def encode(record: msgspec.Struct) -> bytes:
 
 
 def decode(data: bytes, kind: type[R]) -> R:
-    """The record of a file's content. UnreadableError: newer, empty, damaged, or of another type."""
+    """The record in a file's content. Raises UnreadableError: newer, empty, damaged, or of another type."""
     if not data.strip():
         raise UnreadableError("is empty")
     try:
@@ -43,7 +43,7 @@ def decode(data: bytes, kind: type[R]) -> R:
 
 
 def salvage(data: bytes, kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The fields of `kind` that can be had from a record that cannot be read; {} if there are none. Never raises."""
+    """The fields of `kind` that can be read from an unreadable record; {} if there are none. Never raises."""
     try:
         tree = msgspec.json.decode(data)
     except NOT_JSON:
@@ -70,7 +70,7 @@ def _fields(tree: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    """A value as the type of its field; of a structure or a list what can be had; _NOTHING if it cannot."""
+    """Convert a value to its field's type; of a structure or list the convertible parts; _NOTHING if none."""
     try:
         return msgspec.convert(value, hint)
     except NOT_JSON:
@@ -80,7 +80,7 @@ def _convert(value: Any, hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct) and isinstance(value, dict):
         try:
             return hint(**_fields(value, hint))
-        except TypeError:  # a field it must have is not there
+        except TypeError:  # a required field is missing
             return _NOTHING
     if get_origin(hint) is tuple and get_args(hint)[1:] == (...,) and isinstance(value, list):
         return tuple(v for each in value if (v := _convert(each, get_args(hint)[0])) is not _NOTHING)

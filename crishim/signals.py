@@ -1,5 +1,5 @@
 """Stop signals in their three forms: Linux numbers, image names ("SIGQUIT", "QUIT", "3", "SIGRTMIN+3"), and CRI's enum,
-whose numbers are neither Linux's nor alphabetical but simply listed. signal(7), k8s.io/cri-api v0.37.2.
+which has numbers of its own. signal(7), k8s.io/cri-api v0.37.2.
 """
 
 import re
@@ -8,13 +8,13 @@ import signal
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 
-RTMIN, RTMAX = 34, 64  # as users of the C library see them
+RTMIN, RTMAX = 34, 64  # SIGRTMIN and SIGRTMAX of the C library
 _SYNONYMS = {"SIGCLD": "SIGCHLD", "SIGIOT": "SIGABRT", "SIGPOLL": "SIGIO"}
 _REALTIME = re.compile(r"SIG(RTMIN|RTMAX)(?:(\+|-|PLUS|MINUS)([0-9]{1,2}))?")
 
 
 def parse(name: str) -> int:
-    """The number of a signal given by name, with or without SIG, or by number. INVALID if there is none such."""
+    """The number of a signal given by name, with or without SIG, or by number. Raises INVALID if there is none."""
     text = name.strip().upper()
     if re.fullmatch("[0-9]{1,9}", text) and 1 <= int(text) <= RTMAX:
         return int(text)

@@ -12,5 +12,5 @@ def is_net_sysctl(name: str) -> bool:
 
 
 def is_path(name: str) -> bool:
-    """Whether a name becomes a path below /proc/sys."""
+    """Whether a name is valid as a path below /proc/sys."""
     return all(name.replace(".", "/").split("/")) and "\0" not in name

@@ -1,4 +1,4 @@
-"""The starts of the last pods, kept in memory: `crishim trace` prints them, an exporter hears of every call."""
+"""Traces: keeps the calls of recent pod starts in memory for `crishim trace`, and passes every call to the exporter."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from crishim.tracing import Call
 
 MOST_PODS = 200
-MOST_CALLS = 64  # of one pod, the first: its start, not each restart of a container for months
+MOST_CALLS = 64  # of one pod, the first ones: its start, not later restarts of containers
 STARTS = frozenset({"RunPodSandbox", "PullImage", "CreateContainer", "StartContainer"})
 TRACED = STARTS | {"StopContainer", "RemoveContainer", "StopPodSandbox", "RemovePodSandbox"}
 
 
 class PodStart(NamedTuple):
-    """pod: its id; name: NAMESPACE/NAME. The calls that made it and its containers, as they ended."""
+    """pod: its id; name: NAMESPACE/NAME; calls: those that made it and its containers, in the order they ended."""
 
     pod: str
     name: str
@@ -21,15 +21,15 @@ class PodStart(NamedTuple):
 
 
 class Traces:
-    """What there is of the last pods."""
+    """The starts of the last MOST_PODS pods."""
 
     def __init__(self) -> None:
         self._starts: OrderedDict[str, PodStart] = OrderedDict()
-        self.lost = 0  # calls that an exporter could not pass on
+        self.lost = 0  # calls that the exporter could not send
         self.export: Callable[[Call, str, str], None] | None = None  # a call, the id and name of its pod or ""
 
     def keep(self, call: Call, pod: str, name: str) -> None:
-        """Take a call that has ended. name: of the pod, where the call tells it."""
+        """Keep a call that has ended. pod, name: of its pod, "" if not known."""
         if pod and call.name in STARTS:
             start = self._starts.setdefault(pod, PodStart(pod, name, []))
             if len(start.calls) < MOST_CALLS:
@@ -40,7 +40,7 @@ class Traces:
             self.export(call, pod, name)
 
     def find(self, wanted: str) -> PodStart | None:
-        """The latest of the pods whose id begins with wanted, or that are called so, as NAME or NAMESPACE/NAME."""
+        """The latest pod whose id begins with wanted, or whose NAME or NAMESPACE/NAME it is."""
         for start in reversed(self._starts.values()):
             if start.pod.startswith(wanted) or wanted in (start.name, start.name.partition("/")[2]):
                 return start

@@ -1,5 +1,5 @@
-"""Where the milliseconds go: calls, and in them named spans. Each is observed in a histogram, kept with its call
-(traces.py), and logged at debug level with the ids of the call it belongs to.
+"""Measure the duration of calls and of named spans in them. Each is observed in a histogram, kept with its call
+(traces.py), and logged at debug level with the ids of its call.
 """
 
 import contextvars
@@ -35,7 +35,7 @@ class Parent(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A step of a call; times in ns since the epoch. parent: the id of the span it is in."""
+    """A step of a call; times in ns since the epoch. parent: the id of the enclosing span."""
 
     name: str
     id: int
@@ -62,7 +62,7 @@ class Call:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.perf_counter() - self._since
 
     def __enter__(self) -> "Call":
@@ -85,8 +85,8 @@ class Call:
 _CURRENT: contextvars.ContextVar[tuple[Call, int] | None] = contextvars.ContextVar("call", default=None)
 
 
-class span:  # reads as a statement, and costs half of what contextlib's would
-    """How long the enclosed step took. seen: the histogram it is observed in, with the labels; its own name is one."""
+class span:  # lower case: used as a statement; half the cost of contextlib's
+    """Measures the enclosed step. seen: the histogram; labels: its label values, by default the step's name."""
 
     __slots__ = ("_id", "_inside", "_labels", "_seen", "_since", "_step", "_token")
 
@@ -113,20 +113,20 @@ class span:  # reads as a statement, and costs half of what contextlib's would
 
 
 async def timed(step: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """span() around `await function(*args)`, which is not called before it is its turn: a task that is cancelled
-    before its first step has begun nothing."""
+    """`await function(*args)` in a span. The function is called inside it: a task that is cancelled before its first
+    step has started nothing."""
     with span(step):
         return await function(*args, **kwargs)
 
 
 def waited(step: str, since: float) -> None:
-    """Keep a span that has passed already. since: of time.perf_counter()."""
+    """Keep a span that ends now. since: its start, of time.perf_counter()."""
     if inside := _CURRENT.get():
         _keep(inside, step, next(_ids), since, time.perf_counter() - since)
 
 
 def parse_parent(traceparent: str) -> Parent | None:
-    """The value of a traceparent header; None for one that is none. A later version's is read as far as it is known."""
+    """Parse a traceparent header; None if it is invalid. Of a later version the known fields are read."""
     found = _TRACEPARENT.fullmatch(traceparent)
     if found is None or (found[1] == "00" and found[5]):
         return None
@@ -134,7 +134,7 @@ def parse_parent(traceparent: str) -> Parent | None:
 
 
 def _keep(inside: tuple[Call, int], step: str, id: int, since: float, seconds: float) -> None:
-    """With its call, unless that has ended: what goes on in the background afterwards has been told without it."""
+    """Keep a span with its call, unless that has ended: background work after it is not in its trace."""
     call, parent = inside
     if not call.ended and len(call.spans) < MOST_SPANS:
         began = call.at(since)
