@@ -1,14 +1,14 @@
-"""`crishim cleanup`: what is left of pods and containers that nobody has a record of, and uninstalling.
+"""`crishim cleanup`: list and remove what is left of pods and containers without a record; and uninstall.
 
-It says what it would take away; --apply does it, with no daemon running: a daemon takes away orphans when it starts,
-and the two would be at each other's pods. Three classes, by the owner of a thing:
+It prints what it would remove; --apply removes it, while no daemon runs: a daemon removes orphans when it starts, and
+the two would remove each other's pods. Three classes, by an item's owner:
 
-    recorded    a readable record: stays, unless --all
-    unknown     an unreadable record, or none and it lives (operations/adopt.py): stays, unless --unknown or --all
-    orphan      all else: goes
+    recorded    has a readable record: kept, unless --all
+    unknown     has an unreadable record, or runs without one (operations/adopt.py): kept, unless --unknown or --all
+    orphan      all others: removed
 
-What goes, goes as a removal by CRI would have it, as far as it is known: devices and addresses are given back. What
-that leaves is taken away thing by thing.
+Pods and containers are removed as by CRI, as far as they are known: devices and addresses are returned. The rest is
+removed item by item.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ from crishim.operations.recover import recover
 from crishim.operations.remove_container import remove_container
 from crishim.operations.remove_pod import remove_pod
 
-DRAIN = 30.0  # seconds for what the removal of pods started
+DRAIN = 30.0  # seconds for background work of the pods' removal
 
 
 class Options(NamedTuple):
-    """What the command line asks for."""
+    """The command's options."""
 
     apply: bool = False
     unknown: bool = False
@@ -52,10 +52,10 @@ class Options(NamedTuple):
 
 
 class KnownIds(NamedTuple):
-    """Ids of pods, containers and attachments, by what is known of them."""
+    """Ids of pods, containers and attachments, by whether their record is readable."""
 
     recorded: frozenset[str]
-    unknown: dict[str, str]  # and why
+    unknown: dict[str, str]  # id: reason
 
     def goes(self, thing: Item, options: Options) -> bool:
         owner = thing.name.rpartition("crishim-")[2] if thing.kind == "device mark" else thing.owner
@@ -63,7 +63,7 @@ class KnownIds(NamedTuple):
 
 
 def clean_up(config: Config, options: Options) -> int:
-    """Look, print, and with options.apply act; the exit status, 1 if something could not be taken away."""
+    """Print what is found, and with options.apply remove it; returns 1 if something could not be removed."""
     parent = slices.parent(config.pods.cgroup_parent, config.runtimes.cgroup_driver == "systemd")
     places = Locations(Path(config.state_dir), Path(config.run_dir), parent, Path(config.network.config_dir))
     logging.basicConfig(level=logging.ERROR, format="crishim: %(message)s", stream=sys.stderr)
@@ -95,7 +95,7 @@ def clean_up(config: Config, options: Options) -> int:
 
 
 def owners(places: Locations) -> KnownIds:
-    """Who has a record. Changes nothing."""
+    """Read the ids that have a record. Changes nothing."""
     pods = _load(places.state / "pods", PodRecord, record_checks.pod)
     containers = _load(places.state / "containers", ContainerRecord, record_checks.container)
     journal = _load(places.state / "netdev", Attachment, adopt.usable, adopt.is_id)
@@ -122,7 +122,7 @@ def _load(
 
 
 def _report(places: Locations, options: Options) -> list[Item]:
-    """Print what goes and what is unknown and stays; the former."""
+    """Print what is to be removed, and what is unknown and kept; returns the former."""
     known = owners(places)
     going = []
     for thing in inventory.take(places):
@@ -138,14 +138,14 @@ def _report(places: Locations, options: Options) -> list[Item]:
 
 
 async def _apply(config: Config, places: Locations, options: Options) -> list[str]:
-    """Remove what goes; what went wrong, one sentence each."""
+    """Remove the items; returns the errors, one sentence each."""
     things = await executors.kernel(inventory.take, places)
     node = await executors.kernel(open_node, open_base_node(config), record_checks, StreamServer())
     await recover(node)
     failures = await _remove(node, places, options)
     await node.tasks.drain(DRAIN)
     known = await executors.kernel(owners, places)
-    # A lease is told by what else its pod has, which may be gone by now.
+    # A lease is attributed by other items of its pod, which may be removed by now.
     things = [t for t in things if t.kind == "lease"] + await executors.kernel(inventory.take, places)
     for thing in dict.fromkeys(things):
         if not known.goes(thing, options):
@@ -161,7 +161,7 @@ async def _apply(config: Config, places: Locations, options: Options) -> list[st
 
 
 async def _remove(node: Node, places: Locations, options: Options) -> list[str]:
-    """Remove the pods and containers that go, as clients do."""
+    """Remove pods and containers as by CRI; returns the errors."""
     failures = []
     pods = [p.id for p in node.pods if options.all or (options.unknown and node.pods.is_adopted(p.id))]
     containers = [
@@ -180,7 +180,7 @@ async def _remove(node: Node, places: Locations, options: Options) -> list[str]:
 
 
 def _uninstall(config: Config, places: Locations) -> list[str]:
-    """Delete the directories, the socket and the cgroup of pods; what could not be."""
+    """Delete the directories, the socket and the cgroup of pods; returns the errors."""
     failures = [f"{m} is mounted: unmount it first" for path in (places.run, places.state) for m in _inside(path)]
     for path in (places.run, places.state) if not failures else ():
         shutil.rmtree(path, onerror=lambda _, name, info: failures.append(f"{name}: {info[1]}"))

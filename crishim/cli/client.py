@@ -1,4 +1,4 @@
-"""The command line's side of the daemon's own service, crishim.v1.Admin, on the CRI socket."""
+"""Client of the daemon's own service, crishim.v1.Admin, on the CRI socket; and output helpers of the commands."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ CALL_TIMEOUT = 600.0  # seconds the daemon may take
 
 
 def daemon_answers(config: Config) -> bool:
-    """Whether somebody listens on the socket: the file alone may be left over."""
+    """Whether a daemon listens on the socket, whose file alone may be left over."""
     return not _unreachable(config)
 
 
 def _unreachable(config: Config) -> str:
-    """Why nobody can be asked at the socket, "" if somebody listens."""
+    """Why connecting to the socket fails; "" if it succeeds."""
     with socket.socket(socket.AF_UNIX) as s:
         try:
             s.connect(config.socket)
@@ -44,7 +44,7 @@ def open_channel(config: Config, options: Sequence[tuple[str, Any]] = ()) -> Ite
 
 @contextlib.contextmanager
 def connect(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
-    """A function that calls the daemon's own service; its errors come as CrishimError, as when no daemon answers."""
+    """Yields a function that calls the daemon's own service. Errors, also of connecting, are CrishimError."""
     with open_channel(config) as channel:
         import grpc
 
@@ -63,18 +63,18 @@ def connect(config: Config) -> Iterator[Callable[[str, Any, Any], Any]]:
 
 
 def fail(text: str) -> int:
-    """Print what went wrong as one line; the exit status."""
+    """Print an error as one line; returns the exit status."""
     sys.stderr.write(f"crishim: {' '.join(text.split())}\n")
     return 1
 
 
 def plain(text: str) -> str:
-    """Text of a stranger's for a terminal: what would move its cursor or colour it, and line ends, as "?"."""
+    """Untrusted text for a terminal: unprintable characters, such as escapes and line ends, are replaced by "?"."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def print_rows(found: Sequence[tuple[str, ...]]) -> int:
-    """Print a table, its first row the heads; the exit status."""
+    """Print a table, whose first row is the header; returns the exit status."""
     rows = [tuple(map(plain, row)) for row in found]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
@@ -83,13 +83,13 @@ def print_rows(found: Sequence[tuple[str, ...]]) -> int:
 
 
 def print_json(found: Iterable[object]) -> int:
-    """Print a list; the exit status."""
+    """Print a list as JSON; returns the exit status."""
     sys.stdout.write(json.dumps(list(found), indent=2) + "\n")
     return 0
 
 
 def size(count: int) -> str:
-    """Bytes for people: "0 B", "9.4 MB", in steps of a thousand."""
+    """Format bytes: "0 B", "9.4 MB", with units of powers of 1000."""
     value = float(count)
     for unit in ("B", "kB", "MB"):
         if value < 1000:

@@ -1,11 +1,11 @@
-"""The commands of a parser, for what is made from it: completion and the man page."""
+"""Walk the commands of a parser, for shell completion and the man page."""
 
 import argparse
 from collections.abc import Iterator
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Every command that runs something, in the order of `--help`; those that only hold others are entered."""
+    """Every command without subcommands, in the order of `--help`."""
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if not groups:
         yield parser
@@ -15,6 +15,6 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 
 
 def arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Its arguments and options, without --help and commands."""
+    """A command's arguments and options, without --help and subcommands."""
     left_out = (argparse._HelpAction, argparse._SubParsersAction)
     return [action for action in parser._actions if not isinstance(action, left_out)]

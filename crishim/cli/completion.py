@@ -1,4 +1,4 @@
-"""`crishim completion SHELL`: what a shell completes after `crishim`, made from the parser."""
+"""`crishim completion SHELL`: print the shell's completion script, made from the parser."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from crishim.cli.command_tree import arguments, commands
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The shell's completion script. An argument that is a Path is completed with the names of files."""
+    """The shell's completion script. Arguments of type Path are completed with file names."""
     import shtab
 
     for action in (a for each in (parser, *commands(parser)) for a in arguments(each)):

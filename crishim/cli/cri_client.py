@@ -1,4 +1,4 @@
-"""The command line's side of the CRI, on the daemon's socket."""
+"""Client of the CRI, on the daemon's socket."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from crishim.config import Config
 from crishim.errors import CrishimError, Kind
 
 _IMAGES = frozenset({"ListImages", "ImageFsInfo"})
-_MAX_ANSWER = 64 << 20  # bytes: lists of a full node are larger than gRPC's own 4 MB
+_MAX_ANSWER = 64 << 20  # bytes: lists of a full node are larger than gRPC's default of 4 MB
 
 
 class CriClient:
-    """Calls by name. Errors, the daemon's end among them, come as CrishimError."""
+    """Calls RPCs by name. Errors, also the daemon's exit, are CrishimError."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
@@ -22,7 +22,7 @@ class CriClient:
         return next(self._run(self._channel.unary_unary, name, request, answer, CALL_TIMEOUT))
 
     def stream(self, name: str, request: Any, answer: Any) -> Iterator[Any]:
-        """The answers as they come, without an end unless the daemon ends it."""
+        """The responses as they come, until the daemon ends the stream."""
         return self._run(self._channel.unary_stream, name, request, answer, None)
 
     def _run(self, kind: Any, name: str, request: Any, answer: Any, timeout: float | None) -> Iterator[Any]:

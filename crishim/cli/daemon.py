@@ -1,5 +1,5 @@
-"""The rest of the daemon: the whole node, the streaming server, the metrics, recovery. Importing this file imports all
-the code there is; serve.py does it when the CRI socket answers already.
+"""The rest of the daemon: the complete Node, the streaming server, the metrics, recovery. Importing it imports all
+modules; serve.py does so after it has opened the CRI socket.
 """
 
 import logging
@@ -30,22 +30,22 @@ log = logging.getLogger("crishim")
 
 @dataclass(frozen=True)
 class Daemon:
-    """What serve.py runs, beside the CRI server."""
+    """The parts serve.py runs beside the CRI server."""
 
     node: Node
     streams: StreamServer
-    stop_telling: list[Callable[[], None]]  # metrics and traces
+    stop_telling: list[Callable[[], None]]  # of metrics and traces
 
 
 async def build(base: BaseNode) -> Daemon:
-    """Read the records, put the daemon together, and listen at the addresses of the settings. ConfigError names the
+    """Read the records, build the daemon, and listen at the addresses of the settings. Raises ConfigError, naming the
     setting that cannot be used.
     """
     config, streams = base.config, _streams(base.config)
     node = await executors.records(open_node, base, record_checks, streams)
     lifecycle_log.follow(node)
     await node.netdevices.load()
-    await executors.processes(kill_orphans, scratch(node))  # commands whose daemon was killed
+    await executors.processes(kill_orphans, scratch(node))  # of a killed daemon
     await executors.deletion(_empty, scratch(node))
     await clear_interrupted(node)
     await _open(streams, node)
@@ -62,10 +62,10 @@ async def build(base: BaseNode) -> Daemon:
 
 
 async def begin(node: Node, gate: RpcGate) -> None:
-    """Answer questions, recover, and watch. ConfigError if the socket for NRI plugins cannot be made."""
+    """Open the gate for read-only RPCs, recover, watch devices. Raises ConfigError if NRI's socket cannot be made."""
     gate.open_for_questions(node, rpcs.collect(), in_doubt=is_in_doubt(node))
     try:
-        await node.nri.start(NriRuntime(node))  # launched plugins are told of what recovery ends
+        await node.nri.start(NriRuntime(node))  # before recovery: launched plugins get its events
     except CrishimError as error:
         raise ConfigError(f"nri.socket: {error.message}") from None
     await recover(node)
@@ -74,7 +74,7 @@ async def begin(node: Node, gate: RpcGate) -> None:
 
 
 def _serve_metrics(node: Node) -> Callable[[], None]:
-    """The function that stops them. In a thread: what it imports is 16 MB, http.server and prometheus_client."""
+    """Serve the metrics; returns the function that stops them. Runs in a thread, as it imports 16 MB of modules."""
     from crishim.cri.metrics.endpoint import Collector, serve
 
     return serve(node.config.metrics, Collector(node))

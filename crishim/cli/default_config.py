@@ -1,4 +1,4 @@
-"""The default configuration as TOML: what `crishim config default` prints, from the descriptions in config.py."""
+"""`crishim config default`: the default configuration as TOML, with the descriptions in config.py."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -37,7 +37,7 @@ def _render(section: Section, prefix: str, lines: list[str]) -> None:
 
 
 def described_settings(kind: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each setting as KEY = DEFAULT, and what it means."""
+    """Each setting as KEY = DEFAULT, and its description."""
     for name, hint in get_type_hints(kind, include_extras=True).items():
         value = getattr(kind(), name) if name in kind.__struct_fields__ else None
         if isinstance(value, Section):

@@ -1,4 +1,4 @@
-"""`crishim doctor`: is this host fit? A flat list of independent checks, each with a fix for when it fails."""
+"""`crishim doctor`: check this host. A flat list of independent checks, each with a fix for its failure."""
 
 import asyncio
 import os
@@ -137,7 +137,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 async def examine(config: Config) -> list[Row]:
-    """Run every check; one that breaks is a row of its own."""
+    """Run every check; one that raises is a failed row of its own."""
     rows = []
     for check in CHECKS:
         try:
@@ -148,7 +148,7 @@ async def examine(config: Config) -> list[Row]:
 
 
 def print_report(config: Config) -> int:
-    """Print the table; 1 if a row fails."""
+    """Print the table; returns 1 if a row fails."""
     rows = asyncio.run(examine(config))
     width = max(len(r.name) for r in rows)
     for row in rows:

@@ -1,4 +1,4 @@
-"""`crishim events`: what happens to pods and containers, a line each as it happens; until Ctrl-C."""
+"""`crishim events`: print the lifecycle events of pods and containers, a line each, until Ctrl-C."""
 
 import datetime
 import json
@@ -19,7 +19,7 @@ WORDS = {
 
 
 def follow(config: Config, *, as_json: bool) -> int:
-    """Print events until the daemon ends, which is a failure, or the user ends it."""
+    """Print events until Ctrl-C, or until the daemon exits, which is a failure; returns the exit status."""
     try:
         with connect_cri(config) as client:
             for event in client.stream("GetContainerEvents", cri.GetEventsRequest(), cri.ContainerEventResponse):
@@ -33,7 +33,7 @@ def follow(config: Config, *, as_json: bool) -> int:
 
 
 def facts(event: cri.ContainerEventResponse) -> dict[str, object]:
-    """One event as it is printed as JSON. The CRI has them for pods too, with the pod's id as the container's."""
+    """One event as JSON-ready values. CRI sends them for pods too, with the pod's id as container_id."""
     pod = event.pod_sandbox_status
     is_pod = event.container_id == pod.id
     container = next((c for c in event.containers_statuses if c.id == event.container_id), None)
@@ -53,7 +53,7 @@ def facts(event: cri.ContainerEventResponse) -> dict[str, object]:
 
 
 def line(event: cri.ContainerEventResponse) -> str:
-    """One event for a person: time, what happened, to what, and of a container that ended why."""
+    """One event as a line of text: time, event, pod or container, and the exit code and reason of a container."""
     found = facts(event)
     words = [str(found["at"]), f"{found['event']:7}", str(found["kind"]), str(found["id"])[:13]]
     words += [str(found["container"])] if "container" in found else []

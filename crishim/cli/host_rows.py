@@ -1,4 +1,4 @@
-"""More of `crishim doctor`: the kernel, systemd, criu, the signature policy, our directories with modes and space."""
+"""More checks of `crishim doctor`: kernel, systemd, criu, signature policy, our directories' modes and space."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from crishim.linux import directories as modes
 from crishim.linux import programs
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
-OLDEST = (5, 12)  # mount_setattr(2), and overlayfs that a user namespace's mounts can be mapped on
+OLDEST = (5, 12)  # mount_setattr(2): idmapped mounts
 LITTLE_SPACE = 0.10  # of a file system: the kubelet begins to evict pods below it (imagefs.available 15 %, nodefs 10 %)
 _POLICIES = ("/etc/containers/policy.json", "/usr/share/containers/policy.json")  # containers-policy.json(5)
 _SYSTEMD_BUS = Path("/run/systemd/private"), Path("/run/dbus/system_bus_socket")
@@ -41,7 +41,7 @@ async def kernel(config: Config) -> list[Row]:
 
 
 async def systemd(config: Config) -> list[Row]:
-    """The OCI runtimes ask systemd for cgroups over its own socket or the system bus."""
+    """OCI runtimes ask systemd for cgroups over its private socket or the system bus."""
     if reason := await fitness.systemd(config):
         return [Row("systemd", FAIL, reason, 'runtimes.cgroup_driver = "cgroupfs", for the kubelet as well')]
     if not fitness.SYSTEMD.is_dir():
@@ -54,7 +54,7 @@ async def systemd(config: Config) -> list[Row]:
 
 
 async def apparmor(config: Config) -> list[Row]:
-    """Whether containers have the profile that they get by default elsewhere."""
+    """Whether containers get the default AppArmor profile."""
     name = config.runtimes.apparmor_profile
     if not profiles.enabled():
         return [Row("AppArmor", OK, "not in this kernel, and not needed")]

@@ -1,4 +1,4 @@
-"""`crishim images`: the image store, through the daemon."""
+"""`crishim images`: import and list images, and list running pulls."""
 
 import asyncio
 import sys
@@ -14,9 +14,9 @@ Images = list[tuple[str, list[str]]]  # ids and names
 
 
 def import_images(config: Config, file: Path, name: str | None, *, offline: bool) -> int:
-    """Load the images of an archive; prints ids and names, and on stderr into which store they went.
+    """Import the images of an archive; prints ids and names, and the store on stderr.
 
-    The daemon does it. offline: this process does, into the store of the settings; no daemon may work on it.
+    The daemon imports them. offline: this process does, into the settings' store, while no daemon runs.
     """
     request = admin.ImportImagesRequest(path=str(file.absolute()), name=name or "")
     try:
@@ -64,7 +64,7 @@ async def _import_alone(config: Config, path: str, name: str) -> Images:
 
 
 def list_images(config: Config, *, as_json: bool) -> int:
-    """Print what is in the store, by name; needs no daemon."""
+    """Print the images in the store, by name; needs no daemon."""
     from crishim.node import image_parts
 
     try:
@@ -80,7 +80,7 @@ def list_images(config: Config, *, as_json: bool) -> int:
 
 
 def list_pulls(config: Config, *, as_json: bool) -> int:
-    """Print the pulls under way, the oldest first."""
+    """Print the running pulls, the oldest first."""
     try:
         with connect(config) as call:
             pulls = call("ListPulls", admin.ListPullsRequest(), admin.ListPullsResponse).pulls

@@ -1,4 +1,4 @@
-"""`crishim info`: the running daemon in a few lines: what it is, whether it is ready, what it has."""
+"""`crishim info`: the running daemon's version, conditions, main settings, and numbers of pods, containers, images."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ Line = tuple[str, str]
 
 
 def show(config: Config, *, as_json: bool) -> int:
-    """Print it; status 1 if no daemon answers."""
+    """Print the lines; returns 1 if no daemon answers."""
     try:
         with connect_cri(config) as client:
             lines = [("socket", config.socket), *_node(client), *_counts(client)]
@@ -34,8 +34,8 @@ def _node(client: CriClient) -> list[Line]:
     answer = client.call("Status", cri.StatusRequest(verbose=True), cri.StatusResponse)
     lines = [("version", f"{version.runtime_version}, CRI {version.runtime_api_version}")]
     for condition in answer.status.conditions:
-        said = "yes" if condition.status else f"no: {condition.message or condition.reason}"
-        lines.append((condition.type, said))
+        state = "yes" if condition.status else f"no: {condition.message or condition.reason}"
+        lines.append((condition.type, state))
     settings = json.loads(answer.info["config"])["settings"]
     lines += [(name, str(settings[name])) for name in ("state_dir", "run_dir")]
     lines.append(("cgroup driver", settings["runtimes"]["cgroup_driver"]))
@@ -44,12 +44,12 @@ def _node(client: CriClient) -> list[Line]:
 
 def _handler(handler: cri.RuntimeHandler, settings: dict[str, Any]) -> str:
     """ "runc (default, user namespaces, recursive read-only mounts)"."""
-    told = {
+    facts = {
         "default": handler.name == settings["runtimes"]["default"],
         "user namespaces": handler.features.user_namespaces,
         "recursive read-only mounts": handler.features.recursive_read_only_mounts,
     }
-    words = ", ".join(word for word, is_so in told.items() if is_so)
+    words = ", ".join(word for word, is_so in facts.items() if is_so)
     return f"{handler.name} ({words})" if words else handler.name
 
 

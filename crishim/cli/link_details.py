@@ -1,12 +1,12 @@
-"""What the kernel tells of the host's links beyond what the daemon decides by, for a person: of VLANs, VXLANs, bonds,
-bridges and macvlans their parameters, of hardware its place, virtual functions and devlink port.
+"""Details of the host's links, for display: parameters of VLANs, VXLANs, bonds, bridges and macvlans; parent device,
+virtual functions and devlink port of hardware.
 
-Read by pyroute2, which has names for all of these; in the command's own process, since its import costs 10 MB.
+Read by pyroute2, which names all these attributes; in the command's process, as its import takes 10 MB.
 """
 
 from typing import Any
 
-SHOWN = {  # by kind: IFLA_INFO_DATA's attributes, and what they are called here
+SHOWN = {  # by kind: IFLA_INFO_DATA's attributes, and their names here
     "vlan": {"IFLA_VLAN_ID": "id", "IFLA_VLAN_PROTOCOL": "protocol"},
     "vxlan": {
         "IFLA_VXLAN_ID": "id",
@@ -24,12 +24,12 @@ SHOWN = {  # by kind: IFLA_INFO_DATA's attributes, and what they are called here
     "ipvlan": {"IFLA_IPVLAN_MODE": "mode"},
     "vrf": {"IFLA_VRF_TABLE": "table"},
 }
-LINKS = {"underlay", "active"}  # whose values are ifindexes
-EXT_MASK = 1 | 8  # RTEXT_FILTER_VF: how many virtual functions; RTEXT_FILTER_SKIP_STATS
+LINKS = {"underlay", "active"}  # names whose values are ifindexes
+EXT_MASK = 1 | 8  # RTEXT_FILTER_VF, for IFLA_NUM_VF, and RTEXT_FILTER_SKIP_STATS
 
 
 def read() -> dict[str, dict[str, object]]:
-    """By name of a link of this process's network namespace, what is known. Raises OSError."""
+    """The details of the links in this process's network namespace, by name. Raises OSError."""
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -44,7 +44,7 @@ def read() -> dict[str, dict[str, object]]:
 
 
 def describe(message: Any, names: dict[int, str], port: str = "") -> dict[str, object]:
-    """One link. message: pyroute2's ifinfmsg; names: of the links, by ifindex; port: devlink's."""
+    """One link's details. message: pyroute2's ifinfmsg; names: of the links, by ifindex; port: devlink's."""
     found: dict[str, object] = {}
     info: Any = message.get_attr("IFLA_LINKINFO")
     kind = str(info.get_attr("IFLA_INFO_KIND")) if info is not None else ""
@@ -65,7 +65,7 @@ def describe(message: Any, names: dict[int, str], port: str = "") -> dict[str, o
 
 
 def _devlink_ports() -> dict[int, str]:
-    """ "pci/0000:03:00.0/1" by ifindex; nothing where the kernel has no devlink."""
+    """devlink ports by ifindex, as "pci/0000:03:00.0/1"; {} if the kernel has no devlink."""
     from pyroute2 import DL
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -77,18 +77,18 @@ def _devlink_ports() -> dict[int, str]:
 
 
 def port(message: Any) -> list[tuple[int, str]]:
-    """The ifindex of a devlink port that is a link, and what devlink calls the port."""
+    """The ifindex and devlink's name of a port; [] for a port without a link."""
     index = message.get_attr("DEVLINK_ATTR_PORT_NETDEV_IFINDEX")
     parts = ("DEVLINK_ATTR_BUS_NAME", "DEVLINK_ATTR_DEV_NAME", "DEVLINK_ATTR_PORT_INDEX")
     return [(index, "/".join(str(message.get_attr(part)) for part in parts))] if index else []
 
 
 def text(details: dict[str, object]) -> str:
-    """ "id 42, remote 192.0.2.1, underlay eth0", for a table."""
+    """Details for a table: "id 42, remote 192.0.2.1, underlay eth0"."""
     return ", ".join(f"{name} {value}" for name, value in details.items())
 
 
 def _name(message: Any) -> str:
-    """As the daemon writes it: any bytes may be a name."""
+    """A link's name as in the daemon's messages: it may be any bytes."""
     name = message.get_attr("IFLA_IFNAME")
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)

@@ -39,7 +39,7 @@ def render(parser: argparse.ArgumentParser) -> str:
     for command in commands(parser):
         lines += [f'.SS "{_escape(command.prog)}"', _escape(_sentence(command.description or ""))]
         lines += [".PP", usage] if (usage := _usage(command)) != _escape(command.prog) else []
-        lines += _items((name, said) for name, said in _options(command) if not name.startswith("--config"))
+        lines += _items((name, text) for name, text in _options(command) if not name.startswith("--config"))
     lines += [".SH SETTINGS", "TOML; each key with its default.", *_items(described_settings())]
     for title, items in (("FILES", _FILES), ("SIGNALS", _SIGNALS), ("EXIT STATUS", _STATUSES)):
         lines += [f".SH {title}", *_items(items)]
@@ -50,7 +50,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     for action in arguments(parser):
         value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
         if not action.option_strings and not action.help:
-            continue  # its name in the synopsis says it all
+            continue  # it is in the synopsis
         yield " ".join(filter(None, (", ".join(action.option_strings), value))), action.help or ""
 
 
@@ -60,8 +60,8 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 
 def _items(items: Iterable[tuple[str, str]]) -> Iterator[str]:
-    for name, said in items:
-        yield from (".TP", f"\\fB{_escape(name)}\\fR", _escape(_sentence(said)))
+    for name, text in items:
+        yield from (".TP", f"\\fB{_escape(name)}\\fR", _escape(_sentence(text)))
 
 
 def _sentence(text: str) -> str:
@@ -69,6 +69,6 @@ def _sentence(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as roff takes it: no escape sequence, no request, and minus signs that can be copied."""
+    """Escape text for roff: backslashes, requests at the line's start, and hyphens, as minus signs to be copied."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

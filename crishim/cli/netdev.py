@@ -1,4 +1,4 @@
-"""`crishim netdev`: look at network devices of pods, and move one; the daemon must be running."""
+"""`crishim netdev`: list, attach and detach network devices of pods; the daemon must be running."""
 
 import argparse
 import datetime
@@ -16,7 +16,7 @@ Details = Mapping[str, dict[str, object]]
 
 
 def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
-    """Ask the running daemon about network devices, or let it move one."""
+    """Run a subcommand of `crishim netdev`; returns the exit status."""
     try:
         with connect(config) as call:
             if action == "list" and arguments.host:
@@ -31,8 +31,8 @@ def netdev(config: Config, action: str, arguments: argparse.Namespace) -> int:
                 return print_json(map(_facts, devices)) if arguments.json else _print_table(devices)
             wanted = {"pod_sandbox_id": arguments.pod, "device": arguments.device}
             if action == "attach":
-                wish = admin.AttachNetDeviceRequest(**wanted, name=arguments.name)
-                device = call("AttachNetDevice", wish, admin.AttachNetDeviceResponse).device
+                request = admin.AttachNetDeviceRequest(**wanted, name=arguments.name)
+                device = call("AttachNetDevice", request, admin.AttachNetDeviceResponse).device
             else:
                 device = call(
                     "DetachNetDevice", admin.DetachNetDeviceRequest(**wanted), admin.DetachNetDeviceResponse
@@ -54,7 +54,7 @@ def _print_table(devices: Sequence[Any]) -> int:
 
 
 def _print_links(links: Sequence[admin.HostLink], details: Details | None, *, as_json: bool) -> int:
-    """The host's links: whether a pod can have them, and which, or why none. details: what else is known, by name."""
+    """Print the host's links: which pods may take them, or why none. details: of link_details.read(), by name."""
     if as_json:
         return print_json(_link_facts(x) | ({} if details is None else {"details": details.get(x.name)}) for x in links)
     rows: list[tuple[str, ...]] = [("LINK", "KIND", "STATE", "TO", "WHY")]

@@ -1,4 +1,4 @@
-"""`crishim nri`: look at NRI plugins; the daemon must be running."""
+"""`crishim nri`: list NRI plugins; the daemon must be running."""
 
 import datetime
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from crishim.errors import CrishimError
 from crishim.pb import admin_pb2 as admin
 
 HEADS = ("PLUGIN", "STATE", "PID", "FROM", "CALLS", "MEAN", "LONGEST", "REFUSED", "UNANSWERED", "SINCE", "EVENTS")
-ALL = 14  # events there are
+ALL = 14  # number of events
 
 
 def list_plugins(config: Config, *, as_json: bool) -> int:
-    """Print the plugins that are connected, in the order they are called, and those gone of late."""
+    """Print the connected plugins, in the order they are called, and the recently closed ones."""
     try:
         with connect(config) as call:
             answer = call("ListNriPlugins", admin.ListNriPluginsRequest(), admin.ListNriPluginsResponse)

@@ -1,4 +1,4 @@
-"""`crishim pod`: look at pods; the daemon must be running."""
+"""`crishim pod`: check the networks of pods; the daemon must be running."""
 
 from crishim.cli.client import connect, fail, print_json, print_rows
 from crishim.config import Config
@@ -9,7 +9,7 @@ HEADS = ("POD", "ID", "NETWORK", "PLUGIN", "TIME", "CHECK")
 
 
 def check(config: Config, pod: str, *, as_json: bool) -> int:
-    """Have the CNI plugins check one pod or all, and print what each says; 1 if one finds something wrong."""
+    """Run CNI CHECK on one pod or all, and print each plugin's result; returns 1 if one finds an error."""
     try:
         with connect(config) as call:
             answer = call("CheckPods", admin.CheckPodsRequest(pod_sandbox_id=pod), admin.CheckPodsResponse)
@@ -27,10 +27,10 @@ def _rows(pod: admin.PodCheck) -> list[tuple[str, ...]]:
     head = (pod.pod, pod.pod_sandbox_id[:13], pod.network or "-")
     if pod.skipped:
         return [(*head, "-", "-", f"not asked: {pod.skipped}")]
-    return [(*head, a.plugin, f"{a.seconds * 1000:.0f} ms", _said(a)) for a in pod.answers]
+    return [(*head, a.plugin, f"{a.seconds * 1000:.0f} ms", _result(a)) for a in pod.answers]
 
 
-def _said(answer: admin.PodCheck.Answer) -> str:
+def _result(answer: admin.PodCheck.Answer) -> str:
     return " ".join(answer.error.split()) or (f"ok: {answer.note}" if answer.note else "ok")
 
 

@@ -1,4 +1,4 @@
-"""SIGHUP: the settings are read again. `ExecReload` of the unit sends it."""
+"""Reload the settings at SIGHUP, which the unit's `ExecReload` sends."""
 
 import asyncio
 import logging
@@ -15,9 +15,9 @@ log = logging.getLogger("crishim")
 
 
 async def reload_at(hangup: asyncio.Event, node: Node, read: Callable[[], Config]) -> None:
-    """Each time hangup is set: read the settings, put in force what can be, and say so. Never ends by itself.
+    """Each time hangup is set: read the settings, apply what can be changed, and log it. Runs until cancelled.
 
-    Settings that cannot be used change nothing, and the log says why.
+    Invalid settings change nothing; the reason is logged.
     """
     while True:
         await hangup.wait()

@@ -1,8 +1,9 @@
-"""The daemon's life: one per state directory, its socket open first, ready after recovery, drained at SIGTERM.
+"""`crishim serve`: run the daemon: one per state directory, socket open first, ready after recovery, drained at
+SIGTERM.
 
 A kubelet's first calls are answered before most of the code is imported: this file imports what cri/status.py needs,
-then gRPC, opens the socket, and with cli/daemon.py imports the rest (tests/unit/cli/test_imports.py). cri/gate.py says
-what is answered when. Containers do not notice any of it: conmon holds them.
+then gRPC, opens the socket, and with cli/daemon.py imports the rest (tests/unit/cli/test_imports.py). cri/gate.py
+decides which RPCs are answered when. Containers are not affected: conmon monitors them.
 """
 
 import asyncio
@@ -38,20 +39,20 @@ if TYPE_CHECKING:
 
     from crishim.cli.daemon import Daemon
 
-# gRPC's fork handlers are not wanted: no child of this process ever runs Python (set before grpc is imported).
+# gRPC's fork handlers are not needed: no child of this process runs Python (set before grpc is imported).
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-_GRACE = 1.0  # seconds after the drain timeout in which a daemon that hangs is left to end by itself
-_LAST_WORDS = 0.5  # seconds for the log's last lines
-_TURN = 0.0005  # seconds
+_GRACE = 1.0  # seconds after the drain timeout until a daemon that hangs is ended
+_LOG_FLUSH = 0.5  # seconds to write the log's last lines
+_SWITCH_INTERVAL = 0.0005  # seconds
 log = logging.getLogger("crishim")
 
 
 def serve(read: Callable[[], Config]) -> int:
-    """Run the daemon until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot be used.
+    """Run the daemon until SIGTERM or SIGINT; returns the exit status. Raises ConfigError for unusable settings.
 
-    read: gives the settings; again, in a thread, at each SIGHUP.
+    read: returns the settings; called again, in a thread, at each SIGHUP.
     """
     config = read()
     inheritance.pass_on_defaults()
@@ -70,21 +71,21 @@ def serve(read: Callable[[], Config]) -> int:
     with only_daemon(Path(config.state_dir), Path(config.run_dir)) as release:
 
         def abandon() -> None:
-            """End at once, as a kill would: a thread in the kernel that cannot be killed keeps what is open."""
+            """Exit at once, as if killed: an unkillable thread in the kernel keeps descriptors open."""
             Path(config.socket).unlink(missing_ok=True)
             release()
-            output.flush_within(_LAST_WORDS)
+            output.flush_within(_LOG_FLUSH)
             os._exit(0)
 
         if sys.version_info < (3, 12):  # later versions have pidfds by default
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
         asyncio.run(_daemon(open_base_node(config), abandon, read))
-    output.flush_within(_LAST_WORDS)
+    output.flush_within(_LOG_FLUSH)
     return 0
 
 
 def _facts_of(config: Config) -> dict[str, object]:
-    """What the log has of a start: the version, and of the settings what tells one node from another."""
+    """Facts for the log line of the start: the version, and the main settings."""
     handlers = {name: handler.path for name, handler in config.runtimes.handlers.items()}
     places = {"socket": config.socket, "state_dir": config.state_dir, "run_dir": config.run_dir}
     drivers = {"handlers": handlers, "default": config.runtimes.default, "cgroup_driver": config.runtimes.cgroup_driver}
@@ -93,10 +94,10 @@ def _facts_of(config: Config) -> dict[str, object]:
 
 @contextlib.contextmanager
 def only_daemon(*directories: Path) -> Iterator[Callable[[], None]]:
-    """Hold a lock on each directory; the value frees them. ConfigError if another daemon works there, with its pid."""
+    """Lock each directory; yields a function that unlocks them. Raises ConfigError if another daemon has a lock."""
     with contextlib.ExitStack() as stack:
         for directory in directories:
-            # Whoever can open it can take the lock.
+            # Mode 0600: any user who can open it can lock it.
             path = directory / "lock"
             file = stack.enter_context(open(path, "a+", opener=_private))
             path.chmod(0o600)
@@ -121,13 +122,13 @@ def _holder(lock: TextIO) -> str:
 
 
 async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[], Config]) -> None:
-    """abandon: ends the process, whatever its threads and tasks are at."""
+    """abandon: exits the process at once, whatever its threads and tasks do."""
     config, gate, stop, hangup = base.config, RpcGate(base), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stopping, stop, config.drain_timeout, abandon)
-    base.tasks.start(Status(base, cri.StatusRequest()), name="status")  # what takes time in the first client's is known
+    base.tasks.start(Status(base, cri.StatusRequest()), name="status")  # its slow parts are cached for the first client
     with _short_switch_interval():
         await _imported("crishim.cri.server")
         server = await _open_socket(Path(config.socket), gate)
@@ -155,21 +156,21 @@ async def _daemon(base: BaseNode, abandon: Callable[[], None], read: Callable[[]
     from crishim.linux import cgroups
 
     await executors.records(Path(config.socket).unlink, missing_ok=True)
-    if config.runtimes.cgroup_driver == "cgroupfs":  # of no pod: the next one makes it anew
+    if config.runtimes.cgroup_driver == "cgroupfs":  # empty now; the next pod makes it again
         await executors.kernel(cgroups.remove_one, config.pods.cgroup_parent)
     log.info("stopped; containers keep running")
 
 
 async def _imported(module: str) -> None:
-    """Import a module in a thread, so that calls are answered meanwhile."""
+    """Import a module in a thread, so that RPCs are answered meanwhile."""
     await executors.modules(importlib.import_module, module)
 
 
 @contextlib.contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """While a thread imports: the event loop waits for the interpreter _TURN, not Python's 5 ms, each time it wakes."""
+    """While a thread imports: the event loop waits _SWITCH_INTERVAL for the GIL when it wakes, not Python's 5 ms."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         yield
     finally:
@@ -177,7 +178,7 @@ def _short_switch_interval() -> Iterator[None]:
 
 
 async def _open_socket(path: Path, gate: RpcGate) -> "grpc.aio.Server":
-    """Answer what needs no records: cri/status.py. ConfigError if nobody can listen there."""
+    """Answer RPCs that need no records: cri/status.py. Raises ConfigError if it cannot listen."""
     from crishim.cri.server import make_server
 
     server = make_server(gate)
@@ -188,7 +189,7 @@ async def _open_socket(path: Path, gate: RpcGate) -> "grpc.aio.Server":
 
 
 async def _start(base: BaseNode, gate: RpcGate, stop: asyncio.Event) -> "tuple[Daemon, bool]":
-    """The whole daemon, and whether recovery ended; it is not waited for when the daemon is to stop."""
+    """Start the rest of the daemon; returns it, and whether recovery ended before a stop was requested."""
     from crishim.cli.daemon import begin, build
 
     daemon = await build(base)
@@ -202,7 +203,7 @@ async def _start(base: BaseNode, gate: RpcGate, stop: asyncio.Event) -> "tuple[D
 
 
 def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], None]) -> None:
-    """A signal: from now on the process has the drain timeout to end, and a little to say so."""
+    """Handle a stop signal: the process has the drain timeout and _GRACE to exit."""
     if stop.is_set():
         return
     stop.set()
@@ -218,17 +219,17 @@ def _stopping(stop: asyncio.Event, drain_timeout: float, abandon: Callable[[], N
 async def _serve(daemon: "Daemon", gate: RpcGate, stop: asyncio.Event) -> None:
     gate.open()
     gc.collect()
-    gc.freeze()  # what is alive now stays: no collection needs to walk it again
+    gc.freeze()  # objects alive now stay: collections need not traverse them
     notify("READY=1")
     facts = {"socket": daemon.node.config.socket, "streams": daemon.streams.url, "pid": os.getpid()}
     log.info("serving", extra=facts)
-    life = asyncio.create_task(show_life())
+    watchdog = asyncio.create_task(show_life())
     await stop.wait()
-    life.cancel()
+    watchdog.cancel()
 
 
 async def _drain(server: "grpc.aio.Server", daemon: "Daemon", timeout: float) -> list[str]:
-    """Take no more calls and wait for those under way, timeout seconds in all; the names of those left."""
+    """Accept no more calls and wait for running ones, timeout seconds in all; returns the names of those left."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     daemon.node.subscribers.close()
@@ -242,9 +243,9 @@ async def _drain(server: "grpc.aio.Server", daemon: "Daemon", timeout: float) ->
 
 
 def listen(server: object, path: Path) -> None:
-    """Bind the CRI socket, mode 0660 from its first moment. A socket nobody listens at any more is replaced.
+    """Bind the CRI socket, with mode 0660 from the start. A stale socket is replaced.
 
-    ConfigError if somebody does, or if the path is anything but a socket: only sockets are ever removed.
+    Raises ConfigError if a program listens there, or if the path is anything but a socket.
     """
     directories.make_missing(path.parent, directories.PUBLIC)
     if path.is_socket():

@@ -1,4 +1,4 @@
-"""What a service manager is told: sd_notify(3) states, and signs of life if it asks for them (its watchdog)."""
+"""Notify the service manager: sd_notify(3) states, and its watchdog if enabled (sd_watchdog_enabled(3))."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 
 def notify(state: str) -> None:
-    """Tell the service manager; nothing without one."""
+    """Send a state to the service manager, if there is one."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -17,7 +17,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_interval(environment: Mapping[str, str]) -> float:
-    """Seconds between two signs of life, half of what the manager waits; 0 if it wants none of this process."""
+    """Seconds between two watchdog notifications, half of the watchdog's timeout; 0 if it is not enabled."""
     microseconds, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     if not microseconds.isdecimal() or (pid and pid != str(os.getpid())):
         return 0
@@ -25,7 +25,7 @@ def watchdog_interval(environment: Mapping[str, str]) -> float:
 
 
 async def show_life() -> None:
-    """Send signs of life from the event loop, for as long as it turns; ends at once if nobody wants them."""
+    """Send watchdog notifications from the event loop; returns at once if the watchdog is not enabled."""
     interval = watchdog_interval(os.environ)
     while interval:
         notify("WATCHDOG=1")

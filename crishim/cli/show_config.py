@@ -1,4 +1,4 @@
-"""`crishim config show`: the settings that the files amount to, as TOML, each with the file it comes from."""
+"""`crishim config show`: the merged settings of all files as TOML, each with the file it comes from."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from crishim.config_files import ConfigFile, origin, settings_of
 
 
 def render(files: list[ConfigFile]) -> str:
-    """TOML that means the same settings. A comment names the file of each value; one without is a default."""
+    """The settings as TOML. A comment names the file of each value; those without are defaults."""
     lines: list[str] = []
     _render(msgspec.to_builtins(settings_of(files)), (), files, lines)
     return "\n".join(lines).strip() + "\n"

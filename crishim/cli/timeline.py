@@ -1,4 +1,4 @@
-"""A pod's start as rows with bars: text for a terminal, SVG for a page. Pure."""
+"""Render a pod's start as a timeline: text for a terminal, SVG for a page. Pure."""
 
 from collections.abc import Iterator
 from html import escape
@@ -21,8 +21,9 @@ rect { fill: #8cb4e8 } rect.call { fill: #2f6fbf } rect.failed { fill: #c0392b }
 
 
 class TimelineRow(NamedTuple):
-    """name and depth: what it is, how far in. at, ns: when it began after the first call, and how long it took, in ns.
-    left, width: of its bar, as parts of the whole. failure: gRPC's code, "" if it went well.
+    """depth: nesting. at, ns: its start after the first call's, and its duration, in ns.
+
+    left, width: of its bar, as fractions of the whole. failure: gRPC's code, "" if it succeeded.
     """
 
     name: str
@@ -35,7 +36,7 @@ class TimelineRow(NamedTuple):
 
 
 def rows(start: admin.PodStart) -> list[TimelineRow]:
-    """Calls in the order they began, their spans below. Where no call is under way, no time passes for the bars."""
+    """Calls in the order they began, each followed by its spans. The bars leave out time in which no call ran."""
     calls = sorted(start.calls, key=lambda call: call.began)
     if not calls:
         return []
@@ -48,7 +49,7 @@ def rows(start: admin.PodStart) -> list[TimelineRow]:
 
 
 def text(start: admin.PodStart) -> str:
-    """The rows as lines."""
+    """The timeline as text."""
     found = rows(start)
     width = max((len(row.name) + 2 * row.depth for row in found), default=0)
     lines = [plain(f"{start.pod} {start.pod_sandbox_id[:13]}")]
@@ -60,26 +61,26 @@ def text(start: admin.PodStart) -> str:
 
 
 def svg(start: admin.PodStart) -> str:
-    """The rows as a picture, for light and dark pages."""
+    """The timeline as SVG, for light and dark pages."""
     found = rows(start)
     width, height = _NAMES + _BARS + _TIMES, _ROW * (len(found) + 2)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-    title = _said(f"{start.pod} {start.pod_sandbox_id[:13]}")
+    title = _escaped(f"{start.pod} {start.pod_sandbox_id[:13]}")
     lines = [head, f"<title>{title}</title>", f"<style>{_STYLE}</style>"]
     lines += [f'<rect class="paper" width="{width}" height="{height}"/>', f'<text x="8" y="16">{title}</text>']
     for number, row in enumerate(found, 1):
         y = number * _ROW + 4
         kind = "failed" if row.failure else "step" if row.depth else "call"
         left, bar = _NAMES + row.left * _BARS, max(row.width * _BARS, 1)
-        times = _said(f"{_ms(row.ns)}  at {_ms(row.at)} {row.failure}".strip())
-        lines.append(f'<text x="{8 + 14 * row.depth}" y="{y + 14}">{_said(row.name)}</text>')
+        times = _escaped(f"{_ms(row.ns)}  at {_ms(row.at)} {row.failure}".strip())
+        lines.append(f'<text x="{8 + 14 * row.depth}" y="{y + 14}">{_escaped(row.name)}</text>')
         lines.append(f'<rect class="{kind}" x="{left:.1f}" y="{y + 3}" width="{bar:.1f}" height="{_ROW - 8}" rx="2"/>')
         lines.append(f'<text class="faint" x="{_NAMES + _BARS + 10}" y="{y + 14}">{times}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
 class _Busy:
-    """Time that passes only while a call is under way."""
+    """A time axis without the gaps in which no call ran."""
 
     def __init__(self, calls: list[tuple[int, int]]) -> None:
         self._stretches: list[list[int]] = []
@@ -92,7 +93,7 @@ class _Busy:
         self._whole = max(sum(ended - began for began, ended in self._stretches), 1)
 
     def part(self, moment: int) -> float:
-        """How much of the whole has passed."""
+        """The position of a moment on the axis, 0 to 1."""
         passed = sum(min(max(moment - began, 0), ended - began) for began, ended in self._stretches)
         return passed / self._whole
 
@@ -117,5 +118,5 @@ def _ms(ns: int) -> str:
     return f"{ns / 1e6:.1f} ms" if abs(ns) < 10_000_000_000 else f"{ns / 1e9:.0f} s"
 
 
-def _said(text: str) -> str:
+def _escaped(text: str) -> str:
     return escape(plain(text))

@@ -1,4 +1,4 @@
-"""`crishim top`: what pods and their containers use, the busiest first; anew every few seconds until Ctrl-C."""
+"""`crishim top`: resource usage of pods and containers, the busiest first; repeated every few seconds until Ctrl-C."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ CLEAR = "\x1b[H\x1b[2J"  # cursor home, clear the screen: console_codes(4)
 
 
 def show(config: Config, *, interval: float, once: bool, as_json: bool) -> int:
-    """Print the table; once, or every interval seconds. JSON and what is no terminal get it once."""
+    """Print the table every interval seconds; once with `once`, as JSON, or if stdout is no terminal."""
     once = once or as_json or not sys.stdout.isatty()
     try:
         with connect_cri(config) as client:
             while True:
-                pods = _ask(client)
+                pods = _stats(client)
                 if as_json:
                     return print_json(fact for pod in pods for fact in _facts(pod))
                 if not once:
@@ -36,7 +36,7 @@ def show(config: Config, *, interval: float, once: bool, as_json: bool) -> int:
         return 0
 
 
-def _ask(client: CriClient) -> list[cri.PodSandboxStats]:
+def _stats(client: CriClient) -> list[cri.PodSandboxStats]:
     asked = cri.ListPodSandboxStatsRequest()
     answer = client.call("ListPodSandboxStats", asked, cri.ListPodSandboxStatsResponse)
     return sorted(answer.stats, key=lambda p: (-p.linux.cpu.usage_nano_cores.value, _name(p)))
@@ -64,7 +64,7 @@ def _rows(pod: cri.PodSandboxStats) -> Iterator[tuple[str, ...]]:
 
 
 def _used(cpu: cri.CpuUsage, memory: cri.MemoryUsage) -> tuple[str, str, str]:
-    """CPU in hundredths of one core; the working set; the memory limit, which CRI tells by what is left below it."""
+    """CPU in percent of one core; the working set; the memory limit, which is CRI's available_bytes plus that."""
     left, working = memory.available_bytes.value, memory.working_set_bytes.value
     return f"{cpu.usage_nano_cores.value / 1e7:.1f} %", size(working), size(left + working) if left else "-"
 
@@ -74,18 +74,18 @@ def _facts(pod: cri.PodSandboxStats) -> Iterator[dict[str, object]]:
     yield {
         "pod": _name(pod),
         "id": pod.attributes.id,
-        **_figures(pod.linux.cpu, pod.linux.memory),
+        **_usage(pod.linux.cpu, pod.linux.memory),
         "processes": pod.linux.process.process_count.value,
         "rx_bytes": eth0.rx_bytes.value if pod.linux.HasField("network") else None,
         "tx_bytes": eth0.tx_bytes.value if pod.linux.HasField("network") else None,
         "containers": [
-            {"name": c.attributes.metadata.name, "id": c.attributes.id, **_figures(c.cpu, c.memory)}
+            {"name": c.attributes.metadata.name, "id": c.attributes.id, **_usage(c.cpu, c.memory)}
             for c in pod.linux.containers
         ],
     }
 
 
-def _figures(cpu: cri.CpuUsage, memory: cri.MemoryUsage) -> dict[str, object]:
+def _usage(cpu: cri.CpuUsage, memory: cri.MemoryUsage) -> dict[str, object]:
     return {
         "cpu_nano_cores": cpu.usage_nano_cores.value,
         "cpu_core_nano_seconds": cpu.usage_core_nano_seconds.value,

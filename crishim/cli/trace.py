@@ -1,4 +1,4 @@
-"""`crishim trace`: where the time of a pod's start went, as the running daemon remembers it."""
+"""`crishim trace`: the timeline of a pod's start, or the starts that the running daemon keeps."""
 
 import sys
 
@@ -12,7 +12,7 @@ HEADS = ("POD", "ID", "CALLS", "TIME", "FAILED")
 
 
 def show(config: Config, pod: str, *, as_svg: bool, as_json: bool) -> int:
-    """Print one start as a timeline, or a table of those that are kept; the exit status."""
+    """Print one start as a timeline, or a table of the kept ones; returns the exit status."""
     if as_svg and not pod:
         return fail("--svg draws the start of one pod: name it")
     try:

@@ -1,7 +1,7 @@
-"""`crishim page`: the node as a picture, in a browser; a client of the daemon, which knows nothing of it.
+"""`crishim page`: show the node in a browser; a client of the daemon, with a web server of its own.
 
-In the order an answer is made: observer.py asks the daemon (calls.py), facts.py says what is worth showing of its
-messages and device_way.py how far a device has come, picture.py and sections.py draw and write it with markup.py,
-which escapes all that is text, document.py puts the page together. answers.py knows HTTP and who may read, server.py
-the connections; command.py is the command. page.css and page.js are sent as they are.
+In the order a response is made: observer.py asks the daemon (calls.py), facts.py selects what is shown of its messages,
+device_way.py has the states of a device, picture.py and sections.py render them with markup.py, which escapes text,
+document.py makes the page. answers.py has HTTP responses and access control, server.py the connections; command.py is
+the command. page.css and page.js are sent unchanged.
 """

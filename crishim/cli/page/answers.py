@@ -1,8 +1,8 @@
-"""Who may read what, and how it is said: requests' heads to answers, in HTTP/1.1. Pure (RFC 9110, RFC 9112).
+"""HTTP/1.1 responses of the page, and access control. Pure (RFC 9110, RFC 9112).
 
-On loopback every user of the node can connect, so all there is lies below a secret name, which the command prints. It
-is no cookie: a browser sends those to every port of a host, so to another user's as well. A page of another site that
-has its own name lead to 127.0.0.1 (DNS rebinding) comes with that name as Host, and is refused.
+Every user of the node can connect to loopback, so all paths begin with a secret, which the command prints. A cookie
+would not do: a browser sends it to every port of the host, also another user's. A request of a foreign site whose name
+resolves to 127.0.0.1 (DNS rebinding) has that name in its Host header, and is refused.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ TEXT, HTML, SVG = "text/plain; charset=utf-8", "text/html; charset=utf-8", "imag
 FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": SVG}
 _STRICT = "default-src 'none'; {}base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 POLICY = _STRICT.format("script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; ")
-DRAWING_POLICY = _STRICT.format("style-src 'unsafe-inline'; ")  # of a timeline, which has its colours in itself
+DRAWING_POLICY = _STRICT.format("style-src 'unsafe-inline'; ")  # of a timeline, which has its style inside
 _OK = {200: "OK"}
 
 
 class Resource(NamedTuple):
-    """A good request is for "page", "events", "file", "start.svg" or "start.txt"; name: the file's, or a pod's id."""
+    """kind: "page", "events", "file", "start.svg" or "start.txt"; name: the file's, or a pod's id."""
 
     kind: str
     name: str = ""
@@ -37,9 +37,9 @@ class PageRefusal(NamedTuple):
 
 
 def resource_of(request: UpgradeRequest, secret: str) -> Resource | PageRefusal:
-    """What is asked for, or why not. secret: the first name of every path, "" for none.
+    """The requested resource, or a refusal. secret: the first component of every path, "" for none.
 
-    Who does not know the secret is told the same whatever he asks for.
+    Without the secret the refusal is the same for all paths.
     """
     hosts = request.headers.get("host", [])
     if len(hosts) != 1 or not _is_loopback(hosts[0]):
@@ -58,7 +58,7 @@ def resource_of(request: UpgradeRequest, secret: str) -> Resource | PageRefusal:
 
 
 def _is_loopback(host: str) -> bool:
-    """Of whatever port: it differs where one is forwarded."""
+    """Whether a Host header is localhost or a loopback address, with any port: it differs if it is forwarded."""
     name, colon, port = host.lower().rpartition(":")
     name = name if colon and port.isdecimal() else host.lower()
     if name.startswith("[") and name.endswith("]"):
@@ -80,12 +80,12 @@ def _known(path: str) -> Resource | None:
 
 
 def answer(kind: str, body: bytes, *, policy: str = POLICY, bare: bool = False) -> bytes:
-    """200 with a body. kind: its media type. bare: for HEAD, without the body."""
+    """A 200 response. kind: the body's media type. bare: without the body, for HEAD."""
     return _head(200, [("Content-Type", kind), ("Content-Length", str(len(body)))], policy) + (b"" if bare else body)
 
 
 def refuse(refusal: PageRefusal, *, bare: bool = False) -> bytes:
-    """One line of text."""
+    """A response with a refusal's text."""
     body = refusal.text.encode() + b"\n"
     own = [("Content-Type", TEXT), ("Content-Length", str(len(body)))]
     allowed = [("Allow", "GET, HEAD")] if refusal.status == 405 else []
@@ -93,12 +93,12 @@ def refuse(refusal: PageRefusal, *, bare: bool = False) -> bytes:
 
 
 def begin_events() -> bytes:
-    """The head of a stream of events that ends with the connection (HTML, "Server-sent events")."""
+    """The head of a stream of server-sent events, which ends with the connection (HTML standard)."""
     return _head(200, [("Content-Type", "text/event-stream")], POLICY)
 
 
 def event(name: str, data: str) -> bytes:
-    """One event. data: without line ends."""
+    """One server-sent event. data: without line ends."""
     return f"event: {name}\ndata: {data}\n\n".encode()
 
 

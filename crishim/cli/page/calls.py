@@ -1,4 +1,4 @@
-"""The daemon's RPCs, called by name over its socket, in asyncio."""
+"""Call the daemon's RPCs by name, over its socket, with asyncio."""
 
 import contextlib
 import os
@@ -12,17 +12,17 @@ from crishim.cri.services import SERVICES
 if TYPE_CHECKING:
     import grpc.aio
 
-PATIENCE = 30.0  # seconds for an answer
+PATIENCE = 30.0  # seconds for a response
 _METHODS = {method.name: method for service in SERVICES for method in service.methods}
 _OPTIONS = [
-    ("grpc.max_receive_message_length", 64 << 20),  # lists of a full node are larger than gRPC's own 4 MB
+    ("grpc.max_receive_message_length", 64 << 20),  # lists of a full node are larger than gRPC's default of 4 MB
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # a daemon is back within seconds
+    ("grpc.max_reconnect_backoff_ms", 1000),  # a restarted daemon is back within seconds
 ]
 
 
 class DaemonError(Exception):
-    """The daemon gave no answer, or an error; the text says which. missing: an older one, without this RPC."""
+    """The daemon returned an error, or did not answer; the text has the reason. missing: it does not have this RPC."""
 
     def __init__(self, text: str, *, missing: bool = False) -> None:
         super().__init__(text)
@@ -34,12 +34,12 @@ class Calls:
         self._channel = channel
 
     async def ask(self, name: str, request: Any) -> Any:
-        """One answer. Unanswered."""
+        """Call a unary RPC. Raises DaemonError."""
         with _errors(name):
             return await self._function("unary_unary", name, request)(request, timeout=PATIENCE)
 
     async def follow(self, name: str, request: Any) -> AsyncIterator[Any]:
-        """The answers of a stream as they come, until the daemon ends it. Unanswered."""
+        """The responses of a streaming RPC, until the daemon ends it. Raises DaemonError."""
         with _errors(name):
             async for answer in self._function("unary_stream", name, request)(request):
                 yield answer
@@ -66,7 +66,7 @@ def _errors(name: str) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def connected(socket: str) -> AsyncIterator[Calls]:
-    """Calls over a daemon's socket; it need not be there yet, and may go and come back."""
+    """Calls over a daemon's socket; the daemon need not run yet, and may be restarted."""
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     import grpc.aio
 

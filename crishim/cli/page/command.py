@@ -21,7 +21,7 @@ from crishim.linux import unix_listener
 
 
 def serve(config: Config, listen: str, unix: Path | None) -> int:
-    """Serve it until SIGINT or SIGTERM; the exit status. listen: HOST:PORT, of loopback. unix: a socket instead."""
+    """Serve until SIGINT or SIGTERM; returns the exit status. listen: loopback HOST:PORT. unix: a socket instead."""
     try:
         host, port = ("", 0) if unix else parse_address(listen)
     except ValueError as error:
@@ -34,7 +34,7 @@ def serve(config: Config, listen: str, unix: Path | None) -> int:
 
 
 def parse_address(listen: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT", ":PORT" or "PORT". ValueError if the host is neither localhost nor of loopback."""
+    """Host and port of "HOST:PORT", ":PORT" or "PORT". Raises ValueError if the host is not localhost or loopback."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 0xFFFF:
@@ -63,12 +63,12 @@ async def _serve(config: Config, host: str, port: int, unix: Path | None) -> Non
                 task.cancel()
             await asyncio.wait([following, stopping])
             if not following.cancelled():
-                following.result()  # it has failed
+                following.result()  # raises its error
 
 
 @contextlib.asynccontextmanager
 async def _listening(server: PageServer, host: str, port: int, unix: Path | None) -> AsyncIterator[str]:
-    """Serve; where: the URL's beginning, or the socket's path. OSError."""
+    """Listen; yields the URL's beginning, or the socket's path. Raises OSError."""
     listener = Listener(server, MOST_PENDING, Budget(FairScheduler()), None)
     mine = (0, 0)
     if unix:

@@ -1,4 +1,4 @@
-"""How far a network device has come on its way into a pod and back (netdev/records.py has the states). Pure."""
+"""The states of a network device from attaching to return, as steps (states: netdev/records.py). Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ WRONG = frozenset({"lost", "down"})
 
 
 class Step(NamedTuple):
-    """standing: "passed", "now", "skipped" or "ahead". at: ns since the epoch; 0: nobody saw when."""
+    """standing: "passed", "now", "skipped" or "ahead". at: ns since the epoch, 0 if not known."""
 
     state: str
     standing: str
@@ -16,7 +16,7 @@ class Step(NamedTuple):
 
 
 class Way(NamedTuple):
-    """One way of one device. seen: its states in the order they came, with the time of each in ns since the epoch."""
+    """One attachment of a device. seen: its states in order, with the time of each in ns since the epoch."""
 
     id: str
     host_name: str
@@ -35,7 +35,7 @@ class Way(NamedTuple):
 
 
 def steps(state: str, seen: Sequence[tuple[str, int]]) -> list[Step]:
-    """The whole way of a device that is in a state now. What was not seen is told from the order of the states."""
+    """All steps of a device in a state. Those that were not seen are derived from the order of the states."""
     times = dict(seen)
     if state not in ORDER:
         passed = [Step(name, "passed", at) for name, at in seen if name != state]
@@ -47,5 +47,5 @@ def _step(place: int, name: str, now: int, times: Mapping[str, int]) -> Step:
     at = times.get(name, 0)
     if place >= now:
         return Step(name, "now" if place == now else "ahead", at if place == now else 0)
-    was_watched = ORDER[0] in times  # from the beginning on, so that what is missing did not happen
+    was_watched = ORDER[0] in times  # since its first state: a state that was not seen did not occur
     return Step(name, "skipped" if was_watched and not at else "passed", at)

@@ -1,6 +1,6 @@
-"""What is worth showing of the daemon's answers: of whatever length and kind they are. Pure.
+"""Select what the page shows of the daemon's responses, whatever they contain. Pure.
 
-Of a container neither environment nor annotations: they hold secrets.
+Environment and annotations of containers are not shown: they may have secrets.
 """
 
 import json
@@ -11,11 +11,11 @@ from crishim.cli.page.device_way import Way
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 
-MOST_PODS = 200  # shown; the newest
+MOST_PODS = 200  # shown: the newest
 
 
 class Answers(NamedTuple):
-    """What the daemon said. details: of the pods that are shown, by id."""
+    """The daemon's responses. details: of the shown pods, by id."""
 
     version: cri.VersionResponse
     status: cri.StatusResponse
@@ -28,7 +28,7 @@ class Answers(NamedTuple):
 
 
 class Container(NamedTuple):
-    """state: created, running, exited, unknown. attempt: how often it was made anew before."""
+    """state: created, running, exited, unknown. attempt: how often it was recreated."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class Container(NamedTuple):
 
 
 class DeviceFacts(NamedTuple):
-    """status: the state and what is not as it should be, for people. state: the bare one."""
+    """status: the state with conditions, as text. state: without them."""
 
     host_name: str
     name: str
@@ -54,7 +54,7 @@ class DeviceFacts(NamedTuple):
 
 
 class PodFacts(NamedTuple):
-    """namespaces: kind and path, or whose it is. links: names of the host's links that its eth0 hangs on."""
+    """namespaces: kind, and path or owner. links: names of the host's links its eth0 is connected to."""
 
     id: str
     name: str
@@ -74,7 +74,7 @@ class PodFacts(NamedTuple):
 
 
 class LinkFacts(NamedTuple):
-    """state: free, given, never. note: to whom, or why not."""
+    """state: free, given, never. note: to which pods, or why not."""
 
     name: str
     kind: str
@@ -83,7 +83,7 @@ class LinkFacts(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A pod's start. ns: the time of its calls together. failed: gRPC's codes of those that did."""
+    """A pod's start. ns: the sum of its calls' durations. failed: gRPC codes of the failed ones."""
 
     pod_id: str
     pod: str
@@ -93,28 +93,28 @@ class Start(NamedTuple):
 
 
 class NodeFacts(NamedTuple):
-    """silence: why the daemon does not answer, "" if it does; the rest is then what it said last."""
+    """silence: why the daemon does not answer, "" if it does; if not, the rest is of its last response."""
 
     silence: str = ""
     version: str = ""
-    conditions: tuple[tuple[str, str], ...] = ()  # those that do not hold, and why
+    conditions: tuple[tuple[str, str], ...] = ()  # the false ones, and why
     pods: tuple[PodFacts, ...] = ()
     left_out: int = 0  # pods
     links: tuple[LinkFacts, ...] = ()
     devices: tuple[DeviceFacts, ...] = ()
-    ended: tuple[Way, ...] = ()  # ways that are over, the latest first
+    ended: tuple[Way, ...] = ()  # ended attachments, the latest first
     starts: tuple[Start, ...] = ()  # the latest first
     events: tuple[str, ...] = ()  # the latest first
 
 
 def shown_pods(pods: Iterable[cri.PodSandbox]) -> list[cri.PodSandbox]:
-    """The newest, in the order of their names."""
+    """The newest pods, sorted by name."""
     newest = sorted(pods, key=lambda p: p.created_at, reverse=True)[:MOST_PODS]
     return sorted(newest, key=lambda p: (p.metadata.namespace, p.metadata.name, p.created_at))
 
 
 def read(answers: Answers, ways: Iterable[Way] = (), events: Iterable[str] = ()) -> NodeFacts:
-    """Everything for one page."""
+    """All facts for the page."""
     ways = list(ways)
     devices = tuple(_device(d, ways) for d in answers.devices)
     pods = shown_pods(answers.pods)
@@ -162,13 +162,13 @@ def _namespaces(info: Mapping[str, Any], status: cri.PodSandboxStatus) -> tuple[
     if not isinstance(found, dict):
         return ()
     options = status.linux.namespaces.options
-    whose = {"pid": _WHOSE.get(options.pid), "ipc": _WHOSE.get(options.ipc)}  # the rest is the pod's or the node's
+    whose = {"pid": _WHOSE.get(options.pid), "ipc": _WHOSE.get(options.ipc)}  # others: the pod's or the node's
     kinds = ("net", "ipc", "uts", "pid", "user")
     return tuple((kind, str(found.get(kind) or whose.get(kind) or "the node's")) for kind in kinds)
 
 
 def _cni_links(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Interfaces of the CNI result that are in no sandbox: bridge and veth, or the veth alone (CNI SPEC, Result)."""
+    """The CNI result's interfaces on the host: bridge and veth, or the veth alone (CNI SPEC, Result)."""
     result = info.get("cniResult")
     interfaces = result.get("interfaces") if isinstance(result, dict) else None
     found = interfaces if isinstance(interfaces, list) else []

@@ -1,4 +1,4 @@
-"""What happened since the page is served: the last events, and the ways of network devices. Bounded. Pure."""
+"""Keeps the last events, and the attachments of network devices, since the page is served. Bounded. Pure."""
 
 from collections import OrderedDict, deque
 
@@ -7,7 +7,7 @@ from crishim.pb import admin_pb2 as admin
 
 MOST_EVENTS = 60
 MOST_WAYS = 500
-MOST_STATES = 16  # of one way: a lost device may turn up again and again
+MOST_STATES = 16  # of one attachment: a lost device may reappear many times
 
 
 class History:
@@ -22,14 +22,14 @@ class History:
 
     @property
     def ways(self) -> list[Way]:
-        """In the order in which they changed last."""
+        """In the order of their last change."""
         return list(self._ways.values())
 
     def add_event(self, line: str) -> None:
         self._events.append(line)
 
     def add_change(self, change: admin.NetDeviceChange) -> None:
-        """The next state of a device's way."""
+        """Add the next state of an attachment."""
         before = self._ways.pop(change.id, None)
         seen = (*(before.seen if before else ()), (change.state, change.at))[-MOST_STATES:]
         self._ways[change.id] = Way(change.id, change.host_name, change.name, change.pod_sandbox_id, change.pod, seen)

@@ -1,4 +1,4 @@
-"""HTML and SVG, made of elements: whatever is text is escaped, and only what was made here is markup. Pure."""
+"""Build HTML and SVG from elements: text is escaped, only Markup is not. Pure."""
 
 from collections.abc import Iterable
 from html import escape
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from crishim.cli.client import plain
 
-LONGEST = 300  # characters of one text: names come from clients, and a page of many has to stay readable
+LONGEST = 300  # characters of one text: names come from clients, and the page has to stay readable
 _VOID = frozenset({"link", "meta", "img", "br"})
 
 
@@ -20,10 +20,10 @@ Child: TypeAlias = "str | int | float | Iterable[Child] | None"
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
-    """An element. Children: text, which is escaped, Markup, or several of them; None is nothing.
+    """An element. Children: text, which is escaped, Markup, or iterables of them; None is left out.
 
-    An attribute's underscores are hyphens, one at the end is dropped (class_); True stands for itself, False and None
-    for no attribute.
+    Underscores in an attribute's name become hyphens, one at the end is dropped (class_); True is an attribute without
+    value, False and None are no attribute.
     """
     opening = f"<{name}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
     if name in _VOID:
@@ -37,7 +37,7 @@ def together(*children: Child) -> Markup:
 
 
 def shown(text: str) -> str:
-    """Text of a stranger's as it is shown: no control characters, nothing that turns the direction, not too long."""
+    """Untrusted text for display: without control characters and bidi overrides, and not too long."""
     found = plain(text[: LONGEST + 1])
     return found if len(text) <= LONGEST else f"{found[:LONGEST]}…"
 

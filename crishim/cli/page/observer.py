@@ -1,5 +1,5 @@
-"""What the daemon says of its node, rendered: looked at anew when it tells of a change, and from time to time while
-somebody looks at the page. With nobody there the daemon is asked nothing; its changes are noted.
+"""Keeps the rendered parts of the page current: asks the daemon after each event, and every POLL seconds, while the
+page has readers. Without readers it only records events.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from crishim.cli.page.sections import render
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 
-POLL = 2.0  # seconds between looks while somebody looks on: links, addresses and carriers send no event
-PAUSE = 0.2  # seconds from one look to the next: what happens meanwhile is one change
-RETRY = 1.0  # seconds until a daemon that does not answer is asked again
-FRESH = 0.5  # seconds in which the same look does for several readers
+POLL = 2.0  # seconds between updates while there are readers: links, addresses and carriers send no event
+PAUSE = 0.2  # seconds at least between updates: events meanwhile are one change
+RETRY = 1.0  # seconds until a stream that ended is opened again
+FRESH = 0.5  # seconds in which several readers get the same update
 
 
 class Observer:
-    """The parts of the page as they are now, and who waits for their change."""
+    """The current parts of the page; readers wait for changes."""
 
     def __init__(self, calls: Calls) -> None:
         self.parts: dict[str, Markup] = render(NodeFacts(silence="it has not been asked yet"))
@@ -33,29 +33,29 @@ class Observer:
         self._history = History()
         self._node = NodeFacts()
         self._details: dict[str, tuple[str, cri.PodSandboxStatusResponse]] = {}
-        self._looked = 0.0
-        self._looking = asyncio.Lock()
-        self._something_happened = asyncio.Event()
+        self._updated_at = 0.0
+        self._updating = asyncio.Lock()
+        self._event = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._watchers = 0
+        self._readers = 0
 
     async def run(self) -> None:
-        """Follow the daemon; it may end and come back. Without an end."""
+        """Follow the daemon, also over its restarts, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_events())
             group.create_task(self._follow_devices())
-            group.create_task(self._keep_looking())
+            group.create_task(self._keep_updating())
 
     async def fresh(self) -> dict[str, Markup]:
-        """The parts, not older than FRESH."""
-        await self._look(FRESH)
+        """The parts, at most FRESH seconds old."""
+        await self._update(FRESH)
         return self.parts
 
     async def changes(self, known: dict[str, str]) -> AsyncGenerator[dict[str, Markup], None]:
-        """The parts that are others than a reader knows, whenever there are some. known: marks (mark()) by part, kept
-        up to date. A reader that is slow gets the last of several changes."""
-        self._watchers += 1
-        self._something_happened.set()
+        """The parts that changed for a reader, each time some do. known: marks (mark()) by part, updated here. A slow
+        reader gets only the last of several changes."""
+        self._readers += 1
+        self._event.set()
         try:
             while True:
                 async with self._changed:
@@ -64,33 +64,33 @@ class Observer:
                 known.update({name: mark(part) for name, part in new.items()})
                 yield new
         finally:
-            self._watchers -= 1
+            self._readers -= 1
 
     async def start_of(self, pod_id: str) -> admin.PodStart | None:
-        """A pod's start, None if it is not kept. Unanswered."""
+        """A pod's start, None if it is not kept. Raises DaemonError."""
         answer = await self._calls.ask("ListPodStarts", admin.ListPodStartsRequest(pod=pod_id))
         return next(iter(answer.starts), None)
 
-    async def _keep_looking(self) -> None:
+    async def _keep_updating(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
-                    await self._something_happened.wait()
-            self._something_happened.clear()
-            if self._watchers:
-                await self._look()
+                    await self._event.wait()
+            self._event.clear()
+            if self._readers:
+                await self._update()
             await asyncio.sleep(PAUSE)
 
-    async def _look(self, fresh: float = 0.0) -> None:
-        """Ask for everything, unless that was done within the last seconds; what has changed is passed on."""
-        async with self._looking:
-            if fresh and time.monotonic() - self._looked < fresh:
+    async def _update(self, fresh: float = 0.0) -> None:
+        """Ask the daemon, unless that was done within the last `fresh` seconds; notify readers of changes."""
+        async with self._updating:
+            if fresh and time.monotonic() - self._updated_at < fresh:
                 return
             try:
                 self._node = facts.read(await self._ask(), self._history.ways, self._history.events)
             except DaemonError as error:
                 self._node = self._node._replace(silence=str(error))
-            self._looked = time.monotonic()
+            self._updated_at = time.monotonic()
             parts = render(self._node)
             if parts != self.parts:
                 async with self._changed:
@@ -115,7 +115,7 @@ class Observer:
     async def _ask_details(
         self, pods: list[cri.PodSandbox], containers: list[cri.Container]
     ) -> dict[str, cri.PodSandboxStatusResponse]:
-        """The verbose status of the pods that are shown, of those anew that are in another state now."""
+        """The verbose status of the shown pods; asked again if the state of pod or containers has changed."""
         known, self._details = self._details, {}
         for pod in facts.shown_pods(pods):
             mark = f"{pod.state} {[(c.id, c.state) for c in containers if c.pod_sandbox_id == pod.id]}"
@@ -133,18 +133,18 @@ class Observer:
             with contextlib.suppress(DaemonError):
                 async for event in self._calls.follow("GetContainerEvents", cri.GetEventsRequest()):
                     self._history.add_event(events.line(event))
-                    self._something_happened.set()
-            self._something_happened.set()
+                    self._event.set()
+            self._event.set()
             await asyncio.sleep(RETRY)
 
     async def _follow_devices(self) -> None:
-        """An older daemon cannot tell; the states are then those of each look."""
+        """Ends if an older daemon does not have the RPC; states are then known from updates only."""
         while True:
             try:
                 request = admin.StreamNetDeviceChangesRequest()
                 async for change in self._calls.follow("StreamNetDeviceChanges", request):
                     self._history.add_change(change)
-                    self._something_happened.set()
+                    self._event.set()
             except DaemonError as error:
                 if error.missing:
                     return
@@ -152,5 +152,5 @@ class Observer:
 
 
 def mark(part: Markup) -> str:
-    """What tells a part from what it was before."""
+    """A hash of a part, to detect changes."""
     return hashlib.sha256(part.encode()).hexdigest()

@@ -1,7 +1,7 @@
 """The node as a picture: its links on the left, its pods on the right, eth0 and devices as lines between them. Pure.
 
-SVG inside of the page: page.css has the colours, and the tables below it have the same in words. Coordinates are
-pixels; y goes down.
+Inline SVG: page.css has the colours, and the tables below it the same facts as text. Coordinates are pixels; y goes
+down.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _CHIP_X, _CHIP_WIDTH = _POD_X + 260, 252
 
 
 class Port(NamedTuple):
-    """A pod's end of a line. host: the link's name on the node, "" for none that is drawn. kind: its class."""
+    """A pod's end of a line. host: name of the drawn link on the node, "" if none is. kind: CSS class."""
 
     text: str
     title: str
@@ -29,7 +29,7 @@ class Port(NamedTuple):
 
 
 def draw(node: NodeFacts) -> Markup:
-    """The picture, and how many pods are not in it."""
+    """The picture, and a line with the number of pods left out."""
     pods = node.pods[:MOST_DRAWN]
     links = drawn_links(node)[:MOST_DRAWN]
     tops = list(accumulate((_height(pod) + _GAP for pod in pods), initial=_TOP))
@@ -53,7 +53,7 @@ def draw(node: NodeFacts) -> Markup:
 
 
 def drawn_links(node: NodeFacts) -> list[LinkFacts]:
-    """What pods hang on, what they have, what may be given, hardware: not the other ends of their eth0s."""
+    """Links that pods are connected to, have, or may get, and hardware; not the host ends of veth pairs."""
     known = {link.name: link for link in node.links}
     used = [name for pod in node.pods for name in pod.links if known.get(name, _OTHER).kind != "veth"]
     held = [device.host_name for device in node.devices]
@@ -66,7 +66,7 @@ _OTHER = LinkFacts("", "veth", "never", "")
 
 
 def ports(pod: PodFacts, known: Sequence[str] = ()) -> list[Port]:
-    """A pod's eth0 and devices. known: the names of the node's links that are drawn."""
+    """A pod's eth0 and devices. known: names of the drawn links."""
     found = []
     if pod.has_own_network:
         host = next((name for name in pod.links if name in known), "")
@@ -91,7 +91,7 @@ _KINDS = frozenset({"intent", "moved", "ready", "returning", "done", "lost", "do
 
 
 def newest(containers: Sequence[Container]) -> list[Container]:
-    """Of each name the last attempt."""
+    """The last attempt of each container name."""
     return list({container.name: container for container in containers}.values())
 
 
@@ -150,7 +150,7 @@ def _chip(container: Container) -> str:
 
 
 def _labelled(x: int, y: int, width: int, text: str, title: str, kind: str) -> Markup:
-    """A box of one row with a line of text; the whole of it, and more, is its title."""
+    """A box with one line of text, which may be cut; its title has all of it."""
     return element(
         "g",
         element("title", f"{text} {title}".rstrip()),

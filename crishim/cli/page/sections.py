@@ -1,6 +1,6 @@
-"""The parts of the page, each renewed by itself when something in it changes. Pure.
+"""Render the parts of the page, each of which is updated separately. Pure.
 
-Times are the node's clock in UTC, so that a part is the same text until something happens.
+Times are absolute, in UTC, so that a part stays the same text until its facts change.
 """
 
 import datetime
@@ -12,17 +12,17 @@ from crishim.cli.page.markup import Child, Markup, element, together
 from crishim.cli.page.picture import draw
 from crishim.ids import is_id
 
-MOST_ENDED = 20  # ways that are over
+MOST_ENDED = 20  # ended attachments
 MOST_STARTS = 30
 
 
 def render(node: NodeFacts) -> dict[str, Markup]:
-    """Each part's inside by its id, in the page's order."""
+    """The content of each part by its id, in the page's order."""
     return {name: part(node) for name, part in SECTIONS.items()}
 
 
 def state(node: NodeFacts) -> Markup:
-    """Whether the daemon answers and is ready, and how much there is."""
+    """Whether the daemon answers and is ready, and numbers of pods, containers and devices."""
     containers = [c for pod in node.pods for c in pod.containers]
     running = sum(c.state == "running" for c in containers)
     counts = ", ".join(
@@ -53,14 +53,14 @@ def pods(node: NodeFacts) -> Markup:
 
 
 def devices(node: NodeFacts) -> Markup:
-    """The ways that are under way, and the last that are over."""
+    """The devices in pods, and the last ended attachments."""
     rows = [(*_device_cells(d), _way(d.state, d.seen)) for d in node.devices]
     ended = [(w.host_name, w.pod, w.name, "", "back on the node", "", _way(w.state, w.seen)) for w in node.ended]
     if not rows and not ended:
         return element("p", "No pod has one.")
     return _table(
         "Devices and their way",
-        ("DeviceFacts", "PodFacts", "Name in it", "Addresses", "State", "Asked for by", "Way"),
+        ("Device", "Pod", "Name in it", "Addresses", "State", "Asked for by", "Way"),
         [*rows, *ended[:MOST_ENDED]],
     )
 
@@ -77,7 +77,7 @@ def links(node: NodeFacts) -> Markup:
 
 
 def starts(node: NodeFacts) -> Markup:
-    """The timeline of each pod's start: a picture, and the same as text behind a link."""
+    """The timeline of each pod's start as a picture, with a link to it as text."""
     if not node.starts:
         return element("p", "The daemon has started none since it runs.")
     return together(map(_start, node.starts[:MOST_STARTS]))
@@ -155,7 +155,7 @@ def _device_cells(device: DeviceFacts) -> tuple[Child, ...]:
 
 
 def _way(now: str, seen: Sequence[tuple[str, int]]) -> Markup:
-    """Its steps with their times: of the first the hour, of the others how long after it."""
+    """The steps of an attachment with their times: the first as time of day, the others relative to it."""
     first = seen[0][1] if seen else 0
     items = []
     for step in steps(now, seen):
@@ -199,6 +199,6 @@ def _clock(ns: int) -> str:
 
 
 def _moment(ns: int) -> datetime.datetime:
-    """Any number is a moment: a clock may be wrong."""
+    """A time, limited to valid dates: a clock may be wrong."""
     seconds = min(max(ns // 10**9, 0), 253_402_300_799)  # the end of the year 9999
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

@@ -1,5 +1,5 @@
-"""The page's connections: one request each, over the listener of the streaming server, which bounds those that have not
-shown the secret yet. Those that have are bounded here.
+"""Serve the page's connections: one request each, over the listener of the streaming server, which limits connections
+without the secret; those with it are limited here.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ from crishim.cri.stream.byte_stream import ByteStream
 from crishim.cri.stream.http_upgrade import BadRequest, RequestHead, UpgradeRequest
 from crishim.cri.stream.listener import PendingConnection
 
-MOST_PENDING = 32  # connections that have not shown the secret; the oldest gives way
-MOST_READERS = 32  # that have
+MOST_PENDING = 32  # connections without a valid request yet; the oldest is closed for a new one
+MOST_READERS = 32  # connections with a valid request
 MOST_FOLLOWERS = 16  # of them, streams of events
 HEAD_TIMEOUT = 10.0  # seconds a client has for its request
-WRITE_TIMEOUT = 30.0  # seconds a client may take nothing of what is sent
-HEARTBEAT = 15.0  # seconds without a change until a comment shows a client that is gone
-LINGER = 2.0  # seconds a client has to close after its answer
+WRITE_TIMEOUT = 30.0  # seconds a client may not read
+HEARTBEAT = 15.0  # seconds without a change until a comment is sent, to detect a client that is gone
+LINGER = 2.0  # seconds a client has to close after the response
 BUSY = PageRefusal(503, "too many readers of this page at once")
 
 log = logging.getLogger(__name__)
 
 
 class PageServer:
-    """Answers connections. secret: the first name of every path, "" for none. name: the node's."""
+    """Serves connections. secret: the first component of every path, "" for none. name: the node's."""
 
     def __init__(self, observer: Observer, secret: str, name: str) -> None:
         self._observer = observer
@@ -55,11 +55,11 @@ class PageServer:
         self._files = {name: (Path(__file__).parent / name).read_bytes() for name in FILES}
 
     def counts(self) -> tuple[int, int]:
-        """Readers that have shown the secret, and followers among them, of now."""
+        """The current numbers of readers, and of followers among them."""
         return self._readers, self._followers
 
     async def serve_connection(self, stream: ByteStream, pending: PendingConnection) -> None:
-        """One connection to its end: a request, an answer."""
+        """Serve one connection: a request and its response."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(HEAD_TIMEOUT):
                 request = await _head(stream)
@@ -101,12 +101,12 @@ class PageServer:
         return answer(SVG, timeline.svg(start).encode(), policy=DRAWING_POLICY, bare=bare)
 
     async def _serve_events(self, stream: ByteStream, *, bare: bool) -> None:
-        """Every part as it is, then each that changes, until the client is gone."""
+        """Send every part, then each that changes, until the client is gone."""
         await _send(stream, begin_events())
         if bare:
             return
         self._followers += 1
-        gone = asyncio.create_task(stream.read())  # it has nothing more to say: whatever comes is the end
+        gone = asyncio.create_task(stream.read())  # a client sends nothing more: anything read ends it
         try:
             async with contextlib.aclosing(self._observer.changes({})) as changes:
                 await _pass_on(stream, changes, gone)
@@ -151,14 +151,14 @@ async def _head(stream: ByteStream) -> UpgradeRequest | PageRefusal:
 
 
 async def _send(stream: ByteStream, data: bytes) -> None:
-    """TimeoutError if the client does not take it."""
+    """Raises TimeoutError if the client does not read it."""
     async with asyncio.timeout(WRITE_TIMEOUT):
         await stream.write(data)
 
 
 async def _linger(stream: ByteStream) -> None:
-    """End our side, and wait for the client to have read it: a connection that is closed over bytes nobody has read is
-    reset, and the answer lost with it (RFC 9112, section 9.6)."""
+    """Shut down our side, and wait until the client closes: closing a socket with unread data resets the connection,
+    and the response is lost (RFC 9112, section 9.6)."""
     async with asyncio.timeout(LINGER):
         await stream.write_eof()
         while await stream.read():
