@@ -33,8 +33,8 @@ def load(path: Path | None) -> Config:
 def sources(path: Path | None) -> list[ConfigFile]:
     """The files that settings come from, in the order they are read. Raises ConfigError for one that cannot be."""
     main = path or DEFAULT_PATH
-    there = [main] if path is not None or main.exists() else []
-    return [_read(each) for each in (*there, *drop_ins(main))]
+    existing = [main] if path is not None or main.exists() else []
+    return [_read(each) for each in (*existing, *drop_ins(main))]
 
 
 def drop_ins(main: Path) -> list[Path]:

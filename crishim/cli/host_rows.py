@@ -61,9 +61,9 @@ async def apparmor(config: Config) -> list[Row]:
     if not name:
         return [Row("AppArmor", OK, "containers get no profile by default: runtimes.apparmor_profile is empty")]
     if name != profiles.OWN:
-        there = name in profiles.parse_profiles(profiles.LOADED.read_text())
+        loaded = name in profiles.parse_profiles(profiles.LOADED.read_text())
         fix = f"apparmor_parser --replace FILE, for the profile {name}"
-        return [Row("AppArmor", OK if there else FAIL, f"{name} is {'' if there else 'not '}loaded", fix)]
+        return [Row("AppArmor", OK if loaded else FAIL, f"{name} is {'' if loaded else 'not '}loaded", fix)]
     if path := find_program(profiles.PARSER):
         return [Row("AppArmor", OK, f"{path} loads {name} when a container first needs it")]
     found = f"no {profiles.PARSER} to load {name}: containers run unconfined by AppArmor"
@@ -85,8 +85,8 @@ async def criu(config: Config) -> list[Row]:
 
 async def signature_policy(config: Config) -> list[Row]:
     """Without one, no image is pulled (containers-policy.json(5))."""
-    there = (path for path in _POLICIES if Path(path).exists())
-    path = config.images.policy or next(there, "")
+    existing = (path for path in _POLICIES if Path(path).exists())
+    path = config.images.policy or next(existing, "")
     fix = f'mkdir -p /etc/containers; echo \'{{"default": [{{"type": "insecureAcceptAnything"}}]}}\' > {_POLICIES[0]}'
     if not path:
         return [Row("signature policy", FAIL, f"none at {' or '.join(_POLICIES)}: no image can be pulled", fix)]

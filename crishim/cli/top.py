@@ -37,8 +37,8 @@ def show(config: Config, *, interval: float, once: bool, as_json: bool) -> int:
 
 
 def _stats(client: CriClient) -> list[cri.PodSandboxStats]:
-    asked = cri.ListPodSandboxStatsRequest()
-    answer = client.call("ListPodSandboxStats", asked, cri.ListPodSandboxStatsResponse)
+    request = cri.ListPodSandboxStatsRequest()
+    answer = client.call("ListPodSandboxStats", request, cri.ListPodSandboxStatsResponse)
     return sorted(answer.stats, key=lambda p: (-p.linux.cpu.usage_nano_cores.value, _name(p)))
 
 

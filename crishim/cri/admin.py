@@ -41,11 +41,11 @@ async def ListHostLinks(node: Node, request: admin.ListHostLinksRequest) -> admi
 
 async def AttachNetDevice(node: Node, request: admin.AttachNetDeviceRequest) -> admin.AttachNetDeviceResponse:
     pod = _ready(node, request.pod_sandbox_id)
-    asked = DeviceRequest(
+    device_request = DeviceRequest(
         device=request.device, name=request.name, source=Source.COMMAND, origin="crishim netdev attach"
     )
     async with node.locks.holding(pod.id):
-        attachment = await node.netdevices.attach(device_pod(_ready(node, pod.id)), asked)
+        attachment = await node.netdevices.attach(device_pod(_ready(node, pod.id)), device_request)
     return admin.AttachNetDeviceResponse(device=describe(attachment))
 
 

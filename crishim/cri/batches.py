@@ -13,7 +13,7 @@ BYTES = 4 << 20
 
 
 def batches(items: Sequence[T], size: int = SIZE) -> Iterator[Sequence[T]]:
-    """items in runs of at most `size` items and BYTES bytes; an item larger than that goes alone."""
+    """Split items into batches of at most `size` items and BYTES bytes; a larger item is a batch of its own."""
     batch: list[T] = []
     held = 0
     for item in items:

@@ -63,7 +63,7 @@ async def StreamPodSandboxStats(
 async def of_containers(
     node: Node, chosen: Sequence[ContainerRecord], *, fresh: bool = False
 ) -> list[cri.ContainerStats]:
-    """Statistics of each container. fresh: measure the writable layers anew, and wait for it."""
+    """Statistics of each container. fresh: measure the writable layers now, and wait for it."""
     reading, layers = await asyncio.gather(
         node.stats.read(container_groups(chosen)), layer_usage(node, chosen, fresh=fresh)
     )

@@ -87,7 +87,7 @@ def check_cidrs(text: str) -> str:
 
 
 def describe_node(node: BaseNode) -> dict[str, Any]:
-    """The settings in force. stateDir is where critest looks for idmapped-mount support (its parent)."""
+    """The settings in force. critest tests for idmapped mounts in the parent of stateDir."""
     return {"stateDir": node.config.state_dir, "settings": msgspec.to_builtins(node.settings.in_force)}
 
 

@@ -13,7 +13,7 @@ from crishim.linux import executors, files, programs
 
 _CHECK_TIMEOUT = 20.0  # seconds
 _ERROR = re.compile(r"Error \([^)\n]*\): (.+)")
-# criu says so on a host that has not CAP_SYS_RESOURCE, and goes on.
+# A warning of criu without CAP_SYS_RESOURCE.
 _HARMLESS = re.compile(r"rlimit: Can't setup RLIMIT_NOFILE")
 _LOG_END = 64 << 10  # bytes read from the end of criu's log
 _ERRORS, _LONGEST_ERROR = 2, 200
@@ -50,9 +50,11 @@ async def dump(runtime: Runtime, container_id: str, images: Path, work: Path, *,
     ]
     done = await programs.run(argv, timeout=timeout, check=False)
     if done.returncode != 0:
-        said = programs.complaint(done.stderr) or f"status {done.returncode}"
-        said += await executors.records(complaint, work / "dump.log")
-        raise CrishimError(Kind.INTERNAL, f"container {container_id[:13]} cannot be checkpointed: {said}", stderr=said)
+        message = programs.complaint(done.stderr) or f"status {done.returncode}"
+        message += await executors.records(complaint, work / "dump.log")
+        raise CrishimError(
+            Kind.INTERNAL, f"container {container_id[:13]} cannot be checkpointed: {message}", stderr=message
+        )
 
 
 def complaint(log: Path) -> str:

@@ -129,12 +129,12 @@ def _references(launch: Launch, line: bytes) -> tuple[ProcessRef | None, Process
         report = {}
     pid = report.get("data", -1)  # "pid" before API version 1
     if pid <= 0:
-        said = error_message(str(report.get("message") or "").encode()) or "the runtime said nothing"
-        kind = classify(said)
+        message = error_message(str(report.get("message") or "").encode()) or "the runtime said nothing"
+        kind = classify(message)
         command = _command(launch.bundle) if kind is Kind.INVALID else ""  # crun does not always name it
-        named = said if command in said else f"{command}: {said}"
+        named = message if command in message else f"{command}: {message}"
         what = "restored" if launch.images else "created"
-        raise CrishimError(kind, f"container {launch.container_id[:13]} cannot be {what}: {named}", stderr=said)
+        raise CrishimError(kind, f"container {launch.container_id[:13]} cannot be {what}: {named}", stderr=message)
     return processes.reference(pid), processes.reference(int(monitor_file(launch.bundle).read_text()))
 
 

@@ -44,7 +44,7 @@ class Inits:
         if not pod.namespaces.pid:
             return None
         linux = (await runtime.features()).get("linux") or {}
-        # As for containers (spec/namespaces.py): runc before 1.2 wants the mappings again.
+        # As for containers (spec/namespaces.py): runc before 1.2 needs the mappings again.
         mappings = user_mappings(pod.parse_config()) if "mountExtensions" not in linux else ((), ())
         await executors.records(self._write_bundle, pod, directory / "init", mappings, runtime.systemd)
         bundle = directory / "init"
@@ -66,10 +66,10 @@ class Inits:
             directories.own(self._rootfs / name, directories.PUBLIC)
         program = self._rootfs / "catatonit"
         if not program.exists():
-            beside = self._rootfs / f".{pod.id}"
-            shutil.copyfile(self._program, beside)
-            beside.chmod(0o755)
-            os.replace(beside, program)  # noqa: PTH105
+            temporary = self._rootfs / f".{pod.id}"
+            shutil.copyfile(self._program, temporary)
+            temporary.chmod(0o755)
+            os.replace(temporary, program)  # noqa: PTH105
         spec: dict[str, Any] = msgspec.json.decode(self._template)
         spec["root"]["path"] = str(bundle / "rootfs")
         spec["linux"]["cgroupsPath"] = slices.oci_path(pod.cgroup_parent, init_id(pod.id), systemd)

@@ -84,14 +84,14 @@ def _opened(directory: int, name: str) -> File:
 
 def _replaced(directory: int, path: Path) -> File:
     """Create a new file and rename it to the log's name."""
-    beside = f"{path.name}.tmp"
-    for name in (path.name, beside):
+    temporary = f"{path.name}.tmp"
+    for name in (path.name, temporary):
         if not _is_free(directory, name):
             raise OSError(errno.EINVAL, "no regular file", str(path.with_name(name)))
-    if os.access(beside, os.F_OK, dir_fd=directory, follow_symlinks=False):  # of a daemon that was killed right here
-        os.unlink(beside, dir_fd=directory)
-    made = _made(directory, beside)
-    os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+    if os.access(temporary, os.F_OK, dir_fd=directory, follow_symlinks=False):  # of a daemon that was killed right here
+        os.unlink(temporary, dir_fd=directory)
+    made = _made(directory, temporary)
+    os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
     return made
 
 

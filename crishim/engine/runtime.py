@@ -22,11 +22,11 @@ _LOGGED_ERROR = re.compile(r'^time=\S+ level=(?:error|fatal) msg=("?)((?:[^"\\\n
 _GONE = re.compile(r"does not exist|no such container|not found|No such file or directory", re.I)
 
 
-def classify(said: str) -> Kind:
+def classify(message: str) -> Kind:
     """The kind of a runtime's error: INVALID for a command that does not exist, EXHAUSTED for a full disk."""
-    if "No space left" in said or "Disk quota" in said:
+    if "No space left" in message or "Disk quota" in message:
         return Kind.EXHAUSTED
-    if _COMMAND_MISSING.search(said):
+    if _COMMAND_MISSING.search(message):
         return Kind.INVALID
     return Kind.INTERNAL
 
@@ -96,10 +96,10 @@ class Runtime:
         done = await self._call("delete", *(() if dead else ("--force",)), container_id, check=False)
         if dead and done.returncode != 0 and not _GONE.search(error_message(done.stderr)):
             done = await self._call("delete", "--force", container_id, check=False)
-        said = error_message(done.stderr)
-        if done.returncode != 0 and not _GONE.search(said):
+        message = error_message(done.stderr)
+        if done.returncode != 0 and not _GONE.search(message):
             raise CrishimError(
-                Kind.INTERNAL, f"{self.name} cannot delete container {container_id[:13]}: {said}", stderr=said
+                Kind.INTERNAL, f"{self.name} cannot delete container {container_id[:13]}: {message}", stderr=message
             )
 
     async def update(self, container_id: str, resources: Mapping[str, Any]) -> None:
@@ -115,9 +115,11 @@ class Runtime:
         argv = [self.path, *self.global_arguments, command, *arguments]
         done = await programs.run(argv, timeout=self.timeout, stdin=stdin, check=False)
         if check and done.returncode != 0:
-            said = error_message(done.stderr) or f"status {done.returncode}"
+            message = error_message(done.stderr) or f"status {done.returncode}"
             id = arguments[-1][:13]
-            raise CrishimError(classify(said), f"{self.name} cannot {command} container {id}: {said}", stderr=said)
+            raise CrishimError(
+                classify(message), f"{self.name} cannot {command} container {id}: {message}", stderr=message
+            )
         return done
 
 

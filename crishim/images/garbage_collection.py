@@ -64,12 +64,12 @@ def remove_image(root: Path, stored_id: str) -> list[str]:
             path = root / "overlay-images/images.json"
             raw: list[dict[str, Any]] = json.loads(_read(path) or b"[]")
             kept = [image for image in raw if image.get("id") != stored_id]
-            gone = records.decode_images(json.dumps([image for image in raw if image not in kept]).encode())
-            theirs = _below(gone, _layers(root))
+            removed = records.decode_images(json.dumps([image for image in raw if image not in kept]).encode())
+            its_layers = _below(removed, _layers(root))
             if len(kept) < len(raw):
                 _write(path, kept)
                 touch()
-        return _sweep(root, touch_layers, theirs)
+        return _sweep(root, touch_layers, its_layers)
 
 
 def _sweep(root: Path, touch: Callable[[], object], among: set[str] | None = None) -> list[str]:

@@ -101,10 +101,10 @@ async def _authorization(image: Reference, registry: HttpAddress, credentials: C
 async def _token(image: Reference, registry: HttpAddress, credentials: Credentials, challenge: dict[str, str]) -> str:
     """A token for pulling from the image's repository (distribution's docs, "Token authentication specification")."""
     server, target = _url(challenge.get("realm", ""), registry)
-    asked = {"scope": f"repository:{image.path}:pull"}
-    asked |= {"service": challenge["service"]} if "service" in challenge else {}
-    asked |= {"account": credentials.username} if credentials.username else {}
-    target += ("&" if "?" in target else "?") + urllib.parse.urlencode(asked)
+    query = {"scope": f"repository:{image.path}:pull"}
+    query |= {"service": challenge["service"]} if "service" in challenge else {}
+    query |= {"account": credentials.username} if credentials.username else {}
+    target += ("&" if "?" in target else "?") + urllib.parse.urlencode(query)
     answer = await request("GET", server, target, {"Authorization": _basic(credentials)} if credentials else {})
     if answer.status != 200:
         raise NotPlain(f"the token server answers {answer.status}")

@@ -25,7 +25,7 @@ MAX_PORT = 65535
 
 
 class HttpAddress(msgspec.Struct, frozen=True):
-    """Where a request goes. scheme: "https", "http", or "https, not verified"."""
+    """The address of a request. scheme: "https", "http", or "https, not verified"."""
 
     scheme: str
     host: str

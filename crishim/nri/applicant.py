@@ -59,7 +59,7 @@ class Office(Protocol):
 
 
 class Unfit(Exception):
-    """The plugin cannot be used; the text says why, to follow "it"."""
+    """The plugin cannot be used; the text is the reason, to follow "it"."""
 
 
 class Applicant:

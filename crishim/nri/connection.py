@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 class Unanswered(Exception):
-    """The trunk is closed: no answer will come. The text says why, to follow "it"."""
+    """The trunk is closed: no answer will come. The text is the reason, to follow "it"."""
 
 
 class TimedOut(Unanswered):

@@ -109,9 +109,9 @@ class Plugin:
 
     async def call(self, method: str, request: Message, answer: type[M], timeout: float) -> M:
         """Queue a call; timeout: seconds from when it is sent. Raises as PluginConnection.call()."""
-        asked = time.monotonic()
+        queued_at = time.monotonic()
         async with self._lock:
-            waited = time.monotonic() - asked
+            waited = time.monotonic() - queued_at
             if self._hanging and waited >= timeout:
                 self.counters.unanswered += 1
                 raise TimedOut(f"did not answer earlier calls within {timeout:g} s")

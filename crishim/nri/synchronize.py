@@ -16,7 +16,7 @@ PART = MAX_BODY - ROOM
 
 
 class CannotSynchronize(Exception):
-    """The text says why, to follow "it"."""
+    """The plugin cannot be synchronized; the text is the reason, to follow "it"."""
 
 
 def parts(pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]) -> list[nri.SynchronizeRequest]:

@@ -97,8 +97,8 @@ def required_plugins(settings: Validator, request: nri.ValidateContainerAdjustme
         if listed is None:
             return f"annotation {REQUIRED_PLUGINS} is no list of names"
         required += listed
-    there = {plugin.name for plugin in request.plugins}
-    missing = [name for name in dict.fromkeys(required) if name not in there]
+    present = {plugin.name for plugin in request.plugins}
+    missing = [name for name in dict.fromkeys(required) if name not in present]
     if not missing:
         return ""
     return f"required NRI plugin{'s' * (len(missing) > 1)} {', '.join(missing)} not there"

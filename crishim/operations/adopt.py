@@ -70,7 +70,7 @@ class Adoption:
             mine = [c for c in containers if c.pod_id == unread.id]
             _adopt(pods, unread, copy, cri.PodSandboxConfig, partial(self.pod, containers=mine))
 
-    def _without_record(self, kind: str, store: Store[Any], lives: Callable[[Path], bool]) -> list[Unread]:
+    def _without_record(self, kind: str, store: Store[Any], is_running: Callable[[Path], bool]) -> list[Unread]:
         """Running pods or containers without a record: it was lost, as the copy is written after the record and removed
         before it."""
         copies = (self._run / kind).glob(f"*/{record_files.COPY}")
@@ -78,7 +78,7 @@ class Adoption:
         return [
             Unread(path.parent.name, path, "is gone", {})
             for path in lost
-            if path.parent.name not in store.unread and lives(path.parent)
+            if path.parent.name not in store.unread and is_running(path.parent)
         ]
 
     def container(self, unread: Unread, known: dict[str, Any]) -> ContainerRecord:
@@ -158,8 +158,8 @@ class Adoption:
 
     def _handler(self, id: str, recorded: str) -> str:
         """The handler whose state directory has the container; else the record's."""
-        there = [path.parent.name for path in (self._run / "runtime").glob(f"*/{id}")]
-        return recorded if recorded in there or (recorded and not there) else (there or [self._default_handler])[0]
+        owners = [path.parent.name for path in (self._run / "runtime").glob(f"*/{id}")]
+        return recorded if recorded in owners or (recorded and not owners) else (owners or [self._default_handler])[0]
 
 
 def _adopt(store: Store[R], unread: Unread, copy: dict[str, Any], config: Any, make_record: Callable[..., R]) -> None:

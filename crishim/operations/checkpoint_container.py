@@ -107,22 +107,22 @@ async def archive(
 
     at_location: runs each step on the location's path, which the client chose and which may hang.
     """
-    beside = location.with_name(f".{location.name}.partial")
+    partial = location.with_name(f".{location.name}.partial")
 
     def make() -> None:
-        looking_at(str(beside))
-        os.close(os.open(beside, _NEW, 0o600))
+        looking_at(str(partial))
+        os.close(os.open(partial, _NEW, 0o600))
 
     try:
         await at_location(make)
         names = sorted(await executors.records(os.listdir, work))
-        await _tar(beside, work, names, timeout)
-        await at_location(lambda: os.replace(beside, location))  # noqa: PTH105
+        await _tar(partial, work, names, timeout)
+        await at_location(lambda: os.replace(partial, location))  # noqa: PTH105
     except OSError as error:
         raise CrishimError(Kind.INVALID, f"cannot write {location}: {error.strerror}", path=str(location)) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
-            await at_location(beside.unlink)
+            await at_location(partial.unlink)
 
 
 async def _tar(archive: Path, directory: Path, names: list[str], timeout: float) -> None:

@@ -34,7 +34,7 @@ class Item(NamedTuple):
 
 
 class Locations(NamedTuple):
-    """Where to look."""
+    """The directories and cgroup to search."""
 
     state: Path
     run: Path

@@ -31,8 +31,8 @@ class Wanted(msgspec.Struct, frozen=True):
 async def wanted_devices(node: Node, pod: PodRecord, config: cri.ContainerConfig) -> Wanted:
     """Resolve CDI names and read annotations. Raises NOT_FOUND for an undefined CDI name, INVALID for bad JSON."""
     fields, marked = [d.name for d in config.CDI_devices], dict(config.annotations)
-    asked = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
-    edits = await executors.records(node.cdi.resolve, asked) if asked else Edits()
+    cdi_names = names(fields, marked) if fields or any(k.startswith("cdi.k8s.io/") for k in marked) else []
+    edits = await executors.records(node.cdi.resolve, cdi_names) if cdi_names else Edits()
     from_cdi = [DeviceRequest(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
     pod_annotations = dict(pod.parse_config().annotations)
     return Wanted(edits, (*from_cdi, *annotated(pod_annotations, dict(config.annotations))))

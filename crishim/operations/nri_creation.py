@@ -114,11 +114,11 @@ async def _resolve(node: Node, creation: Creation) -> Edits:
         raise named(failure, creation.owners) from error
 
 
-def _network(asked: tuple[DeviceRequest, ...], edits: Edits, creation: Creation) -> tuple[DeviceRequest, ...]:
+def _network(requested: tuple[DeviceRequest, ...], edits: Edits, creation: Creation) -> tuple[DeviceRequest, ...]:
     devices = creation.adjustment.linux.net_devices
     owners = creation.owners.compound[fields.LinuxNetDevices].owners
-    gone = {removed(device) for device in devices} | {device for device in devices if not removed(device)}
-    kept = [request for request in asked if request.device not in gone]
+    replaced = {removed(device) for device in devices} | {device for device in devices if not removed(device)}
+    kept = [request for request in requested if request.device not in replaced]
     by_cdi = [DeviceRequest(device=d, name=n, source=Source.CDI, origin=by) for d, n, by in edits.net_devices]
     by_plugin = [
         DeviceRequest(device=device, name=value.name, source=Source.NRI, origin=owners.get(device, ""))

@@ -39,6 +39,6 @@ async def was_oom_killed(node: Node, container: ContainerRecord, bundle: Path) -
     return await executors.kernel(_more_than, slices.expand(pod.cgroup_parent), before, running)
 
 
-def _more_than(slice_path: str, before: int, theirs: list[str]) -> bool:
+def _more_than(slice_path: str, before: int, others: list[str]) -> bool:
     """Whether the slice has counted more kills since than the other containers. Blocks."""
-    return (oom_kills.count(slice_path) or 0) - before - sum(oom_kills.count(c) or 0 for c in theirs) > 0
+    return (oom_kills.count(slice_path) or 0) - before - sum(oom_kills.count(c) or 0 for c in others) > 0

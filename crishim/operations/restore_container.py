@@ -150,8 +150,8 @@ async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:
         return await node.launcher.create(container, node.filesystems.log(container), images)
     except CrishimError as error:
         await _undo(node, container, error.message)
-        said = await executors.records(checkpoint.complaint, node.launcher.bundle(container.id) / "restore.log")
-        raise CrishimError(error.kind, f"{error.message}{said}", **error.facts) from error
+        details = await executors.records(checkpoint.complaint, node.launcher.bundle(container.id) / "restore.log")
+        raise CrishimError(error.kind, f"{error.message}{details}", **error.facts) from error
     except BaseException as error:
         await _undo(node, container, f"the restore was given up: {type(error).__name__}")
         raise

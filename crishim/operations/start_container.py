@@ -21,13 +21,13 @@ async def start_container(node: Node, id: str) -> None:
     A start that fails, or that an NRI plugin refuses, leaves the container EXITED with reason StartError and the
     runtime's or the plugin's message.
     """
-    asked = node.containers.find(id)
-    async with node.locks.holding(asked.id):
-        container = node.containers.find(asked.id)
+    before = node.containers.find(id)
+    async with node.locks.holding(before.id):
+        container = node.containers.find(before.id)
         if container.state is ContainerState.STARTING:
             container = await _broken_off(node, container)
         if not can_start(container.state):
-            if _is_repetition(asked, container, node.began):
+            if _is_repetition(before, container, node.began):
                 return
             raise CrishimError(
                 Kind.PRECONDITION,
@@ -73,11 +73,11 @@ async def _broken_off(node: Node, container: ContainerRecord) -> ContainerRecord
     )
 
 
-def _is_repetition(asked: ContainerRecord, container: ContainerRecord, began: int) -> bool:
+def _is_repetition(before: ContainerRecord, container: ContainerRecord, began: int) -> bool:
     """Whether an earlier call started the container whose response may be lost: one to an earlier daemon, or one in
     progress when this call came. The command may have exited by now."""
     started = container.started_at != 0 and container.reason != START_FAILED
-    return started and (container.started_at < began or asked.state is not container.state)
+    return started and (container.started_at < began or before.state is not container.state)
 
 
 def _running(container: ContainerRecord, started: int) -> ContainerRecord:

@@ -67,7 +67,7 @@ async def _released(node: Node, own: Sequence[ContainerRecord]) -> None:
 
 
 def _hooks_follow(bundles: Sequence[Path]) -> bool:
-    """Whether a container has poststop hooks, which may want the pod's network. Blocks; a bundle may be gone."""
+    """Whether a container has poststop hooks, which may use the pod's network. Blocks; a bundle may be gone."""
     for bundle in bundles:
         with contextlib.suppress(OSError, AttributeError, *NOT_JSON):
             if (msgspec.json.decode((bundle / "config.json").read_bytes()).get("hooks") or {}).get("poststop"):

@@ -45,14 +45,14 @@ async def update_container(node: Node, id: str, update: cri.LinuxContainerResour
     container = node.containers.find(id)
     async with node.locks.holding(container.id):
         container = _updatable(node, container.id)
-        asked = await nri_events.container_updates(node, container, update)
-        if asked is not None:
-            score, update = update.oom_score_adj, to_cri(asked.resources)
+        answer = await nri_events.container_updates(node, container, update)
+        if answer is not None:
+            score, update = update.oom_score_adj, to_cri(answer.resources)
             update.oom_score_adj = score  # which plugins neither see nor set
-        await _put_in_force(node, container, update, asked.resources if asked else None)
+        await _put_in_force(node, container, update, answer.resources if answer else None)
         await nri_events.container_updated(node, container)
-    if asked is not None:
-        await node.nri.apply(asked.changes)
+    if answer is not None:
+        await node.nri.apply(answer.changes)
 
 
 async def update_resources(

@@ -21,7 +21,7 @@ class Told(NamedTuple):
     name: str
 
 
-def encode(told: Iterable[Told]) -> bytes:
+def encode(calls: Iterable[Told]) -> bytes:
     """The request's bytes."""
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
@@ -29,17 +29,17 @@ def encode(told: Iterable[Told]) -> bytes:
     resource.resource.attributes.extend(_attributes(service | {"process.pid": str(os.getpid())}))
     scope = resource.scope_spans.add()
     scope.scope.name, scope.scope.version = "crishim", crishim.__version__
-    for each in told:
+    for each in calls:
         scope.spans.extend(_spans(each))
     return request.SerializeToString()
 
 
-def _spans(told: Told) -> Iterable[trace.Span]:
-    call = told.call
+def _spans(ended: Told) -> Iterable[trace.Span]:
+    call = ended.call
     trace_id = call.trace_id.to_bytes(16, "big")
-    namespace, _, name = told.name.partition("/")
+    namespace, _, name = ended.name.partition("/")
     facts = {"rpc.system": "grpc", "rpc.method": call.name, "rpc.response.status_code": call.code}
-    facts |= {"k8s.namespace.name": namespace, "k8s.pod.name": name, "crishim.pod_sandbox_id": told.pod}
+    facts |= {"k8s.namespace.name": namespace, "k8s.pod.name": name, "crishim.pod_sandbox_id": ended.pod}
     server = trace.Span(
         trace_id=trace_id,
         span_id=_span_id(call.id),

@@ -65,8 +65,8 @@ class Exporter:
     def _run(self) -> None:
         from crishim.otlp.encode import Told, encode  # here, so that the daemon's start does not wait for it
 
-        while told := [Told(*each) for each in self._gather()]:
-            self._tell(encode(told), told)
+        while calls := [Told(*each) for each in self._gather()]:
+            self._send(encode(calls), calls)
 
     def _gather(self) -> "list[tuple[Call, str, str]]":
         """The next calls, once there is one; [] at the end."""
@@ -85,11 +85,11 @@ class Exporter:
             found.append(each)
         return found
 
-    def _tell(self, body: bytes, told: "list[Told]") -> None:
+    def _send(self, body: bytes, calls: "list[Told]") -> None:
         try:
             _post(self._url, body)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._traces.lost += len(told)
+            self._traces.lost += len(calls)
             trouble = str(error) or type(error).__name__
             if trouble != self._trouble:
                 log.warning("the collector takes no traces", extra={"endpoint": self._url.geturl(), "why": trouble})

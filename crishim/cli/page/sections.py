@@ -33,12 +33,12 @@ def state(node: NodeFacts) -> Markup:
         )
     )
     if node.silence:
-        said = element("p", f"The daemon does not answer: {node.silence}. Below is what it said last.", class_="bad")
+        text = element("p", f"The daemon does not answer: {node.silence}. Below is what it said last.", class_="bad")
     elif node.conditions:
-        said = together(element("p", f"{kind} is false: {why}", class_="bad") for kind, why in node.conditions)
+        text = together(element("p", f"{kind} is false: {why}", class_="bad") for kind, why in node.conditions)
     else:
-        said = element("p", "Runtime and network are ready.", class_="good")
-    return together(said, element("p", f"{node.version}: {counts}."))
+        text = element("p", "Runtime and network are ready.", class_="good")
+    return together(text, element("p", f"{node.version}: {counts}."))
 
 
 def picture(node: NodeFacts) -> Markup:
@@ -144,14 +144,14 @@ def _container_cells(container: Container) -> tuple[Child, ...]:
     word = container.state
     if container.exit_code is not None:
         word = f"{word}, code {container.exit_code} ({container.reason})"
-    said = element("span", word, class_=f"word {container.state}")
-    return container.name, said, container.attempt, container.image, element("code", container.id[:13])
+    text = element("span", word, class_=f"word {container.state}")
+    return container.name, text, container.attempt, container.image, element("code", container.id[:13])
 
 
 def _device_cells(device: DeviceFacts) -> tuple[Child, ...]:
-    said = element("span", device.status, class_="word")
-    asked = "; ".join(device.sources)
-    return device.host_name, device.pod, device.name, ", ".join(device.addresses), said, asked
+    text = element("span", device.status, class_="word")
+    sources = "; ".join(device.sources)
+    return device.host_name, device.pod, device.name, ", ".join(device.addresses), text, sources
 
 
 def _way(now: str, seen: Sequence[tuple[str, int]]) -> Markup:

@@ -119,7 +119,7 @@ class Connection:
 
 
 def _prepare(sock: socket.socket) -> None:
-    """Send at once, and let the kernel look for dead clients."""
+    """Set TCP_NODELAY, and TCP keepalive to detect dead clients."""
     for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6), ("TCP_NODELAY", 1)):
         sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -143,21 +143,21 @@ class ExecChild:
         """The error with the runtime's message if the command was not executed; None if it was."""
         if self.pid_file.exists():
             return None
-        said = programs.complaint(self._last_error().encode()) or "the runtime said nothing"
+        message = programs.complaint(self._last_error().encode()) or "the runtime said nothing"
         id, argv = self._command.container_id, self._command.process["args"]
         return CrishimError(
-            classify(said),
-            f"cannot execute {argv[0]!r} in container {id[:13]}: OCI runtime exec failed: {said}",
+            classify(message),
+            f"cannot execute {argv[0]!r} in container {id[:13]}: OCI runtime exec failed: {message}",
             container=id,
-            stderr=said,
+            stderr=message,
         )
 
     def _last_error(self) -> str:
         """The last error in the runtime's log, one JSON object a line; "" if there is none."""
-        said = ""
+        message = ""
         with contextlib.suppress(OSError):
             for line in (self.directory / "log").read_bytes().splitlines():
                 with contextlib.suppress(*NOT_JSON):
                     entry = msgspec.json.decode(line)
-                    said = str(entry.get("msg", "")) if entry.get("level") in ("error", "fatal") else said
-        return said
+                    message = str(entry.get("msg", "")) if entry.get("level") in ("error", "fatal") else message
+        return message

@@ -99,7 +99,7 @@ class SpdyForwarder:
             task = self._group.create_task(self._forward(pair, data, error))
             task.add_done_callback(partial(self._ended, data, held.pop_all()))
             data.on_reset, error.on_reset = partial(_reset, task, error), None
-            error.buffer.discard()  # nobody reads it
+            error.buffer.discard()  # clients send nothing on it
 
     def _ended(self, data: Stream, held: ExitStack, _: asyncio.Task[None]) -> None:
         """Release what a forward took from the limits, also if it was reset before its task began."""

@@ -3,8 +3,8 @@
 Both ends start their zlib streams from the same dictionary and flush (Z_SYNC_FLUSH) after every block, so a block can
 only be decompressed after all blocks before it: a frame that is refused must still be decompressed.
 
-A name can hold several values, joined with NUL. The draft wants lower-case names; Kubernetes' clients send lower case
-and look names up in any case, so names are lower-cased here on the way in and out.
+A name can hold several values, joined with NUL. The draft requires lower-case names; Kubernetes' clients send lower
+case and look names up in any case, so names are lower-cased here on the way in and out.
 """
 
 import zlib
