@@ -15,7 +15,7 @@ Command = Callable[..., argparse.ArgumentParser]  # adds a command: its name, fu
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status: 0, 1 for a failure, 2 for wrong arguments or configuration."""
+    """Run one command; returns the exit status: 0, 1 for a failure, 2 for wrong arguments or configuration."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

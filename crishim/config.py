@@ -171,7 +171,7 @@ class MetricsSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class TracingSettings(Section, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Traces of calls for a collector; `crishim trace` needs none of it."""
+    """Export of traces to a collector; `crishim trace` works without it."""
 
     endpoint: Annotated[
         str, _help("collector for OTLP over HTTP, as http://127.0.0.1:4318; empty: no traces are sent")

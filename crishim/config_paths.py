@@ -43,7 +43,7 @@ def check_nri(config: Config) -> None:
 
 
 def check_sysctls(config: Config) -> None:
-    """Raise ConfigError for a sysctl of pods that this kernel does not have, or not until a module is loaded."""
+    """Raise ConfigError for a sysctl of pods that this kernel does not have; a module may have to be loaded for it."""
     for name in config.pods.sysctls:
         if not os.path.lexists(f"/proc/sys/{name if '/' in name else name.replace('.', '/')}"):
             raise ConfigError(f"pods.sysctls: the kernel has no sysctl {name} (a module may have to be loaded)")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Seen(NamedTuple):
-    """buckets: observations up to each bound, cumulative, the last of them all; seconds: their sum."""
+    """buckets: cumulative counts up to each bound, the last of all observations; seconds: their sum."""
 
     buckets: tuple[int, ...]
     seconds: float
@@ -38,7 +38,7 @@ class Histogram:
         found[-1] += seconds
 
     def seen(self) -> dict[tuple[str, ...], Seen]:
-        """What was observed so far, by label values."""
+        """The counts and sums so far, by label values."""
         result = {}
         for labels, found in list(self._found.items()):
             *counts, seconds = list(found)

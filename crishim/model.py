@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessRef(Record, frozen=True, kw_only=True):
-    """A process that outlives the daemon: the pid alone is not enough, it may be reused (proc(5), stat field 22)."""
+    """A process that outlives the daemon, by pid and start time: a pid may be reused (proc(5), stat field 22)."""
 
     pid: Annotated[int, Meta(gt=0, lt=1 << 31)]
     start_time: Annotated[int, Meta(ge=0)]  # clock ticks after boot

@@ -45,7 +45,7 @@ class Span(NamedTuple):
 
 
 class Call:
-    """One call of an RPC: `with Call(name) as call:`. code: gRPC's name for how it ended."""
+    """One call of an RPC: `with Call(name) as call:`. code: name of its gRPC status code."""
 
     __slots__ = ("_since", "_token", "began", "code", "ended", "id", "name", "parent", "spans", "trace_id")
 
@@ -78,7 +78,7 @@ class Call:
         RPCS.observe((self.name, self.code), seconds)
 
     def at(self, since: float) -> int:
-        """A moment of time.perf_counter(), in ns since the epoch."""
+        """Convert a time.perf_counter() value to ns since the epoch."""
         return self.began + int((since - self._since) * 1e9)
 
 

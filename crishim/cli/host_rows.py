@@ -84,7 +84,7 @@ async def criu(config: Config) -> list[Row]:
 
 
 async def signature_policy(config: Config) -> list[Row]:
-    """Without one, no image is pulled (containers-policy.json(5))."""
+    """containers/image pulls no image without a policy (containers-policy.json(5))."""
     existing = (path for path in _POLICIES if Path(path).exists())
     path = config.images.policy or next(existing, "")
     fix = f'mkdir -p /etc/containers; echo \'{{"default": [{{"type": "insecureAcceptAnything"}}]}}\' > {_POLICIES[0]}'

@@ -189,5 +189,5 @@ def describe_plugin(status: PluginStatus) -> admin.NriPlugin:
 
 
 def _printable(name: str) -> str:
-    """The kernel takes any bytes as a name; protobuf takes UTF-8."""
+    """Replace what is not UTF-8, which protobuf requires: names in the kernel may have any bytes."""
     return name.encode(errors="surrogateescape").decode(errors="replace")

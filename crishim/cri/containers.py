@@ -122,7 +122,7 @@ def _named(image: cri.ImageSpec) -> cri.ImageSpec:
 
 
 def _mounts(container: ContainerRecord, config: cri.ContainerConfig) -> list[cri.Mount]:
-    """The mounts as requested, image volumes with the digest of the image that was mounted."""
+    """The requested mounts; image volumes have the reference of the mounted image."""
     resolved = {m.container_path: m for m in container.mounts}
     mounts = []
     for requested in config.mounts:

@@ -26,7 +26,7 @@ async def StreamNetDeviceChanges(
 
 
 def describe(attachment: Attachment) -> admin.NetDeviceChange:
-    """The change to the state an attachment is in."""
+    """The message for an attachment's change to its current state."""
     return admin.NetDeviceChange(
         id=attachment.id,
         host_name=attachment.host.name,

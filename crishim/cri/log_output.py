@@ -41,7 +41,7 @@ class QueuedOutput(logging.handlers.QueueHandler):
         self.enqueue(self.format(_record(text)))
 
     def flush_within(self, seconds: float) -> bool:
-        """Wait until all lines are written; False if the time ran out. Blocks."""
+        """Wait until all lines are written, at most `seconds`; returns whether they are. Blocks."""
         deadline = time.monotonic() + seconds
         while self._lines.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.005)

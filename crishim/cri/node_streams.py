@@ -11,7 +11,7 @@ from crishim.operations import exec, open_port
 
 
 class NodeStreams(msgspec.Struct, frozen=True):
-    """Commands in containers, containers' own streams, ports of pods."""
+    """Opens commands in containers, containers' own streams, and ports of pods."""
 
     node: Node
 

@@ -1,4 +1,4 @@
-"""The RPCs that change what containers and pods may use."""
+"""The RPCs that update resource limits of containers and pods."""
 
 from crishim.cri.containers import visible as visible_container
 from crishim.cri.pods import visible as visible_pod

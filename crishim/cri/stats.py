@@ -110,12 +110,12 @@ def measurable(containers: Iterable[ContainerRecord]) -> list[ContainerRecord]:
 
 
 def container_groups(chosen: Iterable[ContainerRecord]) -> list[MeasuredGroup]:
-    """The cgroups of those that have processes."""
+    """The cgroups of the containers that have processes."""
     return [MeasuredGroup(c.id, c.cgroup, c.started_at or c.created_at) for c in chosen if has_process(c.state)]
 
 
 def network_handles(chosen: Iterable[PodRecord]) -> dict[str, str]:
-    """The network namespaces of pods that have one of their own."""
+    """The paths of the pods' own network namespaces, by pod id."""
     return {p.id: p.namespaces.net for p in chosen if p.namespaces.net and p.state is PodState.READY}
 
 

@@ -57,7 +57,7 @@ def cpu_usage(usage: Usage, nano_cores: int) -> cri.CpuUsage:
 
 
 def memory_usage(usage: Usage) -> cri.MemoryUsage:
-    """available_bytes is what is left below the limit; 0 without a limit, as the kubelet expects of a runtime."""
+    """available_bytes is the limit less the working set; 0 without a limit, as the kubelet expects."""
     memory = usage.memory
     return cri.MemoryUsage(
         timestamp=usage.taken_at,
@@ -91,7 +91,7 @@ def psi(pressure: Pressure | None) -> cri.PsiStats | None:
 
 
 def writable_layer(layer: LayerUsage, mountpoint: str) -> cri.FilesystemUsage:
-    """mountpoint: a directory on the layer's file system that exists; the kubelet asks the kernel about it."""
+    """mountpoint: an existing directory on the layer's file system; the kubelet calls statfs(2) on it."""
     return cri.FilesystemUsage(
         timestamp=layer.taken_at,
         fs_id=cri.FilesystemIdentifier(mountpoint=mountpoint),
@@ -101,7 +101,7 @@ def writable_layer(layer: LayerUsage, mountpoint: str) -> cri.FilesystemUsage:
 
 
 def network_usage(interfaces: Sequence[Interface], taken_at: int) -> cri.NetworkUsage:
-    """eth0, or else the first there is, as the default interface, and all others beside it."""
+    """eth0, or else the first interface, as the default interface; and all others."""
     default = next((i for i in interfaces if i.name == DEFAULT_INTERFACE), interfaces[0])
     return cri.NetworkUsage(
         timestamp=taken_at,

@@ -50,7 +50,7 @@ class HttpResponse(msgspec.Struct, frozen=True):
     body: bytes = b""
 
     def header(self, name: str) -> str:
-        """The first of a name; "" if there is none."""
+        """The first header of a name; "" if there is none."""
         return next((value for key, value in self.headers if key == name), "")
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger("crishim.images")
 
 
 class Transport:
-    """Everything that changes the image store."""
+    """Makes all changes to the image store."""
 
     def __init__(self, skopeo: Skopeo, store: ImageStore, *, pull_timeout: float = 3600.0) -> None:
         """pull_timeout: seconds for one pull or import, however many callers wait for it."""

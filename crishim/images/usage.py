@@ -76,7 +76,7 @@ def _open_directory(name: str, parent: int) -> int | None:
 
 
 def _list(fd: int, linked: set[tuple[int, int]]) -> tuple[DiskUsage, list[str]]:
-    """The usage of a directory's entries, and the names of those that are directories."""
+    """The usage of a directory's entries, and the names of its subdirectories."""
     size = count = 0
     directories = []
     with os.scandir(fd) as entries:

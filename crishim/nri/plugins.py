@@ -111,7 +111,7 @@ class Plugins:
     async def update_pod_sandbox(
         self, pod: nri.PodSandbox, overhead: nri.LinuxResources, resources: nri.LinuxResources
     ) -> None:
-        """CrishimError: a plugin refuses."""
+        """Raises CrishimError if a plugin refuses."""
         await self._tell(
             events.UPDATE_POD,
             nri.UpdatePodSandboxRequest(pod=pod, overhead_linux_resources=overhead, linux_resources=resources),
@@ -135,7 +135,7 @@ class Plugins:
         await self._notify(events.POST_CREATE, nri.PostCreateContainerRequest(pod=pod, container=container))
 
     async def start_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
-        """CrishimError: a plugin refuses."""
+        """Raises CrishimError if a plugin refuses."""
         await self._tell(events.START, nri.StartContainerRequest(pod=pod, container=container))
 
     async def post_start_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:

@@ -106,7 +106,7 @@ class MessageReader:
 
 
 class Client:
-    """The end that calls."""
+    """The calling end."""
 
     def __init__(self) -> None:
         self._next = 1
@@ -140,7 +140,7 @@ class Client:
 
 
 class Server:
-    """The end that is called: unary calls, each to be answered once by respond() or fail()."""
+    """The serving end: unary calls, each to be answered once by respond() or fail()."""
 
     def __init__(self) -> None:
         self._last = 0

@@ -126,6 +126,6 @@ async def archive(
 
 
 async def _tar(archive: Path, directory: Path, names: list[str], timeout: float) -> None:
-    """tar(1) follows no symlink: a container's tree cannot lead it elsewhere."""
+    """Write an archive by tar(1), which follows no symlink out of the directory."""
     argv = ["tar", "--create", "--xattrs", "--sparse", f"--file={archive}", f"--directory={directory}", "--", *names]
     await programs.run(argv, timeout=timeout)

@@ -1,6 +1,6 @@
-"""Commands in running containers: ExecSync, interactive exec, attach.
+"""Run commands in containers (ExecSync, interactive exec), and attach to their streams.
 
-They run through the container's own runtime, as the same user and with the same limits.
+Commands are run by the container's own runtime, as the same user and with the same limits.
 """
 
 from pathlib import Path

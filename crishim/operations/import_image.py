@@ -1,4 +1,4 @@
-"""Importing images from a file, for nodes without a registry: crishim images import FILE."""
+"""Import images from a file, for nodes without a registry: crishim images import FILE."""
 
 from pathlib import Path
 

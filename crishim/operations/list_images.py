@@ -1,4 +1,4 @@
-"""ListImages and ImageStatus: what is in the store. No lock, no file read unless the store changed."""
+"""ListImages and ImageStatus: the images in the store. Takes no lock; reads files only if the store changed."""
 
 from crishim.images import image_config
 from crishim.model import ImageRecord

@@ -144,7 +144,7 @@ async def _change(
 
 
 def named(error: CrishimError, owners: nri.FieldOwners) -> CrishimError:
-    """The error with the plugin that set the field it is about."""
+    """The error, with the plugins that set its field."""
     name = str(error.facts.get("field", ""))
     field = FIELDS.get(name, FIELDS.get(name.partition(".")[0]))
     if field is None:

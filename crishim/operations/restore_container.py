@@ -158,7 +158,7 @@ async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:
 
 
 async def restored(node: Node, container: ContainerRecord, launched: conmon.Launched) -> ContainerRecord:
-    """Record that a container runs again, and watch it."""
+    """Record that a container is restored, and watch its exit."""
     fields = {"process": launched.process, "monitor": launched.monitor, "restore": False}
     running = await node.containers.update(container.id, lambda c: replace(c, state=ContainerState.RUNNING, **fields))
     watch_exit(node, running)

@@ -1,4 +1,4 @@
-"""The page as a whole. Pure."""
+"""Make the HTML page from its parts. Pure."""
 
 from collections.abc import Mapping
 

@@ -11,7 +11,7 @@ _VOID = frozenset({"link", "meta", "img", "br"})
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is markup and must not be escaped."""
 
     __slots__ = ()
 

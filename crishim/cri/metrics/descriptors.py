@@ -1,4 +1,4 @@
-"""The 56 named metrics: what the kubelet shows of containers on /metrics/cadvisor.
+"""The 56 named metrics, which the kubelet exposes for containers on /metrics/cadvisor.
 
 Names and meanings are cAdvisor's, so that dashboards go on working; so are the labels, as the kubelet attaches them.
 Values are whole numbers in the CRI: seconds are rounded down.

@@ -11,7 +11,7 @@ _scratch = memoryview(bytearray(CHUNK))  # shared: received data is copied out i
 
 
 class ByteStream(asyncio.BufferedProtocol):
-    """One connection. Errors are OSError and ssl.SSLError, as the transport gives them."""
+    """One connection. Raises OSError and ssl.SSLError, as its transport does."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -38,7 +38,7 @@ class ByteStream(asyncio.BufferedProtocol):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Hand bytes to the kernel; returns when it has taken all."""
+        """Pass bytes to the kernel; returns when it has accepted all."""
         assert self._transport is not None
         if not self._lost and data:
             self._transport.write(data)
@@ -47,14 +47,14 @@ class ByteStream(asyncio.BufferedProtocol):
             raise self._lost
 
     async def write_eof(self) -> None:
-        """Wait until all is written, and end our side where the transport can (not with TLS)."""
+        """Wait until all is written, and shut down our side; not with TLS, which cannot."""
         assert self._transport is not None
         await self._writable.wait()
         if not self._lost and self._transport.can_write_eof():
             self._transport.write_eof()
 
     def abort(self) -> None:
-        """Close at once; what the kernel has not taken is lost, and what was not read."""
+        """Close at once; data not written or not read yet is lost."""
         self._held = b""
         if self._transport is not None:
             self._transport.abort()

@@ -1,7 +1,7 @@
-"""One client's TCP connection: reading and writing with backpressure, and noticing that it ended.
+"""One client's TCP connection: read and write with backpressure, and detect its end.
 
-A connection ends in one of three ways, and each ends what is served over it: the client hangs up (noticed even while
-nothing is read, see crishim/linux/peer_close.py), nothing moves for the idle time, or the server finishes it.
+A connection ends, and with it the session over it, when the client hangs up (detected even while nothing is read, see
+crishim/linux/peer_close.py), when it was idle for the idle timeout, or when the server finishes it.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class Connection:
         self._watched: Watched | None = peer_watcher.watch(sock.fileno(), lambda: self._end("the client hung up"))
 
     async def read(self) -> bytes:
-        """Some bytes. ConnectionEnded when there will be no more."""
+        """The next bytes. Raises ConnectionEnded at the end."""
         try:
             data = await self._stream.read()
         except (OSError, ssl.SSLError) as error:
@@ -71,7 +71,7 @@ class Connection:
         return data
 
     async def write(self, data: bytes) -> None:
-        """Hand bytes to the kernel, waiting while the client is slow. ConnectionEnded if it is gone."""
+        """Pass bytes to the kernel, waiting while the client is slow. Raises ConnectionEnded if it is gone."""
         if not data:
             return
         await self.budget.spend_on(data)

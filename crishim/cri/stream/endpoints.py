@@ -151,7 +151,7 @@ def _negotiate(upgrade: UpgradeRequest, supported: tuple[str, ...]) -> str:
 
 
 def _choose(offered: list[str], request: StreamRequest) -> str:
-    """The WebSocket subprotocol to speak."""
+    """Select the WebSocket subprotocol. Raises HttpError."""
     if isinstance(request, PortForwardStream):
         supported: tuple[str, ...] = (portforward.TUNNEL, *websocket_channels.PORT_FORWARD)
     else:

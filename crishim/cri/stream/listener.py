@@ -104,7 +104,7 @@ class Listener:
             self._admit(sock)
 
     async def _next(self, listening: socket.socket) -> socket.socket:
-        """The next connection. OSError of accept(2)."""
+        """Accept the next connection. Raises OSError of accept(2)."""
         while True:
             try:
                 sock, _ = listening.accept()

@@ -28,7 +28,7 @@ class MemoryTrimmer:
         self._wanted = False
 
     def soon(self) -> None:
-        """A connection has ended."""
+        """Trim soon: a connection has ended."""
         self._wanted = True
         if self._task is None:
             self._task = asyncio.create_task(self._trim(), context=contextvars.Context())

@@ -34,7 +34,7 @@ class ReceiveBuffer:
         self._reader: asyncio.Future[None] | None = None
 
     def offer(self, data: bytes) -> bool:
-        """Add bytes; False, and nothing added, if there is no room."""
+        """Add bytes; if there is no room, add nothing and return False."""
         if self._discarding or self._ended:
             self._consumed(len(data))
             return True
@@ -54,7 +54,7 @@ class ReceiveBuffer:
             await self._received.changed.wait()
 
     def end(self) -> None:
-        """No more will come."""
+        """Mark the end: no more bytes will be added."""
         self._ended = True
         self._wake()
 

@@ -44,7 +44,7 @@ StreamRequest = ExecStream | AttachStream | PortForwardStream
 
 
 def from_exec(request: cri.ExecRequest) -> ExecStream:
-    """INVALID without a container, a command or a stream, and for a terminal with its own stderr."""
+    """Raises INVALID without a container, a command or a stream, and for tty with stderr."""
     options = _options(request)
     if not request.cmd:
         raise CrishimError(Kind.INVALID, f"exec in container {request.container_id} names no command")
@@ -55,12 +55,12 @@ def from_exec(request: cri.ExecRequest) -> ExecStream:
 
 
 def from_attach(request: cri.AttachRequest) -> AttachStream:
-    """INVALID as for exec."""
+    """Raises INVALID as for exec."""
     return AttachStream(request.container_id, _options(request))
 
 
 def from_port_forward(request: cri.PortForwardRequest) -> PortForwardStream:
-    """INVALID without a pod, or for a number that is no port."""
+    """Raises INVALID without a pod, or for an invalid port."""
     if not request.pod_sandbox_id:
         raise CrishimError(Kind.INVALID, "port-forward names no pod")
     if len(request.port) > MAX_PORTS:

@@ -43,12 +43,12 @@ class StreamingRuntime(Protocol):
     """Opens sessions and ports."""
 
     async def open_exec(self, container_id: str, spec: ExecSpec) -> ProcessSession:
-        """Start a command in a container. NOT_FOUND, PRECONDITION (not running, command cannot be executed)."""
+        """Start a command in a container. Raises NOT_FOUND, PRECONDITION (not running, command cannot be executed)."""
 
     async def open_attach(
         self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
     ) -> ProcessSession:
-        """Connect to the streams of a running container. NOT_FOUND, PRECONDITION (not running)."""
+        """Connect to the streams of a running container. Raises NOT_FOUND, PRECONDITION (not running)."""
 
     async def open_port(self, pod_id: str, port: int) -> ByteSocket:
-        """Connect to a TCP port on a pod's loopback. NOT_FOUND, UNAVAILABLE (nothing listens there)."""
+        """Connect to a TCP port on a pod's loopback. Raises NOT_FOUND, UNAVAILABLE (connection refused)."""

@@ -92,11 +92,11 @@ class StreamServer:
             self._listener.wait_anew()
 
     def exec_url(self, request: cri.ExecRequest) -> str:
-        """A URL for one exec. INVALID without a stream or a command; EXHAUSTED when 1000 URLs wait for clients."""
+        """A URL for one exec. Raises INVALID without a stream or a command; EXHAUSTED beyond 1000 unused URLs."""
         return self._issue("exec", from_exec(request), request.ByteSize())
 
     def attach_url(self, request: cri.AttachRequest) -> str:
-        """A URL for one attach. INVALID if no stream is asked for, or tty and stderr together."""
+        """A URL for one attach. Raises INVALID if no stream is requested, or tty and stderr together; EXHAUSTED."""
         return self._issue("attach", from_attach(request), request.ByteSize())
 
     def port_forward_url(self, request: cri.PortForwardRequest) -> str:

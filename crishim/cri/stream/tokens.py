@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Tokens(Generic[T]):
-    """Requests that wait for their client. clock: monotonic seconds."""
+    """The requests with a valid token. clock: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -20,7 +20,7 @@ class Strategy(Protocol):
         """Start the prepared child with a terminal; returns the descriptor of its master, which the caller closes."""
 
     def resized(self, child: ExecChild) -> None:
-        """The size of the master has changed."""
+        """Call after the terminal's size has changed."""
 
     async def wait(self, child: ExecChild, outputs: Sequence[ReadEnd]) -> int:
         """Wait until the command has exited; returns its status, for ExecChild.exit_code()."""

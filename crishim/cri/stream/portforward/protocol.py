@@ -66,7 +66,7 @@ class Pairing:
 
 
 def parse_port(text: str) -> int:
-    """A TCP port in decimal; BadStream otherwise."""
+    """Parse a TCP port in decimal. Raises BadStream."""
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 0xFFFF):
         raise BadStream(f"{text!r} is no port")
     return int(text)

@@ -1,4 +1,4 @@
-"""Port forwarding over the old WebSocket form: the request's ports, one connection each, on two channels a port."""
+"""Port forwarding over WebSocket channels (the old form): one connection for each requested port, on two channels."""
 
 import asyncio
 from collections.abc import Sequence

@@ -40,7 +40,7 @@ class StreamOptions(NamedTuple):
     tty: bool
 
     def streams(self, version: str) -> frozenset[str]:
-        """The streams a client opens for it: those, the error stream, and with a terminal (from 3 on) resize."""
+        """The streams a client opens: those requested, error, and with a terminal, from version 3 on, resize."""
         asked = {STDIN: self.stdin, STDOUT: self.stdout, STDERR: self.stderr}
         resize = self.tty and version in (V3, V4, V5)
         return frozenset({ERROR, *(n for n, on in asked.items() if on), *([RESIZE] if resize else ())})
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
     error: str = ""
 
     def report(self, version: str) -> bytes:
-        """What the error stream carries; empty for success before version 4."""
+        """The error stream's content; empty for success before version 4."""
         status = self.status()
         if version in (V4, V5):
             return json.dumps(status, separators=(",", ":")).encode()

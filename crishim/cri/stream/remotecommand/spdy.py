@@ -26,7 +26,7 @@ class SpdyClientStreams:
         await self._spdy.run()
 
     async def wait_ready(self) -> None:
-        """Wait until the client has opened all streams. ConnectionEnded if it takes too long."""
+        """Wait until the client has opened all streams. Raises ConnectionEnded if it takes too long."""
         timeout = self._creation_timeout
         try:
             async with asyncio.timeout(timeout):

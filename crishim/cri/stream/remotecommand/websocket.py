@@ -37,7 +37,7 @@ class WebSocketClientStreams:
         await self._channels.run()
 
     async def wait_ready(self) -> None:
-        """An empty message on the lowest channel we write tells the client that it is connected."""
+        """Send an empty message on the lowest channel we write: the client then knows that it is connected."""
         await self.write(self._first, b"")
 
     async def read_stdin(self) -> bytes:

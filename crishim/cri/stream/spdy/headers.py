@@ -74,7 +74,7 @@ class HeaderDecompressor:
         self._zlib = zlib.decompressobj(zdict=DICTIONARY)
 
     def decompress(self, data: bytes) -> Headers:
-        """One block's headers. BadHeaderBlock for anything that is not a whole block, or larger than MAX_BLOCK."""
+        """One block's headers. Raises BadHeaderBlock if it is incomplete or invalid, or larger than MAX_BLOCK."""
         try:
             block = self._zlib.decompress(data, MAX_BLOCK)
         except zlib.error as error:

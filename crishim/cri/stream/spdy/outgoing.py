@@ -164,7 +164,7 @@ class Outgoing:
             self._forget(stream)
 
     def _forget(self, stream: int) -> bool:
-        """False if it was not known."""
+        """Remove a stream; returns False if it was not known."""
         if self._streams.pop(stream, None) is None:
             return False
         self._remote_open -= stream % 2 != self.role.value

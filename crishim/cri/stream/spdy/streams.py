@@ -87,13 +87,13 @@ class Stream:
                 await source.readable()
 
     def finish(self) -> None:
-        """Nothing more will be written. Goes out with the next flush."""
+        """End our direction. Goes out with the next flush."""
         if self._owner.session.is_sending(self.number):
             self._owner.session.send_data(self.number, b"", fin=True)
             self._owner.forget_closed(self.number)
 
     async def end(self) -> None:
-        """Nothing more will be written."""
+        """End our direction."""
         self.finish()
         await self._owner.flush()
 
@@ -197,7 +197,7 @@ class SpdyStreams:
         await self._transport.close()
 
     def forget(self, number: int) -> None:
-        """A stream is gone: its reader sees the end, its writer stops waiting."""
+        """Remove a stream: its reader gets the end, its writer stops waiting."""
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.buffer.end()

@@ -13,7 +13,7 @@ class SpdyTransport(Protocol):
     budget: Budget  # the connection's share of the event loop
 
     async def read(self) -> bytes:
-        """Some bytes; ConnectionEnded when there will be no more."""
+        """The next bytes. Raises ConnectionEnded at the end."""
 
     async def write(self, data: bytes) -> None: ...
 

@@ -55,7 +55,7 @@ class ChannelCodec:
         self._carry = b""  # base64 digits that wait for the rest of their group of four
 
     def encode(self, channel: int, data: bytes) -> bytes:
-        """The payload of one message, text or binary as self.text says."""
+        """The payload of one message, of a text message if self.text is set."""
         if self.text:
             return b"%d" % channel + base64.b64encode(data)
         return bytes([channel]) + data

@@ -92,7 +92,7 @@ class FrameReader:
         return True
 
     def _check(self, first: int, second: int) -> tuple[Opcode, bool]:
-        """Opcode and FIN of the first two bytes."""
+        """Opcode and FIN of a frame's first two bytes. Raises BadFrame."""
         if first & 0x70 or first & 0x0F not in _KNOWN:
             raise BadFrame(f"a frame that begins with {first:#04x}")
         if not second & 0x80:

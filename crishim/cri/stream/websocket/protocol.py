@@ -29,7 +29,7 @@ class Fragment(NamedTuple):
 
 
 def accept(request: UpgradeRequest, subprotocol: str) -> list[tuple[str, str]]:
-    """The headers that accept a client's handshake (section 4.2); subprotocol "" means none. BadRequest."""
+    """The headers that accept a client's handshake (section 4.2); subprotocol: "" for none. Raises BadRequest."""
     keys = request.values("Sec-WebSocket-Key")
     if request.method != "GET" or request.values("Sec-WebSocket-Version") != ["13"] or len(keys) != 1:
         raise BadRequest("a WebSocket handshake is a GET request with one key and version 13")
@@ -100,11 +100,11 @@ class WebSocket:
         return []
 
     def send(self, payload: bytes, *, text: bool = False) -> None:
-        """One whole message. Nothing is sent once the WebSocket is closing."""
+        """Send one whole message; does nothing once the WebSocket is closing."""
         self._send(Opcode.TEXT if text else Opcode.BINARY, payload)
 
     def pong(self) -> None:
-        """An unsolicited pong (RFC 6455, 5.5.3), for a client whose pings are not being read."""
+        """Send an unsolicited pong (RFC 6455, 5.5.3), to a client whose pings are not being read."""
         self._send(Opcode.PONG, b"")
 
     def close(self, *, broken: str = "") -> None:
@@ -116,7 +116,7 @@ class WebSocket:
         self.is_open = False
 
     def _send(self, opcode: Opcode, payload: bytes) -> None:
-        """A frame of our own has no mask (section 5.1)."""
+        """Add a frame, unmasked as a server's must be (section 5.1)."""
         if self.is_open:
             size = len(payload)
             length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2) if size < 1 << 16 else (
