@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from crishim.cli.client import connect, fail, print_json, print_rows
 from crishim.config import Config
 from crishim.errors import CrishimError
+from crishim.nri.events import EVENTS
 from crishim.pb import admin_pb2 as admin
 
 HEADS = ("PLUGIN", "STATE", "PID", "FROM", "CALLS", "MEAN", "LONGEST", "REFUSED", "UNANSWERED", "SINCE", "EVENTS")
-ALL = 14  # number of events
 
 
 def list_plugins(config: Config, *, as_json: bool) -> int:
@@ -37,7 +37,7 @@ def _row(plugin: admin.NriPlugin) -> tuple[str, ...]:
         str(plugin.refused),
         str(plugin.unanswered),
         since,
-        "all" if len(plugin.events) == ALL else ",".join(plugin.events),
+        "all" if len(plugin.events) == len(EVENTS) else ",".join(plugin.events),
     )
 
 

@@ -22,7 +22,7 @@ from crishim.linux.netlink.links import (
 from crishim.linux.netlink.rtnetlink import table
 
 MC_FORWARDING = 2  # of IPv4: read-only
-ACCEPT_RA, FORWARDING, DISABLE_IPV6 = "accept_ra", "forwarding", "disable_ipv6"
+ACCEPT_RA = "accept_ra"
 
 # None: not a setting (read-only, or derived from another).
 IPV6_NAMES: tuple[str | None, ...] = (

@@ -6,7 +6,6 @@ parents 0755 whatever the child's mode is (containerd had that as CVE-2021-41103
 
 import os
 import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +92,9 @@ def _make_at(directory: int, name: str) -> bool:
     return True
 
 
-def make_temporary(parent: Path, prefix: str = "") -> Path:
-    """A directory with a new name, mode 0700. Its parent must be there."""
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+def entries(path: Path) -> list[Path]:
+    """What is in a directory, sorted; nothing if it cannot be listed."""
+    try:
+        return sorted(path.iterdir())
+    except OSError:
+        return []

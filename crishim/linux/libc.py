@@ -11,7 +11,6 @@ from typing import Any
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
-PIDFD_SEND_SIGNAL = 424
 OPEN_TREE = 428
 MOVE_MOUNT = 429
 FSOPEN = 430

@@ -91,8 +91,3 @@ async def wait_gone(process: ProcessRef, timeout: float | None = None) -> bool:
     finally:
         loop.remove_reader(fd)
         os.close(fd)
-
-
-def close(fd: int) -> None:
-    """Close a pidfd of open_pidfd()."""
-    os.close(fd)

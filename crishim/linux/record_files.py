@@ -122,5 +122,7 @@ def remove(path: Path) -> None:
     """Remove a record, also if there is a directory of that name, or nothing."""
     try:
         path.unlink(missing_ok=True)
-    except (IsADirectoryError, PermissionError):
+    except (IsADirectoryError, PermissionError):  # unlink(2) of a directory: EISDIR on Linux, EPERM in POSIX
+        if path.is_symlink() or not path.is_dir():
+            raise
         shutil.rmtree(path)

@@ -128,7 +128,8 @@ class Plugin:
         self.counters.calls[method] = self.counters.calls.get(method, 0) + 1
         try:
             result = await self.connection.call(method, request, answer, timeout)
-        except TooLarge:
+        except TooLarge:  # nothing was sent
+            self.counters.calls[method] -= 1
             raise
         except Unanswered as error:
             self._hanging = isinstance(error, TimedOut)

@@ -61,11 +61,11 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
             await executors.deletion(shutil.rmtree, work, ignore_errors=True)
 
 
-async def check_possible(node: Node, handler: str) -> None:
-    """Raise UNIMPLEMENTED, with the reason, if containers of a handler cannot be checkpointed."""
+async def check_possible(node: Node, handler: str, what: str = "checkpointed") -> None:
+    """Raise UNIMPLEMENTED, with the reason, if containers of a handler cannot be checkpointed or "restored"."""
     reason = await checkpoint.obstacle(node.handlers.get(handler))
     if reason:
-        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be checkpointed on this node: {reason}")
+        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be {what} on this node: {reason}")
 
 
 async def capture(node: Node, container: ContainerRecord, work: Path, seconds: float) -> None:

@@ -22,10 +22,11 @@ from crishim.node import Node
 from crishim.nri.plugins import Changes
 from crishim.operations import nri_events
 from crishim.operations.admission import admit
+from crishim.operations.checkpoint_container import check_possible
 from crishim.operations.exits import watch_exit
 from crishim.operations.network_devices import Wanted, plan_devices, return_devices, wanted_devices
 from crishim.operations.nri_creation import adjust_container
-from crishim.operations.restore_container import Restored, asked_for, check_restorable
+from crishim.operations.restore_container import Restored, asked_for
 from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
 from crishim.pb import cri_pb2 as cri
@@ -52,7 +53,7 @@ async def create_container(node: Node, request: cri.CreateContainerRequest, rest
             return container.id
         check_container(config, pod.parse_config())
         if restored:
-            await check_restorable(node, container.handler)
+            await check_possible(node, container.handler, "restored")
         wanted = await wanted_devices(node, pod, config)
         # The cgroup is recorded before it is used: by it the processes that a killed runtime left are found.
         group = node.launcher.cgroup(pod, container.id)

@@ -9,6 +9,7 @@ A conmon that ends without an exit file was killed: its container is killed too,
 
 import asyncio
 import logging
+import os
 import time
 
 from msgspec.structs import replace
@@ -40,7 +41,7 @@ def watch_exit(node: Node, container: ContainerRecord) -> None:
 
     def readable() -> None:
         loop.remove_reader(fd)
-        processes.close(fd)
+        os.close(fd)
         _start_settling(node, container.id)
 
     loop.add_reader(fd, readable)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crishim.ids import is_id
-from crishim.linux import cgroups, mounts, process_trees, processes
+from crishim.linux import cgroups, directories, mounts, process_trees, processes
 from crishim.linux.netlink import links
 from crishim.linux.netlink.rtnetlink import Rtnetlink
 from crishim.operations import leases
@@ -91,15 +91,10 @@ def _owner(text: str) -> str:
     return next(reversed(_ID.findall(text)), "")
 
 
-def _entries(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError:
-        return []
-
-
 def _recorded(places: Locations) -> set[str]:
-    return {p.stem for kind in ("pods", "containers") for p in _entries(places.state / kind) if is_id(p.stem)}
+    return {
+        p.stem for kind in ("pods", "containers") for p in directories.entries(places.state / kind) if is_id(p.stem)
+    }
 
 
 def _processes(places: Locations) -> Iterator[Item]:
@@ -116,8 +111,8 @@ def _processes(places: Locations) -> Iterator[Item]:
 
 
 def _containers(places: Locations) -> Iterator[Item]:
-    for state in _entries(places.run / "runtime"):
-        for path in _entries(state):
+    for state in directories.entries(places.run / "runtime"):
+        for path in directories.entries(state):
             yield Item("OCI container", str(path), _owner(path.name))
 
 
@@ -131,17 +126,17 @@ def _mounts(places: Locations) -> Iterator[Item]:
 
 def _directories(places: Locations) -> Iterator[Item]:
     tops = [places.run / name for name in ("containers", "pods", "roots")]
-    for path in (path for top in (*tops, places.state / "writable") for path in _entries(top)):
+    for path in (path for top in (*tops, places.state / "writable") for path in directories.entries(top)):
         if is_id(path.name):
             yield Item("directory", str(path), path.name)
 
 
 def _scratch(places: Locations) -> Iterator[Item]:
     for top, names in zip((places.run, places.state), SCRATCH, strict=True):
-        for path in (path for name in names for path in _entries(top / name)):
+        for path in (path for name in names for path in directories.entries(top / name)):
             yield Item("scratch", str(path))
     for kind in ("pods", "containers", "netdev"):
-        for path in _entries(places.state / kind):
+        for path in directories.entries(places.state / kind):
             if path.name.endswith((".tmp", ".json.broken")):  # of a killed write, of versions before 0.2
                 yield Item("scratch", str(path))
 
@@ -180,5 +175,5 @@ def _marks() -> Iterator[Item]:
 def unread_attachments(places: Locations, known: set[str]) -> list[Path]:
     """Files of the devices' journal, and their copies, of attachments that are not among the known."""
     tops = (places.state / "netdev", places.run / "netdev")
-    paths = [path for top in tops for path in _entries(top)]
+    paths = [path for top in tops for path in directories.entries(top)]
     return [path for path in paths if path.suffix == ".json" and path.stem not in known]

@@ -6,7 +6,6 @@ has its address, and no runtime that uses libcni has a result for the pod.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import msgspec
 
 from crishim.ids import is_id
-from crishim.linux import files, net_namespaces
+from crishim.linux import directories, files, net_namespaces
 
 YOUNG = 600.0  # seconds a lease is not forsaken: the address is assigned to the interface later
 LIBCNI = (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache/results"))  # files named NETWORK-ID-INTERFACE
@@ -26,7 +25,7 @@ _CONFLIST_LIMIT = 1 << 20
 def held(config_dir: Path) -> Iterator[tuple[Path, str]]:
     """Every lease, with the id it is held for. Blocks."""
     for directory in lease_directories(config_dir):
-        for path in _entries(directory):
+        for path in directories.entries(directory):
             with contextlib.suppress(OSError):
                 holder = files.read_regular(path, _LEASE_LIMIT).split(b"\n")[0].strip().decode(errors="replace")
                 yield path, holder
@@ -34,7 +33,7 @@ def held(config_dir: Path) -> Iterator[tuple[Path, str]]:
 
 def forsaken(config_dir: Path, ids: set[str]) -> list[tuple[Path, str]]:
     """Leases without a pod. ids: those that something of ours still has. Blocks: enters all network namespaces."""
-    remembered = " ".join(path.name for directory in LIBCNI for path in _entries(directory))
+    remembered = " ".join(path.name for directory in LIBCNI for path in directories.entries(directory))
     found = [
         (path, holder)
         for path, holder in held(config_dir)
@@ -47,7 +46,7 @@ def forsaken(config_dir: Path, ids: set[str]) -> list[tuple[Path, str]]:
 def lease_directories(config_dir: Path) -> list[Path]:
     """The directories of host-local's leases, for all configured networks: its dataDir and the network's name."""
     found = []
-    for path in _entries(config_dir):
+    for path in directories.entries(config_dir):
         try:
             tree: Any = msgspec.json.decode(files.read_regular(path, _CONFLIST_LIMIT))
             plugins = tree.get("plugins", [tree])
@@ -67,10 +66,3 @@ def _is_old(path: Path) -> bool:
         return time.time() - path.lstat().st_mtime > YOUNG
     except OSError:
         return False
-
-
-def _entries(directory: Path) -> list[Path]:
-    try:
-        return sorted(Path(entry) for entry in os.scandir(directory))
-    except OSError:
-        return []

@@ -13,7 +13,7 @@ may have run for a moment the container is EXITED with reason StartError, else i
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -33,8 +33,6 @@ from crishim.spec.restored import check_restored, with_command
 
 KILLED = 128 + 9  # exit code of a container that was stopped before it had a process
 UNPACKING = 600.0  # seconds for tar(1) with a writable layer
-
-Fill = Callable[[Path], Awaitable[None]]
 
 
 class Restored:
@@ -134,13 +132,6 @@ async def opened(node: Node, top: Path, path: str) -> AsyncIterator[Archive]:
                 image=about.rootfs_image_ref,
             )
         yield archive
-
-
-async def check_restorable(node: Node, handler: str) -> None:
-    """Raise UNIMPLEMENTED, with the reason, if this node cannot restore containers."""
-    reason = await checkpoint.obstacle(node.handlers.get(handler))
-    if reason:
-        raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be restored on this node: {reason}")
 
 
 async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:

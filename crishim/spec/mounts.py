@@ -5,7 +5,7 @@ Each request is checked by mount_rules.py; resolve() then finds its source, and 
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,8 @@ def entry(mount: Prepared) -> dict[str, Any]:
         "options": list(dict.fromkeys(["rbind", PROPAGATION[request.propagation], access, *flags])),
     }
     if request.uidMappings or request.gidMappings:
-        result["uidMappings"] = _id_mappings(request.uidMappings)
-        result["gidMappings"] = _id_mappings(request.gidMappings)
+        result["uidMappings"] = render_mappings(request.uidMappings)
+        result["gidMappings"] = render_mappings(request.gidMappings)
     return result
 
 
@@ -159,5 +159,5 @@ def _mount_of(path: str, table: Sequence[MountPoint]) -> MountPoint:
     return max(reversed(above), key=lambda p: len(p.target), default=MountPoint("/", "", "", frozenset(), ()))
 
 
-def _id_mappings(mappings: Sequence[cri.IDMapping]) -> list[dict[str, int]]:
+def render_mappings(mappings: Iterable[cri.IDMapping]) -> list[dict[str, int]]:
     return [{"containerID": m.container_id, "hostID": m.host_id, "size": m.length} for m in mappings]

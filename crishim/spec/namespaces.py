@@ -4,13 +4,13 @@ A user namespace is joined by its path alone. runc before 1.2 also needs the nam
 warns that it will refuse them; crun takes both. `features` has mountExtensions from runc 1.2 on.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from crishim import model
 from crishim.errors import CrishimError, Kind
 from crishim.pb import cri_pb2 as cri
 from crishim.spec.inputs import Draft, Inputs, security_context
+from crishim.spec.mounts import render_mappings
 
 _MODE_NAME: dict[int, str] = {cri.POD: "POD", cri.CONTAINER: "CONTAINER", cri.NODE: "NODE", cri.TARGET: "TARGET"}
 
@@ -50,10 +50,6 @@ def effective_options(config: cri.ContainerConfig, pod: cri.PodSandboxConfig) ->
 def knows_idmap_field(inputs: Inputs) -> bool:
     """Whether the runtime's `features` has mountExtensions, as of runc 1.2 and newer."""
     return "mountExtensions" in ((inputs.features or {}).get("linux") or {})
-
-
-def render_mappings(mappings: Iterable[cri.IDMapping]) -> list[dict[str, int]]:
-    return [{"containerID": m.container_id, "hostID": m.host_id, "size": m.length} for m in mappings]
 
 
 def has_own(spec: dict[str, Any], kind: str) -> bool:

@@ -61,7 +61,7 @@ class BlockDevices:
 
 
 def mount_source(directory: Path) -> str:
-    """The mount source of a directory's file system; "" if the mount table does not have it."""
+    """The mount source of a directory's file system, of the newest of mounts on one path; "" if there is none."""
     path = str(directory.resolve())
     above = [p for p in mounts.table() if path == p.target or path.startswith(p.target.rstrip("/") + "/")]
-    return max(above, key=lambda p: len(p.target)).source if above else ""
+    return max(reversed(above), key=lambda p: len(p.target)).source if above else ""

@@ -1,5 +1,6 @@
 """PID mode TARGET with a target that ends at the wrong moment."""
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def test_a_pid_of_somebody_else_is_not_opened() -> None:
         assert reference is not None
         fd = open_namespace(reference)
         assert fd is not None
-        processes.close(fd)
+        os.close(fd)
         earlier = type(reference)(pid=reference.pid, start_time=reference.start_time - 1)
         assert open_namespace(earlier) is None
     finally:

@@ -47,10 +47,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return self.header[0]
 
     @property
-    def is_default(self) -> bool:
-        return self.header[1] == 0
-
-    @property
     def table(self) -> int:
         value = table(self.attributes).get(RTA_TABLE)
         return self.header[4] if value is None else number(value)

@@ -93,10 +93,11 @@ def test_open_below(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_make_temporary(tmp_path: Path) -> None:
-    made = {directories.make_temporary(tmp_path, "x") for _ in range(3)}
-    assert [mode(p) for p in made] == [0o700] * 3
-    assert all(p.name.startswith("x") for p in made)
+def test_entries(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).touch()
+    assert directories.entries(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert directories.entries(tmp_path / "a") == directories.entries(tmp_path / "missing") == []
 
 
 def test_nobody_else_makes_directories() -> None:

@@ -155,3 +155,20 @@ def test_the_directory_itself(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Not a directory"):
         read(tmp_path / "file")
+
+
+def test_what_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record, a directory of its name, or nothing; a file that cannot be removed is that error."""
+    record_files.remove(put(tmp_path, b"{}"))
+    (tmp_path / "x.json/below").mkdir(parents=True)
+    record_files.remove(tmp_path / "x.json")
+    record_files.remove(tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+    kept = put(tmp_path, b"{}")
+
+    def refuse(path: Path, *, missing_ok: bool) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(PermissionError, match="not permitted"):
+        record_files.remove(kept)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crishim.errors import CrishimError, Kind
+from crishim.nri.ttrpc import MAX_BODY
 from crishim.pb import nri_pb2 as nri
 from tests.support.nri_plugin import FakePlugin, Refusal
 from tests.support.nri_rig import CONTAINER, POD, Join, Node, until
@@ -145,3 +146,14 @@ async def test_a_caller_that_is_cancelled_leaves_the_plugin_usable(node: Node, j
         await call
     await node.plugins.start_container(POD, CONTAINER)
     assert plugin.methods() == ["RunPodSandbox", "StartContainer"]
+
+
+async def test_a_request_too_large_to_be_sent_is_no_call(node: Node, join: Join) -> None:
+    """It counts neither as answered nor as unanswered: the mean is of what was sent."""
+    await node.start()
+    await join("10", "small")
+    pod = nri.PodSandbox(id="p1", annotations={"a": "x" * MAX_BODY})
+    with pytest.raises(CrishimError):
+        await node.plugins.run_pod_sandbox(pod)
+    (status,) = node.plugins.status()
+    assert (status.counters.calls["RunPodSandbox"], status.counters.unanswered) == (0, 0)

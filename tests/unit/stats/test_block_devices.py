@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
-from crishim.stats.block_devices import BlockDevices, Filesystem
+import pytest
+
+from crishim.linux import mounts
+from crishim.linux.mounts import MountPoint
+from crishim.stats.block_devices import BlockDevices, Filesystem, mount_source
 
 
 def test_block_devices_have_the_names_sysfs_gives(tmp_path: Path) -> None:
@@ -22,3 +26,12 @@ def test_a_directorys_file_system() -> None:
 def test_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
     """Zeros, rather than an error for the whole list."""
     assert BlockDevices().filesystem(tmp_path / "none") == Filesystem("")
+
+
+def test_of_mounts_on_one_path_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hides those below it."""
+    table = [
+        MountPoint(target, "ext4", source, frozenset(), ()) for target, source in (("/", "a"), ("/x", "b"), ("/x", "c"))
+    ]
+    monkeypatch.setattr(mounts, "table", lambda: table)
+    assert [mount_source(Path(path)) for path in ("/x/y", "/xy")] == ["c", "a"]
