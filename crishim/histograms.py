@@ -8,7 +8,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 
-class Seen(NamedTuple):
+class HistogramValue(NamedTuple):
     """buckets: cumulative counts up to each bound, the last of all observations; seconds: their sum."""
 
     buckets: tuple[int, ...]
@@ -37,7 +37,7 @@ class Histogram:
         found[bisect_left(self.bounds, seconds)] += 1
         found[-1] += seconds
 
-    def seen(self) -> dict[tuple[str, ...], Seen]:
+    def seen(self) -> dict[tuple[str, ...], HistogramValue]:
         """The counts and sums so far, by label values."""
         result = {}
         for labels, found in list(self._found.items()):
@@ -46,7 +46,7 @@ class Histogram:
             for count in counts:
                 total += int(count)
                 cumulative.append(total)
-            result[labels] = Seen(tuple(cumulative), seconds)
+            result[labels] = HistogramValue(tuple(cumulative), seconds)
         return result
 
 

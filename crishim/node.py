@@ -36,8 +36,8 @@ from crishim.nri.plugins import Plugins as NriPlugins
 from crishim.nri.settings import from_config as nri_settings
 from crishim.operations.adopt import Adoption
 from crishim.operations.filesystems import Filesystems, Places
+from crishim.operations.fix_modes import fix_modes
 from crishim.operations.launch import Launcher, LaunchSettings
-from crishim.operations.set_right import set_right
 from crishim.pb import cri_pb2 as cri
 from crishim.spec import bundle
 from crishim.spec.build import Host
@@ -115,9 +115,9 @@ def open_node(base: BaseNode, checks: Checks, streams: StreamUrls) -> Node:
     names = Names()
     cgroup_parent = slices.parent(config.pods.cgroup_parent, config.runtimes.cgroup_driver == "systemd")
     load_records(pods, containers, names, Adoption(run, cgroup_parent, config.runtimes.default))
-    set_right(config, pods, containers)
+    fix_modes(config, pods, containers)
     sandboxes = Sandboxes(run, config.pods.sysctls, cgroup_parent, config.pods.cgroup_roots)
-    images, transport = image_parts(config)
+    images, transport = open_images(config)
     holds = Holds(lambda: _images_in_use(containers))
     paths, host = PodPaths(config.runtimes.path_timeout), Host.probe()
     stats, layers = StatsProvider(Cgroups.probe()), Layers(measure)
@@ -227,7 +227,7 @@ def _netdevices(config: Config, networks: ConfigDirectory) -> NetDevices:
     return NetDevices(Path(config.state_dir) / "netdev", Path(config.run_dir) / "netdev", terms=terms)
 
 
-def image_parts(config: Config) -> tuple[ImageStore, Transport]:
+def open_images(config: Config) -> tuple[ImageStore, Transport]:
     """The image store and its transport; `crishim images import` uses them without a daemon."""
     settings = config.images
     root = Path(settings.root) if settings.root else Path(config.state_dir) / "images"

@@ -48,7 +48,7 @@ def _store(config: Config) -> str:
 async def _import_alone(config: Config, path: str, name: str) -> Images:
     from crishim.cli.serve import only_daemon
     from crishim.config_paths import check_paths
-    from crishim.node import image_parts
+    from crishim.node import open_images
     from crishim.operations.import_image import import_image
     from crishim.operations.own_directories import make_directories
 
@@ -56,7 +56,7 @@ async def _import_alone(config: Config, path: str, name: str) -> Images:
     make_directories(config)
     try:
         with only_daemon(Path(config.state_dir), Path(config.run_dir)):
-            _, transport = image_parts(config)
+            _, transport = open_images(config)
             await transport.recover()
             return [(i.id, list(i.repo_tags)) for i in await import_image(path, name, transport=transport)]
     except ConfigError as error:
@@ -65,10 +65,10 @@ async def _import_alone(config: Config, path: str, name: str) -> Images:
 
 def list_images(config: Config, *, as_json: bool) -> int:
     """Print the images in the store, by name; needs no daemon."""
-    from crishim.node import image_parts
+    from crishim.node import open_images
 
     try:
-        found = asyncio.run(image_parts(config)[0].snapshot()).images
+        found = asyncio.run(open_images(config)[0].snapshot()).images
     except CrishimError as error:
         return fail(error.message)
     names = {image.id: image.repo_tags or image.repo_digests or ("<no name>",) for image in found}

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import crishim
 from crishim.base_node import BaseNode, open_base_node
-from crishim.cli.service_manager import notify, show_life
+from crishim.cli.service_manager import notify, send_watchdog
 from crishim.config import Config, ConfigError
 from crishim.config_paths import check_nri, check_paths
 from crishim.cri.gate import RpcGate
@@ -55,7 +55,7 @@ def serve(read: Callable[[], Config]) -> int:
     read: returns the settings; called again, in a thread, at each SIGHUP.
     """
     config = read()
-    inheritance.pass_on_defaults()
+    inheritance.reset_inherited_signals()
     try:
         check_paths(config)
         check_nri(config)
@@ -223,7 +223,7 @@ async def _serve(daemon: "Daemon", gate: RpcGate, stop: asyncio.Event) -> None:
     notify("READY=1")
     facts = {"socket": daemon.node.config.socket, "streams": daemon.streams.url, "pid": os.getpid()}
     log.info("serving", extra=facts)
-    watchdog = asyncio.create_task(show_life())
+    watchdog = asyncio.create_task(send_watchdog())
     await stop.wait()
     watchdog.cancel()
 

@@ -24,7 +24,7 @@ def watchdog_interval(environment: Mapping[str, str]) -> float:
     return int(microseconds) / 2e6
 
 
-async def show_life() -> None:
+async def send_watchdog() -> None:
     """Send watchdog notifications from the event loop; returns at once if the watchdog is not enabled."""
     interval = watchdog_interval(os.environ)
     while interval:

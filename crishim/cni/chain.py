@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from crishim.cni import format as cni
-from crishim.cni.known_faults import own_fault
+from crishim.cni.known_faults import known_bug
 from crishim.errors import CrishimError, Kind
 from crishim.histograms import CNI
 from crishim.linux import environment, executors, processes, programs
@@ -95,7 +95,7 @@ class PluginChain:
             try:
                 await self._execute("CHECK", network, plugin, conf, result, timeout=CHECK_TIMEOUT)
             except CrishimError as refusal:
-                note = own_fault(plugin["type"], refusal.message, cni.addresses(result))
+                note = known_bug(plugin["type"], refusal.message, cni.addresses(result))
                 error = "" if note else refusal.message
             answers.append(CheckResult(plugin["type"], error, time.monotonic() - began, note))
         return tuple(answers)
@@ -158,13 +158,13 @@ class PluginChain:
             )
         if done.returncode == 0:
             return done.stdout
-        said = programs.complaint(done.stderr) or programs.complaint(done.stdout) or "it said nothing"
+        said = programs.stderr_text(done.stderr) or programs.stderr_text(done.stdout) or "it said nothing"
         raise cni.plugin_error(done.stdout, name, command) or CrishimError(
             Kind.INTERNAL, f"CNI plugin {name} failed to {command} with status {done.returncode}: {said}", plugin=name
         )
 
     def _environment(self, command: str, conf: RuntimeConf) -> dict[str, str]:
-        variables = environment.made(CNI_COMMAND=command, CNI_PATH=os.pathsep.join(self._directories))
+        variables = environment.minimal(CNI_COMMAND=command, CNI_PATH=os.pathsep.join(self._directories))
         if command != "STATUS":
             variables |= {
                 "CNI_CONTAINERID": conf.container_id,

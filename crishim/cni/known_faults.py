@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def own_fault(plugin: str, complaint: str, addresses: Sequence[str]) -> str:
+def known_bug(plugin: str, complaint: str, addresses: Sequence[str]) -> str:
     """Why an error of CHECK is a bug of the plugin; "" if it is none that is known. addresses: the pod's.
 
     portmap before 1.3 (Debian 12 has 1.1.1) looks for the rules of each address in iptables and in ip6tables, and finds

@@ -54,7 +54,7 @@ class RpcGate:
         """
         if rpc not in EARLY:
             await self._known.wait()
-            if not self._recovered.is_set() and rpc in self._rpcs and (self._in_doubt or not is_question(rpc)):
+            if not self._recovered.is_set() and rpc in self._rpcs and (self._in_doubt or not is_read_only(rpc)):
                 await self._recovery(0 if rpc in IMPATIENT else PATIENCE)
         if rpc not in self._rpcs:
             raise CrishimError(Kind.UNIMPLEMENTED, f"{rpc} is not implemented")
@@ -68,7 +68,7 @@ class RpcGate:
             raise CrishimError(Kind.UNAVAILABLE, "crishim is starting: recovery is not complete yet") from None
 
 
-def is_question(rpc: str) -> bool:
+def is_read_only(rpc: str) -> bool:
     """Whether an RPC is read-only, and answered from records, memory and the kernel alone."""
     return rpc.startswith(("List", "Stream")) or rpc.endswith(("Status", "Stats")) or rpc in _READ_ONLY
 

@@ -19,7 +19,7 @@ _LOG_END = 64 << 10  # bytes read from the end of criu's log
 _ERRORS, _LONGEST_ERROR = 2, 200
 
 
-async def obstacle(runtime: Runtime) -> str:
+async def why_unsupported(runtime: Runtime) -> str:
     """Why containers of this runtime cannot be checkpointed; "" if they can."""
     criu = await executors.records(shutil.which, "criu")
     if criu is None:
@@ -28,7 +28,7 @@ async def obstacle(runtime: Runtime) -> str:
         return f"{runtime.name} is built without criu"
     check = await programs.run([criu, "check"], timeout=_CHECK_TIMEOUT, check=False)
     if check.returncode != 0:
-        return f"criu does not work on this kernel: {programs.complaint(check.stderr)[:300]}"
+        return f"criu does not work on this kernel: {programs.stderr_text(check.stderr)[:300]}"
     return ""
 
 
@@ -50,14 +50,14 @@ async def dump(runtime: Runtime, container_id: str, images: Path, work: Path, *,
     ]
     done = await programs.run(argv, timeout=timeout, check=False)
     if done.returncode != 0:
-        message = programs.complaint(done.stderr) or f"status {done.returncode}"
-        message += await executors.records(complaint, work / "dump.log")
+        message = programs.stderr_text(done.stderr) or f"status {done.returncode}"
+        message += await executors.records(criu_errors, work / "dump.log")
         raise CrishimError(
             Kind.INTERNAL, f"container {container_id[:13]} cannot be checkpointed: {message}", stderr=message
         )
 
 
-def complaint(log: Path) -> str:
+def criu_errors(log: Path) -> str:
     """The first errors in a criu log, to be appended to a message; "" if there are none. Blocks."""
     try:
         text = files.tail(log, _LOG_END).decode(errors="replace")

@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 _IMAGE = re.compile(rf"{IMAGES}/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class About(msgspec.Struct, frozen=True, rename="camel"):
+class CheckpointConfig(msgspec.Struct, frozen=True, rename="camel"):
     """config.dump: what was checkpointed."""
 
     id: str
@@ -57,7 +57,7 @@ class ArchiveFile(NamedTuple):
 class Archive(NamedTuple):
     path: str
     file: IO[bytes]
-    about: About
+    about: CheckpointConfig
     spec: dict[str, Any]  # config.json of the container
     parts: tuple[ArchiveFile, ...]  # criu's images, and the layer
 
@@ -119,7 +119,7 @@ def read(path: str, file: IO[bytes]) -> Archive:
     if missing:
         raise _invalid(path, f"it has no {missing[0]}")
     kept = tuple(part for name, part in parts.items() if name == LAYER or _IMAGE.fullmatch(name))
-    about = _decoded(path, file, parts["config.dump"], About)
+    about = _decoded(path, file, parts["config.dump"], CheckpointConfig)
     spec = _decoded(path, file, parts["spec.dump"], dict[str, Any])
     return Archive(path, file, about, spec, kept)
 

@@ -54,7 +54,7 @@ async def create(conmon: str, runtime: Runtime, launch: Launch) -> Launched:
     """
     receive, send = os.pipe()
     try:
-        env = environment.made(_OCI_SYNCPIPE=str(send), TMPDIR=_short_directory(launch.bundle))
+        env = environment.minimal(_OCI_SYNCPIPE=str(send), TMPDIR=_short_directory(launch.bundle))
         argv = _arguments(conmon, runtime, launch)
         await programs.run(argv, timeout=runtime.timeout, env=env, cwd=launch.bundle, pass_fds=(send,))
     except BaseException:

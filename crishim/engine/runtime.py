@@ -34,7 +34,7 @@ def classify(message: str) -> Kind:
 def error_message(stderr: bytes) -> str:
     """A runtime's error on one line: from runc's log lines the message of the last error, else all of stderr."""
     errors = _LOGGED_ERROR.findall(stderr.decode(errors="replace"))
-    return programs.complaint(re.sub(r"\\(.)", _unescaped, errors[-1][1]).encode() if errors else stderr)
+    return programs.stderr_text(re.sub(r"\\(.)", _unescaped, errors[-1][1]).encode() if errors else stderr)
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -72,6 +72,6 @@ def failure(what: str, stderr: str, **facts: object) -> CrishimError:
     return CrishimError(Kind.INTERNAL, f"{what}: {message}", **facts)
 
 
-def lost_a_layer(error: CrishimError) -> bool:
+def is_missing_layer(error: CrishimError) -> bool:
     """Whether a copy failed because a layer it was to share was removed: the next try fetches that."""
     return bool(re.search(r"layer not known|layer is not known|parent layer", error.message, re.IGNORECASE))

@@ -30,7 +30,7 @@ LOCK_TIMEOUT = 120.0  # seconds: containers/storage holds it while it unpacks a 
 LOCK_PAUSE = 0.005
 
 
-def half_images(root: Path) -> list[str]:
+def incomplete_images(root: Path) -> list[str]:
     """Store ids of image records without their configuration or a layer: to be deleted by skopeo."""
     images = records.decode_images(_read(root / "overlay-images/images.json"))
     layers = _by_id(_read(root / "overlay-layers/layers.json"))

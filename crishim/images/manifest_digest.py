@@ -38,7 +38,7 @@ _PARAMETER = re.compile(r'([A-Za-z_]+)="([^"\\]*)"')
 log = logging.getLogger("crishim.images")
 
 
-class NotPlain(Exception):
+class NeedsSkopeo(Exception):
     """The registry requires something that only skopeo does."""
 
 
@@ -59,7 +59,7 @@ async def ask(method: str, image: Reference, endpoint: Endpoint, credentials: Cr
                     return await _asked(method, image, HttpAddress(scheme, endpoint.host, endpoint.port), credentials)
                 except (OSError, h11.ProtocolError) as error:
                     log.debug("registry not asked", extra={"image": image.name, "scheme": scheme, "reason": str(error)})
-    except (NotPlain, ValueError, RecursionError, TimeoutError) as error:
+    except (NeedsSkopeo, ValueError, RecursionError, TimeoutError) as error:
         reason = str(error) or f"no answer within {TIMEOUT:g} s"
         log.debug("registry not asked", extra={"image": image.name, "reason": reason})
     return None
@@ -74,11 +74,11 @@ async def _asked(method: str, image: Reference, registry: HttpAddress, credentia
         if answer.status not in (301, 302, 303, 307, 308):
             break
         if authorization:
-            raise NotPlain("a redirect, which credentials must not follow")
+            raise NeedsSkopeo("a redirect, which credentials must not follow")
         registry, target = _url(urllib.parse.urljoin(_text(registry, target), answer.header("location")), registry)
         answer = await request(method, registry, target, headers)
     if answer.status != 200:
-        raise NotPlain(f"status {answer.status}")
+        raise NeedsSkopeo(f"status {answer.status}")
     return answer
 
 
@@ -89,13 +89,13 @@ async def _authorization(image: Reference, registry: HttpAddress, credentials: C
         return ""
     challenges = [value for key, value in ping.headers if key == "www-authenticate"]
     if ping.status != 401 or len(challenges) != 1:
-        raise NotPlain(f"status {ping.status} and {len(challenges)} challenges")
+        raise NeedsSkopeo(f"status {ping.status} and {len(challenges)} challenges")
     scheme, _, rest = challenges[0].partition(" ")
     if scheme.lower() == "basic" and credentials:
         return _basic(credentials)
     if scheme.lower() == "bearer":
         return "Bearer " + await _token(image, registry, credentials, dict(_PARAMETER.findall(rest)))
-    raise NotPlain("credentials are needed, or an unknown kind of them")
+    raise NeedsSkopeo("credentials are needed, or an unknown kind of them")
 
 
 async def _token(image: Reference, registry: HttpAddress, credentials: Credentials, challenge: dict[str, str]) -> str:
@@ -107,7 +107,7 @@ async def _token(image: Reference, registry: HttpAddress, credentials: Credentia
     target += ("&" if "?" in target else "?") + urllib.parse.urlencode(query)
     answer = await request("GET", server, target, {"Authorization": _basic(credentials)} if credentials else {})
     if answer.status != 200:
-        raise NotPlain(f"the token server answers {answer.status}")
+        raise NeedsSkopeo(f"the token server answers {answer.status}")
     return _token_in(answer)
 
 
@@ -115,7 +115,7 @@ def _token_in(answer: HttpResponse) -> str:
     found = json.loads(answer.body)
     token = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else None
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        raise NotPlain("the token server gives no token")
+        raise NeedsSkopeo("the token server gives no token")
     return token
 
 
@@ -124,13 +124,13 @@ def _basic(credentials: Credentials) -> str:
 
 
 def _url(text: str, sender: HttpAddress) -> tuple[HttpAddress, str]:
-    """Address and target of a URL in a response; http only if the response came by http. Raises NotPlain."""
+    """Address and target of a URL in a response; http only if the response came by http. Raises NeedsSkopeo."""
     parts = urllib.parse.urlsplit(text)
     port = parts.port
     if not parts.hostname or parts.username is not None or not (port is None or 0 < port <= MAX_PORT):
-        raise NotPlain("no URL to go to")
+        raise NeedsSkopeo("no URL to go to")
     if parts.scheme != "https" and (parts.scheme, sender.scheme) != ("http", "http"):
-        raise NotPlain("a URL to go to that is less safe")
+        raise NeedsSkopeo("a URL to go to that is less safe")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return HttpAddress(parts.scheme, parts.hostname, port), target
 

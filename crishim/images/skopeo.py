@@ -22,9 +22,9 @@ from crishim.errors import CrishimError, Kind
 from crishim.images.credentials import Credentials, auth_file, write_secret
 from crishim.images.failures import failure
 from crishim.images.progress import Progress
+from crishim.images.pulls import Pull
 from crishim.images.reference import Reference
 from crishim.images.registry_rules import host_sources
-from crishim.images.under_way import Pull
 from crishim.linux import directories, environment, executors, programs
 from crishim.linux.scratch import Discarded
 
@@ -155,7 +155,7 @@ class Skopeo:
             options += ["--policy", str(self._policy)]
         # TMPDIR as well: not everything in skopeo uses --tmpdir.
         env = GO | environment.inherited(CONTAINERS_STORAGE_CONF=str(self.place.storage_conf), TMPDIR=str(scratch))
-        argv = programs.dying_with_us([self._program, *options, *arguments])
+        argv = programs.with_parent_death_signal([self._program, *options, *arguments])
         try:
             done = await self._progress.watch(
                 lambda started: programs.run(argv, timeout=timeout, env=env, check=False, started=started), what
@@ -169,7 +169,7 @@ class Skopeo:
         if done.returncode == 127:
             raise CrishimError(Kind.PRECONDITION, f"{what}: there is no {self._program}", program=self._program)
         if done.returncode:
-            raise failure(what, programs.complaint(done.stderr), status=done.returncode)
+            raise failure(what, programs.stderr_text(done.stderr), status=done.returncode)
 
     def _auth_options(self, secrets: Path, image: Reference | None, credentials: Credentials | None) -> list[str]:
         if image and credentials:

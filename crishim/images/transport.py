@@ -16,15 +16,15 @@ from crishim.errors import CrishimError, Kind
 from crishim.histograms import PULLS
 from crishim.images import archives, garbage_collection
 from crishim.images.credentials import ANONYMOUS, Credentials
-from crishim.images.failures import lost_a_layer
+from crishim.images.failures import is_missing_layer
 from crishim.images.manifest_digest import manifest_digest
 from crishim.images.manifest_size import download_size
+from crishim.images.pulls import Pulls
 from crishim.images.reference import Reference
 from crishim.images.registry_rules import endpoint
 from crishim.images.single_flight import SingleFlight
 from crishim.images.skopeo import Skopeo
 from crishim.images.store import ImageStore
-from crishim.images.under_way import Pulls
 from crishim.linux import executors
 from crishim.model import ImageRecord
 from crishim.tracing import span
@@ -61,7 +61,7 @@ class Transport:
         await executors.deletion(place.prepare)
         if not collect_garbage:
             return
-        for stored_id in await executors.records(garbage_collection.half_images, place.root):
+        for stored_id in await executors.records(garbage_collection.incomplete_images, place.root):
             log.info("removing an image whose pull was killed", extra={"image": stored_id})
             await self._skopeo.delete(stored_id, timeout=REMOVE_TIMEOUT)
         await self.collect_garbage()
@@ -112,7 +112,7 @@ class Transport:
                     )
                     break
                 except CrishimError as error:
-                    if not tries_left or not lost_a_layer(error):
+                    if not tries_left or not is_missing_layer(error):
                         error.facts["image"] = name
                         raise
         record = await self._stored(name)

@@ -12,7 +12,7 @@ _SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LIS
             "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "CREDENTIALS_DIRECTORY")  # fmt: skip
 
 
-def made(**more: str) -> dict[str, str]:
+def minimal(**more: str) -> dict[str, str]:
     """PATH (the daemon's and the usual directories, as a service's may lack sbin) and `more`; nothing else."""
     path = os.environ.get("PATH", "")
     return {"PATH": f"{path}:{_SBIN}" if path else _SBIN, **more}

@@ -57,7 +57,7 @@ class Executor(concurrent.futures.Executor):
         future: asyncio.Future[T] = loop.create_future()
         claim = threading.Lock()  # taken by the thread that runs the work, or by the caller that cancels it
         done = partial(contextvars.copy_context().run, work, *args, **kwargs)
-        self._put(claim, partial(carry_out, loop, future, done))
+        self._put(claim, partial(run_and_settle, loop, future, done))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -113,7 +113,7 @@ class Executor(concurrent.futures.Executor):
         return inbox.get()  # one was put after the timeout
 
 
-def carry_out(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work: Callable[[], T]) -> None:
+def run_and_settle(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work: Callable[[], T]) -> None:
     """Run work in the calling thread, unless the future is cancelled, and set its result in the loop's thread."""
     if future.cancelled():
         return

@@ -14,7 +14,7 @@ UMASK = 0o022
 _PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
-def pass_on_defaults() -> None:
+def reset_inherited_signals() -> None:
     """Start all further programs with the umask 022, no signal ignored and none blocked.
 
     This process still ignores what it ignored. Call it in the main thread, before another one is started.

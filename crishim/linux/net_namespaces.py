@@ -17,7 +17,7 @@ from crishim.linux import libc, proc_files
 from crishim.linux.namespaces import CLONE_NEWNET
 from crishim.linux.netlink import addresses, links, rtnetlink
 from crishim.linux.netlink.rtnetlink import Rtnetlink, attributes, u32
-from crishim.linux.netns_thread import across
+from crishim.linux.netns_thread import in_namespaces_thread
 
 LIMIT = 1 << 17  # bytes of links read of a namespace: some 100 links, 5 ms at most
 RTM_GETNSID = 90
@@ -127,5 +127,5 @@ def addresses_in_use() -> set[str]:
     found: set[str] = set()
     for place in places(frozenset()):
         with contextlib.suppress(OSError):  # it is gone
-            found |= across((place.path,), lambda netns: addresses.in_use(netns.netlink))
+            found |= in_namespaces_thread((place.path,), lambda netns: addresses.in_use(netns.netlink))
     return found

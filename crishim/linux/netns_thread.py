@@ -91,6 +91,6 @@ def in_namespaces(paths: tuple[str | Path, ...], work: Callable[..., T], kept: K
         return work(*opened)
 
 
-def across(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
+def in_namespaces_thread(paths: tuple[str | Path, ...], work: Callable[..., T]) -> T:
     """in_namespaces() in a new thread; waits, and returns its result or raises its exception."""
     return namespaces.in_thread(lambda: in_namespaces(paths, work))

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from crishim.errors import CrishimError, Kind
-from crishim.linux.executors import carry_out
+from crishim.linux.executors import run_and_settle
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class PodPaths:
                 done()  # before the result is set: the caller may start the next look-up at once
 
         def body() -> None:
-            carry_out(loop, future, partial(context.run, counted))
+            run_and_settle(loop, future, partial(context.run, counted))
             done()
 
         threading.Thread(target=body, name=f"paths-{pod_id[:13]}", daemon=True).start()

@@ -38,12 +38,12 @@ class Finished(NamedTuple):
     returncode: int  # negative: ended by that signal
 
 
-def complaint(stderr: bytes) -> str:
+def stderr_text(stderr: bytes) -> str:
     """The end of a program's stderr on one line, at most MAX_STDERR bytes, for an error text."""
     return " ".join(stderr[-MAX_STDERR:].decode(errors="replace").split())
 
 
-def dying_with_us(argv: Sequence[str], parent: int | None = None) -> list[str]:
+def with_parent_death_signal(argv: Sequence[str], parent: int | None = None) -> list[str]:
     """The command with PR_SET_PDEATHSIG (setpriv(1)): killed when this process dies.
 
     parent: the pid it must be a child of, this process by default. A missing program is status 127.
@@ -67,7 +67,7 @@ async def run(
     timeout: seconds; then the whole process group is killed and DEADLINE raised. A program that cannot be started is
     PRECONDITION. With check, a non-zero status is INTERNAL; both carry the facts program, status and stderr. One that
     prints more than MAX_STDOUT is killed: INTERNAL. Cancelling the caller kills the program. started: called with the
-    pid. env: environment.made() if None.
+    pid. env: environment.minimal() if None.
     """
     name = Path(argv[0]).name
     try:
@@ -76,7 +76,7 @@ async def run(
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment.made() if env is None else env,
+            env=environment.minimal() if env is None else env,
             cwd=cwd,
             pass_fds=pass_fds,
             start_new_session=True,
@@ -98,10 +98,10 @@ async def run(
     if check and done.returncode != 0:
         raise CrishimError(
             Kind.INTERNAL,
-            f"{name} failed with status {done.returncode}: {complaint(done.stderr) or 'it said nothing'}",
+            f"{name} failed with status {done.returncode}: {stderr_text(done.stderr) or 'it said nothing'}",
             program=str(argv[0]),
             status=done.returncode,
-            stderr=complaint(done.stderr),
+            stderr=stderr_text(done.stderr),
         )
     return done
 
@@ -118,13 +118,13 @@ async def run_detaching(argv: Sequence[str | Path], *, log: Path, timeout: float
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment.made(),
+            env=environment.minimal(),
             start_new_session=True,
         )
     async with _bounded(process, argv, timeout):
         status = await process.wait()
     if status != 0:
-        said = complaint(await executors.records(files.tail, log, MAX_STDERR)) or "it said nothing"
+        said = stderr_text(await executors.records(files.tail, log, MAX_STDERR)) or "it said nothing"
         raise CrishimError(
             Kind.INTERNAL, f"{name} failed with status {status}: {said}", program=str(argv[0]), stderr=said
         )

@@ -33,7 +33,7 @@ async def make(pins: Mapping[str, Path], uids: Sequence[OwnerRange], gids: Seque
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment.made(),
+        env=environment.minimal(),
         start_new_session=True,
     )
     assert process.stdin is not None
@@ -42,7 +42,7 @@ async def make(pins: Mapping[str, Path], uids: Sequence[OwnerRange], gids: Seque
     try:
         async with asyncio.timeout(_TIMEOUT):
             if await process.stdout.readline() != b"ready\n":
-                said = programs.complaint(await process.stderr.read())
+                said = programs.stderr_text(await process.stderr.read())
                 raise CrishimError(Kind.PRECONDITION, f"cannot make a user namespace: {said}")
         await executors.kernel(_map_and_pin, process.pid, pins, uids, gids)
     except TimeoutError:

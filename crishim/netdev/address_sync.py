@@ -124,5 +124,5 @@ def unverified(present: Sequence[Address], wanted: Sequence[Address]) -> list[Ad
     return [a for a in present if a.essence in goals and not a.is_verified]
 
 
-def failed(address: Address) -> bool:
+def dad_failed(address: Address) -> bool:
     return bool(address.flags & IFA_F_DADFAILED)

@@ -40,11 +40,11 @@ def _describe(hook: str, id: int, *, by_link: bool = False) -> BpfProgram:
 
 def restore(context: RestoreContext, link: Link) -> None:
     """Detach a pod's, attach the host's again. Raises OSError if the programs cannot be read."""
-    take_off(context, link)
-    put_back(context, link)
+    detach_pod_programs(context, link)
+    attach_host_programs(context, link)
 
 
-def take_off(context: RestoreContext, link: Link) -> None:
+def detach_pod_programs(context: RestoreContext, link: Link) -> None:
     """Detach every XDP and tcx program that the host did not have on it. What fails is in context.refusals."""
     was = {(p.hook, p.id) for p in context.was.programs}
     for mode, id in xdp.parse(link.xdp).items():
@@ -75,7 +75,7 @@ def _detach_xdp(context: RestoreContext, mode: str, id: int) -> None:
         raise
 
 
-def put_back(context: RestoreContext, link: Link) -> None:
+def attach_host_programs(context: RestoreContext, link: Link) -> None:
     """Attach the host's XDP and tcx programs that the pod detached, if they are still loaded and had no bpf_link."""
     if not context.was.programs:
         return

@@ -37,7 +37,7 @@ def _detection(attachments: list[Attachment], netlink: Rtnetlink) -> tuple[bool,
             continue
         wanted = address_sync.for_pod(attachment.host, attachment.name)
         for address in address_sync.unverified(addresses.dump(netlink, link.index), wanted):
-            if address_sync.failed(address):
+            if address_sync.dad_failed(address):
                 text = f"{address} is in use elsewhere on the link (duplicate address detection failed)"
             elif not link.has_carrier:
                 text = f"{address} stays tentative: {attachment.name} has no carrier"

@@ -29,7 +29,7 @@ WIDE = {AF_INET: 7, AF_INET6: 3}
 MULTICAST = {AF_INET: 0xE0, AF_INET6: 0xFF}  # first byte: 224.0.0.0/4, ff00::/8
 
 
-class Ways(NamedTuple):
+class RouteUsage(NamedTuple):
     """Routes as text: "the default in table 100", "10.9.0.0/16 in table main"."""
 
     wide: Mapping[int, str]  # by ifindex: a default route, or one as wide (WIDE)
@@ -38,9 +38,9 @@ class Ways(NamedTuple):
     sources: frozenset[bytes]  # addresses that wide routes use as source
 
 
-def survey(
+def read_routes(
     netlink: Rtnetlink, candidates: Collection[int], tunnels: Collection[int], owners: Mapping[bytes, set[int]]
-) -> Ways:
+) -> RouteUsage:
     """Read the routes. candidates: ifindexes to be moved; tunnels: those of them that are tunnels. Raises OSError.
 
     owners: by address of the candidates, the ifindexes that have it.
@@ -72,7 +72,7 @@ def survey(
         for source, route in hidden:
             if source in owners and not any(route in over.get(i, ()) for i in owners[source]):
                 borrowing.setdefault(source, (words(route), frozenset()))
-    return Ways(wide, tunnelled, borrowing, frozenset(sources))
+    return RouteUsage(wide, tunnelled, borrowing, frozenset(sources))
 
 
 def _may_borrow(body: bytes, owners: Collection[bytes]) -> bool:

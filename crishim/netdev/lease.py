@@ -24,7 +24,7 @@ from crishim.netdev.nested_namespaces import end_with
 from crishim.netdev.policy import Terms
 from crishim.netdev.records import ORPHANED, Attachment, Captured, DeviceRequest, Mover, PodRef, State
 from crishim.netdev.return_device import return_device
-from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
+from crishim.netdev.validate import MergedRequest, RequestContext, assign_names, resolve
 
 Leased = tuple[list[Attachment], list[Attachment]]  # new, already in the pod
 ATTEMPTS = 5  # when links change meanwhile
@@ -74,7 +74,7 @@ class Leases:
     ) -> Leased:
         receiver = pod if host.inode != inside.inode else msgspec.structs.replace(pod, netns="")
         on_host, in_pod = links.dump(host.netlink), links.dump(inside.netlink)
-        view = View(receiver, on_host, in_pod, self._journal.held(), self._terms)
+        view = RequestContext(receiver, on_host, in_pod, self._journal.held(), self._terms)
         merged_requests = resolve(requests, view)
         candidates = [w.link for w in merged_requests if w.link is not None]
         with self._journal.claimed(pod, [(link.index, link.name) for link in candidates]):

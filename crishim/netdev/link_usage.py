@@ -14,7 +14,7 @@ from crishim.linux.netlink.links import Link
 from crishim.linux.netlink.rtnetlink import DATAGRAM, Rtnetlink, table, text
 from crishim.linux.netns_thread import Netns
 from crishim.linux.stacking import PAIRED, below, is_tunnel
-from crishim.netdev.host_routes import Ways, survey
+from crishim.netdev.host_routes import RouteUsage, read_routes
 
 _IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg
 # Head of the attribute of links whose lower device or peer is in another namespace.
@@ -26,7 +26,7 @@ PAIR = tuple(text(links.IFLA_INFO_KIND, kind) for kind in sorted(PAIRED))
 class LinkUsage(NamedTuple):
     """By ifindex of the candidates, unless said otherwise."""
 
-    ways: Ways = Ways({}, {}, {}, frozenset())
+    ways: RouteUsage = RouteUsage({}, {}, {}, frozenset())
     addresses: Mapping[int, frozenset[bytes]] = {}
     owners: Mapping[bytes, frozenset[int]] = {}  # ifindexes of all links, by address
     above: Mapping[int, str] = {}  # an upper device that the host's link messages do not show, and where it is
@@ -46,7 +46,7 @@ def read_usage(host: Netns, candidates: Sequence[Link]) -> LinkUsage:
         owners.setdefault(address, set()).add(index)
     theirs = {address: held for address, held in owners.items() if held & indexes}
     tunnels = [link.index for link in candidates if is_tunnel(link)]
-    ways = survey(host.netlink, indexes, tunnels, theirs)
+    ways = read_routes(host.netlink, indexes, tunnels, theirs)
     addresses = {i: frozenset(a for a, held in theirs.items() if i in held) for i in indexes}
     above = {**_in_sysfs(host, candidates), **_elsewhere(host, indexes, theirs)}
     functions = {link.index: device_tree.functions(host.sysfs, link.name) for link in candidates if not link.kind}

@@ -78,9 +78,9 @@ class NetnsExecutor:
         while True:
             loop, done, work, last = self._jobs.get()
             if work is None:
-                executors.carry_out(loop, done, partial(_close, namespaces))
+                executors.run_and_settle(loop, done, partial(_close, namespaces))
                 return
-            executors.carry_out(loop, done, partial(self._work, namespaces, work))
+            executors.run_and_settle(loop, done, partial(self._work, namespaces, work))
             if last:
                 _close(namespaces)  # may take milliseconds (sysfs.Kept); the caller does not wait
                 return

@@ -53,7 +53,7 @@ class Problems(list[str]):
         return None
 
 
-def move_home(attachment: Attachment, host: Netns, pod: Netns | None) -> Problems:
+def move_to_host(attachment: Attachment, host: Netns, pod: Netns | None) -> Problems:
     """Move the device to the host if it is in the pod. Raises OSError if the kernel refuses, EXHAUSTED if no name is
     free for it."""
     problems = Problems()
@@ -125,7 +125,7 @@ def _detach_programs(attachment: Attachment, host: Netns) -> None:
         return
     host.enter()
     with contextlib.suppress(OSError):
-        bpf_programs.take_off(RestoreContext(host, link.index, link.name, attachment.host), link)
+        bpf_programs.detach_pod_programs(RestoreContext(host, link.index, link.name, attachment.host), link)
 
 
 def _remove_altname(netns: Netns, link: Link, altname: str, problems: Problems) -> None:

@@ -8,7 +8,7 @@ from crishim.linux.netns_thread import Netns
 from crishim.netdev.identity import find_in_pod
 from crishim.netdev.journal import Journal
 from crishim.netdev.records import ORPHANED, Attachment, State
-from crishim.netdev.restore import Problems, move_home, restore
+from crishim.netdev.restore import Problems, move_to_host, restore
 
 log = logging.getLogger("crishim.netdev")
 REFUSALS = 3  # of the kernel to move a device back, after which its pod's stop goes on without it
@@ -38,7 +38,7 @@ def return_devices(
 
 def _moved(attachment: Attachment, host: Netns, pod: Netns | None) -> Problems | OSError | CrishimError:
     try:
-        return move_home(attachment, host, pod)
+        return move_to_host(attachment, host, pod)
     except (OSError, CrishimError) as error:
         return error
 

@@ -17,7 +17,7 @@ from crishim.netdev.policy import Terms
 from crishim.netdev.records import Attachment, DeviceRequest, PodRef, Source, held_by
 
 
-class View(NamedTuple):
+class RequestContext(NamedTuple):
     """What the checks look at."""
 
     pod: PodRef
@@ -68,7 +68,7 @@ def check_network(requests: Sequence[DeviceRequest], pod: PodRef) -> None:
         )
 
 
-def resolve(requests: Sequence[DeviceRequest], view: View) -> list[MergedRequest]:
+def resolve(requests: Sequence[DeviceRequest], view: RequestContext) -> list[MergedRequest]:
     """Find the devices, and merge requests for the same one. Raises NOT_FOUND, ABORTED, PRECONDITION, INVALID, DENIED.
 
     Raises PRECONDITION for one device under two names, and for two devices under one name, naming both; DENIED for an
@@ -89,7 +89,7 @@ def resolve(requests: Sequence[DeviceRequest], view: View) -> list[MergedRequest
     return list(merged_requests.values())
 
 
-def _find(request: DeviceRequest, view: View, link: Link | None, earlier: Collection[str]) -> MergedRequest:
+def _find(request: DeviceRequest, view: RequestContext, link: Link | None, earlier: Collection[str]) -> MergedRequest:
     source = f"{request.source}: {request.origin}" if request.origin else request.source.value
     if request.name:
         check_name(request.name, request.device)
@@ -112,7 +112,7 @@ def _find(request: DeviceRequest, view: View, link: Link | None, earlier: Collec
     )
 
 
-def _check_policy(device: str, link: Link | None, holder: Attachment | None, view: View) -> None:
+def _check_policy(device: str, link: Link | None, holder: Attachment | None, view: RequestContext) -> None:
     """Raise DENIED unless policy gives the device to the pod; also if another pod has it or it does not exist."""
     if link is not None:
         view.terms.policy.check(device, view.pod, link.names, link.kind)
@@ -145,13 +145,13 @@ def _check_distinct(merged_requests: Sequence[MergedRequest]) -> None:
             )
 
 
-def _altnames(link: Link, view: View) -> str:
+def _altnames(link: Link, view: RequestContext) -> str:
     taken = {name for x in view.pod_links for name in x.names}
     clash = [name for name in link.altnames if name in taken]
     return f"its alternative name {clash[0]} is taken in the pod" if clash else ""
 
 
-def assign_names(merged_requests: Sequence[MergedRequest], view: View) -> list[tuple[MergedRequest, str]]:
+def assign_names(merged_requests: Sequence[MergedRequest], view: RequestContext) -> list[tuple[MergedRequest, str]]:
     """The devices to move, each with its final name, after every check. Raises PRECONDITION, INVALID, ABORTED."""
     scene = view.scene
     taken = {name: x.name for x in view.pod_links for name in x.names}
@@ -181,7 +181,7 @@ def assign_names(merged_requests: Sequence[MergedRequest], view: View) -> list[t
     return chosen
 
 
-def _owner(name: str, link: str, view: View) -> str:
+def _owner(name: str, link: str, view: RequestContext) -> str:
     for attachment in view.attachments:
         if attachment.pod.id == view.pod.id and attachment.name == link:
             return f"device {attachment.host.name}"

@@ -44,7 +44,7 @@ def verify(attachment: Attachment, link: Link, pod: Netns, *, first: bool) -> Ve
     problems = address_sync.make_equal(pod.netlink, link.index, wanted, prune=first)
     if first:
         problems += [
-            f"{a} had failed duplicate address detection on the host" for a in wanted if address_sync.failed(a)
+            f"{a} had failed duplicate address detection on the host" for a in wanted if address_sync.dad_failed(a)
         ]
     present = addresses.dump(pod.netlink, link.index)
     return Verified(

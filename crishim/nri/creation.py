@@ -6,8 +6,8 @@ from crishim.errors import CrishimError, Kind
 from crishim.nri import answer_checks, events, validator
 from crishim.nri.adjusted import adjusted
 from crishim.nri.adjustments import Adjustments
+from crishim.nri.event_dispatch import EventDispatch, gather
 from crishim.nri.plugin import Plugin
-from crishim.nri.rounds import Rounds, gather
 from crishim.nri.updates import Updates
 from crishim.nri.validator import Validator
 from crishim.pb import nri_pb2 as nri
@@ -32,15 +32,15 @@ class Update(NamedTuple):
 
 
 async def create_container(
-    rounds: Rounds, settings: Validator, pod: nri.PodSandbox, container: nri.Container
+    dispatch: EventDispatch, settings: Validator, pod: nri.PodSandbox, container: nri.Container
 ) -> Creation:
     """Ask all plugins, each with the changes of those before it. Raises CrishimError if one refuses, its answer is
     invalid, two set the same, or a validator rejects the result."""
     adjustments, updates, evictions = Adjustments(), Updates(creating=container.id), []
     view = container
-    for plugin in rounds.roster.wanting(events.CREATE):
+    for plugin in dispatch.roster.wanting(events.CREATE):
         request = nri.CreateContainerRequest(pod=pod, container=view)
-        answer = await rounds.ask(plugin, events.CREATE, request)
+        answer = await dispatch.ask(plugin, events.CREATE, request)
         if answer is None:
             continue
         answer_checks.check(plugin.label, answer.adjust)
@@ -50,12 +50,12 @@ async def create_container(
         evictions += answer.evict
         view = adjusted(container, adjustments.merged)
     made = Creation(adjustments.merged, Changes(updates.others(), tuple(evictions)), adjustments.owners.message())
-    await _validate(rounds, settings, pod, container, made, updates)
+    await _validate(dispatch, settings, pod, container, made, updates)
     return made
 
 
 async def _validate(
-    rounds: Rounds,
+    dispatch: EventDispatch,
     settings: Validator,
     pod: nri.PodSandbox,
     container: nri.Container,
@@ -63,7 +63,7 @@ async def _validate(
     updates: Updates,
 ) -> None:
     """Raise DENIED if the default validator or a plugin rejects it; a validator without an answer rejects, too."""
-    validators = rounds.roster.wanting(events.VALIDATE)
+    validators = dispatch.roster.wanting(events.VALIDATE)
     if not settings.enable and not validators:
         return
     request = nri.ValidateContainerAdjustmentRequest(
@@ -71,7 +71,7 @@ async def _validate(
         container=container,
         adjust=made.adjustment,
         update=made.changes.updates,
-        plugins=[nri.PluginInstance(name=plugin.name, index=plugin.index) for plugin in rounds.roster.all()],
+        plugins=[nri.PluginInstance(name=plugin.name, index=plugin.index) for plugin in dispatch.roster.all()],
     )
     for id, owners in {container.id: made.owners, **updates.owners()}.items():
         request.owners.owners[id].CopyFrom(owners)
@@ -79,11 +79,13 @@ async def _validate(
         raise CrishimError(
             Kind.DENIED, f"the default NRI validator rejects container {container.name}: {why}", container=container.id
         )
-    await gather([_ask_validator(rounds, plugin, request) for plugin in validators])
+    await gather([_ask_validator(dispatch, plugin, request) for plugin in validators])
 
 
-async def _ask_validator(rounds: Rounds, plugin: Plugin, request: nri.ValidateContainerAdjustmentRequest) -> None:
-    answer = await rounds.ask(plugin, events.VALIDATE, request)
+async def _ask_validator(
+    dispatch: EventDispatch, plugin: Plugin, request: nri.ValidateContainerAdjustmentRequest
+) -> None:
+    answer = await dispatch.ask(plugin, events.VALIDATE, request)
     if answer is None or answer.reject:
         why = "it did not answer" if answer is None else answer.reason[:1000] or "it gave no reason"
         raise CrishimError(
@@ -95,13 +97,13 @@ async def _ask_validator(rounds: Rounds, plugin: Plugin, request: nri.ValidateCo
 
 
 async def update_container(
-    rounds: Rounds, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
+    dispatch: EventDispatch, pod: nri.PodSandbox, container: nri.Container, resources: nri.LinuxResources
 ) -> Update:
     """Ask all plugins, each with the resources as changed by those before it. Raises as create_container()."""
     updates, evictions = Updates(updating=container.id, requested=resources), list[nri.ContainerEviction]()
-    for plugin in rounds.roster.wanting(events.UPDATE):
+    for plugin in dispatch.roster.wanting(events.UPDATE):
         request = nri.UpdateContainerRequest(pod=pod, container=container, linux_resources=updates.requested)
-        answer = await rounds.ask(plugin, events.UPDATE, request)
+        answer = await dispatch.ask(plugin, events.UPDATE, request)
         if answer is None:
             continue
         for update in answer.update:
@@ -110,10 +112,10 @@ async def update_container(
     return Update(updates.requested, Changes(updates.others(), tuple(evictions)))
 
 
-async def stop_container(rounds: Rounds, pod: nri.PodSandbox, container: nri.Container) -> Changes:
+async def stop_container(dispatch: EventDispatch, pod: nri.PodSandbox, container: nri.Container) -> Changes:
     """Notify all plugins; returns their changes to other containers. Conflicting updates are left out. Never raises."""
     updates = Updates()
-    for plugin, answer in await rounds.notify(events.STOP, nri.StopContainerRequest(pod=pod, container=container)):
+    for plugin, answer in await dispatch.notify(events.STOP, nri.StopContainerRequest(pod=pod, container=container)):
         for update in answer.update:
             update.ignore_failure = True
             if update.container_id and update.container_id != container.id:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crishim.linux import executors, pidfds
-from crishim.nri.applicant import LaunchedPlugin, bad_name
+from crishim.nri.registration import LaunchedPlugin, bad_name
 
 SOCKET_FD = 3
 MAX_CONFIG = 1 << 20  # bytes of a configuration file

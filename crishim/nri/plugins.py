@@ -15,15 +15,15 @@ from google.protobuf.message import Message
 from crishim.errors import CrishimError
 from crishim.linux import executors
 from crishim.nri import creation, events, launch
-from crishim.nri.applicant import METHODS, Applicant, LaunchedPlugin
 from crishim.nri.connection import PluginConnection
 from crishim.nri.creation import Changes, Creation, Update
+from crishim.nri.event_dispatch import EventDispatch
 from crishim.nri.events import Event
 from crishim.nri.gate import Gate
 from crishim.nri.listener import PluginListener
 from crishim.nri.plugin import Counters, Plugin, PluginStatus
+from crishim.nri.registration import METHODS, LaunchedPlugin, Registration
 from crishim.nri.roster import Roster
-from crishim.nri.rounds import Rounds
 from crishim.nri.settings import DriverSettings
 from crishim.pb import nri_pb2 as nri
 
@@ -53,7 +53,7 @@ class Plugins:
         self.settings = settings
         self.roster = Roster()
         self.gate = Gate(settings.registration_timeout)
-        self._rounds = Rounds(self.roster, settings.request_timeout)
+        self._dispatch = EventDispatch(self.roster, settings.request_timeout)
         self._runtime: RuntimeOperations | None = None
         self._listener: PluginListener | None = None
         self._programs: list[launch.PluginProcess] = []
@@ -71,7 +71,7 @@ class Plugins:
             await asyncio.gather(*(self._launch(program) for program in programs))
         if self.settings.socket:
             self._listener = PluginListener(self.settings.socket)
-            await self._listener.open(lambda: self._connection(Applicant(self)))
+            await self._listener.open(lambda: self._connection(Registration(self)))
 
     async def close(self) -> None:
         """Close the socket and every connection, kill launched plugins. Idempotent."""
@@ -129,7 +129,7 @@ class Plugins:
     async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> Creation:
         """Raises CrishimError if a plugin refuses, two conflict, or a validator rejects the result."""
         async with self.requests():
-            return await creation.create_container(self._rounds, self.settings.validator, pod, container)
+            return await creation.create_container(self._dispatch, self.settings.validator, pod, container)
 
     async def post_create_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
         await self._notify(events.POST_CREATE, nri.PostCreateContainerRequest(pod=pod, container=container))
@@ -146,14 +146,14 @@ class Plugins:
     ) -> Update:
         """Raises CrishimError if a plugin refuses or two conflict."""
         async with self.requests():
-            return await creation.update_container(self._rounds, pod, container, resources)
+            return await creation.update_container(self._dispatch, pod, container, resources)
 
     async def post_update_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
         await self._notify(events.POST_UPDATE, nri.PostUpdateContainerRequest(pod=pod, container=container))
 
     async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Changes:
         async with self.requests():
-            return await creation.stop_container(self._rounds, pod, container)
+            return await creation.stop_container(self._dispatch, pod, container)
 
     async def remove_container(self, pod: nri.PodSandbox, container: nri.Container) -> None:
         await self._notify(events.REMOVE, nri.RemoveContainerRequest(pod=pod, container=container))
@@ -163,7 +163,7 @@ class Plugins:
         await self._apply("", changes)
 
     async def pods_and_containers(self) -> tuple[list[nri.PodSandbox], list[nri.Container]]:
-        """For Synchronize (applicant.py)."""
+        """For Synchronize (registration.py)."""
         assert self._runtime is not None
         return await self._runtime.pods_and_containers()
 
@@ -197,35 +197,37 @@ class Plugins:
 
     async def _tell(self, event: Event, request: Any) -> None:
         async with self.requests():
-            await self._rounds.tell(event, request)
+            await self._dispatch.tell(event, request)
 
     async def _notify(self, event: Event, request: Any) -> None:
         async with self.requests():
-            await self._rounds.notify(event, request)
+            await self._dispatch.notify(event, request)
 
     async def _launch(self, launched: LaunchedPlugin) -> None:
-        program, applicant = launch.PluginProcess(launched), Applicant(self, launched)
+        program, registration = launch.PluginProcess(launched), Registration(self, launched)
         try:
-            await program.start(lambda: self._connection(applicant, program))
+            await program.start(lambda: self._connection(registration, program))
         except OSError as error:
             log.error("an NRI plugin cannot be launched", extra={"path": launched.path, "error": str(error)})
             return
         self._programs.append(program)
-        if not await applicant.ready:
+        if not await registration.ready:
             await program.end()
 
-    def _connection(self, applicant: Applicant, program: launch.PluginProcess | None = None) -> PluginConnection:
+    def _connection(self, registration: Registration, program: launch.PluginProcess | None = None) -> PluginConnection:
         return PluginConnection(
-            METHODS, applicant.serve, lambda connection: self._admit(applicant, connection, program)
+            METHODS, registration.serve, lambda connection: self._admit(registration, connection, program)
         )
 
-    def _admit(self, applicant: Applicant, connection: PluginConnection, program: launch.PluginProcess | None) -> None:
+    def _admit(
+        self, registration: Registration, connection: PluginConnection, program: launch.PluginProcess | None
+    ) -> None:
         if program:
             connection.pid = program.pid  # SO_PEERCRED has ours: we made both ends
         if len(self._applicants) >= MAX_CONNECTIONS:
             connection.close(f"was one too many: there are {MAX_CONNECTIONS} connections")
             log.warning("an NRI plugin is turned away: there are too many", extra={"pid": connection.pid})
             return
-        task = asyncio.get_running_loop().create_task(applicant.run(connection), name=f"nri plugin {connection.pid}")
+        task = asyncio.get_running_loop().create_task(registration.run(connection), name=f"nri plugin {connection.pid}")
         self._applicants.add(task)
         task.add_done_callback(self._applicants.discard)

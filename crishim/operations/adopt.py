@@ -31,7 +31,7 @@ from crishim.ids import is_id
 from crishim.lifecycle import ContainerState, PodState
 from crishim.linux import cgroups, namespaces, processes, record_files, slices
 from crishim.linux.netlink import addresses, links
-from crishim.linux.netns_thread import across
+from crishim.linux.netns_thread import in_namespaces_thread
 from crishim.linux.record_files import Unread
 from crishim.model import ContainerRecord, NamespacePaths, PodRecord, ProcessRef
 from crishim.operations.bundle_facts import container_config, pod_config, read_spec, record_fields
@@ -244,7 +244,7 @@ def _addresses(netns: str) -> tuple[str, ...]:
         link = links.get(inside.netlink, "eth0")
         return [] if link is None else addresses.dump(inside.netlink, link.index)
 
-    found = [a for a in across((netns,), read) if a.scope == addresses.RT_SCOPE_UNIVERSE]
+    found = [a for a in in_namespaces_thread((netns,), read) if a.scope == addresses.RT_SCOPE_UNIVERSE]
     return tuple(a.ip for a in sorted(found, key=lambda a: a.family))
 
 

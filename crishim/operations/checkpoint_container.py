@@ -63,7 +63,7 @@ async def checkpoint_container(node: Node, id: str, location: str, timeout: int)
 
 async def check_possible(node: Node, handler: str, what: str = "checkpointed") -> None:
     """Raise UNIMPLEMENTED, with the reason, if containers of a handler cannot be checkpointed or "restored"."""
-    reason = await checkpoint.obstacle(node.handlers.get(handler))
+    reason = await checkpoint.why_unsupported(node.handlers.get(handler))
     if reason:
         raise CrishimError(Kind.UNIMPLEMENTED, f"containers cannot be {what} on this node: {reason}")
 

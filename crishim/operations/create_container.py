@@ -26,7 +26,7 @@ from crishim.operations.checkpoint_container import check_possible
 from crishim.operations.exits import watch_exit
 from crishim.operations.network_devices import Wanted, plan_devices, return_devices, wanted_devices
 from crishim.operations.nri_creation import adjust_container
-from crishim.operations.restore_container import Restored, asked_for
+from crishim.operations.restore_container import Restored, requested_checkpoint
 from crishim.operations.rollback import Rollback
 from crishim.operations.target import target_namespace
 from crishim.pb import cri_pb2 as cri
@@ -46,7 +46,7 @@ async def create_container(node: Node, request: cri.CreateContainerRequest, rest
     """
     config = request.config
     async with contextlib.AsyncExitStack() as stack:
-        restored = restored or await stack.enter_async_context(asked_for(node, config))
+        restored = restored or await stack.enter_async_context(requested_checkpoint(node, config))
         image = await stack.enter_async_context(node.filesystems.using(config, restored.base if restored else ""))
         pod, container = await stack.enter_async_context(admit(node, request))
         if container.state is ContainerState.CREATED:  # the response to an identical request got lost

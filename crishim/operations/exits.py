@@ -47,7 +47,7 @@ def watch_exit(node: Node, container: ContainerRecord) -> None:
     loop.add_reader(fd, readable)
 
 
-async def settle_exit(node: Node, id: str) -> None:
+async def record_exit(node: Node, id: str) -> None:
     """Record the exit of a container whose conmon is gone, and release what it held.
 
     Nothing else records it, so a failure (disk, memory or descriptors exhausted) is retried until it succeeds.
@@ -68,7 +68,7 @@ async def settle_exit(node: Node, id: str) -> None:
 
 
 def _start_settling(node: Node, id: str) -> None:
-    node.tasks.start(settle_exit(node, id), name=f"exit {id[:13]}")
+    node.tasks.start(record_exit(node, id), name=f"exit {id[:13]}")
 
 
 async def _record(node: Node, container: ContainerRecord) -> None:

@@ -159,7 +159,7 @@ def _leases(places: Locations, ids: set[str]) -> Iterator[Item]:
     for path, holder in leases.held(places.cni_config):
         if holder in ids:
             yield Item("lease", str(path), holder)
-    for path, holder in leases.forsaken(places.cni_config, ids):
+    for path, holder in leases.stale(places.cni_config, ids):
         yield Item("lease", str(path), holder)
 
 

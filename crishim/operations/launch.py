@@ -32,7 +32,7 @@ from crishim.spec import selinux
 from crishim.spec.apparmor import wants_default
 from crishim.spec.build import Built, Host, Inputs, build
 from crishim.spec.inputs import security_context
-from crishim.spec.proc_mounts import laid_over_proc
+from crishim.spec.proc_mounts import find_mount_over_proc
 
 log = logging.getLogger("crishim.launch")
 
@@ -196,7 +196,7 @@ class Launcher:
         """Check a created container's mounts. Raises INVALID if one covers /proc: a volume's symlink was changed."""
 
         def look() -> str:
-            return laid_over_proc(built.spec, mounts.table(process.pid))
+            return find_mount_over_proc(built.spec, mounts.table(process.pid))
 
         try:
             found = await executors.processes(look)

@@ -1,7 +1,7 @@
 """Leases of host-local, the usual CNI IPAM plugin: a file for each address, named by it.
 
 host-local never expires a lease: an address without a CNI DEL stays leased for ever. A lease of an id that nothing of
-ours has may be another runtime's pod, since networks are shared. It is forsaken if it is old, no namespace of the node
+ours has may be another runtime's pod, since networks are shared. It is stale if it is old, no namespace of the node
 has its address, and no runtime that uses libcni has a result for the pod.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from crishim.ids import is_id
 from crishim.linux import directories, files, net_namespaces
 
-YOUNG = 600.0  # seconds a lease is not forsaken: the address is assigned to the interface later
+YOUNG = 600.0  # seconds a lease is not stale: the address is assigned to the interface later
 LIBCNI = (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache/results"))  # files named NETWORK-ID-INTERFACE
 _LEASE_LIMIT = 4096  # bytes read of a lease; below, of a network configuration
 _CONFLIST_LIMIT = 1 << 20
@@ -31,7 +31,7 @@ def held(config_dir: Path) -> Iterator[tuple[Path, str]]:
                 yield path, holder
 
 
-def forsaken(config_dir: Path, ids: set[str]) -> list[tuple[Path, str]]:
+def stale(config_dir: Path, ids: set[str]) -> list[tuple[Path, str]]:
     """Leases without a pod. ids: those that something of ours still has. Blocks: enters all network namespaces."""
     remembered = " ".join(path.name for directory in LIBCNI for path in directories.entries(directory))
     found = [

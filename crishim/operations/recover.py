@@ -33,7 +33,7 @@ from crishim.linux import executors, processes
 from crishim.model import ContainerRecord, PodRecord
 from crishim.node import Node
 from crishim.operations import nri_events, remove_container, remove_pod, restore_container
-from crishim.operations.exits import release_container, settle_exit, watch_exit
+from crishim.operations.exits import record_exit, release_container, watch_exit
 from crishim.operations.stop_pod import device_pod, forget_pod, stop_pod, tear_down, tear_down_unknown
 
 log = logging.getLogger("crishim.recover")
@@ -119,7 +119,7 @@ async def _container(node: Node, container: ContainerRecord) -> None:
     elif container.restore:
         await restore_container.recover(node, container)
     elif container.monitor is None or not await executors.processes(processes.is_alive, container.monitor):
-        await settle_exit(node, container.id)
+        await record_exit(node, container.id)
     else:
         try:
             if container.state is ContainerState.STARTING:

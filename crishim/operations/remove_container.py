@@ -33,22 +33,22 @@ async def remove_container(node: Node, id: str) -> None:
     if current is None:
         return
     if current.state in (ContainerState.CREATING, ContainerState.REMOVING):
-        await take_away(node, current.id)
+        await delete_resources(node, current.id)
         return
     await node.containers.update(current.id, _removing)
     if node.nri.active or node.containers.is_adopted(current.id):
         # The next pod may need what plugins free at RemoveContainer; an adopted record's REMOVING is not on disk.
-        await take_away(node, current.id)
+        await delete_resources(node, current.id)
     else:
         finish(node, current.id, afterwards.HEAD_START)
 
 
 def finish(node: Node, id: str, pause: float = 0.0) -> asyncio.Task[None]:
     """take_away() in the background after pause seconds, until it succeeds; returns the first attempt's task."""
-    return afterwards.start(node, partial(take_away, node, id), f"removal of container {id[:13]}", pause)
+    return afterwards.start(node, partial(delete_resources, node, id), f"removal of container {id[:13]}", pause)
 
 
-async def take_away(node: Node, id: str) -> None:
+async def delete_resources(node: Node, id: str) -> None:
     """Remove what a container has, and its record last; may be repeated, and waits for a removal in progress."""
     async with node.locks.holding(id):
         current = node.containers.get(id)

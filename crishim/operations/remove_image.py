@@ -26,6 +26,6 @@ async def remove_image(node: Node, name: str) -> None:
     for container in node.containers:  # one in REMOVING may still have it mounted
         used = {container.image_id, *(mount.image_id for mount in container.mounts)}
         if container.state is ContainerState.REMOVING and image.id in used:
-            await remove_container.take_away(node, container.id)
+            await remove_container.delete_resources(node, container.id)
     with node.image_holds.removing(image.id):
         await node.transport.remove(image)

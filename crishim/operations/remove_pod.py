@@ -40,20 +40,20 @@ async def remove_pod(node: Node, id: str) -> None:
             await node.pods.update(pod.id, lambda p: replace(p, state=PodState.REMOVING))
             await node.netdevices.forget(pod.id)
     if again or node.nri.active or node.pods.is_adopted(pod.id):
-        await take_away(node, pod.id)
+        await delete_resources(node, pod.id)
     else:
         finish(node, pod.id, afterwards.HEAD_START)
 
 
 def finish(node: Node, id: str, pause: float = 0.0) -> asyncio.Task[None]:
     """take_away() in the background after pause seconds, until it succeeds; returns the first attempt's task."""
-    return afterwards.start(node, partial(take_away, node, id), f"removal of pod {id[:13]}", pause)
+    return afterwards.start(node, partial(delete_resources, node, id), f"removal of pod {id[:13]}", pause)
 
 
-async def take_away(node: Node, id: str) -> None:
+async def delete_resources(node: Node, id: str) -> None:
     """Remove what a pod in REMOVING has, and its record last; may be repeated, and waits for a removal in progress."""
     for container in [c for c in node.containers if c.pod_id == id]:
-        await remove_container.take_away(node, container.id)
+        await remove_container.delete_resources(node, container.id)
     async with node.locks.holding(id):
         pod = node.pods.get(id)
         if pod is None:

@@ -101,7 +101,7 @@ def check_devices(had: dict[str, str], names: set[str]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def asked_for(node: Node, config: cri.ContainerConfig) -> AsyncIterator[Restored | None]:
+async def requested_checkpoint(node: Node, config: cri.ContainerConfig) -> AsyncIterator[Restored | None]:
     """The archive that a request names as its image; None if the name is an image's.
 
     Raises DENIED unless the archive is in checkpoints.directory and only root can write it.
@@ -141,7 +141,7 @@ async def launch(node: Node, container: ContainerRecord) -> conmon.Launched:
         return await node.launcher.create(container, node.filesystems.log(container), images)
     except CrishimError as error:
         await _undo(node, container, error.message)
-        details = await executors.records(checkpoint.complaint, node.launcher.bundle(container.id) / "restore.log")
+        details = await executors.records(checkpoint.criu_errors, node.launcher.bundle(container.id) / "restore.log")
         raise CrishimError(error.kind, f"{error.message}{details}", **error.facts) from error
     except BaseException as error:
         await _undo(node, container, f"the restore was given up: {type(error).__name__}")

@@ -13,7 +13,7 @@ import crishim
 from crishim.tracing import Call
 
 
-class Told(NamedTuple):
+class EndedCall(NamedTuple):
     """A call that has ended, and the id and NAMESPACE/NAME of its pod, "" if it has none."""
 
     call: Call
@@ -21,7 +21,7 @@ class Told(NamedTuple):
     name: str
 
 
-def encode(calls: Iterable[Told]) -> bytes:
+def encode(calls: Iterable[EndedCall]) -> bytes:
     """The request's bytes."""
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
@@ -34,7 +34,7 @@ def encode(calls: Iterable[Told]) -> bytes:
     return request.SerializeToString()
 
 
-def _spans(ended: Told) -> Iterable[trace.Span]:
+def _spans(ended: EndedCall) -> Iterable[trace.Span]:
     call = ended.call
     trace_id = call.trace_id.to_bytes(16, "big")
     namespace, _, name = ended.name.partition("/")

@@ -13,7 +13,7 @@ from crishim.traces import Traces
 from crishim.tracing import Call
 
 if TYPE_CHECKING:
-    from crishim.otlp.encode import Told
+    from crishim.otlp.encode import EndedCall
 
 MOST_WAITING = 1000  # calls
 MOST_AT_ONCE = 100  # calls in a request
@@ -63,9 +63,9 @@ class Exporter:
             self._traces.lost += 1
 
     def _run(self) -> None:
-        from crishim.otlp.encode import Told, encode  # here, so that the daemon's start does not wait for it
+        from crishim.otlp.encode import EndedCall, encode  # here, so that the daemon's start does not wait for it
 
-        while calls := [Told(*each) for each in self._gather()]:
+        while calls := [EndedCall(*each) for each in self._gather()]:
             self._send(encode(calls), calls)
 
     def _gather(self) -> "list[tuple[Call, str, str]]":
@@ -85,7 +85,7 @@ class Exporter:
             found.append(each)
         return found
 
-    def _send(self, body: bytes, calls: "list[Told]") -> None:
+    def _send(self, body: bytes, calls: "list[EndedCall]") -> None:
         try:
             _post(self._url, body)
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -61,7 +61,7 @@ EDITORS: tuple[Editor, ...] = (
     limits.no_new_privileges,
     limits.oom_score,
     limits.rlimits,
-    limits.fenced_paths,
+    limits.masked_and_readonly_paths,
     limits.ipc_sysctls,
     apparmor.apparmor,
     selinux.selinux,
@@ -74,7 +74,7 @@ EDITORS: tuple[Editor, ...] = (
     mount_table.container_mounts,
     mount_table.mount_order,
     mount_table.rootfs_propagation,
-    proc_mounts.nothing_over_proc,
+    proc_mounts.check_proc_mounts,
 )
 
 

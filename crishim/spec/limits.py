@@ -40,7 +40,7 @@ def rlimits(draft: Draft, inputs: Inputs) -> None:
         ]
 
 
-def fenced_paths(draft: Draft, inputs: Inputs) -> None:
+def masked_and_readonly_paths(draft: Draft, inputs: Inputs) -> None:
     """linux.maskedPaths and readonlyPaths.
 
     The lists of the security context, also empty ones, which are procMount Unmasked (the kubelet sends the default

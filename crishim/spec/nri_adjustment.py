@@ -15,7 +15,7 @@ from crishim.spec.inputs import Draft, Inputs, Spec
 from crishim.spec.limits import clamp_oom_score
 from crishim.spec.mount_table import mount_order
 from crishim.spec.nri_resources import given, resources
-from crishim.spec.proc_mounts import nothing_over_proc
+from crishim.spec.proc_mounts import check_proc_mounts
 
 Editor = Callable[[Draft, Inputs, nri.ContainerAdjustment], None]
 HOOKS = {  # field of nri.Hooks: name in config.json
@@ -243,7 +243,7 @@ def _mounts(draft: Draft, inputs: Inputs, adjustment: nri.ContainerAdjustment) -
     elif "rslave" in wanted and linux.get("rootfsPropagation") != "rshared":
         linux["rootfsPropagation"] = "rslave"
     try:
-        nothing_over_proc(draft, inputs)
+        check_proc_mounts(draft, inputs)
     except CrishimError as error:
         raise refuse("mounts", error.message, kind=error.kind) from error
 

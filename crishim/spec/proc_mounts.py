@@ -4,9 +4,9 @@ The OCI runtime sets labels and limits through /proc after the container's mount
 over a part of it, directly or through a symlink of the image or of another volume, would get those writes
 (CVE-2019-16884, CVE-2023-28642). runc refuses that, crun does not: the rule here is runc's, for both.
 
-nothing_over_proc() checks the spec, and its errors name the mount. A symlink in a volume that a running container
-shares may be changed before the runtime follows it; so laid_over_proc() checks the mounts of the created container
-before its start.
+check_proc_mounts() checks the spec, and its errors name the mount. A symlink in a volume that a running container
+shares may be changed before the runtime follows it; so find_mount_over_proc() checks the mounts of the created
+container before its start.
 """
 
 import posixpath
@@ -78,7 +78,7 @@ class Tree:
         return paths.link_in_root(source, posixpath.relpath(path, above))
 
 
-def nothing_over_proc(draft: Draft, inputs: Inputs) -> None:
+def check_proc_mounts(draft: Draft, inputs: Inputs) -> None:
     """Check the mounts, in the order they are made, and the working directory. INVALID names the mount."""
     tree = Tree(inputs.rootfs)
     for mount in draft.spec["mounts"]:
@@ -112,7 +112,7 @@ def _is_procfs(source: str) -> bool:
     return newest is not None and newest.fstype == "proc" and Path(source).stat().st_ino == _PROC_ROOT_INODE
 
 
-def laid_over_proc(spec: Mapping[str, Any], table: Sequence[mounts.MountPoint]) -> str:
+def find_mount_over_proc(spec: Mapping[str, Any], table: Sequence[mounts.MountPoint]) -> str:
     """A mount at or in /proc that config.json does not have; "" if there is none. table: the container's mounts."""
     linux = spec["linux"]
     covered = _MAY_BE_COVERED | set(linux.get("maskedPaths", ()))

@@ -20,7 +20,7 @@ class Processes(msgspec.Struct, frozen=True):
     max_open_files: int | None = None  # soft limit of the eldest process; None: unlimited or unknown
 
 
-def look_at(pids: Iterable[int]) -> Processes:
+def count(pids: Iterable[int]) -> Processes:
     """Count over these processes. Blocks: 2 us a descriptor."""
     eldest_first = sorted(pids)
     descriptors = sockets = links = 0

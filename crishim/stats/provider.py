@@ -70,7 +70,7 @@ class StatsProvider:
         def work() -> DetailedReading:
             usages = {g.key: u for g in groups if (u := self._cgroups.usage(g.cgroup)) is not None}
             details = {g.key: d for g in groups if (d := self._cgroups.detail(g.cgroup)) is not None}
-            tasks = {g.key: processes.look_at(self._cgroups.processes(g.cgroup)) for g in groups if g.key in usages}
+            tasks = {g.key: processes.count(self._cgroups.processes(g.cgroup)) for g in groups if g.key in usages}
             return DetailedReading(usages, details, tasks, network.counters(netns or {}))
 
         return await executors.statistics(work)

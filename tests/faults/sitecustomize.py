@@ -40,7 +40,7 @@ crishim.netdev.transaction mark move
 crishim.netdev.verify verify
 crishim.netdev.plan Plan.begin Plan.verify_and_repair
 crishim.operations.network_devices wanted_devices plan_devices
-crishim.operations.exits settle_exit release_container
+crishim.operations.exits record_exit release_container
 crishim.operations.filesystems Filesystems.prepare Filesystems.delete
 crishim.operations.launch Launcher.write_bundle Launcher.create Launcher.end Launcher.delete_bundle
 crishim.operations.stop_pod tear_down forget_pod remove_cgroup

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from crishim.linux.inheritance import pass_on_defaults
+from crishim.linux.inheritance import reset_inherited_signals
 from tests.support.busybox import build_archive, daemon_with
 from tests.support.daemon import Daemon, assert_clean
 from tests.support.go_plugin import GoPlugins, go_plugins
 from tests.support.isolation import isolate
 
-pass_on_defaults()  # as a daemon does: some tests run parts of one here, and a script may have had SIGINT ignored
+# As a daemon does: some tests run parts of one here, and a script may have had SIGINT ignored.
+reset_inherited_signals()
 if os.geteuid() == 0:
     isolate()
 

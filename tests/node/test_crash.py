@@ -212,7 +212,7 @@ def test_start_of_a_short_command(daemon: BreakableDaemon, point: str) -> None:
 
 
 STOP = [
-    "exits.settle_exit before 1",
+    "exits.record_exit before 1",
     "Store.update before 1",
     "Store.update after 1",
     "Runtime.delete before 1",
@@ -237,7 +237,7 @@ def test_stop_container(daemon: BreakableDaemon, point: str) -> None:
 
 STOP_POD = [
     "Store.update after 1",
-    "exits.settle_exit before 1",
+    "exits.record_exit before 1",
     "exits.release_container after 1",
     "stop_pod.tear_down before 1",
     "Journal.advance after 1",

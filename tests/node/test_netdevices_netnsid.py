@@ -55,7 +55,7 @@ def in_pod(netns: str, attack: Callable[[Netns, int], None]) -> None:
         pod.enter()
         attack(pod, net_namespaces.number(pod.netlink, host.fd))
 
-    netns_thread.across((HOST, netns), run)
+    netns_thread.in_namespaces_thread((HOST, netns), run)
 
 
 def new_link(index: int, name: str, kind: str, *more: bytes) -> bytes:

@@ -38,7 +38,7 @@ def found(netns: str, name: str) -> list[tuple[str, int]]:
         assert link is not None
         return [(p.hook, p.id) for p in bpf_programs.read(link)]
 
-    return netns_thread.across((netns,), read)
+    return netns_thread.in_namespaces_thread((netns,), read)
 
 
 @pytest.mark.parametrize("handler", ["runc", "crun"])
@@ -58,7 +58,7 @@ def test_a_pod_that_changes_everything(daemon: Daemon, device: str, handler: str
             held.append(bpf_samples.load(bpf_samples.SCHED_CLS, 2))
             held.append(bpf_samples.link(held[-1], link.index, bpf.HOOKS[hook]))
 
-    netns_thread.across((netns,), attach)
+    netns_thread.in_namespaces_thread((netns,), attach)
     try:
         assert len(found(netns, "net1")) == 2
         remove_pod(daemon, pod)

@@ -61,7 +61,7 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def dump(runtime: object, id: str, images: Path, work: Path, *, timeout: float) -> None:
         await world.step("checkpoint.dump")
 
-    async def obstacle(runtime: object) -> str:
+    async def why_unsupported(runtime: object) -> str:
         return ""
 
     def reopen_log(bundle: Path, *, again: bool) -> None:
@@ -75,7 +75,7 @@ def install(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "run", run)
     monkeypatch.setattr(checkpoint, "dump", dump)
     monkeypatch.setattr(checkpoint_archive, "_check_owner", lambda fd, path: None)  # whoever runs the tests
-    monkeypatch.setattr(checkpoint, "obstacle", obstacle)
+    monkeypatch.setattr(checkpoint, "why_unsupported", why_unsupported)
     monkeypatch.setattr(conmon, "reopen_log", reopen_log)
     _install_streams(world, monkeypatch)
 

@@ -43,7 +43,7 @@ PURE = [
     *(f"nri/{name}" for name in ("updates", "validator", "answer_checks")),
     *(
         f"cli/page/{name}"
-        for name in ("markup", "device_way", "facts", "history", "picture", "sections", "document", "answers")
+        for name in ("markup", "device_states", "facts", "history", "picture", "sections", "document", "answers")
     ),
 ]
 TOP = 5  # cli/ and __main__.py

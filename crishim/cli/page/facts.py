@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from crishim.cli.page.device_way import Way
+from crishim.cli.page.device_states import AttachmentHistory
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
 
@@ -102,7 +102,7 @@ class NodeFacts(NamedTuple):
     left_out: int = 0  # pods
     links: tuple[LinkFacts, ...] = ()
     devices: tuple[DeviceFacts, ...] = ()
-    ended: tuple[Way, ...] = ()  # ended attachments, the latest first
+    ended: tuple[AttachmentHistory, ...] = ()  # ended attachments, the latest first
     starts: tuple[Start, ...] = ()  # the latest first
     events: tuple[str, ...] = ()  # the latest first
 
@@ -113,7 +113,7 @@ def shown_pods(pods: Iterable[cri.PodSandbox]) -> list[cri.PodSandbox]:
     return sorted(newest, key=lambda p: (p.metadata.namespace, p.metadata.name, p.created_at))
 
 
-def read(answers: Answers, ways: Iterable[Way] = (), events: Iterable[str] = ()) -> NodeFacts:
+def read(answers: Answers, ways: Iterable[AttachmentHistory] = (), events: Iterable[str] = ()) -> NodeFacts:
     """All facts for the page."""
     ways = list(ways)
     devices = tuple(_device(d, ways) for d in answers.devices)
@@ -187,7 +187,7 @@ def _container(container: cri.Container, ended: cri.ContainerStatus | None) -> C
     )
 
 
-def _device(device: admin.NetDevice, ways: Sequence[Way]) -> DeviceFacts:
+def _device(device: admin.NetDevice, ways: Sequence[AttachmentHistory]) -> DeviceFacts:
     state = str(_json(device.details).get("state", "")) or device.state.partition(",")[0]
     mine = (w for w in reversed(ways) if (w.pod_id, w.host_name) == (device.pod_sandbox_id, device.host_name))
     way = next(mine, None)

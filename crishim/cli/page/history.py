@@ -2,7 +2,7 @@
 
 from collections import OrderedDict, deque
 
-from crishim.cli.page.device_way import Way
+from crishim.cli.page.device_states import AttachmentHistory
 from crishim.pb import admin_pb2 as admin
 
 MOST_EVENTS = 60
@@ -13,7 +13,7 @@ MOST_STATES = 16  # of one attachment: a lost device may reappear many times
 class History:
     def __init__(self) -> None:
         self._events: deque[str] = deque(maxlen=MOST_EVENTS)
-        self._ways: OrderedDict[str, Way] = OrderedDict()
+        self._ways: OrderedDict[str, AttachmentHistory] = OrderedDict()
 
     @property
     def events(self) -> list[str]:
@@ -21,7 +21,7 @@ class History:
         return list(reversed(self._events))
 
     @property
-    def ways(self) -> list[Way]:
+    def ways(self) -> list[AttachmentHistory]:
         """In the order of their last change."""
         return list(self._ways.values())
 
@@ -32,6 +32,8 @@ class History:
         """Add the next state of an attachment."""
         before = self._ways.pop(change.id, None)
         seen = (*(before.seen if before else ()), (change.state, change.at))[-MOST_STATES:]
-        self._ways[change.id] = Way(change.id, change.host_name, change.name, change.pod_sandbox_id, change.pod, seen)
+        self._ways[change.id] = AttachmentHistory(
+            change.id, change.host_name, change.name, change.pod_sandbox_id, change.pod, seen
+        )
         while len(self._ways) > MOST_WAYS:
             self._ways.popitem(last=False)

@@ -6,7 +6,7 @@ Times are absolute, in UTC, so that a part stays the same text until its facts c
 import datetime
 from collections.abc import Callable, Iterable, Sequence
 
-from crishim.cli.page.device_way import steps
+from crishim.cli.page.device_states import steps
 from crishim.cli.page.facts import Container, DeviceFacts, NodeFacts, PodFacts, Start
 from crishim.cli.page.markup import Child, Markup, element, together
 from crishim.cli.page.picture import draw

@@ -66,7 +66,7 @@ class ExecChild:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *argv, *options, self._command.container_id, stdin=stdio[0], stdout=stdio[1], stderr=stdio[2],
-                env=environment.made(), start_new_session=True,
+                env=environment.minimal(), start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise CrishimError(Kind.PRECONDITION, f"cannot run {runtime}: {error.strerror}") from error
@@ -143,7 +143,7 @@ class ExecChild:
         """The error with the runtime's message if the command was not executed; None if it was."""
         if self.pid_file.exists():
             return None
-        message = programs.complaint(self._last_error().encode()) or "the runtime said nothing"
+        message = programs.stderr_text(self._last_error().encode()) or "the runtime said nothing"
         id, argv = self._command.container_id, self._command.process["args"]
         return CrishimError(
             classify(message),

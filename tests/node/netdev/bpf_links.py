@@ -15,7 +15,7 @@ def on_device(netns: str | Path, name: str, work: Callable[[netns_thread.Netns, 
         assert link is not None
         work(end, link.index)
 
-    netns_thread.across((netns,), body)
+    netns_thread.in_namespaces_thread((netns,), body)
 
 
 def programs_of(lab: Lab, name: str, netns: str | Path | None = None) -> list[tuple[str, int]]:

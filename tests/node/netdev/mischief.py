@@ -61,7 +61,7 @@ def hide(lab: Lab, pod: PodModel, held: Held) -> None:
     def work(inside: netns_thread.Netns, away: netns_thread.Netns) -> None:
         links.move(inside.netlink, held.index, away.fd, "hidden", up=False)
 
-    netns_thread.across((pod.pod.netns, target), work)
+    netns_thread.in_namespaces_thread((pod.pod.netns, target), work)
     held.is_away = True
 
 

@@ -45,7 +45,7 @@ def carry_off(lab: Lab, pod: PodRef, target: Path) -> None:
         assert link is not None
         links.move(inside.netlink, link.index, away.fd, "hidden", up=False)
 
-    netns_thread.across((pod.netns, target), work)
+    netns_thread.in_namespaces_thread((pod.netns, target), work)
 
 
 async def test_a_device_in_a_nested_namespace_is_lost(lab: Lab) -> None:
@@ -66,7 +66,7 @@ async def test_a_device_in_a_nested_namespace_is_lost(lab: Lab) -> None:
         assert link is not None
         links.move(away.netlink, link.index, host.fd, "found", up=False)
 
-    netns_thread.across((nested, lab.host), bring)
+    netns_thread.in_namespaces_thread((nested, lab.host), bring)
     assert [a.state for a in await lab.devices.return_devices(pod)] == [State.DONE]
     after = lab.picture("demo0") | {"ifindex": before["ifindex"]}  # its finder did not care for the ifindex
     assert after == before
@@ -137,7 +137,7 @@ async def test_a_pod_that_floods_the_device_with_altnames(builtin_lab: Lab) -> N
                 return number
         return 1000
 
-    assert netns_thread.across((pod.netns,), flood) > 400
+    assert netns_thread.in_namespaces_thread((pod.netns,), flood) > 400
     (returned,) = await lab.devices.return_devices(pod)
     assert returned.state is State.DONE
     assert lab.picture("demo0") == before

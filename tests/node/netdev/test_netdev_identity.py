@@ -55,7 +55,7 @@ def moved_away(lab: Lab, pod: PodRef) -> None:
         assert link is not None
         links.move(inside.netlink, link.index, away.fd, "hidden", up=False)
 
-    netns_thread.across((pod.netns, nested), work)
+    netns_thread.in_namespaces_thread((pod.netns, nested), work)
 
 
 @pytest.mark.parametrize("gone", [deleted, moved_away])
@@ -97,7 +97,7 @@ async def test_a_device_that_left_the_pod_and_came_back(lab: Lab) -> None:
         links.move(inside.netlink, link.index, away.fd, "hidden", up=False)
         links.move(away.netlink, link.index, inside.fd, "elsewhere", up=False, new_index=4711)
 
-    netns_thread.across((pod.netns, nested), work)
+    netns_thread.in_namespaces_thread((pod.netns, nested), work)
     lab.ip(f"link add net1 index {attached.index} type veth peer name back1", pod.netns)
     (returned,) = await lab.devices.return_devices(pod)
     assert returned.state is State.DONE

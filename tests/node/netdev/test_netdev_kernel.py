@@ -29,7 +29,7 @@ async def test_setting_names_are_the_kernels(builtin_lab: Lab) -> None:
                 files[name] = int(path.read_text())
         return devconf.parse(link.settings), files
 
-    settings, files = netns_thread.across((builtin_lab.host,), read)
+    settings, files = netns_thread.in_namespaces_thread((builtin_lab.host,), read)
     assert len(files) > 30
     assert {name: devconf.ipv6_value(settings, name) for name in files} == files
 
@@ -55,7 +55,7 @@ async def test_legal_names_are_what_the_kernel_takes(builtin_lab: Lab, name: str
         legal = True
     except CrishimError:
         legal = False
-    assert netns_thread.across((builtin_lab.host,), rename) is legal
+    assert netns_thread.in_namespaces_thread((builtin_lab.host,), rename) is legal
 
 
 async def test_a_device_is_looked_at_in_its_pod(builtin_lab: Lab) -> None:

@@ -108,14 +108,14 @@ async def test_programs_are_off_before_the_next_device_is_moved(
     for name in ("net1", "net2"):
         on_device(pod.netns, name, lambda end, index: everywhere(end, index, held))
     left: list[list[tuple[str, int]]] = []
-    move_home = restore.move_home
+    move_to_host = restore.move_to_host
 
     def watched(known: Attachment, host: Any, inside: Any) -> Any:
-        problems = move_home(known, host, inside)
+        problems = move_to_host(known, host, inside)
         left.append(programs_of(lab, known.device))
         return problems
 
-    monkeypatch.setattr(return_device, "move_home", watched)
+    monkeypatch.setattr(return_device, "move_to_host", watched)
     await lab.devices.return_devices(pod)
     assert left == [[], []]
 

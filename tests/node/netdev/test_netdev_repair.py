@@ -54,7 +54,7 @@ async def test_whatever_a_runtime_made_of_it_is_repaired(builtin_lab: Lab, how: 
     async with await lab.devices.plan([request("demo0", "net1")], pod, Mover.RUNTIME) as plan:
         await plan.begin()
         assert plan.entries == {"demo0": {"name": "net1"}}
-        netns_thread.across((lab.host, pod.netns), move_as_a_runtime)
+        netns_thread.in_namespaces_thread((lab.host, pod.netns), move_as_a_runtime)
         for words in SLOPPY[how]:
             lab.ip(words.format(n=sum(b"demo0") % 200), pod.netns)
         (attached,) = await plan.verify_and_repair()

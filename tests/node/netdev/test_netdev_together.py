@@ -51,7 +51,7 @@ def read(lab: Lab) -> tuple[dict[int, Captured], dict[int, Captured]]:
             alone |= capture(end, [link])
         return capture(end, found), alone
 
-    return netns_thread.across((lab.host,), body)
+    return netns_thread.in_namespaces_thread((lab.host,), body)
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["", "nexthops hide their links"])

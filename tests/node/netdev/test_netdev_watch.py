@@ -40,7 +40,7 @@ def carry(lab: Lab, name: str, source: Path | str, target: Path | str, new: str)
             links.remove_altname(here.netlink, link.index, altname)
         links.move(here.netlink, link.index, there.fd, new, up=False)
 
-    netns_thread.across((source, target), work)
+    netns_thread.in_namespaces_thread((source, target), work)
 
 
 async def lose(lab: Lab, pod: PodRef) -> Path:
@@ -120,7 +120,7 @@ async def test_a_device_brought_back_by_hand(watched: Lab) -> None:
         assert link is not None
         links.move(inside.netlink, link.index, host.fd, "byhand", up=False)
 
-    netns_thread.across((pod.netns, lab.host), work)
+    netns_thread.in_namespaces_thread((pod.netns, lab.host), work)
     await eventually(lambda: not lab.devices.attachments(), "it is at home")
     assert lab.picture("demo0") | {"ifindex": 0} == before | {"ifindex": 0}
 
@@ -238,4 +238,4 @@ async def test_the_name_is_one_that_udev_keeps(builtin_lab: Lab) -> None:
         finally:
             os.close(file)
 
-    assert netns_thread.across((lab.host,), kind) == "4"
+    assert netns_thread.in_namespaces_thread((lab.host,), kind) == "4"

@@ -237,6 +237,6 @@ def differing(one: Picture, other: Picture) -> Different:
 
 def tinker(netns: Path | str, name: str) -> None:
     """All of the above, to a link of the namespace."""
-    netns_thread.across((netns,), lambda end: change_attributes(end, name))
+    netns_thread.in_namespaces_thread((netns,), lambda end: change_attributes(end, name))
     change_by_tools(netns, name)
     namespaces.inside({"net": netns}, lambda: change_files(name))

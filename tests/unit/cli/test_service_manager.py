@@ -33,7 +33,7 @@ async def test_life_is_shown_again_and_again(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "20000")
         monkeypatch.delenv("WATCHDOG_PID", raising=False)
-        life = asyncio.create_task(service_manager.show_life())
+        life = asyncio.create_task(service_manager.send_watchdog())
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(20):
             said = [await loop.sock_recv(manager, 100) for _ in range(3)]
@@ -45,4 +45,4 @@ async def test_nobody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a watchdog it ends at once."""
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     async with asyncio.timeout(20):
-        await service_manager.show_life()
+        await service_manager.send_watchdog()

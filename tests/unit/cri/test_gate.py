@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crishim.cri import rpcs
-from crishim.cri.gate import EARLY, PATIENCE, RpcGate, is_question
+from crishim.cri.gate import EARLY, PATIENCE, RpcGate, is_read_only
 from crishim.errors import CrishimError, Kind
 from tests.support.nodes import make_node
 from tests.support.own_clock import simulate
@@ -30,7 +30,7 @@ ALL: Mapping[str, Any] = dict.fromkeys(("Version", "ListContainers", "StopContai
 
 def test_questions() -> None:
     """Those that change nothing; a new RPC is to be thought about here."""
-    assert {name for name in rpcs.collect() if is_question(name)} - EARLY.keys() == QUESTIONS
+    assert {name for name in rpcs.collect() if is_read_only(name)} - EARLY.keys() == QUESTIONS
     assert EARLY.keys() == {"Version", "Status", "RuntimeConfig", "UpdateRuntimeConfig"}
 
 

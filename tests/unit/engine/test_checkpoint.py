@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crishim.engine.checkpoint import complaint
+from crishim.engine.checkpoint import criu_errors
 
 HARMLESS = "(00.000158) Error (criu/util.c:1077): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n"
 REFUSED = "(00.071212) Error (criu/tty.c:1871): tty: Found dangling tty with sid 7 pgid 7 (/dev/pts/0) on peer fd 0.\n"
@@ -28,8 +28,8 @@ FAILED = "(00.079330) Error (criu/cr-dump.c:2098): Dumping FAILED.\n"
 def test_the_first_errors_are_quoted(tmp_path: Path, log: str, expected: str) -> None:
     """Not what criu calls an error and goes on after."""
     (tmp_path / "dump.log").write_text(log)
-    assert complaint(tmp_path / "dump.log") == expected
+    assert criu_errors(tmp_path / "dump.log") == expected
 
 
 def test_no_log_is_nothing_said(tmp_path: Path) -> None:
-    assert complaint(tmp_path / "dump.log") == ""
+    assert criu_errors(tmp_path / "dump.log") == ""

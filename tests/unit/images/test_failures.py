@@ -3,7 +3,7 @@
 import pytest
 
 from crishim.errors import CrishimError, Kind
-from crishim.images.failures import failure, lost_a_layer, message_of
+from crishim.images.failures import failure, is_missing_layer, message_of
 
 PING = "initializing source docker://r.io/a:1: pinging container registry r.io: "
 READ = "initializing source docker://r.io/a:1: reading manifest 1 in r.io/a: "
@@ -66,5 +66,5 @@ def test_any_text_has_a_message(stderr: str) -> None:
 
 def test_lost_layer() -> None:
     """The race with a removal is told from other failures."""
-    assert lost_a_layer(CrishimError(Kind.INTERNAL, 'adding layer with blob "sha256:00": layer not known'))
-    assert not lost_a_layer(CrishimError(Kind.INTERNAL, "manifest unknown"))
+    assert is_missing_layer(CrishimError(Kind.INTERNAL, 'adding layer with blob "sha256:00": layer not known'))
+    assert not is_missing_layer(CrishimError(Kind.INTERNAL, "manifest unknown"))

@@ -9,7 +9,7 @@ import pytest
 
 from crishim.errors import CrishimError, Kind
 from crishim.images import garbage_collection
-from crishim.images.garbage_collection import half_images, remove_image, remove_orphans
+from crishim.images.garbage_collection import incomplete_images, remove_image, remove_orphans
 from crishim.images.records import big_data_file
 
 USED, BASE, ORPHAN, LOST = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -52,7 +52,7 @@ def test_orphans_go_and_the_rest_stays(root: Path) -> None:
 
 def test_half_images(root: Path) -> None:
     """An image record without configuration is half an image."""
-    assert half_images(root) == [HALF]
+    assert incomplete_images(root) == [HALF]
 
 
 def test_broken_records_stop_the_sweep(root: Path) -> None:
@@ -74,7 +74,7 @@ def test_hostile_link_name(root: Path) -> None:
 def test_empty_root(tmp_path: Path) -> None:
     """A store that was never used has nothing to sweep."""
     assert remove_orphans(tmp_path) == []
-    assert half_images(tmp_path) == []
+    assert incomplete_images(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["overlay-images/images.json", "overlay-layers/layers.json"])

@@ -47,7 +47,7 @@ async def test_a_slice_is_stopped_by_name(
         program = tmp_path / "systemctl"
         program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit 5\n')
         program.chmod(0o755)
-    monkeypatch.setattr(environment, "made", lambda: {"PATH": str(tmp_path)})
+    monkeypatch.setattr(environment, "minimal", lambda: {"PATH": str(tmp_path)})
     await slices.stop("/crishim.slice/crishim-p1.slice")
     if there:
         assert (tmp_path / "asked").read_text() == "stop crishim-p1.slice\n"

@@ -66,13 +66,13 @@ def steps(fake_links: None, fake_addresses: FakeAddresses, monkeypatch: pytest.M
     made = Steps(fake_addresses)
     for where, name in STEPS:
         monkeypatch.setattr(where, name, made.step(name))
-    monkeypatch.setattr(bpf_programs, "take_off", lambda context, link: made.disarmed.append(link))
+    monkeypatch.setattr(bpf_programs, "detach_pod_programs", lambda context, link: made.disarmed.append(link))
     return made
 
 
 def restore(known: Attachment, host: Any, pod: Any) -> ReturnOutcome:
     """One device alone: moved, if it is in the pod, and restored."""
-    return module.restore(known, host, pod, module.move_home(known, host, pod))
+    return module.restore(known, host, pod, module.move_to_host(known, host, pod))
 
 
 def at_home(**fields: Any) -> Any:

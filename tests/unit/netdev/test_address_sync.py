@@ -179,5 +179,5 @@ def test_what_has_not_been_verified() -> None:
     other = replace(SEVEN, flags=P | IFA_F_TENTATIVE)
     assert address_sync.unverified([TENTATIVE, other, ONE], [SIX, ONE]) == [TENTATIVE]
     assert address_sync.unverified([SIX], [SIX]) == []
-    assert address_sync.failed(FAILED)
-    assert not address_sync.failed(TENTATIVE)
+    assert address_sync.dad_failed(FAILED)
+    assert not address_sync.dad_failed(TENTATIVE)

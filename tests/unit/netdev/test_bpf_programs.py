@@ -134,7 +134,7 @@ def test_the_hosts_stay(kernel: Kernel, calls: Calls) -> None:
     kernel.tcx = {IN: [(4, 0)]}
     at = place(programs=(program("XDP generic", 3), program(IN, 4)))
     restore(at, LINK)
-    module.take_off(place(xdp=True, programs=(program(IN, 4),)), LINK)
+    module.detach_pod_programs(place(xdp=True, programs=(program(IN, 4),)), LINK)
     assert calls.made == []
     assert at.touched == set()
 

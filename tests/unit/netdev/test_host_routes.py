@@ -10,7 +10,7 @@ import pytest
 from crishim.linux.netlink import routes
 from crishim.linux.netlink.links import AF_INET, AF_INET6
 from crishim.linux.netlink.rtnetlink import attribute, u32
-from crishim.netdev.host_routes import Ways, is_wide, survey, words
+from crishim.netdev.host_routes import RouteUsage, is_wide, read_routes, words
 
 UNICAST, LOCAL, BROADCAST, ANYCAST, MULTICAST, UNREACHABLE = 1, 2, 3, 4, 5, 7
 STATIC, BY_KERNEL = 4, 2
@@ -53,10 +53,10 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "bodies", Tables.bodies)
 
 
-def seen(tables: Tables, tunnels: tuple[int, ...] = (), owners: dict[str, set[int]] | None = None) -> Ways:
+def seen(tables: Tables, tunnels: tuple[int, ...] = (), owners: dict[str, set[int]] | None = None) -> RouteUsage:
     netlink: Any = tables
     packed = {ipaddress.ip_address(a).packed: held for a, held in (owners or {}).items()}
-    return survey(netlink, [5, 6], tunnels, packed)
+    return read_routes(netlink, [5, 6], tunnels, packed)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from crishim.linux.device_tree import Function
 from crishim.linux.netlink.links import IFF_LOOPBACK, Link
 from crishim.linux.netlink.rtnetlink import attribute
-from crishim.netdev.host_routes import Ways
+from crishim.netdev.host_routes import RouteUsage
 from crishim.netdev.link_checks import HostState, reason
 from crishim.netdev.link_usage import LinkUsage
 from crishim.netdev.records import Attachment, Captured, State
@@ -36,8 +36,8 @@ OWNED: dict[str, Any] = {
 }
 
 
-def ways(**found: Any) -> Ways:
-    return Ways({}, {}, {}, frozenset())._replace(**found)
+def ways(**found: Any) -> RouteUsage:
+    return RouteUsage({}, {}, {}, frozenset())._replace(**found)
 
 
 def scene(

@@ -13,7 +13,7 @@ from crishim.linux.net_namespaces import NetnsPath
 from crishim.linux.netlink.links import IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, Link
 from crishim.linux.netlink.rtnetlink import attribute, nested, text, u32
 from crishim.netdev import link_usage as module
-from crishim.netdev.host_routes import Ways
+from crishim.netdev.host_routes import RouteUsage
 from crishim.netdev.link_usage import LinkUsage, read_usage
 from tests.unit.netdev.fake_links import FakeEnd, veth
 
@@ -65,7 +65,9 @@ class Socket:
 def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
     """By handle, the links of other namespaces, in which the host's has the number 3."""
     found: dict[str, list[bytes]] = {}
-    monkeypatch.setattr(module, "survey", lambda netlink, indexes, tunnels, theirs: _ways(indexes, tunnels, theirs))
+    monkeypatch.setattr(
+        module, "read_routes", lambda netlink, indexes, tunnels, theirs: _ways(indexes, tunnels, theirs)
+    )
     monkeypatch.setattr(module, "Rtnetlink", Socket)
     monkeypatch.setattr(
         net_namespaces, "places", lambda known: [NetnsPath(1, p) for p in found] if known == {1} else []
@@ -77,9 +79,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
     return found
 
 
-def _ways(indexes: set[int], tunnels: list[int], theirs: Mapping[bytes, set[int]]) -> Ways:
+def _ways(indexes: set[int], tunnels: list[int], theirs: Mapping[bytes, set[int]]) -> RouteUsage:
     """What was asked, as an answer."""
-    return Ways({}, dict.fromkeys(tunnels, str(sorted(indexes))), {}, frozenset(theirs))
+    return RouteUsage({}, dict.fromkeys(tunnels, str(sorted(indexes))), {}, frozenset(theirs))
 
 
 def seen(host: Host, *links: Link) -> LinkUsage:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from crishim.histograms import Seen
+from crishim.histograms import HistogramValue
 from crishim.netdev.metrics import BOUNDS, Metrics
 
-NOTHING = Seen((0,) * (len(BOUNDS) + 1), 0.0)
+NOTHING = HistogramValue((0,) * (len(BOUNDS) + 1), 0.0)
 
 
 def test_each_device_counts_with_its_share() -> None:

@@ -82,7 +82,7 @@ def scene(
         made.runs.append(f"restore {known.device}")
         return ReturnOutcome(known.device, ifindex=known.host.index)
 
-    monkeypatch.setattr(return_device, "move_home", lambda *_: Problems())
+    monkeypatch.setattr(return_device, "move_to_host", lambda *_: Problems())
     monkeypatch.setattr(return_device, "restore", restore)
     yield made
     assert made.threads.open == 0

@@ -7,7 +7,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Grant, Policy, Terms
 from crishim.netdev.records import Attachment, Captured, DeviceRequest, Mover, PodRef, Source, State
-from crishim.netdev.validate import View, resolve
+from crishim.netdev.validate import RequestContext, resolve
 
 POD = PodRef(id="pod-a", netns="/run/a", title="team-a/web", namespace="team-a")
 RULES = [
@@ -25,7 +25,8 @@ def denied(device: str, namespace: str, rules: list[Rule] = RULES, held: tuple[A
     pod = PodRef(id="pod-a", netns="/run/a", title=f"{namespace}/web", namespace=namespace)
     with pytest.raises(CrishimError) as caught:
         resolve(
-            [DeviceRequest(device=device, source=Source.ANNOTATION)], View(pod, HOST, (), held, Terms(Policy(rules)))
+            [DeviceRequest(device=device, source=Source.ANNOTATION)],
+            RequestContext(pod, HOST, (), held, Terms(Policy(rules))),
         )
     assert caught.value.kind is Kind.DENIED
     assert device in str(caught.value)
@@ -35,7 +36,9 @@ def denied(device: str, namespace: str, rules: list[Rule] = RULES, held: tuple[A
 
 def allowed(device: str, namespace: str, source: Source = Source.ANNOTATION, rules: list[Rule] = RULES) -> bool:
     pod = PodRef(id="pod-a", netns="/run/a", namespace=namespace)
-    return bool(resolve([DeviceRequest(device=device, source=source)], View(pod, HOST, (), (), Terms(Policy(rules)))))
+    return bool(
+        resolve([DeviceRequest(device=device, source=source)], RequestContext(pod, HOST, (), (), Terms(Policy(rules))))
+    )
 
 
 @pytest.mark.parametrize("namespace", ["team-a", "lab-7", "team-b"])
@@ -89,7 +92,7 @@ def test_a_refusal_tells_nothing_of_the_host() -> None:
 
 def test_what_roots_source_gives_anyway_is_not_denied() -> None:
     """A CDI device that an annotation of the same container names too; alone the annotation is refused."""
-    view = View(POD, HOST, (), (), Terms(Policy()))
+    view = RequestContext(POD, HOST, (), (), Terms(Policy()))
     requests = [DeviceRequest(device="x", source=s) for s in (Source.CDI, Source.ANNOTATION)]
     (merged,) = resolve(requests, view)
     assert not merged.by_annotation

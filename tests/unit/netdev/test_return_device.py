@@ -31,7 +31,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, ended: ReturnOutcome | Exception) -
             raise ended
         return ended
 
-    monkeypatch.setattr(module, "move_home", lambda *_: Problems())
+    monkeypatch.setattr(module, "move_to_host", lambda *_: Problems())
     monkeypatch.setattr(module, "restore", restore)
 
 
@@ -93,7 +93,7 @@ def test_all_are_moved_before_one_is_restored(journal: Journal, monkeypatch: pyt
     journal.open(devices)
     taken: list[str] = []
 
-    def move_home(known: Attachment, *_: object) -> Problems:
+    def move_to_host(known: Attachment, *_: object) -> Problems:
         assert {a.state for a in journal.all()} == {State.RETURNING}
         taken.append(f"move {known.device}")
         if known.device == "demo6":
@@ -104,7 +104,7 @@ def test_all_are_moved_before_one_is_restored(journal: Journal, monkeypatch: pyt
         taken.append(f"restore {known.device}: {' '.join(problems)}")
         return ReturnOutcome(known.device, tuple(problems), ifindex=5)
 
-    monkeypatch.setattr(module, "move_home", move_home)
+    monkeypatch.setattr(module, "move_to_host", move_to_host)
     monkeypatch.setattr(module, "restore", restore)
     ended = return_devices([(known, ENDS) for known in devices], journal, ENDS)
     assert taken[:3] == ["move demo5", "move demo6", "move demo7"]

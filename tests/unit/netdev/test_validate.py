@@ -9,7 +9,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.policy import Policy, Terms
 from crishim.netdev.records import Attachment, Captured, DeviceRequest, Mover, PodRef, Source, State
-from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
+from crishim.netdev.validate import MergedRequest, RequestContext, assign_names, resolve
 
 ANYTHING = Terms(Policy([Rule(devices=["*"], namespaces=["*"])]))
 POD = PodRef(id="pod-a", netns="/run/a", title="default/a")
@@ -33,19 +33,19 @@ def attachment(pod: PodRef, host: Captured, name: str, wanted: str = "") -> Atta
     )
 
 
-def view(*host: Link, pod: tuple[Link, ...] = (), held: tuple[Attachment, ...] = ()) -> View:
-    return View(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), held, ANYTHING)
+def view(*host: Link, pod: tuple[Link, ...] = (), held: tuple[Attachment, ...] = ()) -> RequestContext:
+    return RequestContext(POD, host, (link(1, "lo"), link(2, "eth0"), *pod), held, ANYTHING)
 
 
 def ask(device: str, name: str = "", source: Source = Source.ANNOTATION, origin: str = "") -> DeviceRequest:
     return DeviceRequest(device=device, name=name, source=source, origin=origin)
 
 
-def plan(requests: list[DeviceRequest], seen: View) -> list[tuple[str, str]]:
+def plan(requests: list[DeviceRequest], seen: RequestContext) -> list[tuple[str, str]]:
     return [(merged.device, name) for merged, name in assign_names(resolve(requests, seen), seen)]
 
 
-def refused(requests: list[DeviceRequest], seen: View, kind: Kind = Kind.PRECONDITION) -> str:
+def refused(requests: list[DeviceRequest], seen: RequestContext, kind: Kind = Kind.PRECONDITION) -> str:
     with pytest.raises(CrishimError) as caught:
         plan(requests, seen)
     assert caught.value.kind is kind

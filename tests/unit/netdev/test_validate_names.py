@@ -5,7 +5,7 @@ import pytest
 from crishim.errors import CrishimError, Kind
 from crishim.linux.netlink.links import Link
 from crishim.netdev.records import Captured, PodRef, Source
-from crishim.netdev.validate import MergedRequest, View, assign_names, resolve
+from crishim.netdev.validate import MergedRequest, RequestContext, assign_names, resolve
 from tests.unit.netdev.fake_links import attachment
 from tests.unit.netdev.test_validate import ANYTHING, POD, ask, link, plan, refused, view
 
@@ -106,7 +106,7 @@ def test_who_has_a_name() -> None:
 
 def test_devices_that_are_there_need_no_name() -> None:
     merged = MergedRequest("demo0", "net1", ("cdi",), attachment=attachment(pod=POD))
-    seen: View = view(link(5, "demo1"))
+    seen: RequestContext = view(link(5, "demo1"))
     assert assign_names([merged], seen) == []
     new = MergedRequest("demo1", "net2", ("cdi",), link=link(5, "demo1"))
     assert assign_names([merged, new], seen) == [(new, "net2")]

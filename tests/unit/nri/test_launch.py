@@ -164,7 +164,7 @@ def test_descriptors_are_set_whatever_their_numbers_were(tmp_path: Path) -> None
     child = f"""
 import os
 from crishim.nri import launch
-from crishim.nri.applicant import LaunchedPlugin
+from crishim.nri.registration import LaunchedPlugin
 a, b = os.pipe()
 saved = os.dup2(a, 3), os.dup2(b, 1)
 pid = launch._spawn(LaunchedPlugin("10", "x", {str(script)!r}, ""), 3, 1)

@@ -1,4 +1,4 @@
-"""crishim/nri/applicant.py: how plugins come, and who is turned away."""
+"""crishim/nri/registration.py: how plugins come, and who is turned away."""
 
 import asyncio
 

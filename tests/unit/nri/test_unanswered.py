@@ -1,4 +1,4 @@
-"""crishim/nri/rounds.py and plugin.py: plugins that hang, die, or answer nonsense, and their failure policies."""
+"""event_dispatch.py and plugin.py: plugins that hang, die, or answer nonsense, and their failure policies."""
 
 import asyncio
 from typing import Any

@@ -17,7 +17,7 @@ from crishim.operations.checkpoint_pod import checkpoint_pod
 from crishim.operations.create_container import create_container
 from crishim.operations.detach_device import detach_device
 from crishim.operations.exec import exec_sync, open_attach, open_exec
-from crishim.operations.exits import settle_exit
+from crishim.operations.exits import record_exit
 from crishim.operations.import_image import import_image
 from crishim.operations.list_images import list_images
 from crishim.operations.open_port import open_port
@@ -212,7 +212,7 @@ LIVES = {
     "Exec": Life(running, lambda w: open_exec(w.node, container(w), SPEC)),
     "Attach": Life(running, attach),
     "DetachNetDevice": Life(created, lambda w: detach_device(w.node, pod(w), "demo0")),
-    "the exit": Life(ended, lambda w: settle_exit(w.node, container(w))),
+    "the exit": Life(ended, lambda w: record_exit(w.node, container(w))),
     "PullImage": Life(nothing, lambda w: pull_image(w.node, "quay.io/a:1", None)),
     "ImportImage": Life(nothing, lambda w: import_image("/x.tar", "x:1", transport=w.node.transport)),
     "RemoveImage": Life(nothing, lambda w: remove_image(w.node, "app:1")),

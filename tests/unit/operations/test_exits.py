@@ -11,7 +11,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.lifecycle import ContainerState
 from crishim.model import ContainerRecord, ProcessRef
 from crishim.operations import exits
-from crishim.operations.exits import START_FAILED, START_FAILED_CODE, exited, settle_exit, watch_exit
+from crishim.operations.exits import START_FAILED, START_FAILED_CODE, exited, record_exit, watch_exit
 from crishim.operations.start_container import _failed, _running
 from tests.support.nodes import make_node
 
@@ -118,8 +118,8 @@ async def test_settling(tmp_path: Path) -> None:
     found = bench.containers.find(record.id)
     assert (found.state, found.exit_code, found.reason) == (ContainerState.EXITED, 9, "Error")
     assert (bench.deleted, bench.released) == ([record.id], [record.id])
-    await settle_exit(bench.node, record.id)
-    await settle_exit(bench.node, "nobody")
+    await record_exit(bench.node, record.id)
+    await record_exit(bench.node, "nobody")
     assert bench.deleted == [record.id]
 
 
@@ -128,7 +128,7 @@ async def test_a_monitor_that_left_no_code(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     record = container()
     await bench.containers.add(record)
-    await settle_exit(bench.node, record.id)
+    await record_exit(bench.node, record.id)
     found = bench.containers.find(record.id)
     assert (found.exit_code, found.reason) == (255, "Unknown")
     assert "conmon" in found.message
@@ -149,7 +149,7 @@ async def test_a_record_that_cannot_be_written(tmp_path: Path, monkeypatch: pyte
         return await update(id, change)  # type: ignore[arg-type]
 
     monkeypatch.setattr(bench.containers, "update", full)
-    await settle_exit(bench.node, record.id)
+    await record_exit(bench.node, record.id)
     async with asyncio.timeout(5):
         await bench.containers.wait(record.id, lambda r: r.state is ContainerState.EXITED)
     await bench.node.tasks.drain(5)

@@ -37,5 +37,5 @@ def test_forsaken(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not what libcni remembers, what is young, what is ours, or whose address is in use."""
     monkeypatch.setattr(net_namespaces, "addresses_in_use", lambda: {"10.0.0.4"})
     assert len(list(leases.held(network))) == len(IDS)
-    found = leases.forsaken(network, {IDS["d"]})
+    found = leases.stale(network, {IDS["d"]})
     assert [(path.name, holder) for path, holder in found] == [("10.0.0.0", IDS["a"]), ("10.0.0.5", IDS["f"])]

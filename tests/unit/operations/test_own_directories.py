@@ -9,8 +9,8 @@ import pytest
 from crishim.config import Config, ConfigError
 from crishim.lifecycle import ContainerState, PodState
 from crishim.model import ContainerRecord, PodRecord
+from crishim.operations.fix_modes import fix_modes
 from crishim.operations.own_directories import make_directories
-from crishim.operations.set_right import set_right
 from crishim.pb import cri_pb2 as cri
 
 
@@ -91,6 +91,6 @@ def test_pods_and_containers(config: Config, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(0o755)
     mine = os.getgid()
-    set_right(config, [pod("p"), pod("u", mine)], [container("pc", "p"), container("uc", "u")])
+    fix_modes(config, [pod("p"), pod("u", mine)], [container("pc", "p"), container("uc", "u")])
     passed = {"run/pods/u": 0o710, "run/roots/uc": 0o710}
     assert {n: m for n, m in modes(tmp_path).items() if n in names} == dict.fromkeys(names, 0o700) | passed

@@ -59,7 +59,7 @@ BASE = bundle.base()["linux"]
 
 
 def fenced(make: Make, apply: Apply, config: cri.ContainerConfig) -> tuple[list[str], list[str]]:
-    linux = apply(limits.fenced_paths, make(config=config)).spec["linux"]
+    linux = apply(limits.masked_and_readonly_paths, make(config=config)).spec["linux"]
     return linux["maskedPaths"], linux["readonlyPaths"]
 
 

@@ -13,7 +13,7 @@ from crishim.errors import CrishimError, Kind
 from crishim.linux import paths
 from crishim.linux.mounts import MountPoint
 from crishim.spec.inputs import Draft
-from crishim.spec.proc_mounts import Tree, laid_over_proc, nothing_over_proc
+from crishim.spec.proc_mounts import Tree, check_proc_mounts, find_mount_over_proc
 
 BASE = [("/proc", "proc", "proc"), ("/dev", "tmpfs", "tmpfs"), ("/sys", "sysfs", "sysfs")]
 
@@ -21,7 +21,7 @@ BASE = [("/proc", "proc", "proc"), ("/dev", "tmpfs", "tmpfs"), ("/sys", "sysfs",
 def check(make: Any, rootfs: Path, *mounts: tuple[str, str, str], cwd: str = "/") -> None:
     """mounts: (destination, type, source), after the base's."""
     spec = {"mounts": [{"destination": d, "type": t, "source": s} for d, t, s in (*BASE, *mounts)]}
-    nothing_over_proc(Draft(spec=spec | {"process": {"cwd": cwd}}), make(rootfs=str(rootfs)))
+    check_proc_mounts(Draft(spec=spec | {"process": {"cwd": cwd}}), make(rootfs=str(rootfs)))
 
 
 FORBIDDEN = ["/proc", "/proc/", "/proc/self/fd", "/proc/self/attr/exec", "/proc/sys", "/a/../proc/1", "/proc/uptime/x"]
@@ -168,10 +168,10 @@ USUAL = [
 def test_what_was_mounted_is_looked_at(target: str, fstype: str, root: str) -> None:
     """What config.json has in /proc and nothing else; but a /proc of the node's comes with what is mounted in it."""
     more = [*USUAL, MountPoint(target, fstype, "x", frozenset(), (), root)]
-    assert laid_over_proc(SPEC, USUAL) == ""
-    assert laid_over_proc(SPEC, more) == f"{target} ({fstype})"
+    assert find_mount_over_proc(SPEC, USUAL) == ""
+    assert find_mount_over_proc(SPEC, more) == f"{target} ({fstype})"
     own = SPEC | {"mounts": [{"destination": "/proc/", "type": "bind", "source": "/proc"}]}
-    assert laid_over_proc(own, more) == ""
+    assert find_mount_over_proc(own, more) == ""
 
 
 def test_a_path_the_kernel_would_not_take(tmp_path: Path) -> None:

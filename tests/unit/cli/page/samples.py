@@ -2,7 +2,7 @@
 
 import json
 
-from crishim.cli.page.device_way import Way
+from crishim.cli.page.device_states import AttachmentHistory
 from crishim.cli.page.facts import Answers
 from crishim.pb import admin_pb2 as admin
 from crishim.pb import cri_pb2 as cri
@@ -95,10 +95,10 @@ def start(text: str) -> admin.PodStart:
     return admin.PodStart(pod_sandbox_id=POD, pod=text, calls=[call])
 
 
-def way(text: str = "x", *states: str) -> Way:
+def way(text: str = "x", *states: str) -> AttachmentHistory:
     """A way through the states, ten milliseconds each."""
     seen = tuple((state, NOON + number * 10 * MS) for number, state in enumerate(states))
-    return Way("0123456789abcdef", text, text, POD, text, seen)
+    return AttachmentHistory("0123456789abcdef", text, text, POD, text, seen)
 
 
 def change(state: str, at: int, id: str = "1") -> admin.NetDeviceChange:

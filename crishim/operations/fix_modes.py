@@ -10,7 +10,7 @@ from crishim.model import ContainerRecord, PodRecord
 from crishim.operations.own_directories import PASSAGES
 
 
-def set_right(config: Config, pods: Iterable[PodRecord], containers: Iterable[ContainerRecord]) -> None:
+def fix_modes(config: Config, pods: Iterable[PodRecord], containers: Iterable[ContainerRecord]) -> None:
     """Set the modes of the directories of pods and containers; one without a record is closed to all but root. Blocks.
 
     Running containers are not affected: their root and mounts are in their own mount namespaces.

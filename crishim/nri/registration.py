@@ -46,8 +46,8 @@ class LaunchedPlugin:
     config: str  # text of its configuration file
 
 
-class Office(Protocol):
-    """What an Applicant needs of the driver (plugins.py)."""
+class RegistrationHost(Protocol):
+    """What a Registration needs of the driver (plugins.py)."""
 
     settings: DriverSettings
     roster: Roster
@@ -58,12 +58,12 @@ class Office(Protocol):
     async def update_containers(self, plugin: Plugin, request: nri.UpdateContainersRequest) -> Message: ...
 
 
-class Unfit(Exception):
+class RegistrationError(Exception):
     """The plugin cannot be used; the text is the reason, to follow "it"."""
 
 
-class Applicant:
-    def __init__(self, office: Office, launched: LaunchedPlugin | None = None) -> None:
+class Registration:
+    def __init__(self, office: RegistrationHost, launched: LaunchedPlugin | None = None) -> None:
         self._office = office
         self._launched = launched
         self._registered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
@@ -91,7 +91,7 @@ class Applicant:
             if updates:
                 await self._office.update_containers(plugin, nri.UpdateContainersRequest(update=updates))
             await asyncio.wait([connection.closed])
-        except Unfit as error:
+        except RegistrationError as error:
             await connection.finish(str(error))
         except Exception:
             log.exception("taking an NRI plugin in failed", extra={"pid": connection.pid})
@@ -118,18 +118,18 @@ class Applicant:
             log.warning("an NRI plugin registers twice", extra={"index": index[:9], "plugin_name": name[:MAX_NAME]})
             raise CrishimError(Kind.PRECONDITION, "the plugin has registered before")
         if why := bad_name(index, name):
-            self._registered.set_exception(Unfit(why))
+            self._registered.set_exception(RegistrationError(why))
             raise CrishimError(Kind.INVALID, f"the plugin {why}")
         self._registered.set_result((index, name))
         return nri.Empty()
 
     async def _enter(self, connection: PluginConnection) -> Plugin:
-        """Wait until it has registered, and configure it. Raises Unfit."""
+        """Wait until it has registered, and configure it. Raises RegistrationError."""
         timeout = self._office.settings.registration_timeout
         waits: list[asyncio.Future[Any]] = [self._registered, connection.closed]
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not self._registered.done():
-            raise Unfit(connection.reason or f"did not register within {timeout:g} s")
+            raise RegistrationError(connection.reason or f"did not register within {timeout:g} s")
         index, name = self._registered.result()
         plugin = Plugin(name, index, connection, self._launched.path if self._launched else "")
         self._office.roster.arrive(plugin)
@@ -150,11 +150,11 @@ class Applicant:
         try:
             answer = await plugin.call("Configure", request, nri.ConfigureResponse, settings.request_timeout)
         except (Refused, TooLarge) as error:
-            raise Unfit(f"refused Configure: {error}") from error
+            raise RegistrationError(f"refused Configure: {error}") from error
         except Unanswered as error:
-            raise Unfit(str(error)) from error
+            raise RegistrationError(str(error)) from error
         if unknown := answer.events & ~events.ALL:
-            raise Unfit(f"subscribes to events nobody knows: {unknown & 0xFFFFFFFF:#x}")
+            raise RegistrationError(f"subscribes to events nobody knows: {unknown & 0xFFFFFFFF:#x}")
         plugin.subscribe(answer.events, answer.failure_policy)
 
     async def _join(self, plugin: Plugin) -> list[nri.ContainerUpdate]:
@@ -172,10 +172,10 @@ class Applicant:
         except (Unanswered, CannotSynchronize, TooLarge) as error:
             raise self._unfit(plugin, str(error)) from error
 
-    def _unfit(self, plugin: Plugin, why: str) -> Unfit:
+    def _unfit(self, plugin: Plugin, why: str) -> RegistrationError:
         """Close the connection before the plugin's lock is released: queued events must not be sent to it."""
         plugin.connection.close(why)
-        return Unfit(why)
+        return RegistrationError(why)
 
 
 def bad_name(index: str, name: str) -> str:

@@ -28,7 +28,7 @@ KINDS = {
 }
 
 
-class Rounds:
+class EventDispatch:
     def __init__(self, roster: Roster, timeout: float) -> None:
         """timeout: seconds a plugin has for one event."""
         self.roster = roster

@@ -15,7 +15,7 @@ class Step(NamedTuple):
     at: int
 
 
-class Way(NamedTuple):
+class AttachmentHistory(NamedTuple):
     """One attachment of a device. seen: its states in order, with the time of each in ns since the epoch."""
 
     id: str

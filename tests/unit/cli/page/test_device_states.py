@@ -2,7 +2,7 @@
 
 import pytest
 
-from crishim.cli.page.device_way import ORDER, WRONG, steps
+from crishim.cli.page.device_states import ORDER, WRONG, steps
 from crishim.cli.page.history import MOST_EVENTS, MOST_STATES, MOST_WAYS, History
 from crishim.netdev.records import State
 from tests.unit.cli.page.samples import change

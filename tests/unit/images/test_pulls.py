@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crishim.images import under_way
-from crishim.images.under_way import Pulls, size_of_files
+from crishim.images import pulls
+from crishim.images.pulls import Pulls, size_of_files
 from tests.support.eventually import eventually
 
 
@@ -35,8 +35,8 @@ async def test_listed_while_it_lasts(tmp_path: Path) -> None:
 
 async def test_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A pull that takes a while is in the log with its bytes and the total."""
-    monkeypatch.setattr(under_way, "ASK_AFTER", 0.0)
-    monkeypatch.setattr(under_way, "LOG_EVERY", 0.001)
+    monkeypatch.setattr(pulls, "ASK_AFTER", 0.0)
+    monkeypatch.setattr(pulls, "LOG_EVERY", 0.001)
     caplog.set_level(logging.INFO)
     (tmp_path / "1").write_bytes(b"12345")
 
@@ -68,7 +68,7 @@ def test_size_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert size_of_files(tmp_path / "gone") == 0
     (tmp_path / "layout").symlink_to("/usr")
     assert size_of_files(tmp_path) < 100
-    monkeypatch.setattr(under_way, "MAX_FILES", 3)
+    monkeypatch.setattr(pulls, "MAX_FILES", 3)
     for number in range(10):
         (tmp_path / f"file{number}").write_bytes(b"1" * 1000)
     assert size_of_files(tmp_path) <= 3000
