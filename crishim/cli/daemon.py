@@ -63,7 +63,7 @@ async def build(base: BaseNode) -> Daemon:
 
 async def begin(node: Node, gate: RpcGate) -> None:
     """Open the gate for read-only RPCs, recover, watch devices. Raises ConfigError if NRI's socket cannot be made."""
-    gate.open_for_questions(node, rpcs.collect(), in_doubt=is_in_doubt(node))
+    gate.open_for_reads(node, rpcs.collect(), in_doubt=is_in_doubt(node))
     try:
         await node.nri.start(NriRuntime(node))  # before recovery: launched plugins get its events
     except CrishimError as error:

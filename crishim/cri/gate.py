@@ -33,7 +33,7 @@ class RpcGate:
         self._known = asyncio.Event()
         self._recovered = asyncio.Event()
 
-    def open_for_questions(self, node: BaseNode, rpcs: Rpcs, *, in_doubt: bool = False) -> None:
+    def open_for_reads(self, node: BaseNode, rpcs: Rpcs, *, in_doubt: bool = False) -> None:
         """The records are read. node: the complete Node, used by all calls from now on. rpcs: all RPCs.
 
         in_doubt: read-only RPCs wait for recovery as well.

@@ -38,7 +38,7 @@ async def create_container(
     invalid, two set the same, or a validator rejects the result."""
     adjustments, updates, evictions = Adjustments(), Updates(creating=container.id), []
     view = container
-    for plugin in dispatch.roster.wanting(events.CREATE):
+    for plugin in dispatch.roster.subscribed(events.CREATE):
         request = nri.CreateContainerRequest(pod=pod, container=view)
         answer = await dispatch.ask(plugin, events.CREATE, request)
         if answer is None:
@@ -63,7 +63,7 @@ async def _validate(
     updates: Updates,
 ) -> None:
     """Raise DENIED if the default validator or a plugin rejects it; a validator without an answer rejects, too."""
-    validators = dispatch.roster.wanting(events.VALIDATE)
+    validators = dispatch.roster.subscribed(events.VALIDATE)
     if not settings.enable and not validators:
         return
     request = nri.ValidateContainerAdjustmentRequest(
@@ -101,7 +101,7 @@ async def update_container(
 ) -> Update:
     """Ask all plugins, each with the resources as changed by those before it. Raises as create_container()."""
     updates, evictions = Updates(updating=container.id, requested=resources), list[nri.ContainerEviction]()
-    for plugin in dispatch.roster.wanting(events.UPDATE):
+    for plugin in dispatch.roster.subscribed(events.UPDATE):
         request = nri.UpdateContainerRequest(pod=pod, container=container, linux_resources=updates.requested)
         answer = await dispatch.ask(plugin, events.UPDATE, request)
         if answer is None:

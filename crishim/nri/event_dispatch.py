@@ -36,13 +36,13 @@ class EventDispatch:
 
     async def tell(self, event: Event, request: Any) -> None:
         """Send an event to all subscribed plugins. Raises CrishimError if one refuses; those after it do not get it."""
-        for plugin in self.roster.wanting(event):
+        for plugin in self.roster.subscribed(event):
             await self.ask(plugin, event, request)
 
     async def notify(self, event: Event, request: Any) -> list[tuple[Plugin, Any]]:
         """Send an event to all subscribed plugins; returns their answers. Errors are logged, not raised."""
         answers = []
-        for plugin in self.roster.wanting(event):
+        for plugin in self.roster.subscribed(event):
             try:
                 answer = await self.ask(plugin, event, request)
             except CrishimError as error:

@@ -3,8 +3,8 @@
 A new plugin must get each pod or container exactly once: in its Synchronize, or by an event. So a request holds the
 gate from its event until the object is visible. It may enter the gate again inside, as may the tasks it starts.
 
-alone() waits until no request is inside. Meanwhile new requests wait, at most `patience` seconds; then they enter first
-for as long, and so on: a request that hangs delays the plugin, not the node.
+exclusive() waits until no request is inside. Meanwhile new requests wait, at most `patience` seconds; then they enter
+first for as long, and so on: a request that hangs delays the plugin, not the node.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ class Gate:
         """patience: seconds."""
         self._patience = patience
         self._inside: set[_Pass] = set()
-        self._alone = False
-        self._preferred = 0  # how many calls of alone() keep new requests waiting now
+        self._exclusive = False
+        self._preferred = 0  # how many calls of exclusive() keep new requests waiting now
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._pass: contextvars.ContextVar[_Pass | None] = contextvars.ContextVar("nri_request", default=None)
 
@@ -49,14 +49,14 @@ class Gate:
                 self._changed()
 
     @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncIterator[None]:
         """Enter exclusively. Keep it short; a shared() inside would deadlock."""
         while not await self._cleared(preferred=True) and not await self._cleared(preferred=False):
             pass
         try:
             yield
         finally:
-            self._leave_alone()
+            self._leave_exclusive()
             self._changed()
 
     async def _cleared(self, *, preferred: bool) -> bool:
@@ -64,7 +64,7 @@ class Gate:
         self._preferred += preferred
         try:
             async with asyncio.timeout(self._patience):
-                await self._enter(self._let_in_alone, self._leave_alone)
+                await self._enter(self._let_in_exclusive, self._leave_exclusive)
         except TimeoutError:
             return False
         finally:
@@ -73,19 +73,19 @@ class Gate:
         return True
 
     def _let_in(self, request: _Pass) -> bool:
-        if self._alone or self._preferred:
+        if self._exclusive or self._preferred:
             return False
         self._inside.add(request)
         return True
 
-    def _let_in_alone(self) -> bool:
-        if self._inside or self._alone:
+    def _let_in_exclusive(self) -> bool:
+        if self._inside or self._exclusive:
             return False
-        self._alone = True
+        self._exclusive = True
         return True
 
-    def _leave_alone(self) -> None:
-        self._alone = False
+    def _leave_exclusive(self) -> None:
+        self._exclusive = False
 
     async def _enter(self, take: Callable[[], bool], undo: Callable[[], None]) -> None:
         """Wait until take() succeeds; undo() if the caller is cancelled after that."""

@@ -57,7 +57,7 @@ class Plugins:
         self._runtime: RuntimeOperations | None = None
         self._listener: PluginListener | None = None
         self._programs: list[launch.PluginProcess] = []
-        self._applicants: set[asyncio.Task[None]] = set()
+        self._registrations: set[asyncio.Task[None]] = set()
 
     async def start(self, runtime: RuntimeOperations) -> None:
         """Launch the directory's plugins concurrently, wait until each is ready or has failed; then listen.
@@ -77,10 +77,10 @@ class Plugins:
         """Close the socket and every connection, kill launched plugins. Idempotent."""
         if self._listener:
             await self._listener.close()
-        for task in self._applicants:
+        for task in self._registrations:
             task.cancel()
-        if self._applicants:
-            await asyncio.wait(self._applicants)
+        if self._registrations:
+            await asyncio.wait(self._registrations)
         await asyncio.gather(*(program.end() for program in self._programs))
         self._programs.clear()
 
@@ -224,10 +224,10 @@ class Plugins:
     ) -> None:
         if program:
             connection.pid = program.pid  # SO_PEERCRED has ours: we made both ends
-        if len(self._applicants) >= MAX_CONNECTIONS:
+        if len(self._registrations) >= MAX_CONNECTIONS:
             connection.close(f"was one too many: there are {MAX_CONNECTIONS} connections")
             log.warning("an NRI plugin is turned away: there are too many", extra={"pid": connection.pid})
             return
         task = asyncio.get_running_loop().create_task(registration.run(connection), name=f"nri plugin {connection.pid}")
-        self._applicants.add(task)
-        task.add_done_callback(self._applicants.discard)
+        self._registrations.add(task)
+        task.add_done_callback(self._registrations.discard)

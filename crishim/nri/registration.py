@@ -160,7 +160,7 @@ class Registration:
     async def _join(self, plugin: Plugin) -> list[nri.ContainerUpdate]:
         """Add it to the roster and synchronize it; returns the updates it requests. The caller holds its lock."""
         settings = self._office.settings
-        async with self._office.gate.alone():
+        async with self._office.gate.exclusive():
             pods, containers = await self._office.pods_and_containers()
             plugin.state = SYNCHRONIZING
             self._office.roster.add(plugin)

@@ -40,7 +40,7 @@ class Roster:
     def all(self) -> list[Plugin]:
         return [plugin for plugin in self._plugins if not plugin.connection.closed.done()]
 
-    def wanting(self, event: Event) -> list[Plugin]:
+    def subscribed(self, event: Event) -> list[Plugin]:
         return [plugin for plugin in self._plugins if plugin.wants(event)]
 
     def status(self) -> list[PluginStatus]:

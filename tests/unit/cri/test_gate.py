@@ -44,7 +44,7 @@ def test_before_the_records_are_read(tmp_path: Path) -> None:
         waiting = asyncio.ensure_future(gate.admit("ListContainers"))
         await asyncio.sleep(3600)
         assert not waiting.done()
-        gate.open_for_questions(whole, ALL)
+        gate.open_for_reads(whole, ALL)
         assert await waiting == (whole, answer)
         assert await gate.admit("Version") == (whole, answer)
 
@@ -57,7 +57,7 @@ def test_a_change_waits_for_recovery(tmp_path: Path) -> None:
 
     async def scene() -> None:
         gate = RpcGate(node)
-        gate.open_for_questions(node, ALL)
+        gate.open_for_reads(node, ALL)
         early = asyncio.ensure_future(gate.admit("StopContainer"))
         await asyncio.sleep(1)
         late = asyncio.ensure_future(gate.admit("StopContainer"))
@@ -78,7 +78,7 @@ def test_a_question_waits_where_a_record_is_in_doubt(tmp_path: Path) -> None:
 
     async def scene() -> None:
         gate = RpcGate(node)
-        gate.open_for_questions(node, ALL, in_doubt=True)
+        gate.open_for_reads(node, ALL, in_doubt=True)
         assert await gate.admit("Version") == (node, answer)
         waiting = asyncio.ensure_future(gate.admit("ListContainers"))
         await asyncio.sleep(PATIENCE / 2)
@@ -95,7 +95,7 @@ def test_a_probe_does_not_wait(tmp_path: Path) -> None:
 
     async def scene() -> None:
         gate = RpcGate(node)
-        gate.open_for_questions(node, ALL)
+        gate.open_for_reads(node, ALL)
         before = asyncio.get_running_loop().time()
         with pytest.raises(CrishimError) as caught:
             await gate.admit("ExecSync")
@@ -112,7 +112,7 @@ def test_what_is_not_there_says_so_during_recovery(tmp_path: Path) -> None:
 
     async def scene() -> None:
         gate = RpcGate(make_node(tmp_path))
-        gate.open_for_questions(make_node(tmp_path), ALL)
+        gate.open_for_reads(make_node(tmp_path), ALL)
         with pytest.raises(CrishimError) as caught:
             await gate.admit("NoSuchMethod")
         assert caught.value.kind is Kind.UNIMPLEMENTED

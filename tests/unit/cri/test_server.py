@@ -33,7 +33,7 @@ class Bench:
         self.channel: Any = None
 
     async def serve(self, **rpcs: Any) -> None:
-        self.gate.open_for_questions(self.node, rpcs)
+        self.gate.open_for_reads(self.node, rpcs)
         self.gate.open()
         self.server = make_server(self.gate)
         self.server.add_insecure_port(self.address)
@@ -120,7 +120,7 @@ async def test_a_daemon_that_starts(bench: Bench) -> None:
     for _ in range(3):
         await bench.version()
     assert not asked.done()
-    bench.gate.open_for_questions(bench.node, {"ListPodSandbox": listing, "StreamPodSandboxes": stream})
+    bench.gate.open_for_reads(bench.node, {"ListPodSandbox": listing, "StreamPodSandboxes": stream})
     assert [p.id for p in (await asked).items] == ["p"]
     assert [cri.StreamPodSandboxesResponse.FromString(m).pod_sandboxes[0].id async for m in streamed] == ["p"]
 

@@ -51,7 +51,7 @@ async def test_one_who_is_alone_waits_for_verbs_and_holds_up_new_ones() -> None:
     gate = Gate(60)
     first = Guest(gate.shared())
     await first.entered.wait()
-    alone = Guest(gate.alone())
+    alone = Guest(gate.exclusive())
     assert not await alone.inside()
     late = Guest(gate.shared())
     assert not await late.inside()
@@ -67,7 +67,7 @@ async def test_a_verb_may_enter_again_and_so_may_its_tasks() -> None:
     """Also while somebody waits to be alone; he is let in when the last of them has left."""
     gate = Gate(60)
     async with gate.shared():
-        alone = Guest(gate.alone())
+        alone = Guest(gate.exclusive())
         assert not await alone.inside()
         async with gate.shared():
             child = Guest(gate.shared())
@@ -89,7 +89,7 @@ async def test_a_task_that_outlives_its_verb_enters_like_anybody() -> None:
 
     async with gate.shared():
         task = asyncio.create_task(later())
-    alone = Guest(gate.alone())
+    alone = Guest(gate.exclusive())
     assert await alone.inside()
     goes.set()
     await settled()
@@ -103,7 +103,7 @@ async def test_a_verb_that_hangs_does_not_stop_the_others() -> None:
     gate = Gate(0.01)
     hanging = Guest(gate.shared())
     await hanging.entered.wait()
-    alone = Guest(gate.alone())
+    alone = Guest(gate.exclusive())
     for _ in range(3):
         async with asyncio.timeout(10), gate.shared():
             pass
@@ -123,7 +123,7 @@ def test_nobody_is_inside_with_one_who_is_alone(steps: list[tuple[str, int]]) ->
         gate, guests = Gate(60), list[tuple[str, Guest]]()
         for step, number in steps:
             if step in "va":
-                guests.append((step, Guest(gate.shared() if step == "v" else gate.alone())))
+                guests.append((step, Guest(gate.shared() if step == "v" else gate.exclusive())))
             elif guests:
                 guest = guests[number % len(guests)][1]
                 guest.leave.set() if step == "x" else guest.task.cancel()
@@ -148,9 +148,9 @@ def ended(guest: Guest) -> bool:
 async def test_cancelled_in_the_moment_of_being_let_in() -> None:
     """The place is given on."""
     gate = Gate(60)
-    first = Guest(gate.alone())
+    first = Guest(gate.exclusive())
     await first.entered.wait()
-    second, third = Guest(gate.alone()), Guest(gate.alone())
+    second, third = Guest(gate.exclusive()), Guest(gate.exclusive())
     await settled()
     first.leave.set()
     await asyncio.sleep(0)  # first has left, second has been let in and does not know yet

@@ -75,7 +75,7 @@ async def test_one_that_dies_in_a_frame(node: Node, cut: int) -> None:
     _, writer = await asyncio.open_unix_connection(str(node.settings.socket))
     writer.write(request(RUNTIME, "RegisterPlugin", b"x" * 50)[:cut])
     writer.close()
-    await until(lambda: not node.plugins._applicants)
+    await until(lambda: not node.plugins._registrations)
 
 
 async def test_an_unknown_service_or_method_is_unimplemented(node: Node, join: Join) -> None:

@@ -120,7 +120,7 @@ async def test_too_many_connections(node: Node, join: Join) -> None:
     assert await asyncio.wait_for(reader.read(), 20) == b""
     for _, other in [*crowd, (reader, writer)]:
         other.close()
-    await until(lambda: not node.plugins._applicants)
+    await until(lambda: not node.plugins._registrations)
     await join()
 
 
