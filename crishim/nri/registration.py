@@ -63,8 +63,8 @@ class RegistrationError(Exception):
 
 
 class Registration:
-    def __init__(self, office: RegistrationHost, launched: LaunchedPlugin | None = None) -> None:
-        self._office = office
+    def __init__(self, host: RegistrationHost, launched: LaunchedPlugin | None = None) -> None:
+        self._host = host
         self._launched = launched
         self._registered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         self._plugin: Plugin | None = None
@@ -77,7 +77,7 @@ class Registration:
         request = nri.UpdateContainersRequest.FromString(payload)
         if self._plugin is None or self._plugin.state == REGISTERING:
             raise CrishimError(Kind.PRECONDITION, "a plugin must register before it updates containers")
-        return await self._office.update_containers(self._plugin, request)
+        return await self._host.update_containers(self._plugin, request)
 
     async def run(self, connection: PluginConnection) -> None:
         """Run all steps; returns when the connection is closed, and closes it when cancelled. Never raises."""
@@ -89,7 +89,7 @@ class Registration:
             self.ready.set_result(True)
             log.info("an NRI plugin is ready", extra=facts(plugin))
             if updates:
-                await self._office.update_containers(plugin, nri.UpdateContainersRequest(update=updates))
+                await self._host.update_containers(plugin, nri.UpdateContainersRequest(update=updates))
             await asyncio.wait([connection.closed])
         except RegistrationError as error:
             await connection.finish(str(error))
@@ -104,7 +104,7 @@ class Registration:
             self.ready.set_result(False)
         about = {"pid": connection.pid, "why": connection.reason}
         if self._plugin:
-            self._office.roster.remove(self._plugin)
+            self._host.roster.remove(self._plugin)
             about["plugin"] = self._plugin.label
         if self._registered.done() and not self._registered.cancelled():
             self._registered.exception()  # retrieved: the plugin got it as an answer
@@ -125,20 +125,20 @@ class Registration:
 
     async def _enter(self, connection: PluginConnection) -> Plugin:
         """Wait until it has registered, and configure it. Raises RegistrationError."""
-        timeout = self._office.settings.registration_timeout
+        timeout = self._host.settings.registration_timeout
         waits: list[asyncio.Future[Any]] = [self._registered, connection.closed]
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not self._registered.done():
             raise RegistrationError(connection.reason or f"did not register within {timeout:g} s")
         index, name = self._registered.result()
         plugin = Plugin(name, index, connection, self._launched.path if self._launched else "")
-        self._office.roster.arrive(plugin)
+        self._host.roster.arrive(plugin)
         self._plugin = plugin
         await self._configure(plugin)
         return plugin
 
     async def _configure(self, plugin: Plugin) -> None:
-        settings = self._office.settings
+        settings = self._host.settings
         request = nri.ConfigureRequest(
             config=self._launched.config if self._launched else "",
             runtime_name=settings.runtime_name,
@@ -159,11 +159,11 @@ class Registration:
 
     async def _join(self, plugin: Plugin) -> list[nri.ContainerUpdate]:
         """Add it to the roster and synchronize it; returns the updates it requests. The caller holds its lock."""
-        settings = self._office.settings
-        async with self._office.gate.exclusive():
-            pods, containers = await self._office.pods_and_containers()
+        settings = self._host.settings
+        async with self._host.gate.exclusive():
+            pods, containers = await self._host.pods_and_containers()
             plugin.state = SYNCHRONIZING
-            self._office.roster.add(plugin)
+            self._host.roster.add(plugin)
         timeout = max(settings.registration_timeout, settings.request_timeout)
         try:
             return await synchronize(plugin, pods, containers, timeout)
