@@ -13,6 +13,7 @@ PRIVATE = 0o700
 PASSAGE = 0o711  # may be passed through but not listed; what is below has its own mode
 PUBLIC = 0o755
 _GROUPS = 0o710
+ATTEMPTS = 10
 
 
 def own(path: Path, mode: int = PRIVATE, *, group: int | None = None) -> None:
@@ -45,18 +46,37 @@ def make_new(path: Path, mode: int = PRIVATE) -> None:
 
 
 def make_missing(path: Path, mode: int) -> None:
-    """Make a directory that is not ours, and its missing parents, all with this mode; existing ones are not changed."""
+    """Make a directory that is not ours, and its missing parents, all with this mode; existing ones are not changed.
+
+    One that is removed meanwhile is made again, ATTEMPTS times at most; then FileNotFoundError.
+    """
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            _make_missing(path, mode)
+        except FileNotFoundError:
+            if not attempts_left:
+                raise
+        else:
+            return
+
+
+def _make_missing(path: Path, mode: int) -> None:
     lacking = [path]
     while not os.path.lexists(lacking[-1]):
         lacking.append(lacking[-1].parent)
-    if not lacking[-1].is_dir():
-        raise NotADirectoryError(20, os.strerror(20), str(lacking[-1]))
+    _check_directory(lacking[-1])
     for directory in reversed(lacking[:-1]):
         try:
             make_new(directory, mode)
         except FileExistsError:
-            if not directory.is_dir():
-                raise
+            _check_directory(directory)
+
+
+def _check_directory(path: Path) -> None:
+    """NotADirectoryError for a file or a dangling symlink, FileNotFoundError if it has just been removed."""
+    if not path.is_dir():
+        path.lstat()
+        raise NotADirectoryError(20, os.strerror(20), str(path))
 
 
 def open_below(top: Path, parts: Sequence[str], *, make: bool) -> int:

@@ -1,6 +1,7 @@
 """Directories: what each function makes, and that nobody makes one another way."""
 
 import ast
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,27 @@ def test_make_missing(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     with pytest.raises(NotADirectoryError):
         directories.make_missing(tmp_path / "dangling/x", 0o755)
+
+
+@pytest.mark.parametrize(("times", "made"), [(1, True), (3, True), (99, False)])
+def test_make_missing_while_a_parent_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, *, made: bool
+) -> None:
+    """It is made again, not for ever."""
+    real = os.mkdir
+    removed: list[Path] = []
+
+    def mkdir(path: Path, *arguments: int) -> None:
+        if path.name == "b" and len(removed) < times:
+            path.parent.rmdir()
+            removed.append(path)
+        real(path, *arguments)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with contextlib.nullcontext() if made else pytest.raises(FileNotFoundError):
+        directories.make_missing(tmp_path / "a/b", 0o755)
+    assert (tmp_path / "a/b").is_dir() is made
+    assert len(removed) == min(times, directories.ATTEMPTS)
 
 
 def test_open_below(tmp_path: Path) -> None:
